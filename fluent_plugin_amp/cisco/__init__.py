@@ -1,0 +1,1 @@
+"""The Cisco cloud: regions, the REST client, event streams."""

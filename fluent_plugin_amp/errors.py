@@ -1,0 +1,244 @@
+"""Every error a user can meet: its id, its cause, its remedy, and the exit code it asks for.  Pure.
+
+The tree is named by the reaction it asks for::
+
+    PluginError
+     ├── ConfigError           stop: the configuration is wrong                        exit 78
+     ├── UsageError            stop: the command line is wrong                         exit 2
+     ├── UnavailableError      try again later: a peer is away or not answering        exit 69
+     ├── RefusedError          a peer said no: retried slowly by `run`, reported by others   exit 77
+     └── InvalidEvent          one event cannot be sent: it becomes a dead letter
+
+An id is stable once released (``amqp.credentials-refused``): logs, metrics, dead letters and the error
+reference use it.  Secrets never enter a message.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_NO = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 69
+EXIT_BUG = 70
+EXIT_REFUSED = 77
+EXIT_CONFIG = 78
+
+
+class PluginError(Exception):
+    """The root of the tree.  ``str(error)`` says what happened; ``remedy`` says what to do about it."""
+
+    id: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = EXIT_BUG
+    default_remedy: ClassVar[str] = ""
+
+    def __init__(self, what: str, *, remedy: str | None = None) -> None:
+        super().__init__(what)
+        self.remedy = self.default_remedy if remedy is None else remedy
+
+
+# --- stop: wrong configuration or command line ---------------------------------------------------
+
+
+class ConfigError(PluginError):
+    """The configuration cannot be used as it is."""
+
+    id = "config.invalid"
+    exit_code = EXIT_CONFIG
+    default_remedy = "Correct the lines named above; `fluent-plugin-amp schema` describes every key."
+
+
+class UsageError(PluginError):
+    """The command line cannot be used as it is."""
+
+    id = "usage"
+    exit_code = EXIT_USAGE
+    default_remedy = "See --help."
+
+
+# --- try again later -----------------------------------------------------------------------------
+
+
+class UnavailableError(PluginError):
+    """A peer is away, or does not answer in time."""
+
+    id = "unavailable"
+    exit_code = EXIT_UNAVAILABLE
+
+
+class BrokerUnreachable(UnavailableError):
+    """No connection to the broker: name not found, connection refused, or no answer in time."""
+
+    id = "amqp.unreachable"
+    default_remedy = "Check host, port and firewall: Cisco's brokers listen on TCP 443."
+
+
+class BrokerConnectionLost(UnavailableError):
+    """An open connection to the broker ended: a network fault, a restart, or no heartbeat."""
+
+    id = "amqp.connection-lost"
+    default_remedy = "Nothing to do if it passes: the plugin reconnects, and the broker delivers again."
+
+
+class BrokerChannelClosed(UnavailableError):
+    """The broker closed the channel: for instance because deliveries stayed unacked too long."""
+
+    id = "amqp.channel-closed"
+    default_remedy = "Nothing to do if it passes; see the broker's words above."
+
+
+class ConsumerCancelled(UnavailableError):
+    """The broker cancelled the consumer: the queue was deleted, or its node went away."""
+
+    id = "amqp.consumer-cancelled"
+    default_remedy = "Check that the event stream still exists: `amp-streams list`."
+
+
+class ServerUnreachable(UnavailableError):
+    """No connection to a Forward server: connection refused, name not found, no answer in time."""
+
+    id = "forward.unreachable"
+    default_remedy = "Check that Fluentd or Fluent Bit runs and has a forward input on this address."
+
+
+class ServerConnectionLost(UnavailableError):
+    """A Forward server closed the connection."""
+
+    id = "forward.connection-lost"
+    default_remedy = "Nothing to do if it passes: chunks without an ack are sent again."
+
+
+class AckTimeout(UnavailableError):
+    """A Forward server took a chunk and did not acknowledge it in time."""
+
+    id = "forward.ack-timeout"
+    default_remedy = "Look for a full or blocked buffer in the server (Fluentd: overflow_action, Fluent Bit: mem_buf_limit)."
+
+
+class WrongAck(UnavailableError):
+    """A Forward server answered something other than the ack of a chunk in flight."""
+
+    id = "forward.wrong-ack"
+    default_remedy = "Check that the peer is a Forward server, and nothing in between answers for it."
+
+
+class NoProgress(UnavailableError):
+    """`--once` could not deliver anything for `pause_after`."""
+
+    id = "run.no-progress"
+    default_remedy = "See the errors logged above; `fluent-plugin-amp check` tries each peer."
+
+
+class OutputClosed(UnavailableError):
+    """Standard output was closed by its reader."""
+
+    id = "stdout.closed"
+    default_remedy = "Start the reader again; what was not written stays in the broker's queue."
+
+
+# --- a peer said no ------------------------------------------------------------------------------
+
+
+class RefusedError(PluginError):
+    """A peer answered, and refused."""
+
+    id = "refused"
+    exit_code = EXIT_REFUSED
+
+
+class BrokerCredentialsRefused(RefusedError):
+    """The broker refused user name or password."""
+
+    id = "amqp.credentials-refused"
+    default_remedy = "Check username and password of the stream; Cisco shows a password only once, `amp-streams rotate` makes a new one."
+
+
+class BrokerAccessRefused(RefusedError):
+    """The broker refused the virtual host, or the user may not read the queue."""
+
+    id = "amqp.access-refused"
+    default_remedy = "Check that user name and queue belong to the same event stream."
+
+
+class QueueInUse(RefusedError):
+    """Another process consumes the queue exclusively."""
+
+    id = "amqp.queue-in-use"
+    default_remedy = "Stop the other consumer: several consumers split a stream between them."
+
+
+class QueueNotFound(RefusedError):
+    """The queue does not exist on the broker."""
+
+    id = "amqp.queue-not-found"
+    default_remedy = "Check the queue name, and that the event stream still exists: `amp-streams list`."
+
+
+class BrokerCertificateRefused(RefusedError):
+    """The broker's certificate is not trusted, is expired, or names another host."""
+
+    id = "amqp.certificate-refused"
+    default_remedy = "Give the right CA as tls.ca_file, and the host name as in the certificate (tls.server_name)."
+
+
+class BrokerNotTls(RefusedError):
+    """The broker's port does not speak AMQP in the way asked for (TLS or plain)."""
+
+    id = "amqp.protocol-mismatch"
+    default_remedy = "amqps:// is for TLS ports (443, 5671), amqp:// for plain ones (5672)."
+
+
+class ServerCertificateRefused(RefusedError):
+    """A Forward server's certificate is not trusted, is expired, or names another host."""
+
+    id = "forward.certificate-refused"
+    default_remedy = "Give the right CA as forward.tls.ca_file, and the host name as in the certificate (server_name)."
+
+
+class HandshakeRefused(RefusedError):
+    """A Forward server refused the shared key, the user or the password, or the handshake did not fit."""
+
+    id = "forward.handshake-refused"
+    default_remedy = "Compare forward.security with the server's <security> section (Fluent Bit: shared_key, security.users)."
+
+
+# --- one event -----------------------------------------------------------------------------------
+
+
+class InvalidEvent(PluginError):
+    """An event that cannot be sent as a record; its bytes go to the dead letters, whole."""
+
+    id = "event.invalid"
+    default_remedy = "The event's original bytes are in the dead letter; report it to Cisco if it should be valid."
+
+
+class EventNotJson(InvalidEvent):
+    """The body is not JSON: malformed, empty, not UTF-8, NaN or Infinity, or half a surrogate pair."""
+
+    id = "event.not-json"
+
+
+class EventNotObject(InvalidEvent):
+    """The body is JSON, but no object."""
+
+    id = "event.not-object"
+
+
+class EventTooDeep(InvalidEvent):
+    """The body nests deeper than a Forward server can keep (100 levels)."""
+
+    id = "event.too-deep"
+
+
+class EventIntegerTooLarge(InvalidEvent):
+    """The body holds an integer outside -2^63 … 2^64-1, which msgpack cannot carry."""
+
+    id = "event.integer-too-large"
+
+
+class EventRefusedByServer(InvalidEvent):
+    """The Forward server closes the connection, or never acks, whenever this one event is sent."""
+
+    id = "event.refused-by-server"
+    default_remedy = "Look into the server's log at that time; often the event exceeds the server's chunk or buffer size."

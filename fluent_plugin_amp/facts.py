@@ -1,0 +1,127 @@
+"""What the parts report to the operator's side: frozen facts, no prose.  Pure.
+
+A part is given one observer, a ``Callable[[Fact], None]``, and says what happened; logs and metrics decide
+what to make of it.  Facts are for changes of state and for trouble, never one for each event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fluent_plugin_amp.errors import PluginError
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something happened."""
+
+
+Observer = Callable[[Fact], None]
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConnected(Fact):
+    """The stream's connection is open and its queue is there."""
+
+    stream: str
+    queue: str
+    messages: int
+    """Messages ready in the queue at that moment."""
+    consumers: int
+    """Other consumers attached to the queue: more than 0 means that they share the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConsuming(Fact):
+    """The stream consumes, with at most ``prefetch_count`` deliveries unacked."""
+
+    stream: str
+    prefetch_count: int
+    reason: str
+    """Why now: "started", "a server acked", "memory is free again", …"""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeld(Fact):
+    """The stream is connected but does not consume, for ``reason``."""
+
+    stream: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTrouble(Fact):
+    """The stream lost, or did not get, its connection; tried again in ``retry_in_s`` seconds."""
+
+    stream: str
+    error: PluginError
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPaused(Fact):
+    """The oldest delivery stayed unacked for ``age_s`` seconds; ``returned`` deliveries went back to the queue."""
+
+    stream: str
+    age_s: float
+    returned: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReturnedOften(Fact):
+    """A quorum queue says that a delivery was returned ``count`` times; it deletes messages at its limit."""
+
+    stream: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBrake(Fact):
+    """Large events: consumption stopped at ``held_bytes``; it goes on with a lower prefetch."""
+
+    stream: str
+    held_bytes: int
+    prefetch_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered(Fact):
+    """An event became a dead letter of ``size`` bytes in ``parts`` records."""
+
+    stream: str
+    error: PluginError
+    size: int
+    parts: int
+
+
+# --- servers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConnected(Fact):
+    """A Forward server is connected, handshake done."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTrouble(Fact):
+    """A Forward server could not be reached, or was lost with ``in_doubt`` chunks not acked."""
+
+    server: str
+    error: PluginError
+    in_doubt: int
+    retry_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSplit(Fact):
+    """A chunk that the servers keep refusing was split to find the event that they refuse."""
+
+    chunk_id: str
+    events: int
+    error: PluginError

@@ -1,0 +1,125 @@
+"""What flows through the plugin, from the broker to the server and back.  Pure.
+
+::
+
+    Delivery ── decode, transform ──▶ entries ── batch ──▶ Chunk ──▶ Sink
+       ▲                                                              │
+       └────────────── resolved when its last part is ◀──── Answer ───┘
+
+The answer travels with the data: a chunk knows the delivery behind each of its entries, a delivery knows the
+ledger of the channel it came from.  Nothing in between needs to know about queues or sockets.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Record = dict[str, Any]
+"""A decoded event: a JSON object, integers exact."""
+
+
+class Ledger(Protocol):
+    """Where a resolved delivery is reported: the unacked deliveries of one AMQP channel."""
+
+    closed: bool
+    """The channel is gone; its delivery tags mean nothing any more."""
+
+    def resolve(self, delivery_tag: int) -> None:
+        """Every part of this delivery is safe; it may be acked.  Ignored when closed."""
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One AMQP message as it arrived, and how many of its parts are still on their way."""
+
+    stream: str
+    ledger: Ledger
+    delivery_tag: int
+    body: bytes
+    redelivered: bool = False
+    routing_key: str = ""
+    received_at: float = 0.0
+    """Arrival, seconds since the epoch."""
+    digest: bytes = b""
+    """Hash of the body: with the stream it tells a redelivered event."""
+    parts: int = 0
+    """Entries, batched or in a chunk, that are not acked by a server yet."""
+    held_bytes: int = 0
+    """What it counts for against memory_limit: body and packed form."""
+    twins: list[Delivery] = field(default_factory=list)
+    """Redelivered copies that share this one's outcome."""
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """A batch of entries under one tag: what a server takes and acks as a whole.
+
+    ``entries[i]`` is a packed ``[EventTime, record]`` and stems from ``deliveries[i]``.  A chunk keeps its id
+    however often and to whichever server it is sent.
+    """
+
+    id: str
+    """base64 of 16 random bytes."""
+    tag: str
+    entries: list[bytes]
+    deliveries: list[Delivery]
+    is_dead_letters: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Length of the packed entries, before compression."""
+        return sum(map(len, self.entries))
+
+
+class Outcome(enum.Enum):
+    """What became of a chunk."""
+
+    ACKED = "acked"
+    """A server acknowledged it: it is that server's responsibility now."""
+    REFUSED = "refused"
+    """The chunk holds a single entry, which healthy servers refuse to take: poison."""
+    SHED = "shed"
+    """Forgotten on request (`Sink.shed`): the broker delivers its events again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The one answer to a chunk given to a sink, or to a part of it when the sink had to split it."""
+
+    chunk: Chunk
+    outcome: Outcome
+    server: str = ""
+
+
+class Sink(Protocol):
+    """Takes chunks and answers for each entry of them exactly once, through ``on_answer``.
+
+    ``on_change`` is called whenever ``room`` or ``available`` may have become larger.
+    """
+
+    on_answer: Callable[[Answer], None]
+    on_change: Callable[[], None]
+
+    @property
+    def room(self) -> int:
+        """How many chunks it takes now; 0 while no server can be reached."""
+
+    @property
+    def available(self) -> bool:
+        """A server is connected and there is no doubt that it acks."""
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks taken and not answered yet, those waiting for a server included."""
+
+    def send(self, chunk: Chunk) -> None:
+        """Take a chunk; never blocks, never raises for a peer's fault."""
+
+    def shed(self) -> None:
+        """Forget chunks (``Outcome.SHED``) whose deliveries were all returned, but keep one as a probe."""
+
+    async def run(self) -> None:
+        """Connect and stay connected until cancelled."""

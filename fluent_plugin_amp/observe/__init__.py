@@ -1,0 +1,1 @@
+"""What an operator sees: logs and figures, made from the facts that the parts report."""

@@ -1,0 +1,1 @@
+"""From a delivery to a chunk: decode, transform, batch, and the conductor that joins the ends."""

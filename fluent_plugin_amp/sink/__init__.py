@@ -1,0 +1,1 @@
+"""To the receiver: the Forward protocol client, and standard output for pipes."""

@@ -1,0 +1,1 @@
+"""Shipped helpers to test against: a private RabbitMQ, a scriptable Fluentd, synthetic events."""
