@@ -113,7 +113,10 @@ class AckTimeout(UnavailableError):
     """A Forward server took a chunk and did not acknowledge it in time."""
 
     id = "forward.ack-timeout"
-    default_remedy = "Look for a full or blocked buffer in the server (Fluentd: overflow_action, Fluent Bit: mem_buf_limit)."
+    default_remedy = (
+        "Look for a full or blocked buffer in the server "
+        "(Fluentd: overflow_action, Fluent Bit: mem_buf_limit)."
+    )
 
 
 class WrongAck(UnavailableError):
@@ -151,7 +154,10 @@ class BrokerCredentialsRefused(RefusedError):
     """The broker refused user name or password."""
 
     id = "amqp.credentials-refused"
-    default_remedy = "Check username and password of the stream; Cisco shows a password only once, `amp-streams rotate` makes a new one."
+    default_remedy = (
+        "Check username and password of the stream; Cisco shows a password only once, "
+        "`amp-streams rotate` makes a new one."
+    )
 
 
 class BrokerAccessRefused(RefusedError):
@@ -179,7 +185,9 @@ class BrokerCertificateRefused(RefusedError):
     """The broker's certificate is not trusted, is expired, or names another host."""
 
     id = "amqp.certificate-refused"
-    default_remedy = "Give the right CA as tls.ca_file, and the host name as in the certificate (tls.server_name)."
+    default_remedy = (
+        "Give the right CA as tls.ca_file, and the host name as in the certificate (tls.server_name)."
+    )
 
 
 class BrokerNotTls(RefusedError):
@@ -193,14 +201,19 @@ class ServerCertificateRefused(RefusedError):
     """A Forward server's certificate is not trusted, is expired, or names another host."""
 
     id = "forward.certificate-refused"
-    default_remedy = "Give the right CA as forward.tls.ca_file, and the host name as in the certificate (server_name)."
+    default_remedy = (
+        "Give the right CA as forward.tls.ca_file, and the host name as in the certificate (server_name)."
+    )
 
 
 class HandshakeRefused(RefusedError):
     """A Forward server refused the shared key, the user or the password, or the handshake did not fit."""
 
     id = "forward.handshake-refused"
-    default_remedy = "Compare forward.security with the server's <security> section (Fluent Bit: shared_key, security.users)."
+    default_remedy = (
+        "Compare forward.security with the server's <security> section "
+        "(Fluent Bit: shared_key, security.users)."
+    )
 
 
 # --- one event -----------------------------------------------------------------------------------
@@ -210,7 +223,9 @@ class InvalidEvent(PluginError):
     """An event that cannot be sent as a record; its bytes go to the dead letters, whole."""
 
     id = "event.invalid"
-    default_remedy = "The event's original bytes are in the dead letter; report it to Cisco if it should be valid."
+    default_remedy = (
+        "The event's original bytes are in the dead letter; report it to Cisco if it should be valid."
+    )
 
 
 class EventNotJson(InvalidEvent):
@@ -241,4 +256,156 @@ class EventRefusedByServer(InvalidEvent):
     """The Forward server closes the connection, or never acks, whenever this one event is sent."""
 
     id = "event.refused-by-server"
-    default_remedy = "Look into the server's log at that time; often the event exceeds the server's chunk or buffer size."
+    default_remedy = (
+        "Look into the server's log at that time; often the event exceeds the server's chunk or buffer size."
+    )
+
+
+# --- the Cisco cloud -----------------------------------------------------------------------------
+
+
+class CloudUnreachable(UnavailableError):
+    """No connection to the Cisco cloud's API: name not found, refused, cut, or no answer in time."""
+
+    id = "cloud.unreachable"
+    default_remedy = (
+        "Check the network, DNS, and the proxy (HTTPS_PROXY, NO_PROXY): the API listens on TCP 443."
+    )
+
+
+class CloudServerError(UnavailableError):
+    """The Cisco cloud answered with a fault of its own (5xx), again and again."""
+
+    id = "cloud.server-error"
+    default_remedy = "Try again later; Cisco's status page tells about known outages."
+
+
+class CloudRateLimited(UnavailableError):
+    """The organisation's rate limit is used up for longer than may be waited."""
+
+    id = "cloud.rate-limited"
+    default_remedy = "Try again later, or allow a longer wait with --max-wait."
+
+
+class CloudAnswerNotUnderstood(UnavailableError):
+    """The answer is not what the API documents: no JSON, a field missing, pages that repeat, a redirect."""
+
+    id = "cloud.answer-not-understood"
+    default_remedy = (
+        "Check that the host is a Cisco API (a proxy's or a portal's page may have answered instead)."
+    )
+
+
+class CloudAnswerLost(UnavailableError):
+    """The answer to the creation of a stream was lost, and with it, perhaps, the one-time password."""
+
+    id = "cloud.answer-lost"
+    default_remedy = (
+        "See with `amp-streams list` whether the stream exists; if so, delete it and create it again."
+    )
+
+
+class CloudCredentialsRefused(RefusedError):
+    """The Cisco cloud does not accept the API key."""
+
+    id = "cloud.credentials-refused"
+    default_remedy = (
+        "Check client id and API key, and the cloud: a key is valid in one region only, "
+        "`amp-streams test` without --region finds which."
+    )
+
+
+class CloudReadOnlyKey(RefusedError):
+    """The API key may read, but not create, change or delete event streams."""
+
+    id = "cloud.read-only-key"
+    default_remedy = "Make a key with the scope Read & Write in the console (Accounts > API Credentials)."
+
+
+class CloudCertificateRefused(RefusedError):
+    """The certificate of the Cisco cloud's API is not trusted, is expired, or names another host."""
+
+    id = "cloud.certificate-refused"
+    default_remedy = (
+        "Give the right CA with --ca-file or SSL_CERT_FILE "
+        "(a private cloud or a TLS-inspecting proxy brings its own)."
+    )
+
+
+class CloudProxyRefused(RefusedError):
+    """The proxy on the way to the Cisco cloud refused to let the request through."""
+
+    id = "cloud.proxy-refused"
+    default_remedy = (
+        "Check the proxy's rules, and its user and password in HTTPS_PROXY (http://user:password@host:port)."
+    )
+
+
+class CloudRefused(RefusedError):
+    """The Cisco cloud refused the request for another reason, given in its own words."""
+
+    id = "cloud.refused"
+    default_remedy = "See the cloud's words above."
+
+
+class EventStreamNotFound(RefusedError):
+    """There is no such event stream, or there is none any more."""
+
+    id = "cloud.stream-not-found"
+    default_remedy = "See `amp-streams list`."
+
+
+class EventStreamAmbiguous(RefusedError):
+    """Several event streams have this name."""
+
+    id = "cloud.stream-ambiguous"
+    default_remedy = "Name the stream by its id."
+
+
+class EventStreamLimit(RefusedError):
+    """The organisation has as many event streams as Cisco allows."""
+
+    id = "cloud.stream-limit"
+    default_remedy = "Delete one that is no longer consumed: `amp-streams list`, `amp-streams delete`."
+
+
+class EventStreamNameTaken(RefusedError):
+    """An event stream of this name exists already."""
+
+    id = "cloud.name-taken"
+    default_remedy = "Choose another name; `amp-streams rotate` makes a new password for an existing stream."
+
+
+class NameUnknown(UsageError):
+    """A name or id that fits nothing the organisation has."""
+
+    id = "name.unknown"
+    default_remedy = "See `amp-streams event-types --search` and `amp-streams groups --search`."
+
+
+class NameAmbiguous(UsageError):
+    """A name that fits several things."""
+
+    id = "name.ambiguous"
+    default_remedy = "Give the full name, or the id."
+
+
+class CredentialsFileUnusable(UsageError):
+    """The file for a stream's credentials cannot be written, exists already, or is not what it should be."""
+
+    id = "credentials.file-unusable"
+    default_remedy = "Name a new file in a folder that you may write to; nothing was created in the cloud."
+
+
+class CredentialsNotSaved(UnavailableError):
+    """A stream was created, but its credentials could not be saved after all."""
+
+    id = "credentials.not-saved"
+    default_remedy = "Keep what was printed above in a safe place: the password cannot be read again."
+
+
+class FleetInvalid(ConfigError):
+    """The fleet file cannot be used as it is."""
+
+    id = "fleet.invalid"
+    default_remedy = "Correct the lines named above; docs/streams.md describes every key."
