@@ -1,0 +1,84 @@
+"""Entries into chunks: one open batch a tag, bounded in bytes and in count.  Pure.
+
+There is no timer.  What arrives while earlier chunks are in flight becomes the next chunk, so latency is a
+round trip when little comes, and chunks are large when much comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from fluent_plugin_amp.model import Chunk, Delivery
+
+MAX_ENTRIES = 10_000
+
+
+class Batcher:
+    """Collects entries and hands out chunks, the tag that waited longest first.
+
+    Args:
+        limit_bytes: of packed entries in a chunk; a larger single entry makes a chunk of its own.
+        new_id: makes the id of a chunk.
+    """
+
+    def __init__(self, limit_bytes: int, new_id: Callable[[], str], limit_entries: int = MAX_ENTRIES) -> None:
+        self._limit_bytes = limit_bytes
+        self._limit_entries = limit_entries
+        self._new_id = new_id
+        self._full: deque[Chunk] = deque()
+        self._open: dict[tuple[str, bool], Chunk] = {}  # in the order in which they were opened
+        self._open_bytes: dict[tuple[str, bool], int] = {}
+        self.pending_bytes = 0
+        """Packed entries that are in no chunk handed out yet."""
+
+    def __bool__(self) -> bool:
+        return bool(self._open or self._full)
+
+    def add(self, tag: str, entry: bytes, delivery: Delivery, *, is_dead_letter: bool = False) -> None:
+        """Add one entry; dead letters never share a chunk with events, even under the same tag."""
+        key = (tag, is_dead_letter)
+        size = len(entry)
+        chunk = self._open.get(key)
+        if chunk is not None:
+            size_after = self._open_bytes[key] + size
+            if size_after <= self._limit_bytes and len(chunk.entries) < self._limit_entries:
+                chunk.entries.append(entry)
+                chunk.deliveries.append(delivery)
+                self._open_bytes[key] = size_after
+                self.pending_bytes += size
+                return
+            self._full.append(chunk)
+            del self._open[key]  # so that the new batch queues up behind the other tags
+        self._open[key] = Chunk(self._new_id(), tag, [entry], [delivery], is_dead_letter)
+        self._open_bytes[key] = size
+        self.pending_bytes += size
+
+    def take(self) -> Chunk | None:
+        """The next chunk to send; None when nothing waits."""
+        if self._full:
+            chunk = self._full.popleft()
+        elif self._open:
+            key = next(iter(self._open))
+            chunk = self._open.pop(key)
+            del self._open_bytes[key]
+        else:
+            return None
+        self.pending_bytes -= chunk.bytes
+        return chunk
+
+    def discard_returned(self) -> list[Delivery]:
+        """Forget the entries whose channel is closed; their deliveries, once for each entry."""
+        chunks = [*self._full, *self._open.values()]
+        self._full.clear()
+        self._open.clear()
+        self._open_bytes.clear()
+        self.pending_bytes = 0
+        discarded = []
+        for chunk in chunks:
+            for entry, delivery in zip(chunk.entries, chunk.deliveries, strict=True):
+                if delivery.ledger.closed:
+                    discarded.append(delivery)
+                else:
+                    self.add(chunk.tag, entry, delivery, is_dead_letter=chunk.is_dead_letters)
+        return discarded

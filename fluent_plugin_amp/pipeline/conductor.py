@@ -1,0 +1,331 @@
+"""Joins the ends: deliveries of all streams in, chunks to the sink out, answers back to the ledgers.
+
+Invariants kept here, whatever the order in which things happen:
+
+* A delivery is resolved once, after every chunk that holds a part of it was acked by a server.
+* An event is never dropped.  What cannot be a record becomes a dead letter, and its delivery is resolved when
+  the letter is acked; while no server takes the letter, it stays unresolved.
+* A redelivered event that was delivered before is resolved without being sent; one whose first copy is still
+  on its way shares that copy's outcome.
+* `total_held_bytes` is what bodies and packed entries take, from arrival until resolved or forgotten.
+
+One loop, no locks.  An event takes one straight path: `receive` decodes, transforms, packs and batches it within
+the callback that brought it; `pump` runs in the loop's next turn, when everything that arrived together is batched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.errors import (
+    EventIntegerTooLarge,
+    EventRefusedByServer,
+    EventTooDeep,
+    InvalidEvent,
+)
+from fluent_plugin_amp.facts import DeadLettered, Observer
+from fluent_plugin_amp.model import Answer, Delivery, Outcome, Record, Sink
+from fluent_plugin_amp.pipeline.batcher import Batcher
+from fluent_plugin_amp.pipeline.decode import decode, event_time
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of
+from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, dead_letter
+from fluent_plugin_amp.pipeline.transform import Transform
+
+EAGER_BYTES = 128 * 1024
+"""While chunks are in flight, the next one leaves when it has grown to this: few, large chunks under load."""
+
+Encode = Callable[[int, int, Record], bytes]
+"""(seconds, nanoseconds, record) → a packed entry; OverflowError or ValueError when msgpack cannot carry it."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Of one stream, since the start of the process."""
+
+    received: int = 0
+    delivered: int = 0
+    duplicates: int = 0
+    dropped: int = 0
+    dead_letters: int = 0
+    received_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Line:
+    """What the conductor keeps for one stream."""
+
+    transform: Transform
+    counters: Counters = field(default_factory=Counters)
+    delivered: DeliveredMemory = field(default_factory=DeliveredMemory)
+    in_flight: dict[bytes, Delivery] = field(default_factory=dict)
+    """The first copy of each event that is on its way, by digest."""
+    held_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Letter:
+    """A dead letter on its way."""
+
+    error: InvalidEvent
+    part_bytes: int
+    refusals_at_smallest: int = 0
+
+
+class Conductor:
+    """See the module.
+
+    Args:
+        transforms: of each stream, by its name.
+        sink: takes the chunks; its callbacks are connected here.
+        encode: packs an entry.
+        batcher: collects entries.
+        observer: hears of dead letters.
+        dead_letter_tag: of their records.
+        dead_letter_part_bytes: of the original body in one record, at first.
+    """
+
+    def __init__(
+        self,
+        transforms: dict[str, Transform],
+        sink: Sink,
+        encode: Encode,
+        batcher: Batcher,
+        observer: Observer,
+        *,
+        dead_letter_tag: str,
+        dead_letter_part_bytes: int,
+        eager_bytes: int = EAGER_BYTES,
+    ) -> None:
+        self.lines = {name: Line(transform) for name, transform in transforms.items()}
+        self.total_held_bytes = 0
+        self.acked_chunks = 0
+        self.on_available: Callable[[], None] = lambda: None
+        """Called when the sink becomes available, or ceases to be."""
+        self._sink = sink
+        self._encode = encode
+        self._batcher = batcher
+        self._observer = observer
+        self._dead_letter_tag = dead_letter_tag
+        self._dead_letter_part_bytes = dead_letter_part_bytes
+        self._eager_bytes = eager_bytes
+        self._letters: dict[Delivery, _Letter] = {}
+        self._pump_scheduled = False
+        self._was_available = False
+        sink.on_answer = self.on_answer
+        sink.on_change = self.on_sink_change
+
+    # --- what streams need to know ---------------------------------------------------------------
+
+    def held_bytes(self, stream: str) -> int:
+        """Bodies and packed entries of one stream."""
+        return self.lines[stream].held_bytes
+
+    @property
+    def available(self) -> bool:
+        """A server is connected and not in doubt."""
+        return self._sink.available
+
+    @property
+    def sink_in_flight(self) -> int:
+        """Chunks that wait for an answer."""
+        return self._sink.in_flight
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits anywhere."""
+        return not self._batcher and not self._sink.in_flight and not self._letters
+
+    # --- forward: a delivery ---------------------------------------------------------------------
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take one delivery the whole way into a batch."""
+        line = self.lines[delivery.stream]
+        body = delivery.body
+        counters = line.counters
+        counters.received += 1
+        counters.received_bytes += len(body)
+        delivery.digest = digest = digest_of(body)
+        if delivery.redelivered and self._is_duplicate(line, delivery):
+            counters.duplicates += 1
+            return
+        try:
+            record = decode(body)
+            seconds, nanoseconds = event_time(record, delivery.received_at)
+            transformed = line.transform(record, delivery.received_at)
+            if transformed is None:
+                counters.dropped += 1
+                delivery.ledger.resolve(delivery.delivery_tag)
+                return
+            tag, record = transformed
+            entry = self._pack(seconds, nanoseconds, record)
+        except InvalidEvent as error:
+            line.in_flight[digest] = delivery
+            self._hold(line, delivery, len(body))
+            self._bury(line, delivery, error)
+            return
+        line.in_flight[digest] = delivery
+        delivery.parts = 1
+        self._hold(line, delivery, len(body) + len(entry))
+        self._batcher.add(tag, entry, delivery)
+        if not self._pump_scheduled:
+            self._schedule_pump()
+
+    def pump(self) -> None:
+        """Give chunks to the sink while it takes them.
+
+        With nothing in flight whatever waits goes out at once; else a chunk waits until it is worth the overhead, or
+        an answer comes.
+        """
+        self._pump_scheduled = False
+        batcher, sink = self._batcher, self._sink
+        while batcher and sink.room > 0:
+            if batcher.pending_bytes < self._eager_bytes and sink.in_flight:
+                return
+            chunk = batcher.take()
+            assert chunk is not None
+            sink.send(chunk)
+
+    def _is_duplicate(self, line: Line, delivery: Delivery) -> bool:
+        first = line.in_flight.get(delivery.digest)
+        if first is not None:
+            delivery.body = b""  # the first copy has it
+            first.twins.append(delivery)
+            return True
+        if delivery.digest in line.delivered:
+            delivery.ledger.resolve(delivery.delivery_tag)
+            return True
+        return False
+
+    def _pack(self, seconds: int, nanoseconds: int, record: Record) -> bytes:
+        try:
+            return self._encode(seconds, nanoseconds, record)
+        except OverflowError as exc:
+            raise EventIntegerTooLarge("an integer exceeds 64 bits") from exc
+        except ValueError as exc:
+            raise EventTooDeep(str(exc)) from exc
+
+    def _schedule_pump(self) -> None:
+        self._pump_scheduled = True
+        asyncio.get_running_loop().call_soon(self.pump)
+
+    # --- dead letters ----------------------------------------------------------------------------
+
+    def _bury(self, line: Line, delivery: Delivery, error: InvalidEvent) -> None:
+        """Make a dead letter of a delivery none of whose parts is on its way."""
+        letter = self._letters[delivery] = _Letter(error, self._dead_letter_part_bytes)
+        line.counters.dead_letters += 1
+        parts = self._post(delivery, letter)
+        self._observer(DeadLettered(delivery.stream, error, len(delivery.body), parts))
+
+    def _post(self, delivery: Delivery, letter: _Letter) -> int:
+        """Batch the records of a dead letter; how many they are."""
+        records = dead_letter(delivery, letter.error, letter.part_bytes)
+        seconds, fraction = divmod(delivery.received_at, 1)
+        line = self.lines[delivery.stream]
+        for record in records:
+            entry = self._encode(int(seconds), int(fraction * 1e9), record)
+            delivery.parts += 1
+            self._hold(line, delivery, len(entry))
+            self._batcher.add(self._dead_letter_tag, entry, delivery, is_dead_letter=True)
+        if not self._pump_scheduled:
+            self._schedule_pump()
+        return len(records)
+
+    def _repost(self, delivery: Delivery) -> None:
+        """A server refused a part of a dead letter: all of it again in smaller parts, or later."""
+        letter = self._letters[delivery]
+        if letter.part_bytes > MIN_PART_BYTES:
+            letter.part_bytes = max(MIN_PART_BYTES, letter.part_bytes // 2)
+            self._post(delivery, letter)
+            return
+        letter.refusals_at_smallest += 1
+        delivery.parts += 1  # stands for the letter while it waits, so that the delivery stays unresolved
+        delay_s = backoff_s(letter.refusals_at_smallest, 0.0, first_s=1.0, cap_s=60.0)
+        asyncio.get_running_loop().call_later(delay_s, self._post_again, delivery, letter)
+
+    def _post_again(self, delivery: Delivery, letter: _Letter) -> None:
+        if not delivery.ledger.closed:
+            self._post(delivery, letter)
+            delivery.parts -= 1
+        else:
+            self._forget(delivery)
+
+    # --- back: an answer -------------------------------------------------------------------------
+
+    def on_answer(self, answer: Answer) -> None:
+        """The sink's answer for a chunk, or for a part of one."""
+        chunk = answer.chunk
+        match answer.outcome:
+            case Outcome.ACKED:
+                self.acked_chunks += 1
+                self._part_acked(chunk.deliveries)
+            case Outcome.REFUSED:
+                (delivery,) = chunk.deliveries
+                delivery.parts -= 1
+                if chunk.is_dead_letters:
+                    self._repost(delivery)
+                else:
+                    error = EventRefusedByServer(f"{answer.server} refuses this event, and takes others")
+                    self._bury(self.lines[delivery.stream], delivery, error)
+            case Outcome.SHED:
+                for delivery in chunk.deliveries:
+                    self._forget(delivery)
+
+    def on_sink_change(self) -> None:
+        """The sink takes more, or a server came or went."""
+        available = self._sink.available
+        if available is not self._was_available:
+            self._was_available = available
+            self.on_available()
+        if self._batcher and not self._pump_scheduled:
+            self._schedule_pump()
+
+    def forget_returned(self) -> None:
+        """Free what belongs to deliveries that the broker has taken back."""
+        for delivery in self._batcher.discard_returned():
+            self._forget(delivery)
+        self._sink.shed()
+
+    def _part_acked(self, deliveries: Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.parts -= 1
+            if delivery.parts:
+                continue
+            line = self.lines[delivery.stream]
+            line.counters.delivered += 1
+            line.delivered.remember(delivery.digest)
+            self._release(line, delivery)
+            delivery.ledger.resolve(delivery.delivery_tag)
+            for twin in delivery.twins:
+                twin.ledger.resolve(twin.delivery_tag)
+
+    def _forget(self, delivery: Delivery) -> None:
+        """One part less of a delivery that went back to the broker."""
+        delivery.parts -= 1
+        if delivery.parts:
+            return
+        self._release(self.lines[delivery.stream], delivery)
+        waiting = [twin for twin in delivery.twins if not twin.ledger.closed]
+        if waiting:  # the outcome they share is that the first copy was never sent: one of them takes its place
+            heir, *rest = waiting
+            heir.body, heir.twins, heir.redelivered = delivery.body, rest, False
+            self.lines[delivery.stream].counters.received -= 1
+            self.receive(heir)
+
+    # --- memory ----------------------------------------------------------------------------------
+
+    def _hold(self, line: Line, delivery: Delivery, size: int) -> None:
+        delivery.held_bytes += size
+        line.held_bytes += size
+        self.total_held_bytes += size
+
+    def _release(self, line: Line, delivery: Delivery) -> None:
+        line.held_bytes -= delivery.held_bytes
+        self.total_held_bytes -= delivery.held_bytes
+        delivery.held_bytes = 0
+        self._letters.pop(delivery, None)
+        if line.in_flight.get(delivery.digest) is delivery:
+            del line.in_flight[delivery.digest]

@@ -1,0 +1,91 @@
+"""From the body of a message to a record and its time.  Pure.
+
+What passes here can be kept by every Forward server: an object of JSON values, at most `MAX_DEPTH` deep, with
+exact integers.  What cannot is an `InvalidEvent`, and becomes a dead letter.  Integers that msgpack cannot
+carry pass (the decoder keeps them exact) and are found when the record is packed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import msgspec
+
+from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep
+from fluent_plugin_amp.model import Record
+
+MAX_DEPTH = 100
+"""Levels of maps and lists.  Fluentd closes the connection at 128; the record itself and the entry count too."""
+
+_decode_json = msgspec.json.Decoder().decode
+_MAX_SECONDS = 2**32 - 1
+
+
+def decode(body: bytes) -> Record:
+    """Decode one event.
+
+    Raises:
+        EventNotJson, EventNotObject, EventTooDeep: it cannot be a record; the text says why.
+    """
+    try:
+        value = _decode_json(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise EventNotJson(str(exc) if body else "the body is empty") from exc
+    except RecursionError as exc:
+        raise EventTooDeep("nested too deep to decode") from exc
+    if type(value) is not dict:
+        raise EventNotObject(f"the body is {_kind(value)}, not an object")
+    # Counting brackets costs next to nothing and clears every ordinary event of the walk.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+        raise EventTooDeep(f"nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def event_time(record: Record, received_at: float) -> tuple[int, int]:
+    """When the event happened, as (seconds since the epoch, nanoseconds) fit for an EventTime.
+
+    ``timestamp`` with ``timestamp_nanoseconds``, else ``date`` (ISO 8601), else the arrival ``received_at``.
+    Values of another type, or outside the 32 bits of an EventTime, count as missing.
+    """
+    seconds = record.get("timestamp")
+    if type(seconds) is int and 0 <= seconds <= _MAX_SECONDS:
+        nanoseconds = record.get("timestamp_nanoseconds")
+        if type(nanoseconds) is int and 0 <= nanoseconds < 1_000_000_000:
+            return seconds, nanoseconds
+        return seconds, 0
+    date = record.get("date")
+    if type(date) is str:
+        try:
+            moment = datetime.fromisoformat(date.replace("Z", "+00:00"))
+        except ValueError:
+            moment = None
+        if moment is not None:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=timezone.utc)
+            seconds = int(moment.timestamp())
+            if 0 <= seconds <= _MAX_SECONDS:
+                return seconds, moment.microsecond * 1000
+    return int(received_at), int(received_at % 1 * 1_000_000_000)
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Whether maps and lists nest deeper than ``levels``; walks level by level, so it cannot recurse too far."""
+    level = [value]
+    for _ in range(levels):
+        below = []
+        for container in level:
+            items = container.values() if type(container) is dict else container
+            below += [item for item in items if type(item) in (dict, list)]
+        if not below:
+            return False
+        level = below
+    return True
+
+
+def _kind(value: Any) -> str:
+    """The name JSON gives to a decoded value that is no object."""
+    if value is None:
+        return "null"
+    kinds = {list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return kinds[type(value)]

@@ -1,0 +1,318 @@
+"""pika's callbacks as awaitables, and its exceptions as ours.  The only module that imports pika.
+
+Four habits of AMQP clients decide what this shell looks like:
+
+* The reply to a method never comes when the channel dies first, so every wait races the channel's ``closed``.
+* A consumer can be cancelled by the broker (queue deleted) while channel and connection stay open; that ends
+  ``closed`` too, since a channel without its consumer is of no use to a stream.
+* `pika` opens, and closes, without a deadline over the whole; name resolution has none at all.  Ours has one.
+* An exception in a callback would end the connection looking like a network fault.  The message callback is
+  guarded, and what it raised is handed to whoever waits for ``closed``: it is our bug.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pika
+import pika.exceptions
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import (
+    AMQPConnectionWorkflowFailed,
+    AMQPConnectorException,
+)
+
+from fluent_plugin_amp import __version__
+from fluent_plugin_amp.errors import (
+    BrokerAccessRefused,
+    BrokerCertificateRefused,
+    BrokerChannelClosed,
+    BrokerConnectionLost,
+    BrokerCredentialsRefused,
+    BrokerNotTls,
+    BrokerUnreachable,
+    ConsumerCancelled,
+    PluginError,
+    QueueInUse,
+    QueueNotFound,
+)
+
+# pika logs a traceback for every failed connection; what happened is reported as a fact instead.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+DELIVERY_COUNT_HEADER = "x-delivery-count"
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where a stream's queue is, and who reads it."""
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    vhost: str = "/"
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    """For SNI and the check of the certificate; None: ``host``."""
+    heartbeat_s: float = 60.0
+    connect_timeout_s: float = 20.0
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Queue(NamedTuple):
+    """What a passive declare tells."""
+
+    messages: int
+    """Ready, that is not delivered to anybody."""
+    consumers: int
+
+
+class Message(NamedTuple):
+    """One ``basic.deliver`` with its content."""
+
+    delivery_tag: int
+    redelivered: bool
+    routing_key: str
+    returns: int
+    """How often a quorum queue had it returned (``x-delivery-count``); 0 on other queues."""
+    body: bytes
+
+
+class Connection:
+    """An open connection.  ``closed`` becomes the reason when it ends."""
+
+    def __init__(self, connection: AsyncioConnection, closed: asyncio.Future[PluginError]) -> None:
+        self._connection = connection
+        self.closed = closed
+
+    async def open_channel(self) -> Channel:
+        """A new channel.
+
+        Raises:
+            PluginError: the connection ended first.
+        """
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        channel = Channel(self._connection.channel(on_open_callback=_setter(opened)))
+        await channel.first(opened)
+        return channel
+
+    async def close(self, timeout_s: float) -> None:
+        """Close in order, so that acks written before are sent; cut the connection after ``timeout_s``."""
+        if self._connection.is_open:
+            self._connection.close()
+        await asyncio.wait({self.closed}, timeout=timeout_s)
+        if not self.closed.done():
+            # A frozen broker never answers: pika has no public way to let go of it.
+            self._connection._terminate_stream(BrokerConnectionLost("no answer to close"))
+            await asyncio.wait({self.closed}, timeout=1.0)
+
+
+class Channel:
+    """A channel, with at most one consumer.  ``closed`` becomes the reason when either ends."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._consumer_tag: str | None = None
+        self.closed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        channel.add_on_close_callback(self._on_close)
+        channel.add_on_cancel_callback(self._on_cancel)
+
+    async def declare_passive(self, queue: str) -> Queue:
+        """Look at the queue, declared durable, without creating it."""
+        ok = await self._call(
+            lambda callback: self._channel.queue_declare(queue, passive=True, durable=True, callback=callback)
+        )
+        return Queue(ok.method.message_count, ok.method.consumer_count)
+
+    async def consume(
+        self,
+        queue: str,
+        prefetch_count: int,
+        on_message: Callable[[Message], None],
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        """``basic.qos``, then ``basic.consume`` with manual acks."""
+        await self._call(lambda callback: self._channel.basic_qos(prefetch_count=prefetch_count, callback=callback))
+
+        def deliver(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            headers = properties.headers
+            returns = headers.get(DELIVERY_COUNT_HEADER, 0) if headers else 0
+            try:
+                on_message(Message(method.delivery_tag, method.redelivered, method.routing_key, returns, body))
+            except BaseException as exc:
+                if not self.closed.done():
+                    self.closed.set_result(exc)
+
+        ok = await self._call(
+            lambda callback: self._channel.basic_consume(
+                queue, deliver, auto_ack=False, exclusive=exclusive, callback=callback
+            )
+        )
+        self._consumer_tag = ok.method.consumer_tag
+
+    async def cancel(self) -> None:
+        """``basic.cancel``.  Deliveries stay unacked and can be acked; late ones go back to the queue."""
+        if self._consumer_tag is not None:
+            tag, self._consumer_tag = self._consumer_tag, None
+            await self._call(lambda callback: self._channel.basic_cancel(tag, callback=callback))
+
+    def ack(self, delivery_tag: int, *, multiple: bool) -> None:
+        """``basic.ack``; without effect on a channel that is not open any more."""
+        if self._channel.is_open:
+            self._channel.basic_ack(delivery_tag, multiple)
+
+    async def barrier(self) -> None:
+        """Return when the broker has handled every ack sent before: acks themselves have no reply."""
+        await self._call(lambda callback: self._channel.basic_qos(prefetch_count=1, callback=callback))
+
+    async def close(self, timeout_s: float) -> None:
+        """Close; the broker returns what is unacked."""
+        if self._channel.is_open:
+            self._channel.close()
+        await asyncio.wait({self.closed}, timeout=timeout_s)
+
+    async def first(self, reply: asyncio.Future[Any]) -> Any:
+        """The reply, or the reason why it cannot come any more, raised."""
+        await asyncio.wait({reply, self.closed}, return_when=asyncio.FIRST_COMPLETED)
+        if reply.done():
+            return reply.result()
+        raise self.closed.result()
+
+    async def _call(self, method: Callable[[Callable[[Any], None]], Any]) -> Any:
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            method(_setter(reply))
+        except pika.exceptions.AMQPError as exc:  # the channel is closing already; its reason is on the way
+            await asyncio.wait({self.closed}, timeout=1.0)
+            raise (self.closed.result() if self.closed.done() else _translate_closed(exc)) from exc
+        return await self.first(reply)
+
+    def _on_close(self, _channel: Any, reason: BaseException) -> None:
+        if not self.closed.done():
+            self.closed.set_result(_translate_closed(reason))
+
+    def _on_cancel(self, _method_frame: Any) -> None:
+        if not self.closed.done():
+            self.closed.set_result(ConsumerCancelled("the broker cancelled the consumer"))
+
+
+async def connect(broker: Broker) -> Connection:
+    """Connect, within ``broker.connect_timeout_s`` for everything from the name to AMQP's open-ok.
+
+    Raises:
+        BrokerUnreachable, BrokerCertificateRefused, BrokerNotTls, BrokerCredentialsRefused, BrokerAccessRefused
+    """
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[None] = loop.create_future()
+    closed: asyncio.Future[PluginError] = loop.create_future()
+    parameters = pika.ConnectionParameters(
+        host=broker.host,
+        port=broker.port,
+        virtual_host=broker.vhost,
+        credentials=pika.PlainCredentials(broker.username, broker.password),
+        ssl_options=pika.SSLOptions(broker.tls, broker.server_name or broker.host) if broker.tls else None,
+        heartbeat=max(1, round(broker.heartbeat_s)),
+        socket_timeout=broker.connect_timeout_s,
+        stack_timeout=broker.connect_timeout_s,
+        tcp_options={"TCP_KEEPIDLE": 60},
+        client_properties={"product": "fluent-plugin-amp", "version": __version__},
+    )
+
+    def on_open_error(_connection: Any, reason: BaseException) -> None:
+        if not opened.done():
+            opened.set_exception(_translate_open(broker, reason))
+
+    def on_closed(_connection: Any, reason: BaseException) -> None:
+        if not closed.done():
+            closed.set_result(_translate_closed(reason))
+
+    connection = AsyncioConnection(parameters, _setter(opened), on_open_error, on_closed)
+    await asyncio.wait({opened}, timeout=broker.connect_timeout_s)
+    if not opened.done():
+        opened.add_done_callback(lambda future: future.exception())  # nobody waits for the late answer
+        connection.close()
+        raise BrokerUnreachable(f"{broker}: no connection within {broker.connect_timeout_s:g} s")
+    opened.result()
+    return Connection(connection, closed)
+
+
+def _setter(future: asyncio.Future[Any]) -> Callable[[Any], None]:
+    """A callback that gives its argument to ``future``, unless somebody was quicker."""
+
+    def set_result(value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    return set_result
+
+
+def _causes(reason: BaseException) -> list[BaseException]:
+    """``reason`` and everything pika wrapped in it, the outermost first."""
+    found = [reason]
+    for exc in found:
+        inner = [
+            *getattr(exc, "exceptions", ()),
+            getattr(exc, "exception", None),
+            *(exc.args if isinstance(exc, pika.exceptions.AMQPConnectionError | AMQPConnectorException) else ()),
+        ]
+        found += [cause for cause in inner if isinstance(cause, BaseException) and cause not in found]
+    return found
+
+
+def _translate_open(broker: Broker, reason: BaseException) -> PluginError:
+    """Why a connection could not be opened."""
+    # AMQPConnectionWorkflowFailed is no AMQPError: it carries everything that happens below AMQP.
+    assert isinstance(reason, pika.exceptions.AMQPError | AMQPConnectionWorkflowFailed | Exception)
+    causes = _causes(reason)
+    for cause in causes:
+        match cause:
+            case pika.exceptions.ProbableAuthenticationError():
+                return BrokerCredentialsRefused(f"{broker} refused the user name or the password")
+            case pika.exceptions.ProbableAccessDeniedError():
+                return BrokerAccessRefused(f"{broker} refused the virtual host {broker.vhost!r}")
+            case ssl.SSLCertVerificationError():
+                return BrokerCertificateRefused(f"{broker}: {cause.verify_message}")
+            case pika.exceptions.IncompatibleProtocolError():
+                return BrokerNotTls(f"{broker} did not answer in AMQP")
+            case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(cause) or "record layer" in str(cause):
+                return BrokerNotTls(f"{broker} did not answer in TLS")
+            case ssl.SSLError():
+                return BrokerUnreachable(f"{broker}: TLS: {cause.reason or cause}")
+            case socket.gaierror():
+                return BrokerUnreachable(f"{broker}: {cause.strerror}")
+            case ConnectionRefusedError():
+                return BrokerUnreachable(f"{broker}: connection refused")
+    last = causes[-1]
+    return BrokerUnreachable(f"{broker}: {str(last) or type(last).__name__}")
+
+
+def _translate_closed(reason: BaseException) -> PluginError:
+    """Why an open channel or connection ended."""
+    match reason:
+        case PluginError():
+            return reason
+        case pika.exceptions.ChannelClosedByBroker(reply_code=404):
+            return QueueNotFound(reason.reply_text)
+        case pika.exceptions.ChannelClosedByBroker(reply_code=403) if "exclusive" in reason.reply_text:
+            return QueueInUse(reason.reply_text)
+        case pika.exceptions.ChannelClosedByBroker(reply_code=403):
+            return BrokerAccessRefused(reason.reply_text)
+        case pika.exceptions.ChannelClosedByBroker():
+            return BrokerChannelClosed(f"{reason.reply_code} {reason.reply_text}")
+        case pika.exceptions.ConnectionClosed():
+            return BrokerConnectionLost(f"{reason.reply_code} {reason.reply_text}")
+        case pika.exceptions.ChannelClosed():
+            return BrokerChannelClosed("closed by us")
+        case pika.exceptions.AMQPHeartbeatTimeout():
+            return BrokerConnectionLost("no heartbeat from the broker")
+    return BrokerConnectionLost(str(reason) or type(reason).__name__)

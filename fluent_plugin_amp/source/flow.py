@@ -1,0 +1,246 @@
+"""When a stream consumes, how much, and when it gives back.  Pure: one state table, `Flow.next`.
+
+Theory of operation.  The broker is the buffer, so consuming less is always safe; giving back is not free: a
+quorum queue counts every return (reject, channel close, lost connection) and deletes a message that was
+returned too often (RabbitMQ 4: 20 times).  Hence three habits:
+
+* Nothing is consumed while no server is there to take it (HELD).
+* Every consumption begins with a single event (TRIAL).  Whatever ends it before a server has acked that
+  event, a crash of this process included, returns one message and not hundreds.  The consumer is cancelled
+  *before* that event is acked: with the prefetch of 1 still used up, the broker has sent nothing that the
+  cancel could cross.  Then consumption starts in full (FULL).
+* While a message that was returned `MANY_RETURNS` times or more is around, the stream stays at one event at
+  a time, and waits long before each new connection.
+
+::
+
+    HELD ──a server is there──▶ TRIAL ──acked──▶ HELD, proven ──▶ FULL
+     ▲                            │                                │ memory over the limit
+     │◀──── pause_after is over: return everything ────────────────┤
+     │                                                             ▼
+     └────────────── enough was acked ◀──────────────────────── BRAKED
+
+Returning (closing the channel) frees what was held.  After that the stream stays HELD until a server has
+proved itself by an ack: the sink keeps one chunk of what it had as the probe for this.
+
+Memory.  The prefetch is the bound; it is set for events of `EXPECTED_EVENT_BYTES`.  When larger ones bring the
+process over its limit, streams above their share are BRAKED: the consumer is cancelled, what is held drains,
+and the prefetch is lowered for good, so that this stays rare.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+MANY_RETURNS = 5
+MAX_AUTO_PREFETCH = 500
+EXPECTED_EVENT_BYTES = 32 * 1024
+"""What `auto` allows for one held event, body and packed form: ten times the usual event."""
+
+RETURNED_OFTEN_RETRY_S = 60.0
+
+
+class State(enum.Enum):
+    """Of one stream, while its channel is open."""
+
+    HELD = "held"
+    TRIAL = "trial"
+    FULL = "full"
+    BRAKED = "braked"
+    STOPPING = "stopping"
+
+
+class Act(enum.Enum):
+    """What the shell is to do."""
+
+    WAIT = "wait"
+    CONSUME = "consume"
+    """``basic.qos`` and ``basic.consume`` with `Flow.prefetch_count`."""
+    CANCEL = "cancel"
+    """``basic.cancel``, then send the acks that wait."""
+    RETURN = "return"
+    """Close the channel, which returns every unacked message, and open a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a decision is made on.  Times in seconds, sizes in bytes."""
+
+    available: bool
+    """A server is connected and not in doubt."""
+    sink_in_flight: int
+    """Chunks that wait for an answer."""
+    acked: int
+    """Chunks that servers acked since the start of the process."""
+    unacked: int
+    """Deliveries of this channel that were not acked to the broker yet."""
+    unresolved: int
+    """Those of them that are not safe yet."""
+    oldest_age_s: float
+    """Age of the oldest unacked delivery of this channel; 0 without one."""
+    held_bytes: int
+    """By this stream, on this channel or an earlier one."""
+    total_held_bytes: int
+    """By all streams."""
+
+
+def auto_prefetch_count(share_bytes: int) -> int:
+    """The prefetch that keeps usual events within a stream's share of the memory limit."""
+    return max(1, min(MAX_AUTO_PREFETCH, share_bytes // EXPECTED_EVENT_BYTES))
+
+
+class Flow:
+    """The flow of one stream over all its connections.
+
+    Args:
+        prefetch_count: to start with.
+        pause_after_s: age of the oldest unacked delivery at which everything is returned.
+        share_bytes: of the memory limit, guaranteed to this stream.
+        memory_limit_bytes: for all streams together.
+    """
+
+    def __init__(
+        self, *, prefetch_count: int, pause_after_s: float, share_bytes: int, memory_limit_bytes: int
+    ) -> None:
+        self.state = State.HELD
+        self.full_prefetch_count = prefetch_count
+        self.reason = "not connected"
+        """Why it does what it does: for the operator."""
+        self._pause_after_s = pause_after_s
+        self._share_bytes = share_bytes
+        self._memory_limit_bytes = memory_limit_bytes
+        self._proven = False  # a server acked since this channel was opened
+        self._acked_when_paused: int | None = None
+        self._trial_began_acked = 0
+        self._returns = 0  # of the most often returned delivery that is not safe yet
+        self._largest_bytes = 0
+        self._stopping = False
+
+    # --- what happened ---------------------------------------------------------------------------
+
+    def channel_opened(self) -> None:
+        """A new channel: nothing is consumed on it yet."""
+        self.state = State.HELD
+        self._proven = False
+
+    def delivered(self, size_bytes: int, returns: int) -> None:
+        """A delivery arrived that holds ``size_bytes``; the broker says it was returned ``returns`` times."""
+        if size_bytes > self._largest_bytes:
+            self._largest_bytes = size_bytes
+        if returns > self._returns:
+            self._returns = returns
+
+    def stop(self) -> None:
+        """Consume no more; what is held may still be delivered."""
+        self._stopping = True
+
+    # --- what follows ----------------------------------------------------------------------------
+
+    @property
+    def prefetch_count(self) -> int:
+        """For the consume asked for last."""
+        return self.full_prefetch_count if self.state is State.FULL else 1
+
+    def holds_acks(self, acked: int) -> bool:
+        """Whether acks to the broker wait: those of a trial that a server's ack has decided, for the cancel."""
+        return self.state is State.TRIAL and acked > self._trial_began_acked and not self._returned_often
+
+    @property
+    def least_retry_s(self) -> float:
+        """No new connection before that: messages that were returned often must not be cycled."""
+        return RETURNED_OFTEN_RETRY_S if self._returned_often else 0.0
+
+    @property
+    def _returned_often(self) -> bool:
+        return self._returns >= MANY_RETURNS
+
+    def next(self, view: View) -> Act:
+        """The state table: the next act, and the state that it leads to."""
+        if view.unresolved == 0:
+            self._returns = 0
+        match self.state:
+            case State.HELD:
+                return self._from_held(view)
+            case State.TRIAL:
+                return self._from_trial(view)
+            case State.FULL:
+                return self._from_full(view)
+            case State.BRAKED:
+                return self._from_braked(view)
+            case State.STOPPING:
+                return self._give_back(view) if self._too_old(view) else Act.WAIT
+
+    def _from_held(self, view: View) -> Act:
+        if self._stopping:
+            self.state = State.STOPPING
+            return Act.WAIT
+        if self._acked_when_paused is not None:
+            if view.acked == self._acked_when_paused and view.sink_in_flight:
+                return self._wait("paused: no server has acked since")
+            self._acked_when_paused = None
+        if not view.available:
+            return self._wait("no server takes chunks")
+        if view.total_held_bytes > self._memory_limit_bytes and view.held_bytes > self._share_bytes:
+            return self._wait("memory limit")
+        if self._proven:
+            self.state = State.FULL
+            self.reason = "a server acked"
+        else:
+            self.state = State.TRIAL
+            self._trial_began_acked = view.acked
+            self.reason = "begins with a single event"
+        return Act.CONSUME
+
+    def _from_trial(self, view: View) -> Act:
+        if self._stopping:
+            self.state = State.STOPPING
+            return Act.CANCEL
+        if self._too_old(view):
+            return self._give_back(view)
+        if self.holds_acks(view.acked) and view.unacked and not view.unresolved:
+            self._proven = True
+            self.state = State.HELD
+            return Act.CANCEL
+        return Act.WAIT
+
+    def _from_full(self, view: View) -> Act:
+        if self._stopping:
+            self.state = State.STOPPING
+            return Act.CANCEL
+        if self._too_old(view):
+            return self._give_back(view)
+        if view.total_held_bytes > self._memory_limit_bytes and view.held_bytes > self._share_bytes:
+            self.state = State.BRAKED
+            self.full_prefetch_count = max(
+                1, min(self.full_prefetch_count - 1, self._share_bytes // 2 // max(1, self._largest_bytes))
+            )
+            self.reason = "memory limit"
+            return Act.CANCEL
+        return Act.WAIT
+
+    def _from_braked(self, view: View) -> Act:
+        if self._stopping:
+            self.state = State.STOPPING
+            return Act.WAIT
+        if self._too_old(view):
+            return self._give_back(view)
+        if view.held_bytes <= self._share_bytes // 2:
+            self.state = State.FULL
+            self.reason = "memory is free again"
+            return Act.CONSUME
+        return Act.WAIT
+
+    def _too_old(self, view: View) -> bool:
+        return view.oldest_age_s >= self._pause_after_s
+
+    def _give_back(self, view: View) -> Act:
+        self.state = State.STOPPING if self._stopping else State.HELD
+        self.reason = "paused: the oldest delivery stayed unacked too long"
+        self._proven = False
+        self._acked_when_paused = view.acked
+        return Act.RETURN
+
+    def _wait(self, reason: str) -> Act:
+        self.reason = reason
+        return Act.WAIT

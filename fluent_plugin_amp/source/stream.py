@@ -1,0 +1,354 @@
+"""The life of one event stream: connect, consume as its flow says, ack as its ledger says, reconnect for ever.
+
+A thin shell: what to do is decided by `flow.Flow`, which acks to send by `ledger.Ledger`, and how AMQP is spoken
+by `amqp`.  The path of an event takes no task switch here: a message goes to the intake within pika's callback,
+and acks are written in the loop's next turn.  The task of the stream wakes only when something changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.errors import NoProgress, PluginError, RefusedError
+from fluent_plugin_amp.facts import (
+    DeliveryReturnedOften,
+    MemoryBrake,
+    Observer,
+    StreamConnected,
+    StreamConsuming,
+    StreamHeld,
+    StreamPaused,
+    StreamTrouble,
+)
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.flow import MANY_RETURNS, Act, Flow, State, View
+from fluent_plugin_amp.source.ledger import Ledger
+
+BUSY_TICK_S = 1.0
+"""How often a stream with unacked deliveries looks at their age, and at holes."""
+IDLE_TICK_S = 5.0
+ONCE_TICK_S = 0.2
+CLOSE_TIMEOUT_S = 2.0
+
+QUICK_OUTAGE_S = 10.0
+QUICK_RETRY_CAP_S = 1.0
+LONG_RETRY_CAP_S = 30.0
+REFUSED_RETRY_FIRST_S = 1.0
+REFUSED_RETRY_CAP_S = 300.0
+STEADY_AFTER_S = 10.0
+"""A connection that lasted this long begins the back-off anew when it is lost."""
+
+
+class Intake(Protocol):
+    """Where deliveries go, and what a flow needs to know of it."""
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take one delivery; it is resolved through its ledger, sooner or later."""
+
+    def forget_returned(self) -> None:
+        """Free what belongs to closed ledgers."""
+
+    def held_bytes(self, stream: str) -> int:
+        """What one stream's deliveries take."""
+
+    @property
+    def total_held_bytes(self) -> int:
+        """What all deliveries take."""
+
+    @property
+    def acked_chunks(self) -> int:
+        """Chunks acked by servers since the start."""
+
+    @property
+    def available(self) -> bool:
+        """A server is there, and not in doubt."""
+
+    @property
+    def sink_in_flight(self) -> int:
+        """Chunks that wait for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What one stream is configured to do.  Times in seconds."""
+
+    name: str
+    broker: amqp.Broker
+    queue: str
+    memory_limit_bytes: int
+    shutdown_timeout_s: float
+    pause_after_s: float
+    once: bool = False
+    """Stop when what was in the queue at the start is done; refusals and standstill are raised, not retried."""
+
+
+class Stream:
+    """One event stream.  `run` returns after `stop`, or when it is done with ``once``."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        flow: Flow,
+        intake: Intake,
+        observer: Observer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = settings
+        self.flow = flow
+        self.connected = False
+        self._intake = intake
+        self._observer = observer
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._jitter = jitter
+        self._wake = asyncio.Event()
+        self._stop_at: float | None = None
+        self._ledger = Ledger()
+        self._ledger.close()
+        self._channel: amqp.Channel | None = None
+        self._acked = 0
+        self._progress_at = clock()
+        self._wanted: int | None = None  # with `once`: how many were in the queue at the start
+
+    @property
+    def unacked(self) -> int:
+        """Deliveries not acked to the broker."""
+        return self._ledger.unacked
+
+    def wake(self) -> None:
+        """Something outside changed: look again."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Consume no more; end when what is held is delivered, at the latest after ``shutdown_timeout_s``."""
+        if self._stop_at is None:
+            self._stop_at = self._clock() + self.settings.shutdown_timeout_s
+            self.flow.stop()
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Live until `stop`.
+
+        Raises:
+            PluginError: only with ``once``.
+        """
+        attempt = 0
+        outage_began: float | None = None
+        self._progress_at = self._clock()
+        while self._stop_at is None:
+            connected_at: float | None = None
+            try:
+                connection = await amqp.connect(self.settings.broker)
+                connected_at = self._clock()
+                try:
+                    self.connected = True
+                    await self._serve(connection)
+                    return
+                finally:
+                    self.connected = False
+                    await connection.close(CLOSE_TIMEOUT_S)
+            except PluginError as error:
+                now = self._clock()
+                self._check_once(error, now)
+                if outage_began is None or (connected_at is not None and now - connected_at > STEADY_AFTER_S):
+                    attempt, outage_began = 0, now
+                attempt += 1
+                delay_s = self._retry_delay_s(error, attempt, now - outage_began)
+                self._observer(StreamTrouble(self.settings.name, error, delay_s))
+            await self._back_off(delay_s)
+
+    # --- one connection --------------------------------------------------------------------------
+
+    async def _serve(self, connection: amqp.Connection) -> None:
+        """Consume over one connection, over as many channels as pauses ask for; return when stopped."""
+        reported = False
+        while True:
+            channel = await connection.open_channel()
+            channel.closed.add_done_callback(lambda _: self._wake.set())
+            queue = await channel.declare_passive(self.settings.queue)
+            if self._wanted is None:
+                self._wanted = queue.messages
+            if not reported:
+                self._observer(StreamConnected(self.settings.name, self.settings.queue, *queue))
+                reported = True
+            self._ledger = Ledger(self._schedule_acks)
+            self._channel = channel
+            self.flow.channel_opened()
+            try:
+                ended = await self._follow_flow(channel)
+            finally:
+                returned = self._ledger.close()
+                self._channel = None
+            if ended:
+                return
+            self._observer(StreamPaused(self.settings.name, self.settings.pause_after_s, returned))
+            self._intake.forget_returned()
+
+    async def _follow_flow(self, channel: amqp.Channel) -> bool:
+        """Do what the flow says.  True: stopped and done.  False: everything was returned."""
+        held_reason = ""
+        while True:
+            match self.flow.next(self._view()):
+                case Act.CONSUME:
+                    await channel.consume(
+                        self.settings.queue,
+                        self.flow.prefetch_count,
+                        partial(self._on_message, self._ledger),
+                    )
+                    held_reason = ""
+                    if self.flow.state is State.FULL:
+                        self._observer(
+                            StreamConsuming(self.settings.name, self.flow.prefetch_count, self.flow.reason)
+                        )
+                case Act.CANCEL:
+                    await channel.cancel()
+                    self._send_acks()
+                    if self.flow.state is State.BRAKED:
+                        held = self._intake.held_bytes(self.settings.name)
+                        self._observer(MemoryBrake(self.settings.name, held, self.flow.full_prefetch_count))
+                case Act.RETURN:
+                    await channel.close(CLOSE_TIMEOUT_S)
+                    self._check_once(NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s"))
+                    return self.flow.state is State.STOPPING
+                case Act.WAIT:
+                    if self._is_stopped():
+                        await self._finish(channel)
+                        return True
+                    if self.flow.state is State.HELD and self.flow.reason != held_reason:
+                        held_reason = self.flow.reason
+                        self._observer(StreamHeld(self.settings.name, held_reason))
+                    await self._next_wake()
+                    if channel.closed.done():
+                        raise channel.closed.result()
+                    self._send_acks()
+                    if self.settings.once:
+                        await self._stop_when_done(channel)
+
+    def _on_message(self, ledger: Ledger, message: amqp.Message) -> None:
+        ledger.deliver(message.delivery_tag, self._clock())
+        delivery = Delivery(
+            self.settings.name,
+            ledger,
+            message.delivery_tag,
+            message.body,
+            message.redelivered,
+            message.routing_key,
+            self._wall_clock(),
+        )
+        self._intake.receive(delivery)
+        self.flow.delivered(delivery.held_bytes, message.returns)
+        if message.returns >= MANY_RETURNS:
+            self._observer(DeliveryReturnedOften(self.settings.name, message.returns))
+        if self._intake.total_held_bytes > self.settings.memory_limit_bytes:
+            self._wake.set()
+
+    # --- acks ------------------------------------------------------------------------------------
+
+    def _schedule_acks(self) -> None:
+        asyncio.get_running_loop().call_soon(self._send_acks)
+
+    def _send_acks(self) -> None:
+        if self._channel is None or not self._ledger.unacked:
+            return
+        if self.flow.holds_acks(self._intake.acked_chunks):
+            self._wake.set()
+            return
+        before = self._ledger.unacked
+        for ack in self._ledger.due(self._clock()):
+            self._channel.ack(ack.delivery_tag, multiple=ack.multiple)
+        if self._ledger.unacked < before:
+            self._acked += before - self._ledger.unacked
+            self._progress_at = self._clock()
+            if self.flow.state in (State.BRAKED, State.STOPPING):
+                self._wake.set()
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _is_stopped(self) -> bool:
+        if self._stop_at is None or self.flow.state is not State.STOPPING:
+            return False
+        return self._ledger.unresolved == 0 or self._clock() >= self._stop_at
+
+    async def _finish(self, channel: amqp.Channel) -> None:
+        """Send the last acks and see that the broker has them."""
+        self._send_acks()
+        try:
+            await asyncio.wait_for(channel.barrier(), CLOSE_TIMEOUT_S)
+        except (asyncio.TimeoutError, PluginError):
+            return  # the broker is gone: it will deliver again, and nothing is lost by leaving
+
+    async def _stop_when_done(self, channel: amqp.Channel) -> None:
+        """With ``once``: stop when as many as were there at the start are acked, or the queue is empty."""
+        now = self._clock()
+        if self._acked >= (self._wanted or 0) and not self._ledger.unacked:
+            self.stop()
+        elif not self._ledger.unacked and self.flow.state is not State.HELD:
+            queue = await channel.declare_passive(self.settings.queue)
+            if queue.messages == 0:
+                self.stop()
+        if now - self._progress_at >= self.settings.pause_after_s:
+            raise NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s ({self.flow.reason})")
+
+    def _check_once(self, error: PluginError, now: float | None = None) -> None:
+        """With ``once`` a refusal, or too long a standstill, is raised and not retried."""
+        if not self.settings.once:
+            return
+        stood_still_s = (self._clock() if now is None else now) - self._progress_at
+        if isinstance(error, RefusedError | NoProgress) or stood_still_s >= self.settings.pause_after_s:
+            raise error
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def _view(self) -> View:
+        intake = self._intake
+        oldest_at = self._ledger.oldest_at()
+        return View(
+            available=intake.available,
+            sink_in_flight=intake.sink_in_flight,
+            acked=intake.acked_chunks,
+            unacked=self._ledger.unacked,
+            unresolved=self._ledger.unresolved,
+            oldest_age_s=0.0 if oldest_at is None else self._clock() - oldest_at,
+            held_bytes=intake.held_bytes(self.settings.name),
+            total_held_bytes=intake.total_held_bytes,
+        )
+
+    async def _next_wake(self) -> None:
+        tick_s = BUSY_TICK_S if self._ledger.unacked else IDLE_TICK_S
+        if self.settings.once:
+            tick_s = ONCE_TICK_S
+        if self._stop_at is not None:
+            tick_s = max(0.0, min(tick_s, self._stop_at - self._clock()))
+        await self._sleep(tick_s)
+
+    async def _sleep(self, timeout_s: float) -> None:
+        """Until something wakes the stream, or the time is over."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), timeout_s)
+        self._wake.clear()
+
+    async def _back_off(self, delay_s: float) -> None:
+        """All of ``delay_s``, whatever happens meanwhile, unless stopped."""
+        until = self._clock() + delay_s
+        while self._stop_at is None and (left_s := until - self._clock()) > 0:
+            await self._sleep(left_s)
+
+    def _retry_delay_s(self, error: PluginError, attempt: int, outage_s: float) -> float:
+        if isinstance(error, RefusedError):
+            delay_s = backoff_s(attempt, self._jitter(), first_s=REFUSED_RETRY_FIRST_S, cap_s=REFUSED_RETRY_CAP_S)
+        else:
+            cap_s = QUICK_RETRY_CAP_S if outage_s < QUICK_OUTAGE_S else LONG_RETRY_CAP_S
+            delay_s = backoff_s(attempt, self._jitter(), cap_s=cap_s)
+        return max(delay_s, self.flow.least_retry_s)
