@@ -1,0 +1,105 @@
+"""From the names that people write to the ids that Cisco wants, and back.  Pure.
+
+Event types and groups are resolved by the same rules, the first that fits deciding: the id; the name; an
+older name (alias); an unambiguous beginning of a name.  Case and runs of white space do not matter.  What
+fits nothing, or several things, is an error that lists the candidates: a wrong guess would silently lose
+events.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
+
+Id = TypeVar("Id", int, str)
+
+_SHOWN = 12
+"""How many candidates an error lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Generic[Id]):
+    """Something with an id and a name: an event type (int) or a group (GUID)."""
+
+    id: Id
+    name: str
+    aliases: tuple[str, ...] = ()
+    """Names it had before, or has elsewhere."""
+    description: str = ""
+
+
+class Names(Generic[Id]):
+    """What an organisation has of one kind, e.g. ``Names("event type", …)``."""
+
+    def __init__(self, kind: str, entries: Iterable[Named[Id]]) -> None:
+        self.kind = kind
+        self._entries: dict[Id, Named[Id]] = {entry.id: entry for entry in entries}
+
+    def __iter__(self) -> Iterator[Named[Id]]:
+        return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def name_of(self, id_: Id) -> str:
+        """The name that goes with an id; the id itself when there is none."""
+        entry = self._entries.get(id_)
+        return (entry and entry.name) or str(id_)
+
+    def find(self, text: str) -> Named[Id]:
+        """The one entry that ``text`` means.
+
+        Raises NameUnknown or NameAmbiguous, both with the candidates in their message.
+        """
+        wanted = fold(text)
+        rules: tuple[Callable[[Named[Id]], bool], ...] = (
+            lambda entry: fold(str(entry.id)) == wanted,
+            lambda entry: fold(entry.name) == wanted,
+            lambda entry: any(fold(alias) == wanted for alias in entry.aliases),
+            lambda entry: any(fold(name).startswith(wanted) for name in (entry.name, *entry.aliases)),
+        )
+        for fits in rules if wanted else ():
+            found = [entry for entry in self if fits(entry)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise NameAmbiguous(f"{self.kind} {text!r} fits several: {_listed(found)}")
+        raise NameUnknown(f"no {self.kind} is called {text!r}{self._hint(wanted)}")
+
+    def find_all(self, texts: Iterable[str]) -> tuple[Id, ...]:
+        """The ids that ``texts`` mean, each once, in the order given."""
+        return tuple(dict.fromkeys(self.find(text).id for text in texts))
+
+    def search(self, text: str) -> list[Named[Id]]:
+        """Every entry with ``text`` in its id, a name or the description, by name; all when it is empty."""
+        wanted = fold(text)
+        found = [entry for entry in self if any(wanted in fold(part) for part in _searched(entry))]
+        return sorted(found, key=lambda entry: (fold(entry.name), str(entry.id)))
+
+    def _hint(self, wanted: str) -> str:
+        found = [entry for entry in self if wanted and any(wanted in fold(part) for part in _searched(entry))]
+        if not found:
+            by_name = {fold(name): one for one in self for name in (one.name, *one.aliases) if name}
+            close = difflib.get_close_matches(wanted, by_name, n=_SHOWN, cutoff=0.6)
+            found = list({by_name[name].id: by_name[name] for name in close}.values())
+        return f"; meant perhaps: {_listed(found)}" if found else ""
+
+
+def fold(text: str) -> str:
+    """``text`` as names are compared: no case, one form of each letter, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _searched(entry: Named[Id]) -> tuple[str, ...]:
+    return (str(entry.id), entry.name, entry.description, *entry.aliases)
+
+
+def _listed(entries: list[Named[Id]]) -> str:
+    shown = ", ".join(f"{entry.name or '(no name)'} ({entry.id})" for entry in entries[:_SHOWN])
+    more = len(entries) - _SHOWN
+    return shown + (f" and {more} more" if more > 0 else "")
