@@ -61,7 +61,7 @@ class Names(Generic[Id]):
             lambda entry: fold(str(entry.id)) == wanted,
             lambda entry: fold(entry.name) == wanted,
             lambda entry: any(fold(alias) == wanted for alias in entry.aliases),
-            lambda entry: any(fold(name).startswith(wanted) for name in (entry.name, *entry.aliases)),
+            lambda entry: any(fold(name).startswith(wanted) for name in _spellings(entry)),
         )
         for fits in rules if wanted else ():
             found = [entry for entry in self if fits(entry)]
@@ -84,7 +84,7 @@ class Names(Generic[Id]):
     def _hint(self, wanted: str) -> str:
         found = [entry for entry in self if wanted and any(wanted in fold(part) for part in _searched(entry))]
         if not found:
-            by_name = {fold(name): one for one in self for name in (one.name, *one.aliases) if name}
+            by_name = {fold(name): entry for entry in self for name in _spellings(entry) if name}
             close = difflib.get_close_matches(wanted, by_name, n=_SHOWN, cutoff=0.6)
             found = list({by_name[name].id: by_name[name] for name in close}.values())
         return f"; meant perhaps: {_listed(found)}" if found else ""
@@ -95,8 +95,12 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def _spellings(entry: Named[Id]) -> tuple[str, ...]:
+    return (entry.name, *entry.aliases)
+
+
 def _searched(entry: Named[Id]) -> tuple[str, ...]:
-    return (str(entry.id), entry.name, entry.description, *entry.aliases)
+    return (str(entry.id), entry.description, *_spellings(entry))
 
 
 def _listed(entries: list[Named[Id]]) -> str:
