@@ -225,7 +225,7 @@ class Flow:
             return Act.WAIT
         if self._too_old(view):
             return self._give_back(view)
-        if view.held_bytes <= self._share_bytes // 2:
+        if view.held_bytes <= self._share_bytes // 2 and view.available:
             self.state = State.FULL
             self.reason = "memory is free again"
             return Act.CONSUME

@@ -1,0 +1,499 @@
+"""The flow consumes only when it is safe to, begins with one event, and gives back rarely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from fluent_plugin_amp.source.flow import (
+    EXPECTED_EVENT_BYTES,
+    MANY_RETURNS,
+    MAX_AUTO_PREFETCH,
+    RETURNED_OFTEN_RETRY_S,
+    Act,
+    Flow,
+    State,
+    View,
+    auto_prefetch_count,
+)
+
+PAUSE_AFTER_S = 600.0
+SHARE_BYTES = 1000
+LIMIT_BYTES = 4000
+
+QUIET = View(
+    available=True,
+    sink_in_flight=0,
+    acked=0,
+    unacked=0,
+    unresolved=0,
+    oldest_age_s=0.0,
+    held_bytes=0,
+    total_held_bytes=0,
+)
+"""A healthy moment in which nothing happens."""
+
+
+def new_flow(prefetch_count: int = 100) -> Flow:
+    """A flow whose channel has just been opened."""
+    flow = Flow(
+        prefetch_count=prefetch_count,
+        pause_after_s=PAUSE_AFTER_S,
+        share_bytes=SHARE_BYTES,
+        memory_limit_bytes=LIMIT_BYTES,
+    )
+    flow.channel_opened()
+    return flow
+
+
+def flow_in_full(prefetch_count: int = 100) -> Flow:
+    """A flow whose trial has passed with the first ack of a server."""
+    flow = new_flow(prefetch_count)
+    assert flow.next(QUIET) is Act.CONSUME
+    flow.delivered(10, returns=0)
+    assert flow.next(replace(QUIET, acked=1, unacked=1)) is Act.CANCEL
+    assert flow.next(replace(QUIET, acked=1)) is Act.CONSUME
+    assert flow.state is State.FULL
+    return flow
+
+
+# --- the table, row by row -----------------------------------------------------------------------
+
+
+def test_nothing_is_consumed_while_no_server_is_there() -> None:
+    """Without a server the broker keeps the events."""
+    flow = new_flow()
+    assert flow.next(replace(QUIET, available=False)) is Act.WAIT
+    assert (flow.state, flow.reason) == (State.HELD, "no server takes chunks")
+
+
+def test_consumption_begins_with_a_single_event() -> None:
+    """The first consume on a channel has a prefetch of 1, whatever is configured."""
+    flow = new_flow(prefetch_count=500)
+    assert flow.next(QUIET) is Act.CONSUME
+    assert (flow.state, flow.prefetch_count) == (State.TRIAL, 1)
+
+
+def test_the_trial_is_cancelled_before_its_event_is_acked() -> None:
+    """Once a server has acked, the ack to the broker is held until the cancel is written."""
+    flow = new_flow()
+    flow.next(QUIET)
+    decided = replace(QUIET, acked=1, unacked=1, unresolved=0)
+    assert flow.holds_acks(decided.acked)
+    assert flow.next(decided) is Act.CANCEL
+    assert not flow.holds_acks(decided.acked)
+
+
+def test_full_follows_the_trial_with_the_configured_prefetch() -> None:
+    """After the trial the stream consumes with all it may."""
+    assert flow_in_full(prefetch_count=321).prefetch_count == 321
+
+
+def test_a_duplicate_in_the_trial_proves_nothing() -> None:
+    """An event that was acked without a server, as a duplicate is, keeps the trial going, one event at a time."""
+    flow = new_flow()
+    flow.next(QUIET)
+    assert not flow.holds_acks(acked=0)
+    assert flow.next(replace(QUIET, unacked=1)) is Act.WAIT
+    assert flow.state is State.TRIAL
+
+
+def test_another_streams_ack_does_not_end_the_trial_of_an_event_in_flight() -> None:
+    """The trial ends when its own event is safe and a server has acked since it began."""
+    flow = new_flow()
+    flow.next(QUIET)
+    assert flow.next(replace(QUIET, acked=7, unacked=1, unresolved=1)) is Act.WAIT
+    assert flow.next(replace(QUIET, acked=7, unacked=1)) is Act.CANCEL
+
+
+def test_each_channel_has_a_trial_of_its_own() -> None:
+    """After a lost connection consumption begins with one event again."""
+    flow = flow_in_full()
+    flow.channel_opened()
+    assert flow.next(replace(QUIET, acked=1)) is Act.CONSUME
+    assert flow.state is State.TRIAL
+
+
+@pytest.mark.parametrize("began", [State.TRIAL, State.FULL, State.BRAKED])
+def test_what_stays_unacked_too_long_is_returned(began: State) -> None:
+    """At `pause_after` everything goes back to the broker, from every state that holds deliveries."""
+    flow = flow_in_full()
+    flow.state = began
+    old = replace(QUIET, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S, held_bytes=900)
+    assert flow.next(old) is Act.RETURN
+    assert flow.state is State.HELD
+
+
+def test_after_a_pause_the_probe_must_be_acked_first() -> None:
+    """Nothing is consumed after a pause until a server acked something, although it looks available."""
+    flow = flow_in_full()
+    flow.next(replace(QUIET, acked=1, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S))
+    flow.channel_opened()
+    assert flow.next(replace(QUIET, acked=1, sink_in_flight=1)) is Act.WAIT
+    assert flow.reason == "paused: no server has acked since"
+    assert flow.next(replace(QUIET, acked=2, sink_in_flight=1)) is Act.CONSUME
+    assert flow.state is State.TRIAL
+
+
+def test_after_a_pause_without_a_probe_an_available_server_is_tried() -> None:
+    """With nothing in flight no ack can come, so the trial itself is the probe."""
+    flow = flow_in_full()
+    flow.next(replace(QUIET, acked=1, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S))
+    flow.channel_opened()
+    assert flow.next(replace(QUIET, acked=1, sink_in_flight=0)) is Act.CONSUME
+    assert flow.state is State.TRIAL
+
+
+def test_large_events_lower_the_prefetch_for_good() -> None:
+    """Over the limit the consumer is cancelled, and goes on at half the share with as many as fit into half of it."""
+    flow = flow_in_full(prefetch_count=100)
+    flow.delivered(100, returns=0)
+    over = replace(QUIET, acked=1, unacked=60, unresolved=60, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1)
+    assert flow.next(over) is Act.CANCEL
+    assert (flow.state, flow.full_prefetch_count) == (State.BRAKED, SHARE_BYTES // 2 // 100)
+    assert flow.next(replace(over, held_bytes=501)) is Act.WAIT
+    assert flow.next(replace(over, held_bytes=500)) is Act.CONSUME
+    assert (flow.state, flow.prefetch_count) == (State.FULL, 5)
+
+
+def test_a_stream_within_its_share_is_not_braked() -> None:
+    """Another stream's large events are not this one's trouble."""
+    flow = flow_in_full()
+    over = replace(QUIET, acked=1, unacked=1, unresolved=1, held_bytes=SHARE_BYTES, total_held_bytes=LIMIT_BYTES * 9)
+    assert flow.next(over) is Act.WAIT
+    assert flow.state is State.FULL
+
+
+def test_braked_does_not_consume_while_no_server_is_there() -> None:
+    """Memory that became free is no reason to consume for a server that went away meanwhile."""
+    flow = flow_in_full()
+    flow.delivered(100, returns=0)
+    flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
+    assert flow.next(replace(QUIET, available=False)) is Act.WAIT
+    assert flow.state is State.BRAKED
+    assert flow.next(QUIET) is Act.CONSUME
+
+
+@pytest.mark.parametrize("returns", [MANY_RETURNS, MANY_RETURNS + 14])
+def test_a_message_returned_often_keeps_the_stream_at_one_event(returns: int) -> None:
+    """From the fifth return on the trial goes on event by event, and a reconnect waits a minute."""
+    flow = new_flow()
+    flow.next(QUIET)
+    flow.delivered(10, returns=returns)
+    assert flow.next(replace(QUIET, acked=1, unacked=1, unresolved=1)) is Act.WAIT
+    assert flow.least_retry_s == RETURNED_OFTEN_RETRY_S
+    assert not flow.holds_acks(acked=1)
+
+
+def test_when_the_often_returned_message_is_safe_the_stream_goes_on() -> None:
+    """Once it is acked the next message decides the trial as usual."""
+    flow = new_flow()
+    flow.next(QUIET)
+    flow.delivered(10, returns=MANY_RETURNS)
+    assert flow.next(replace(QUIET, acked=1)) is Act.WAIT
+    assert flow.least_retry_s == 0.0
+    flow.delivered(10, returns=MANY_RETURNS - 1)
+    assert flow.next(replace(QUIET, acked=2, unacked=1)) is Act.CANCEL
+
+
+def test_stop_cancels_a_consumer_and_nothing_else() -> None:
+    """Stopping cancels where there is a consumer, and then only waits."""
+    assert [stopped_from(state) for state in (State.HELD, State.TRIAL, State.FULL, State.BRAKED)] == [
+        Act.WAIT,
+        Act.CANCEL,
+        Act.CANCEL,
+        Act.WAIT,
+    ]
+
+
+def stopped_from(state: State) -> Act:
+    """What `stop` leads to, from ``state``."""
+    flow = flow_in_full()
+    flow.state = state
+    flow.stop()
+    act = flow.next(replace(QUIET, unacked=1, unresolved=1))
+    assert flow.state is State.STOPPING
+    return act
+
+
+def test_auto_prefetch_fits_a_streams_share() -> None:
+    """As many usual events as the share holds, at least one and at most 500."""
+    assert auto_prefetch_count(EXPECTED_EVENT_BYTES * 7) == 7
+    assert auto_prefetch_count(10) == 1
+    assert auto_prefetch_count(2**40) == MAX_AUTO_PREFETCH
+
+
+# --- arbitrary views -----------------------------------------------------------------------------
+
+views = st.builds(
+    View,
+    available=st.booleans(),
+    sink_in_flight=st.integers(0, 2),
+    acked=st.integers(0, 3),
+    unacked=st.integers(0, 2),
+    unresolved=st.integers(0, 2),
+    oldest_age_s=st.sampled_from([0.0, 1.0, PAUSE_AFTER_S - 1, PAUSE_AFTER_S, 1e6]),
+    held_bytes=st.sampled_from([0, SHARE_BYTES // 2, SHARE_BYTES, SHARE_BYTES + 1, LIMIT_BYTES * 2]),
+    total_held_bytes=st.sampled_from([0, LIMIT_BYTES, LIMIT_BYTES + 1]),
+)
+happenings = st.one_of(
+    views,
+    st.tuples(st.just("delivered"), st.sampled_from([0, 10, 10**9]), st.sampled_from([0, MANY_RETURNS])),
+    st.just("channel_opened"),
+    st.just("stop"),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([False, True]), st.lists(happenings, max_size=40))
+def test_no_view_leads_to_a_forbidden_act(consuming: bool, walk: list[object]) -> None:
+    """Whatever it is shown: no consume without a server or after stop, no second consumer, nothing kept too long."""
+    flow = flow_in_full() if consuming else new_flow()
+    proven = consuming
+    stopped = False
+    for happening in walk:
+        match happening:
+            case View() as view:
+                act = flow.next(view)
+                assert flow.prefetch_count >= 1
+                match act:
+                    case Act.CONSUME:
+                        assert view.available
+                        assert not stopped
+                        assert not consuming, "a second consumer on the channel"
+                        assert flow.state in (State.TRIAL, State.FULL)
+                        assert flow.state is State.TRIAL or proven, "in full without a trial on this channel"
+                        assert flow.state is State.FULL or flow.prefetch_count == 1
+                        consuming = True
+                    case Act.CANCEL:
+                        assert consuming
+                        consuming = False
+                        proven = True
+                    case Act.RETURN:
+                        assert view.oldest_age_s >= PAUSE_AFTER_S
+                        consuming = proven = False
+                    case Act.WAIT:
+                        assert not (consuming and view.oldest_age_s >= PAUSE_AFTER_S), "kept for too long"
+            case ("delivered", int(size), int(returns)):
+                flow.delivered(size, returns)
+            case "channel_opened":
+                flow.channel_opened()
+                consuming = proven = False
+            case "stop":
+                flow.stop()
+                stopped = True
+
+
+# --- a walk through a world ----------------------------------------------------------------------
+
+
+@dataclass
+class Message:
+    """One message of the world."""
+
+    size_bytes: int = 10
+    returns: int = 0
+    arrived_at: float = 0.0
+    safe: bool = False
+
+
+@dataclass
+class World:
+    """A broker's queue, a channel, a sink, and the time; does what the flow says, as the shell would."""
+
+    flow: Flow
+    ready: list[Message] = field(default_factory=list)
+    unacked: list[Message] = field(default_factory=list)
+    prefetch_count: int = 0
+    available: bool = True
+    probes: int = 0
+    acked: int = 0
+    now: float = 0.0
+    stopped: bool = False
+    acked_on_channel: bool = False
+    returned_at: list[float] = field(default_factory=list)
+    acked_when_returned: int | None = None
+
+    @property
+    def unsafe(self) -> list[Message]:
+        """Held by the sink."""
+        return [message for message in self.unacked if not message.safe]
+
+    def view(self) -> View:
+        """As the shell would see it."""
+        held = sum(message.size_bytes for message in self.unsafe)
+        age = self.now - self.unacked[0].arrived_at if self.unacked else 0.0
+        return View(
+            self.available,
+            len(self.unsafe) + self.probes,
+            self.acked,
+            len(self.unacked),
+            len(self.unsafe),
+            age,
+            held,
+            held,
+        )
+
+    def requeue(self) -> None:
+        """The channel is gone: the broker counts a return of everything unacked."""
+        for message in self.unacked:
+            message.returns += 1
+            message.safe = False
+        self.ready = self.unacked + self.ready
+        self.unacked = []
+        self.prefetch_count = 0
+        self.acked_on_channel = False
+        self.flow.channel_opened()
+
+    def settle(self) -> None:
+        """Follow the flow until it waits."""
+        for _ in range(10):
+            act = self.flow.next(self.view())
+            if act is Act.WAIT:
+                return
+            self.do(act)
+            self.send_acks()
+        pytest.fail("the flow never comes to rest")
+
+    def do(self, act: Act) -> None:
+        """One act, with what must hold."""
+        match act:
+            case Act.CONSUME:
+                assert not self.stopped
+                assert self.acked_when_returned != self.acked or not self.probes, (
+                    "consumed before the probe came back"
+                )
+                self.acked_when_returned = None
+                self.prefetch_count = self.flow.prefetch_count
+            case Act.CANCEL:
+                if self.flow.state is State.HELD:
+                    assert self.acked_on_channel
+                    assert len(self.unacked) == self.prefetch_count == 1, "the cancel could cross a delivery"
+                self.prefetch_count = 0
+            case Act.RETURN:
+                if self.returned_at:
+                    assert self.now - self.returned_at[-1] >= PAUSE_AFTER_S, "messages are cycled"
+                self.returned_at.append(self.now)
+                self.probes = 1 if self.unsafe else 0
+                self.acked_when_returned = self.acked
+                self.requeue()
+
+    def send_acks(self) -> None:
+        """What the shell does in the loop's next turn."""
+        if not self.flow.holds_acks(self.acked):
+            self.unacked = [message for message in self.unacked if not message.safe]
+
+    def deliver(self) -> None:
+        """The broker sends what the prefetch allows."""
+        while self.ready and len(self.unacked) < self.prefetch_count:
+            message = self.ready.pop(0)
+            message.arrived_at = self.now
+            self.unacked.append(message)
+            self.flow.delivered(message.size_bytes, message.returns)
+
+
+class FlowWalk(RuleBasedStateMachine):
+    """Random events around a flow."""
+
+    @initialize(
+        prefetch_count=st.sampled_from([1, 3, 50]),
+        sizes=st.lists(st.sampled_from([10, 10, 900, LIMIT_BYTES + 1]), min_size=15, max_size=25),
+    )
+    def begin(self, prefetch_count: int, sizes: list[int]) -> None:
+        """A queue with some messages, a few of them large."""
+        self.world = World(new_flow(prefetch_count), ready=[Message(size) for size in sizes])
+        self.world.settle()
+
+    @rule()
+    def broker_delivers(self) -> None:
+        """Messages arrive."""
+        self.world.deliver()
+        self.world.settle()
+
+    @precondition(lambda self: self.world.unsafe)
+    @rule(data=st.data(), after_acks=st.booleans())
+    def server_acks(self, data: st.DataObject, after_acks: bool) -> None:
+        """One event becomes safe; the acks may go out before or after the stream's task looks."""
+        world = self.world
+        data.draw(st.sampled_from(world.unsafe)).safe = True
+        world.acked += 1
+        world.acked_on_channel = True
+        if after_acks:
+            world.send_acks()
+        world.settle()
+        world.send_acks()
+        world.settle()
+
+    @rule()
+    def other_stream_acks(self) -> None:
+        """A server acked a chunk of somebody else, or the probe."""
+        self.world.acked += 1
+        self.world.probes = 0
+        self.world.acked_on_channel = True
+        self.world.settle()
+
+    @precondition(lambda self: self.world.unsafe)
+    @rule()
+    def duplicate_is_dropped(self) -> None:
+        """An event becomes safe without a server."""
+        self.world.unsafe[0].safe = True
+        self.world.send_acks()
+        self.world.settle()
+
+    @rule()
+    def server_comes_or_goes(self) -> None:
+        """The sink becomes available, or ceases to be."""
+        self.world.available = not self.world.available
+        self.world.settle()
+
+    @rule(elapsed_s=st.sampled_from([1.0, PAUSE_AFTER_S / 2, PAUSE_AFTER_S]))
+    def time_passes(self, elapsed_s: float) -> None:
+        """The stream looks at the age of what it holds."""
+        self.world.now += elapsed_s
+        self.world.settle()
+        if self.world.unacked:
+            assert self.world.now - self.world.unacked[0].arrived_at < PAUSE_AFTER_S
+
+    @rule()
+    def connection_is_lost(self) -> None:
+        """Everything unacked goes back."""
+        world = self.world
+        in_trial = world.flow.state is State.TRIAL
+        assert not in_trial or len(world.unacked) <= 1, "a trial risks more than one message"
+        world.requeue()
+        world.settle()
+
+    @precondition(lambda self: not self.world.ready)
+    @rule()
+    def stop(self) -> None:
+        """The end: nothing is consumed any more."""
+        self.world.stopped = True
+        self.world.flow.stop()
+        self.world.settle()
+        assert self.world.prefetch_count == 0
+
+    def teardown(self) -> None:
+        """With a healthy server everything is delivered in the end, unless it was stopped: no state is a trap."""
+        world = getattr(self, "world", None)
+        if world is None or world.stopped:
+            return
+        world.available, world.probes = True, 0
+        for _ in range(200):
+            world.settle()
+            world.deliver()
+            for message in world.unsafe:
+                message.safe = True
+                world.acked += 1
+                world.acked_on_channel = True
+            world.settle()
+            world.send_acks()
+        assert not world.ready
+        assert not world.unacked
+
+
+TestFlowWalk = FlowWalk.TestCase
+TestFlowWalk.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
