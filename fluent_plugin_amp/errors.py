@@ -49,6 +49,20 @@ class ConfigError(PluginError):
     default_remedy = "Correct the lines named above; `fluent-plugin-amp schema` describes every key."
 
 
+class ConfigUnreadable(ConfigError):
+    """The configuration file is not there, or may not be read."""
+
+    id = "config.unreadable"
+    default_remedy = "Name the file with -c or $FLUENT_PLUGIN_AMP_CONFIG, and let the plugin's user read it."
+
+
+class TlsFilesUnusable(ConfigError):
+    """A certificate, key or CA file is not what TLS needs: not PEM, encrypted, or certificate and key do not fit."""
+
+    id = "config.tls-files"
+    default_remedy = "Give PEM files: ca_file with the CAs, cert_file with its chain, key_file not encrypted."
+
+
 class UsageError(PluginError):
     """The command line cannot be used as it is."""
 
