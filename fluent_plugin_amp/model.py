@@ -74,6 +74,18 @@ class Chunk:
         return sum(map(len, self.entries))
 
 
+@dataclass(slots=True)
+class Counters:
+    """Of one stream, since the start of the process."""
+
+    received: int = 0
+    delivered: int = 0
+    duplicates: int = 0
+    dropped: int = 0
+    dead_letters: int = 0
+    received_bytes: int = 0
+
+
 class Outcome(enum.Enum):
     """What became of a chunk."""
 

@@ -27,7 +27,7 @@ from fluent_plugin_amp.errors import (
     InvalidEvent,
 )
 from fluent_plugin_amp.facts import DeadLettered, Observer
-from fluent_plugin_amp.model import Answer, Delivery, Outcome, Record, Sink
+from fluent_plugin_amp.model import Answer, Counters, Delivery, Outcome, Record, Sink
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of
@@ -39,18 +39,6 @@ EAGER_BYTES = 128 * 1024
 
 Encode = Callable[[int, int, Record], bytes]
 """(seconds, nanoseconds, record) → a packed entry; OverflowError or ValueError when msgpack cannot carry it."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """Of one stream, since the start of the process."""
-
-    received: int = 0
-    delivered: int = 0
-    duplicates: int = 0
-    dropped: int = 0
-    dead_letters: int = 0
-    received_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,63 @@
+# make demo         the whole way on this machine: a private RabbitMQ over TLS, the plugin, a receiver
+# make test         lint, types and all tests
+# make bench        throughput, memory and latency, as ratios (README has the table)
+# make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
+# make docs         the pages that are generated from the code
+#
+# Both demo and test need Debian with Python ≥ 3.10 and nothing else: what is missing is installed from the system's
+# packages (as root, or through sudo) and into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
+
+.PHONY: demo test lint unit bench conformance docs system clean
+
+demo: system $(VENV)/demo
+	$(BIN)/fluent-plugin-amp demo
+
+test: lint unit
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: system $(VENV)/test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: system $(VENV)/test
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+conformance: system $(VENV)/test
+	$(BIN)/python -m tests.conformance
+
+docs: $(VENV)/test
+	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md
+	$(BIN)/python -m fluent_plugin_amp.errors_reference > docs/errors.md
+
+# --- what is needed --------------------------------------------------------------------------------
+
+system:
+	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || command -v rabbitmq-server >/dev/null \
+	  || { echo "installing RabbitMQ from the system's packages"; $(APT) update -qq && $(APT) install -y -qq rabbitmq-server >/dev/null; }
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "installing python3-venv from the system's packages"; $(APT) update -qq && $(APT) install -y -qq python3-venv >/dev/null; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of dependencies, so that `make demo` does not install the tests' tools.
+$(VENV)/demo: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/test: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/demo
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

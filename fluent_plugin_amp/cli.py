@@ -1,0 +1,290 @@
+"""The command `fluent-plugin-amp`: parse, call, map errors to exit codes.
+
+Each command imports what it runs and no more, so that `--help` answers at once and `run` starts fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+from fluent_plugin_amp import __version__
+from fluent_plugin_amp.errors import EXIT_BUG, EXIT_OK, PluginError, UsageError
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.config import Config, StreamConfig
+
+DEFAULT_CONFIG = "/etc/fluent-plugin-amp/config.yml"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="fluent-plugin-amp")
+
+
+def report_errors(command: Command) -> Command:
+    """Show a `PluginError` with its id and remedy and exit with its code; anything else is our bug, 70."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        debug = bool(click.get_current_context().find_root().params.get("debug"))
+        try:
+            code = command(*args, **kwargs)
+        except PluginError as error:
+            if debug:
+                traceback.print_exc()
+            click.echo(f"error [{error.id}]: {error}", err=True)
+            if error.remedy:
+                click.echo(f"  what to do: {error.remedy}", err=True)
+            sys.exit(error.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:
+            sys.stderr.close()  # nobody reads any more: no second error about the first
+            sys.exit(EXIT_OK)
+        except Exception as exc:
+            if debug:
+                traceback.print_exc()
+            click.echo(f"error [bug]: {type(exc).__name__}: {exc}", err=True)
+            click.echo(
+                "  what to do: run it again with --debug before the command, and report what it prints", err=True
+            )
+            sys.exit(EXIT_BUG)
+        sys.exit(code or EXIT_OK)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def config_option(command: Command) -> Command:
+    """``-c FILE``."""
+    option = click.option(
+        "-c",
+        "--config",
+        "config_path",
+        envvar="FLUENT_PLUGIN_AMP_CONFIG",
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="Configuration file.",
+    )
+    return option(command)
+
+
+stdout_option = click.option(
+    "--stdout",
+    "stdout_format",
+    type=click.Choice(["json", "msgpack"]),
+    help="Write records to standard output instead of Forward servers (at most once past the pipe).",
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration.",
+)
+@click.version_option(__version__, "--version")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Cisco AMP for Endpoints event streams into Fluentd and Fluent Bit, acknowledged end to end."""
+
+
+@cli.command()
+@config_option
+@click.option("--once", is_flag=True, help="Deliver what is in the queues now, then exit.")
+@click.option("--supervised", is_flag=True, help="Exit when the parent process is gone.")
+@stdout_option
+@report_errors
+def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal["json", "msgpack"] | None) -> int:
+    """Consume the event streams and deliver their events, until stopped.
+
+    \b
+    Examples:
+      fluent-plugin-amp run -c amp.yml
+      fluent-plugin-amp run -c amp.yml --once
+      fluent-plugin-amp run -c amp.yml --stdout json | jq .event_type
+    """
+    from fluent_plugin_amp import daemon
+    from fluent_plugin_amp.observe import logs
+
+    config = load_config(config_path)
+    logs.set_up(config.logging.level, config.logging.format)
+    for warning in config.warnings:
+        logs.LOGGER.warning("%s", warning)
+    return asyncio.run(daemon.run(config, logs.LogObserver(), once=once, supervised=supervised, stdout=stdout_format))
+
+
+@cli.command()
+@config_option
+@click.option("--end-to-end", is_flag=True, help="Also send one record to each server and wait for its ack.")
+@click.option("--json", "as_json", is_flag=True, help="Rows as one JSON array.")
+@report_errors
+def check(config_path: Path, end_to_end: bool, as_json: bool) -> int:
+    """Try the configuration, each stream and each server; one row each.
+
+    \b
+    Example:
+      fluent-plugin-amp check -c amp.yml --end-to-end
+    """
+    from fluent_plugin_amp.jobs import check as job
+
+    config = load_config(config_path)
+    rows = asyncio.run(job.check(config, end_to_end=end_to_end))
+    if as_json:
+        _echo_json([row.as_json() for row in rows])
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("", "what", "peer", "result", box=None, pad_edge=False)
+        table.add_row("[green]ok[/]", "configuration", str(config_path), f"{len(config.streams)} stream(s)")
+        for row in rows:
+            result = row.result if row.ok else f"\\[{row.error_id}] {row.result}\n{row.remedy}"
+            table.add_row("[green]ok[/]" if row.ok else "[red]no[/]", f"{row.kind} {row.name}", row.peer, result)
+        Console().print(table)
+        for warning in config.warnings:
+            click.echo(f"warning: {warning}", err=True)
+    return job.exit_code(rows)
+
+
+@cli.command()
+@config_option
+@click.option("--stream", "stream_name", help="Whose tag and transforms to use; the first stream otherwise.")
+@stdout_option
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"))
+@report_errors
+def replay(
+    config_path: Path,
+    stream_name: str | None,
+    stdout_format: Literal["json", "msgpack"] | None,
+    files: tuple[Any, ...],
+) -> int:
+    """Send captured events, one JSON object a line, through the same pipeline ("-": standard input).
+
+    \b
+    Example:
+      fluent-plugin-amp replay -c amp.yml --stdout json events.ndjson
+    """
+    from fluent_plugin_amp import daemon
+    from fluent_plugin_amp.jobs import replay as job
+    from fluent_plugin_amp.observe import logs
+
+    config = load_config(config_path)
+    logs.set_up("warning", config.logging.format)
+    stream = pick_stream(config, stream_name)
+
+    async def go() -> job.Replayed:
+        observer = logs.LogObserver()
+        parts = daemon.Daemon(config, daemon.make_sink(config, observer, stdout_format), observer)
+        return await job.replay(parts, stream.name, (line for file in files for line in file))
+
+    replayed = asyncio.run(go())
+    counters = replayed.counters
+    click.echo(
+        f"{replayed.lines} events: {counters.delivered - counters.dead_letters} delivered, "
+        f"{counters.dead_letters} dead letters, {counters.dropped} dropped",
+        err=True,
+    )
+    return EXIT_OK
+
+
+@cli.command()
+@config_option
+@click.option("--stream", "stream_name", help="Whose tag and transforms to use; the first stream otherwise.")
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.argument("file", type=click.File("rb"))
+@report_errors
+def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any) -> int:
+    """Show what each step makes of one event, its tag, its time and its bytes ("-": standard input).
+
+    \b
+    Example:
+      fluent-plugin-amp explain -c amp.yml event.json
+    """
+    import msgspec
+
+    from fluent_plugin_amp.daemon import make_transform
+    from fluent_plugin_amp.jobs import explain as job
+
+    config = load_config(config_path)
+    body = file.read().strip()
+    explained = job.explain(make_transform(pick_stream(config, stream_name)), body, config.dead_letters.tag)
+    if as_json:
+        _echo_json(explained.as_json())
+        return EXIT_OK
+    click.echo(f"body: {explained.body_bytes} bytes, digest {explained.digest}")
+    for name, record in explained.steps:
+        click.echo(f"\n--- {name}")
+        text = "the event is dropped: acknowledged to the broker, not sent"
+        click.echo(text if record is None else msgspec.json.format(msgspec.json.encode(record), indent=2))
+    if explained.dead_letter is not None:
+        click.echo("\n--- dead letter")
+        click.echo(msgspec.json.format(msgspec.json.encode(explained.dead_letter), indent=2))
+    if explained.tag is not None:
+        click.echo(f"\ntag:  {explained.tag}")
+    if explained.entry is not None:
+        click.echo(f"time: {explained.time}")
+        click.echo(f"entry: {len(explained.entry)} bytes of msgpack, {explained.entry[:24].hex(' ')} …")
+    return EXIT_OK
+
+
+@cli.command()
+@report_errors
+def schema() -> int:
+    """Print the JSON Schema of the configuration.
+
+    \b
+    Example:
+      fluent-plugin-amp schema > amp.schema.json
+    """
+    from fluent_plugin_amp.config import schema as config_schema
+
+    _echo_json(config_schema())
+    return EXIT_OK
+
+
+@cli.command()
+@click.option("--events", "count", default=1000, show_default=True, help="Synthetic events to publish.")
+@click.option("--keep", is_flag=True, help="Keep the folder with configuration, certificates and logs.")
+@report_errors
+def demo(count: int, keep: bool) -> int:
+    """Show the whole way on this machine: a private RabbitMQ over TLS, this plugin, a Forward receiver.
+
+    \b
+    Example:
+      fluent-plugin-amp demo
+    """
+    from fluent_plugin_amp.testing import demo as job
+
+    return job.demo(count, keep=keep)
+
+
+def load_config(path: Path) -> Config:
+    """The configuration, or its mistakes, all of them (`ConfigError`)."""
+    from fluent_plugin_amp.config import load
+
+    return load(path)
+
+
+def pick_stream(config: Config, name: str | None) -> StreamConfig:
+    """The stream of that name, or the first."""
+    for stream in config.streams:
+        if name is None or stream.name == name:
+            return stream
+    names = ", ".join(stream.name for stream in config.streams)
+    raise UsageError(f"no stream is named {name!r}; there are: {names}" if name else "no stream is configured")
+
+
+def _echo_json(value: Any) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))

@@ -1,0 +1,311 @@
+"""The composition root of `run`: the one place that knows every part.
+
+Builds the parts from the configuration, starts the sink and then the streams, and stops in the other order: streams
+consume no more, what is held is delivered and acked within ``shutdown_timeout``, then connections close.  A part that
+fails with anything but a `PluginError` ends the process: that is our bug, and the broker keeps the events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Literal, Protocol
+
+from fluent_plugin_amp.config import Config, StreamConfig, TransformConfig
+from fluent_plugin_amp.errors import EXIT_OK
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.model import Sink
+from fluent_plugin_amp.observe import statistics
+from fluent_plugin_amp.observe.logs import LOGGER
+from fluent_plugin_amp.pipeline.batcher import Batcher
+from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.flatten import Flattener
+from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
+from fluent_plugin_amp.sink.forward.protocol import entry
+from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
+from fluent_plugin_amp.source.amqp import Broker
+from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
+from fluent_plugin_amp.source.stream import Stream, StreamSettings
+from fluent_plugin_amp.tls import client_context
+
+START_SPREAD_S = 3.0
+"""Many streams start spread over this time."""
+START_STEP_S = 0.02
+PARENT_POLL_S = 0.5
+SINK_CLOSE_TIMEOUT_S = 2.0
+
+
+class ClosableSink(Sink, Protocol):
+    """A sink whose peers are told good-bye."""
+
+    async def close(self, timeout_s: float) -> object:
+        """Wait for the answers of what was sent, then close the connections."""
+
+
+class Daemon:
+    """All parts of one `run`, connected.
+
+    Args:
+        config: as loaded.
+        sink: where chunks go.
+        observer: hears what happens.
+        once: stop when each stream has delivered what was in its queue at the start.
+    """
+
+    def __init__(self, config: Config, sink: ClosableSink, observer: Observer, *, once: bool = False) -> None:
+        self.config = config
+        self.sink = sink
+        forward = config.forward
+        self.conductor = Conductor(
+            {stream.name: make_transform(stream) for stream in config.streams},
+            sink,
+            entry,
+            Batcher(forward.chunk_limit_size, new_chunk_id),
+            observer,
+            dead_letter_tag=config.dead_letters.tag,
+            dead_letter_part_bytes=forward.chunk_limit_size // 2,
+        )
+        share_bytes = config.memory_limit // max(1, len(config.streams))
+        self.streams = [
+            Stream(
+                StreamSettings(
+                    name=stream.name,
+                    broker=make_broker(stream),
+                    queue=stream.queue,
+                    memory_limit_bytes=config.memory_limit,
+                    shutdown_timeout_s=forward.shutdown_timeout,
+                    pause_after_s=forward.pause_after,
+                    once=once,
+                ),
+                Flow(
+                    prefetch_count=(
+                        auto_prefetch_count(share_bytes) if stream.prefetch_count == "auto" else stream.prefetch_count
+                    ),
+                    pause_after_s=forward.pause_after,
+                    share_bytes=share_bytes,
+                    memory_limit_bytes=config.memory_limit,
+                ),
+                self.conductor,
+                observer,
+            )
+            for stream in config.streams
+        ]
+        self.conductor.on_available = self._wake_streams
+
+    async def run(self) -> None:
+        """Until `stop`, or until all streams are done with ``once``.
+
+        Raises:
+            PluginError: the sink cannot go on (standard output closed), or with ``once`` a stream cannot.
+        """
+        sink_task = asyncio.create_task(self.sink.run(), name="sink")
+        stream_tasks = [
+            asyncio.create_task(self._start_late(stream, number), name=f"stream {stream.settings.name}")
+            for number, stream in enumerate(self.streams)
+        ]
+        try:
+            await self._until_done(sink_task, stream_tasks)
+        finally:
+            for task in stream_tasks:
+                task.cancel()
+            await asyncio.gather(*stream_tasks, return_exceptions=True)
+            await self.sink.close(SINK_CLOSE_TIMEOUT_S)
+            sink_task.cancel()
+            await asyncio.gather(sink_task, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Stop in order; `run` returns when that is done."""
+        for stream in self.streams:
+            stream.stop()
+
+    def samples(self) -> list[statistics.Sample]:
+        """The figures of each stream as they are now."""
+        return [
+            statistics.Sample.take(
+                stream.settings.name, self.conductor.lines[stream.settings.name].counters, stream.unacked
+            )
+            for stream in self.streams
+        ]
+
+    async def _until_done(self, sink_task: asyncio.Task[None], stream_tasks: list[asyncio.Task[None]]) -> None:
+        pending: set[asyncio.Task[None]] = {sink_task, *stream_tasks}
+        while pending - {sink_task}:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+
+    async def _start_late(self, stream: Stream, number: int) -> None:
+        step_s = min(START_STEP_S, START_SPREAD_S / len(self.streams))
+        await asyncio.sleep(number * step_s)
+        await stream.run()
+
+    def _wake_streams(self) -> None:
+        for stream in self.streams:
+            stream.wake()
+
+
+async def run(
+    config: Config,
+    observer: Observer,
+    *,
+    once: bool = False,
+    supervised: bool = False,
+    stdout: Literal["json", "msgpack"] | None = None,
+) -> int:
+    """`fluent-plugin-amp run`: until SIGTERM or SIGINT, or done.  Returns the exit code."""
+    parent = os.getppid()
+    daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_stop_on_signals(daemon.stop))
+        await stack.enter_async_context(_in_background(_log_statistics(daemon)))
+        if supervised:
+            await stack.enter_async_context(_in_background(_stop_with_parent(parent, daemon.stop)))
+        LOGGER.info("started: %d stream(s), servers %s", len(daemon.streams), _servers_text(config, stdout))
+        await daemon.run()
+    LOGGER.info("stopped: %s", _total(daemon))
+    return EXIT_OK
+
+
+# --- parts from the configuration ----------------------------------------------------------------
+
+
+def make_sink(config: Config, observer: Observer, stdout: Literal["json", "msgpack"] | None) -> ClosableSink:
+    """The Forward client, or standard output."""
+    if stdout is not None:
+        from fluent_plugin_amp.sink.stdout import StdoutSink
+
+        return StdoutSink(stdout, sys.stdout.buffer)
+    return ForwardClient(forward_settings(config), observer)
+
+
+def forward_settings(config: Config) -> ForwardSettings:
+    """What the Forward client needs."""
+    forward = config.forward
+    security = None
+    if forward.security is not None:
+        given = forward.security
+        security = Security(
+            self_hostname=given.self_hostname,
+            shared_key=given.shared_key.get_secret_value() if given.shared_key else "",
+            username=given.username or "",
+            password=given.password.get_secret_value() if given.password else "",
+        )
+    return ForwardSettings(
+        servers=tuple(
+            ServerAddress(
+                name=server.label,
+                host=server.host,
+                port=server.port,
+                unix_path=str(server.unix_path) if server.unix_path else None,
+                weight=server.weight,
+                standby=server.standby,
+            )
+            for server in forward.servers
+        ),
+        tls=client_context(forward.tls) if forward.tls is not None else None,
+        server_hostname=forward.tls.server_name if forward.tls is not None else None,
+        security=security,
+        compress=forward.compress,
+        connect_timeout_s=forward.connect_timeout,
+        ack_response_timeout_s=forward.ack_response_timeout,
+        max_in_flight=forward.max_in_flight,
+    )
+
+
+def make_broker(stream: StreamConfig) -> Broker:
+    """Where a stream's queue is."""
+    return Broker(
+        host=stream.host,
+        port=stream.port,
+        username=stream.username,
+        password=stream.password.get_secret_value(),
+        vhost=stream.vhost,
+        tls=client_context(stream.tls) if stream.use_tls else None,
+        server_name=stream.tls.server_name,
+        heartbeat_s=stream.heartbeat,
+    )
+
+
+def make_transform(stream: StreamConfig) -> Transform:
+    """The steps of one stream."""
+    transform: TransformConfig = stream.transform
+    flatten = transform.flatten
+    return Transform(
+        stream=stream.name,
+        tag=stream.tag,
+        drop_event_types=frozenset(transform.drop_event_types),
+        add=stream.add,
+        pulling_id=transform.pulling_id,
+        flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
+        serialize=transform.serialize,
+    )
+
+
+# --- beside the streams --------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT stop in order; the second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def handle(signal_number: int) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + signal_number)
+        asked = True
+        LOGGER.info("%s: stopping", signal.Signals(signal_number).name)
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _in_background(job: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(job)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _stop_with_parent(parent: int, stop: Callable[[], None]) -> None:
+    """Stop when the process that started us is gone: an orphan would eat half of the stream."""
+    while os.getppid() == parent:  # noqa: ASYNC110, nothing tells a process that its parent ended
+        await asyncio.sleep(PARENT_POLL_S)
+    LOGGER.info("the parent process is gone: stopping")
+    stop()
+
+
+async def _log_statistics(daemon: Daemon) -> None:
+    interval_s = daemon.config.observe.statistics_every
+    before, since = daemon.samples(), time.monotonic()
+    while True:
+        await asyncio.sleep(interval_s)
+        after, now = daemon.samples(), time.monotonic()
+        for line in statistics.statistics(before, after, now - since, statistics.resident_bytes()):
+            LOGGER.info("%s", line)
+        before, since = after, now
+
+
+def _total(daemon: Daemon) -> str:
+    return statistics.statistics([], daemon.samples(), 0.0, statistics.resident_bytes())[0]
+
+
+def _servers_text(config: Config, stdout: str | None) -> str:
+    return "standard output" if stdout else ", ".join(server.label for server in config.forward.servers)

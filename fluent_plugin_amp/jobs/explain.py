@@ -1,0 +1,76 @@
+"""`fluent-plugin-amp explain`: what each step makes of one event, its tag, its time, its bytes."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from fluent_plugin_amp.errors import EventIntegerTooLarge, InvalidEvent
+from fluent_plugin_amp.model import Delivery, Record
+from fluent_plugin_amp.pipeline.decode import decode, event_time
+from fluent_plugin_amp.pipeline.delivered import digest_of
+from fluent_plugin_amp.pipeline.letters import dead_letter
+from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.sink.forward.protocol import entry
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One event's way; the fields after ``steps`` are None when it is dropped or a dead letter."""
+
+    body_bytes: int
+    digest: str
+    steps: list[tuple[str, Record | None]]
+    tag: str | None = None
+    time: str | None = None
+    entry: bytes | None = None
+    dead_letter: Record | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``: the entry as hex."""
+        return {
+            "body_bytes": self.body_bytes,
+            "digest": self.digest,
+            "steps": [{"step": name, "record": record} for name, record in self.steps],
+            "tag": self.tag,
+            "time": self.time,
+            "entry_bytes": None if self.entry is None else len(self.entry),
+            "entry": None if self.entry is None else self.entry.hex(),
+            "dead_letter": self.dead_letter,
+        }
+
+
+def explain(transform: Transform, body: bytes, dead_letter_tag: str) -> Explained:
+    """Follow one event through the steps that ``transform`` has."""
+    received_at = time.time()
+    digest = digest_of(body).hex()
+    steps: list[tuple[str, Record | None]] = []
+    try:
+        record = decode(body)
+        steps.append(("decode", copy.deepcopy(record)))
+        seconds, nanoseconds = event_time(record, received_at)
+        steps += [(step.name, step.record) for step in transform.steps(copy.deepcopy(record), received_at)]
+        transformed = transform(record, received_at)
+        if transformed is None:
+            return Explained(len(body), digest, steps)
+        tag, sent = transformed
+        try:
+            packed = entry(seconds, nanoseconds, sent)
+        except OverflowError as exc:
+            raise EventIntegerTooLarge("an integer exceeds 64 bits") from exc
+    except InvalidEvent as error:
+        delivery = Delivery(transform.stream, _NoLedger(), 0, body, received_at=received_at)
+        letter = dead_letter(delivery, error, len(body) + 4)[0]
+        return Explained(len(body), digest, steps, tag=dead_letter_tag, dead_letter=letter)
+    moment = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    return Explained(len(body), digest, steps, tag, f"{moment}.{nanoseconds:09}Z", packed)
+
+
+class _NoLedger:
+    closed = True
+
+    def resolve(self, delivery_tag: int) -> None:
+        """Never called: the delivery goes nowhere."""

@@ -1,0 +1,73 @@
+"""Events that do not come from a broker, through the same conductor and sink: for `replay`.
+
+The place of the AMQP channel is taken by a `Feed`: it hands in bodies as deliveries, holds back while too many are
+unresolved, and knows when the last one is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.pipeline.conductor import Conductor
+
+MAX_UNRESOLVED = 2000
+FEED_STEP = 100
+"""Events handed in between two turns of the loop."""
+
+
+class Feed:
+    """A ledger (`model.Ledger`) that is fed by hand.
+
+    Args:
+        conductor: where the events go.
+        stream: whose transforms they get.
+        max_held_bytes: held back above that.
+        patience_s: without any event becoming safe, after which `NoProgress` is raised.
+    """
+
+    def __init__(self, conductor: Conductor, stream: str, *, max_held_bytes: int, patience_s: float) -> None:
+        self.closed = False
+        self.fed = 0
+        self.resolved = 0
+        self._conductor = conductor
+        self._stream = stream
+        self._max_held_bytes = max_held_bytes
+        self._patience_s = patience_s
+        self._progress = asyncio.Event()
+
+    def resolve(self, delivery_tag: int) -> None:
+        """An event is safe, or dropped on purpose."""
+        self.resolved += 1
+        self._progress.set()
+
+    async def put(self, body: bytes) -> None:
+        """Hand in one event; waits while too much is on its way.
+
+        Raises:
+            NoProgress
+        """
+        while self.fed - self.resolved >= MAX_UNRESOLVED or self._conductor.total_held_bytes > self._max_held_bytes:
+            await self._wait()
+        self.fed += 1
+        self._conductor.receive(Delivery(self._stream, self, self.fed, body, received_at=time.time()))
+        if self.fed % FEED_STEP == 0:
+            await asyncio.sleep(0)
+
+    async def finish(self) -> None:
+        """Wait until everything handed in is safe.
+
+        Raises:
+            NoProgress
+        """
+        while self.resolved < self.fed:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self._progress.clear()
+        try:
+            await asyncio.wait_for(self._progress.wait(), self._patience_s)
+        except asyncio.TimeoutError as exc:
+            raise NoProgress(f"no event was acknowledged for {self._patience_s:g} s") from exc

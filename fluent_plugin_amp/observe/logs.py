@@ -1,0 +1,150 @@
+"""The plugin's log: facts become lines, for people (text) or machines (JSON), on standard error.
+
+One line for a change of state; a trouble that repeats itself is said once, and again every `REPEAT_AFTER_S` while it
+lasts.  An error's line ends with what to do about it.  Standard output is never written: it belongs to ``--stdout``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import msgspec
+
+from fluent_plugin_amp import facts
+from fluent_plugin_amp.errors import PluginError
+
+LOGGER = logging.getLogger("fluent_plugin_amp")
+REPEAT_AFTER_S = 600.0
+
+Said = tuple[int, str, dict[str, Any]]
+"""A line: level, text, and the fields that a machine reads."""
+
+
+def set_up(level: str, format: Literal["text", "json"]) -> None:
+    """Send the plugin's log to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter())
+    LOGGER.handlers[:] = [handler]
+    LOGGER.setLevel(level.upper())
+    LOGGER.propagate = False
+
+
+class LogObserver:
+    """An observer (`facts.Observer`) that logs what it is told."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._troubles: dict[tuple[str, str], tuple[str, float]] = {}  # who → (error id, when it was said)
+
+    def __call__(self, fact: facts.Fact) -> None:
+        """Log one fact."""
+        level, text, fields = describe(fact)
+        match fact:
+            case facts.StreamTrouble(stream=name, error=error):
+                level = self._level_of_trouble(("stream", name), error, level)
+            case facts.ServerTrouble(server=name, error=error):
+                level = self._level_of_trouble(("server", name), error, level)
+            case facts.StreamConsuming(stream=name):
+                self._troubles.pop(("stream", name), None)
+            case facts.ServerConnected(server=name):
+                self._troubles.pop(("server", name), None)
+        LOGGER.log(level, text, extra={"fields": {"event": type(fact).__name__, **fields}})
+
+    def _level_of_trouble(self, who: tuple[str, str], error: PluginError, level: int) -> int:
+        """``level``, or DEBUG when the same trouble was said a short while ago."""
+        now = self._clock()
+        said_id, said_at = self._troubles.get(who, ("", 0.0))
+        if error.id == said_id and now - said_at < REPEAT_AFTER_S:
+            return logging.DEBUG
+        self._troubles[who] = (error.id, now)
+        return level
+
+
+def describe(fact: facts.Fact) -> Said:
+    """The line for one fact."""
+    match fact:
+        case facts.StreamConnected():
+            text = f"stream {fact.stream}: connected to queue {fact.queue}, {fact.messages} messages waiting"
+            fields = {"stream": fact.stream, "queue": fact.queue, "messages": fact.messages}
+            if fact.consumers:
+                text += f"; {fact.consumers} other consumer(s) attached: they split the stream between them"
+                return logging.WARNING, text, {**fields, "consumers": fact.consumers}
+            return logging.INFO, text, fields
+        case facts.StreamConsuming():
+            text = f"stream {fact.stream}: consuming, prefetch {fact.prefetch_count} ({fact.reason})"
+            return logging.INFO, text, {"stream": fact.stream, "prefetch_count": fact.prefetch_count}
+        case facts.StreamHeld():
+            return logging.INFO, f"stream {fact.stream}: waiting: {fact.reason}", {"stream": fact.stream}
+        case facts.StreamTrouble():
+            text = f"stream {fact.stream}: {_error_text(fact.error)} Next try in {fact.retry_in_s:.1f} s."
+            return logging.WARNING, text, {"stream": fact.stream, **_error_fields(fact.error)}
+        case facts.StreamPaused():
+            text = (
+                f"stream {fact.stream}: paused: the oldest event stayed unacknowledged for {fact.age_s:.0f} s; "
+                f"{fact.returned} returned to the queue until a server acknowledges again"
+            )
+            return logging.WARNING, text, {"stream": fact.stream, "returned": fact.returned}
+        case facts.DeliveryReturnedOften():
+            text = (
+                f"stream {fact.stream}: an event was returned to its queue {fact.count} times; at the queue's "
+                "delivery limit (20 by default) the broker deletes it.  Going on with one event at a time; mend what "
+                "keeps servers from acknowledging"
+            )
+            return logging.ERROR, text, {"stream": fact.stream, "returns": fact.count}
+        case facts.MemoryBrake():
+            text = (
+                f"stream {fact.stream}: large events: {fact.held_bytes} bytes held, memory_limit reached; "
+                f"prefetch lowered to {fact.prefetch_count}"
+            )
+            return logging.WARNING, text, {"stream": fact.stream, "held_bytes": fact.held_bytes}
+        case facts.DeadLettered():
+            sizes = f"{fact.size} bytes in {fact.parts} record(s)"
+            text = f"stream {fact.stream}: dead letter, {sizes}: {_error_text(fact.error)}"
+            return logging.WARNING, text, {"stream": fact.stream, "size": fact.size, **_error_fields(fact.error)}
+        case facts.ServerConnected():
+            return logging.INFO, f"server {fact.server}: connected", {"server": fact.server}
+        case facts.ServerTrouble():
+            doubt = f" {fact.in_doubt} chunk(s) in doubt will be sent again." if fact.in_doubt else ""
+            text = f"server {fact.server}: {_error_text(fact.error)}{doubt} Next try in {fact.retry_in_s:.1f} s."
+            return logging.WARNING, text, {"server": fact.server, **_error_fields(fact.error)}
+        case facts.ChunkSplit():
+            text = f"chunk of {fact.events} events split to find the one that servers refuse: {fact.error}"
+            return logging.WARNING, text, {"chunk": fact.chunk_id, **_error_fields(fact.error)}
+    raise AssertionError(f"no line for {fact!r}")
+
+
+def _error_text(error: PluginError) -> str:
+    return f"[{error.id}] {error}. {error.remedy}".rstrip()
+
+
+def _error_fields(error: PluginError) -> dict[str, Any]:
+    return {"error_id": error.id, "error": str(error), "remedy": error.remedy}
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_timestamp(record)} {record.levelname.lower():7} {record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _timestamp(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
