@@ -53,7 +53,7 @@ class Transform:
 
     def __call__(self, record: Record, received_at: float) -> tuple[str, Record] | None:
         """Tag and record to send; None drops the event."""
-        if self.drop_event_types and record.get("event_type_id") in self.drop_event_types:
+        if self.drop_event_types and self._drops(record):
             return None
         if self.add:
             self._add(record)
@@ -69,7 +69,7 @@ class Transform:
     def steps(self, record: Record, received_at: float) -> Iterator[Step]:
         """The same, one configured step at a time, each with a copy of what it made."""
         if self.drop_event_types:
-            dropped = record.get("event_type_id") in self.drop_event_types
+            dropped = self._drops(record)
             yield Step("drop_event_types", None if dropped else dict(record))
             if dropped:
                 return
@@ -84,6 +84,10 @@ class Transform:
             yield Step("flatten", record)
         if self.serialize is not None:
             yield Step("serialize", {self.serialize: _encode_json(record).decode()})
+
+    def _drops(self, record: Record) -> bool:
+        type_id = record.get("event_type_id")
+        return type(type_id) is int and type_id in self.drop_event_types  # a list would not even be hashable
 
     def _add(self, record: Record) -> None:
         for name, value in self.add.items():

@@ -1,0 +1,104 @@
+"""The steps of a stream, in their order."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fluent_plugin_amp.pipeline.flatten import Flattener
+from fluent_plugin_amp.pipeline.transform import PULLING_ID, Transform
+
+ARRIVAL = 1557506167.123456
+
+
+def event() -> dict[str, Any]:
+    """A small event, anew for each use."""
+    return {"id": 6533241145273614340, "event_type_id": 1090519054, "file": {"disposition": "Malicious"}}
+
+
+def test_without_options_the_event_passes_untouched() -> None:
+    """The record is what Cisco sent, under the default tag."""
+    assert Transform("emea")(event(), ARRIVAL) == ("edr.cisco.amp.events", event())
+
+
+def test_dropped_types_are_dropped() -> None:
+    """An event of a type named in the configuration is dropped, others pass."""
+    assert Transform("emea", drop_event_types=frozenset({1090519054}))(event(), ARRIVAL) is None
+    assert Transform("emea", drop_event_types=frozenset({1}))(event(), ARRIVAL) is not None
+
+
+@pytest.mark.parametrize("type_id", [[], {}, [1090519054], None, "1090519054", 1.0, True])
+def test_an_event_type_id_that_is_no_integer_is_not_dropped(type_id: Any) -> None:
+    """A filter over types compares integers; what is none passes, and an unhashable one stops nothing."""
+    transform = Transform("emea", drop_event_types=frozenset({1, 1090519054}))
+    for steps in (lambda: transform({"event_type_id": type_id}, ARRIVAL), lambda: first_step(transform, type_id)):
+        assert steps() is not None
+
+
+def first_step(transform: Transform, type_id: Any) -> Any:
+    """What the first step makes of an event of this type."""
+    return next(iter(transform.steps({"event_type_id": type_id}, ARRIVAL))).record
+
+
+def test_added_fields_overwrite_nothing() -> None:
+    """A static field whose name is taken gets a suffix."""
+    result = Transform("emea", add={"tenant": "acme", "id": "mine"})(event(), ARRIVAL)
+    assert result is not None
+    assert result[1] == {**event(), "tenant": "acme", "id_2": "mine"}
+
+
+def test_the_pulling_id_is_the_arrival() -> None:
+    """Devo's pulling id: seconds since the epoch with six digits, as text."""
+    result = Transform("emea", pulling_id=True)(event(), ARRIVAL)
+    assert result is not None
+    assert result[1][PULLING_ID] == "1557506167.123456"
+
+
+def test_the_tag_is_taken_before_flattening() -> None:
+    """A tag template names fields as Cisco does, also when nothing is left of them but one text."""
+    transform = Transform("emea", tag="{stream}.{event_type_id}", flatten=Flattener(), serialize="message")
+    result = transform(event(), ARRIVAL)
+    assert result is not None
+    assert result[0] == "emea.1090519054"
+
+
+def test_add_then_flatten_then_serialize() -> None:
+    """Added fields are flattened, and everything is in the one serialized field, integers exact."""
+    transform = Transform("emea", add={"at": {"site": "x"}}, flatten=Flattener(), serialize="message")
+    result = transform({**event(), "huge": 2**70}, ARRIVAL)
+    assert result is not None
+    assert list(result[1]) == ["message"]
+    assert json.loads(result[1]["message"]) == {
+        "id": 6533241145273614340,
+        "event_type_id": 1090519054,
+        "file_disposition": "Malicious",
+        "huge": 2**70,
+        "at_site": "x",
+    }
+
+
+def test_the_steps_end_where_the_call_does() -> None:
+    """`explain` shows each configured step in order, and the last one is what is sent."""
+    transform = Transform(
+        "emea",
+        drop_event_types=frozenset({1}),
+        add={"tenant": "acme"},
+        pulling_id=True,
+        flatten=Flattener(),
+        serialize="message",
+    )
+    steps = list(transform.steps(event(), ARRIVAL))
+    assert [step.name for step in steps] == ["drop_event_types", "add", "pulling_id", "flatten", "serialize"]
+    result = transform(event(), ARRIVAL)
+    assert result is not None
+    assert steps[-1].record == result[1]
+    assert steps[0].record == event()
+    assert steps[1].record == {**event(), "tenant": "acme"}
+
+
+def test_the_steps_of_a_dropped_event_end_with_the_drop() -> None:
+    """Nothing follows the step that dropped the event."""
+    steps = list(Transform("emea", drop_event_types=frozenset({1090519054}), add={"a": 1}).steps(event(), ARRIVAL))
+    assert [(step.name, step.record) for step in steps] == [("drop_event_types", None)]
