@@ -15,7 +15,7 @@ MAX_ENTRIES = 10_000
 
 
 class Batcher:
-    """Collects entries and hands out chunks, the tag that waited longest first.
+    """Collects entries and hands out chunks, the oldest first, so that no tag starves another.
 
     Args:
         limit_bytes: of packed entries in a chunk; a larger single entry makes a chunk of its own.
@@ -26,14 +26,14 @@ class Batcher:
         self._limit_bytes = limit_bytes
         self._limit_entries = limit_entries
         self._new_id = new_id
-        self._full: deque[Chunk] = deque()
-        self._open: dict[tuple[str, bool], Chunk] = {}  # in the order in which they were opened
+        self._waiting: deque[Chunk] = deque()  # full or not, in the order in which they were opened
+        self._open: dict[tuple[str, bool], Chunk] = {}  # those of them that still take entries
         self._open_bytes: dict[tuple[str, bool], int] = {}
         self.pending_bytes = 0
         """Packed entries that are in no chunk handed out yet."""
 
     def __bool__(self) -> bool:
-        return bool(self._open or self._full)
+        return bool(self._waiting)
 
     def add(self, tag: str, entry: bytes, delivery: Delivery, *, is_dead_letter: bool = False) -> None:
         """Add one entry; dead letters never share a chunk with events, even under the same tag."""
@@ -48,29 +48,27 @@ class Batcher:
                 self._open_bytes[key] = size_after
                 self.pending_bytes += size
                 return
-            self._full.append(chunk)
-            del self._open[key]  # so that the new batch queues up behind the other tags
-        self._open[key] = Chunk(self._new_id(), tag, [entry], [delivery], is_dead_letter)
+        chunk = self._open[key] = Chunk(self._new_id(), tag, [entry], [delivery], is_dead_letter)
+        self._waiting.append(chunk)
         self._open_bytes[key] = size
         self.pending_bytes += size
 
     def take(self) -> Chunk | None:
         """The next chunk to send; None when nothing waits."""
-        if self._full:
-            chunk = self._full.popleft()
-        elif self._open:
-            key = next(iter(self._open))
-            chunk = self._open.pop(key)
-            del self._open_bytes[key]
-        else:
+        if not self._waiting:
             return None
+        chunk = self._waiting.popleft()
+        key = (chunk.tag, chunk.is_dead_letters)
+        if self._open.get(key) is chunk:
+            del self._open[key]
+            del self._open_bytes[key]
         self.pending_bytes -= chunk.bytes
         return chunk
 
     def discard_returned(self) -> list[Delivery]:
         """Forget the entries whose channel is closed; their deliveries, once for each entry."""
-        chunks = [*self._full, *self._open.values()]
-        self._full.clear()
+        chunks = list(self._waiting)
+        self._waiting.clear()
         self._open.clear()
         self._open_bytes.clear()
         self.pending_bytes = 0
