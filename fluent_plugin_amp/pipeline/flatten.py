@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -37,10 +37,10 @@ class Flattener:
         self._flatten(record.items(), "", self._levels, flat)
         return flat
 
-    def _flatten(self, fields: Iterable[tuple[Any, Any]], prefix: str, levels: int, flat: Record) -> None:
+    def _flatten(self, fields: Iterable[tuple[str, Any]], prefix: str, levels: int, flat: Record) -> None:
         lists = self._lists
         for name, value in fields:
-            key = f"{prefix}{name}" if prefix else name
+            key = prefix + name
             kind = type(value)
             if kind is dict:
                 if value and levels:
@@ -52,11 +52,16 @@ class Flattener:
                 if lists == "json":
                     value = _encode_json(value).decode()
                 elif value and levels:
-                    self._flatten(enumerate(value), key + self._separator, levels - 1, flat)
+                    self._flatten(_numbered(value), key + self._separator, levels - 1, flat)
                     continue
             if key in flat:
                 key = free_name(flat, key)
             flat[key] = value
+
+
+def _numbered(items: list[Any]) -> Iterator[tuple[str, Any]]:
+    """The items of a list as fields ``0``, ``1``, …"""
+    return ((str(number), item) for number, item in enumerate(items))
 
 
 def free_name(record: Record, name: str) -> str:
