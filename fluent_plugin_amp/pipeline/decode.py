@@ -7,6 +7,7 @@ carry pass (the decoder keeps them exact) and are found when the record is packe
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timezone
 from typing import Any
 
@@ -63,7 +64,7 @@ def event_time(record: Record, received_at: float) -> tuple[int, int]:
         if moment is not None:
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=timezone.utc)
-            seconds = int(moment.timestamp())
+            seconds = math.floor(moment.timestamp())
             if 0 <= seconds <= _MAX_SECONDS:
                 return seconds, moment.microsecond * 1000
     return int(received_at), int(received_at % 1 * 1_000_000_000)

@@ -32,5 +32,6 @@ class DeliveredMemory:
     def remember(self, digest: bytes) -> None:
         """This event was delivered."""
         self._digests[digest] = None
+        self._digests.move_to_end(digest)
         if len(self._digests) > self._limit:
             self._digests.popitem(last=False)

@@ -1,0 +1,201 @@
+"""What passes the decoder can be a record everywhere; what cannot is an invalid event, never another exception."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep, InvalidEvent
+from fluent_plugin_amp.pipeline.decode import MAX_DEPTH, decode, event_time
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+json_objects = st.dictionaries(st.text(), json_values, max_size=5)
+
+
+@given(json_objects)
+def test_a_json_object_comes_through_unchanged(event: dict[str, Any]) -> None:
+    """Every object is decoded as Python's own decoder does it, integers beyond 64 bits included."""
+    body = json.dumps(event).encode()
+    decoded = decode(body)
+    assert decoded == event
+    assert repr(decoded) == repr(json.loads(body))  # 1 and 1.0 and True are equal, but not the same
+
+
+@given(st.binary(max_size=200))
+@example(b"\xef\xbb\xbf{}")
+@example(b'{"a": 1e400}')
+@example(b'{"a": -%s}' % (b"9" * 5000))
+def test_any_bytes_give_an_object_or_an_invalid_event(body: bytes) -> None:
+    """No input makes the decoder raise anything else, so none can stop a stream."""
+    with contextlib.suppress(InvalidEvent):
+        assert type(decode(body)) is dict
+
+
+@given(json_objects, st.data())
+def test_a_truncated_object_is_not_json(event: dict[str, Any], data: st.DataObject) -> None:
+    """A body cut anywhere is refused, not half understood."""
+    body = json.dumps(event).encode()
+    cut = data.draw(st.integers(0, len(body) - 1))
+    with pytest.raises(EventNotJson):
+        decode(body[:cut])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"   ",
+        b"{",
+        b'{"a": 1} x',
+        b"{'a': 1}",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e400}',
+        b'{"a": 01}',
+        b'{"a": "\xff"}',
+        b'{"\xff": 1}',
+        b'{"a": "\\ud800"}',
+        b'{"a": "\xed\xa0\x80"}',
+        b'{"a": "\n"}',
+        '{"a": 1}'.encode("utf-16"),
+    ],
+)
+def test_not_json(body: bytes) -> None:
+    """Malformed, empty, not UTF-8, not a number that JSON has, half a surrogate pair: refused as not JSON."""
+    with pytest.raises(EventNotJson):
+        decode(body)
+
+
+def test_an_empty_body_says_so() -> None:
+    """The most frequent fault has plain words."""
+    with pytest.raises(EventNotJson, match="the body is empty"):
+        decode(b"")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"null", "null"),
+        (b"[{}]", "a list"),
+        (b'"text"', "a string"),
+        (b"true", "a boolean"),
+        (b"17", "a number"),
+        (b"1.5", "a number"),
+    ],
+)
+def test_not_an_object(body: bytes, kind: str) -> None:
+    """JSON that is no object is named for what it is."""
+    with pytest.raises(EventNotObject, match=f"the body is {kind}, not an object"):
+        decode(body)
+
+
+def nested(levels: int, *, of: str) -> bytes:
+    """An object with ``levels`` levels of containers, itself included."""
+    inner = levels - 1
+    return (
+        ('{"a":' + "[" * inner + "]" * inner) if of == "lists" else '{"a":' * inner + "{}" + "}" * (inner - 1)
+    ).encode() + b"}"
+
+
+@pytest.mark.parametrize("of", ["lists", "maps"])
+def test_the_depth_limit_is_exact(of: str) -> None:
+    """A hundred levels pass, one more is too deep, however deep it goes on."""
+    decode(nested(MAX_DEPTH, of=of))
+    for levels in (MAX_DEPTH + 1, MAX_DEPTH * 5, 100_000):
+        with pytest.raises(EventTooDeep):
+            decode(nested(levels, of=of))
+
+
+def test_a_wide_event_is_not_deep() -> None:
+    """Hundreds of containers side by side pass: it is the depth that counts."""
+    event = {"list": [{"n": n} for n in range(MAX_DEPTH * 3)], "text": "[{" * 1000}
+    assert decode(json.dumps(event).encode()) == event
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+ARRIVAL = 1_700_000_000.25
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"timestamp": 1557506167, "timestamp_nanoseconds": 123456789}, (1557506167, 123456789)),
+        ({"timestamp": 1557506167}, (1557506167, 0)),
+        ({"timestamp": 0, "timestamp_nanoseconds": 999_999_999}, (0, 999_999_999)),
+        ({"timestamp": 2**32 - 1}, (2**32 - 1, 0)),
+        ({"timestamp": 5, "timestamp_nanoseconds": 1_000_000_000}, (5, 0)),
+        ({"timestamp": 5, "timestamp_nanoseconds": "7"}, (5, 0)),
+        ({"timestamp": 5, "date": "2019-05-10T16:36:07+00:00"}, (5, 0)),
+        ({"date": "2019-05-10T16:36:07+00:00"}, (1557506167, 0)),
+        ({"date": "2019-05-10T16:36:07Z"}, (1557506167, 0)),
+        ({"date": "2019-05-10T18:36:07.250+02:00"}, (1557506167, 250_000_000)),
+        ({"date": "2019-05-10T16:36:07"}, (1557506167, 0)),
+        ({"timestamp": None, "date": "2019-05-10T16:36:07Z"}, (1557506167, 0)),
+    ],
+)
+def test_the_time_of_an_event(event: dict[str, Any], expected: tuple[int, int]) -> None:
+    """`timestamp` with its nanoseconds, else `date`; a date without a zone is UTC."""
+    assert event_time(event, ARRIVAL) == expected
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"timestamp": True},
+        {"timestamp": 1.5},
+        {"timestamp": "1557506167"},
+        {"timestamp": -1},
+        {"timestamp": 2**32},
+        {"timestamp": 2**80},
+        {"date": None},
+        {"date": 1557506167},
+        {"date": ""},
+        {"date": "yesterday"},
+        {"date": "1969-12-31T23:59:59.500Z"},
+        {"date": "0001-01-01T00:00:00+14:00"},
+        {"date": "9999-12-31T23:59:59.999999-14:00"},
+    ],
+)
+def test_without_a_usable_time_the_arrival_counts(event: dict[str, Any]) -> None:
+    """Another type, or outside the 32 bits of an EventTime, counts as missing."""
+    assert event_time(event, ARRIVAL) == (1_700_000_000, 250_000_000)
+
+
+@given(
+    event=st.fixed_dictionaries(
+        {}, optional={"timestamp": json_values, "timestamp_nanoseconds": json_values, "date": json_values}
+    ),
+    arrival=st.floats(0, 2**32 - 1, exclude_max=True),
+)
+def test_any_event_has_a_time_that_fits(event: dict[str, Any], arrival: float) -> None:
+    """Whatever stands in the fields, the result fits an EventTime."""
+    seconds, nanoseconds = event_time(event, arrival)
+    assert type(seconds) is type(nanoseconds) is int
+    assert 0 <= seconds < 2**32
+    assert 0 <= nanoseconds < 10**9
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2106, 2, 7)))
+def test_a_date_is_exact_to_the_microsecond(moment: datetime) -> None:
+    """No microsecond is lost on the way from ISO 8601."""
+    since_epoch = moment - datetime(1970, 1, 1)
+    iso = moment.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds")
+    expected = since_epoch.days * 86_400 + since_epoch.seconds, since_epoch.microseconds * 1000
+    assert event_time({"date": iso}, ARRIVAL) == expected
