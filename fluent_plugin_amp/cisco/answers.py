@@ -1,0 +1,287 @@
+"""What the Cisco cloud answers, made sense of.  Pure.
+
+Cisco's answers are documented loosely and have been seen to differ from their documentation: this module is
+tolerant where no source is certain (a port as a string, a list or one object, three shapes of errors, two
+spellings of the rate limit), and strict where a guess could lose a password or a page.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from fluent_plugin_amp.cisco.names import Named
+from fluent_plugin_amp.errors import (
+    CloudAnswerNotUnderstood,
+    CloudCredentialsRefused,
+    CloudProxyRefused,
+    CloudRateLimited,
+    CloudReadOnlyKey,
+    CloudRefused,
+    CloudServerError,
+    EventStreamNotFound,
+    PluginError,
+)
+
+MAX_EVENT_STREAMS = 5
+"""How many event streams Cisco lets an organisation have."""
+
+_WORDS_SHOWN = 300
+"""How much of a cloud's own words an error quotes, in characters."""
+
+
+# --- what there is -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AmqpCredentials:
+    """Where an event stream is consumed, and by whom: ``amqp_credentials`` of the API."""
+
+    user_name: str
+    queue_name: str
+    host: str | None
+    port: int | None
+    proto: str
+    """``https`` as the cloud says it: it means AMQP over TLS."""
+    password: str | None = field(default=None, repr=False)
+    """Only in the answer to the stream's creation."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """One event stream as the cloud describes it."""
+
+    id: int
+    name: str
+    event_types: tuple[int, ...] | None = None
+    """Ids of the event types it carries; None: all."""
+    group_guids: tuple[str, ...] | None = None
+    """GUIDs of the groups whose computers it covers; None: all."""
+    amqp: AmqpCredentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What is left of an organisation's requests: the rate limit headers of one answer."""
+
+    limit: int | None
+    remaining: int | None
+    reset_s: float | None
+    """Seconds until the count starts anew."""
+
+
+def rate_limit(headers: Iterable[tuple[str, str]]) -> RateLimit | None:
+    """The rate limit in an answer's headers, in either spelling; None when there is none.
+
+    ``X-Rate-Limit-Reset`` is documented, ``x-ratelimit-reset`` was seen; both are seconds remaining.
+    ``Retry-After``, in seconds, stands in where there is no reset.
+    """
+    named = {name.lower().replace("-", ""): value for name, value in headers}
+    limit, remaining, reset, retry_after = (
+        _number(named.get(name, ""))
+        for name in ("xratelimitlimit", "xratelimitremaining", "xratelimitreset", "retryafter")
+    )
+    reset = retry_after if reset is None else reset
+    if limit is None and remaining is None and reset is None:
+        return None
+    whole = [None if number is None else int(number) for number in (limit, remaining)]
+    return RateLimit(whole[0], whole[1], reset)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+def envelope(body: bytes, asked: str) -> dict[str, Any]:
+    """The object that every answer is: ``{"version", "metadata", "data", …}``, integers exact.
+
+    ``asked`` names the request in the error, as ``GET /v1/groups``; the body itself is not quoted, because
+    the answer to a creation holds a password.
+    """
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise CloudAnswerNotUnderstood(f"{asked}: the answer is {_kind(body)} instead of JSON") from None
+    if not isinstance(decoded, dict) or "data" not in decoded:
+        raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data")
+    return decoded
+
+
+def _kind(body: bytes) -> str:
+    start = body[:256].lstrip().lower()
+    if not start:
+        return "empty"
+    return "a web page (HTML)" if start.startswith((b"<!doctype html", b"<html")) else "something else"
+
+
+def items(decoded: Mapping[str, Any], asked: str) -> list[dict[str, Any]]:
+    """``data`` as a list of objects; one object counts as a list of one, an empty one as none."""
+    data = decoded["data"]
+    if isinstance(data, dict):
+        data = [data] if data else []
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        raise CloudAnswerNotUnderstood(f"{asked}: data is no list of objects")
+    return data
+
+
+def one(decoded: Mapping[str, Any], asked: str) -> dict[str, Any]:
+    """``data`` as the one object that was asked for, or created."""
+    found = items(decoded, asked)
+    if len(found) != 1:
+        raise CloudAnswerNotUnderstood(f"{asked}: {len(found)} objects instead of one")
+    return found[0]
+
+
+def next_page(decoded: Mapping[str, Any]) -> str | None:
+    """The link to the next page; None on the last one, where ``next`` is absent."""
+    metadata = decoded.get("metadata")
+    links = metadata.get("links") if isinstance(metadata, dict) else None
+    link = links.get("next") if isinstance(links, dict) else None
+    return link if isinstance(link, str) and link else None
+
+
+def event_type(item: Mapping[str, Any]) -> Named[int]:
+    """An entry of ``GET /v1/event_types``; a name may be missing."""
+    return Named(_id(item, "event type"), _text(item.get("name")), description=_text(item.get("description")))
+
+
+def group(item: Mapping[str, Any]) -> Named[str]:
+    """An entry of ``GET /v1/groups``."""
+    guid = item.get("guid")
+    if not isinstance(guid, str) or not guid:
+        raise CloudAnswerNotUnderstood("a group without a guid")
+    return Named(guid, _text(item.get("name")), description=_text(item.get("description")))
+
+
+def event_stream(item: Mapping[str, Any]) -> EventStream:
+    """An entry of ``/v1/event_streams``: plural keys as they are read, singular as they are written."""
+    types = item.get("event_types", item.get("event_type"))
+    guids = item.get("group_guids", item.get("group_guid"))
+    return EventStream(
+        id=_id(item, "event stream"),
+        name=_text(item.get("name")),
+        event_types=tuple(_integer(value, "event type") for value in _list(types)) or None,
+        group_guids=tuple(str(value) for value in _list(guids)) or None,
+        amqp=_amqp(item.get("amqp_credentials")),
+    )
+
+
+def _amqp(item: object) -> AmqpCredentials | None:
+    if not isinstance(item, dict):
+        return None
+    user, queue = item.get("user_name"), item.get("queue_name")
+    if not (isinstance(user, str) and user and isinstance(queue, str) and queue):
+        return None
+    port = item.get("port")
+    return AmqpCredentials(
+        user_name=user,
+        queue_name=queue,
+        host=_text(item.get("host")) or None,
+        port=None if port in (None, "") else _integer(port, "port"),
+        proto=_text(item.get("proto")) or "https",
+        password=_text(item.get("password")) or None,
+    )
+
+
+def _id(item: Mapping[str, Any], kind: str) -> int:
+    return _integer(item.get("id"), f"{kind}'s id")
+
+
+def _integer(value: object, kind: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    raise CloudAnswerNotUnderstood(f"an {kind} is no integer" if kind[0] in "aeiou" else f"a {kind} is no integer")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location: str = "") -> PluginError:
+    """The error that an answer other than 2xx means, with the cloud's own words.
+
+    Args:
+        status: the HTTP status.
+        body: the answer's body, whatever it is.
+        asked: the request, as ``POST /v1/event_streams``.
+        key_is_good: the same key was accepted before, so a refusal is about what it may do.
+        location: where a redirect leads.
+    """
+    words = _words(body)
+    what = f"{asked} was answered {status}{': ' + words if words else ''}"
+    writes = not asked.startswith("GET ")
+    if status in (401, 403):
+        if writes and (key_is_good or status == 403):
+            return CloudReadOnlyKey(what)
+        return CloudCredentialsRefused(what)
+    if status == 407:
+        return CloudProxyRefused(what)
+    if status == 429:
+        return CloudRateLimited(what)
+    if status >= 500:
+        return CloudServerError(what)
+    if 300 <= status < 400:
+        return CloudAnswerNotUnderstood(f"{asked} was answered {status}, a redirect to {location or 'nowhere'}")
+    if _names_one_stream(asked) and (status == 404 or "not found" in words.lower()):
+        return EventStreamNotFound(what)
+    if status == 404:
+        return CloudRefused(what, remedy="Check that this host is the API of an AMP for Endpoints cloud.")
+    return CloudRefused(what)
+
+
+def _names_one_stream(asked: str) -> bool:
+    return re.search(r"/v1/event_streams/[^/?]+$", asked) is not None
+
+
+def _words(body: bytes) -> str:
+    """The cloud's own words, on one line, whatever shape they came in."""
+    try:
+        words = _flat(msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        words = _plain(body.decode("utf-8", "replace"))
+    words = " ".join(words.split())
+    return words if len(words) <= _WORDS_SHOWN else words[: _WORDS_SHOWN - 1] + "…"
+
+
+def _flat(errors: object) -> str:
+    """``errors`` as text: a string, a list of strings, or a list of objects with description and details."""
+    if isinstance(errors, str):
+        return errors
+    if isinstance(errors, list):
+        return "; ".join(filter(None, map(_flat, errors)))
+    if isinstance(errors, dict):
+        inner = next((errors[key] for key in ("errors", "error") if errors.get(key)), None)
+        if inner is not None:
+            return _flat(inner)
+        said = (_flat(errors.get(key)) for key in ("description", "message", "details"))
+        return ": ".join(dict.fromkeys(filter(None, said)))
+    return ""
+
+
+def _plain(text: str) -> str:
+    """A page's title, or the text as it is."""
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    if title:
+        return title[1]
+    return re.sub(r"<[^>]*>", " ", text)
