@@ -1,0 +1,301 @@
+"""The Cisco cloud's REST API, version 1: every request tried as often as is safe.
+
+What may be repeated, and what not::
+
+    GET, PATCH, DELETE   repeated after connection errors and 5xx, with jittered back-off
+    POST                 repeated only when it surely was not sent, or was turned away by the rate limit;
+                         otherwise `CreationInDoubt`: `streams.create` then looks whether the stream exists
+    429                  waited out (`Wait` shows it), for at most ``max_wait_s`` in all
+
+The API key travels in one header to one host: no redirect is followed, and of a link to the next page only
+the query is used.  The key is masked wherever a cloud echoes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.address import address_of
+from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
+from fluent_plugin_amp.cisco.names import Named
+from fluent_plugin_amp.cisco.regions import Cloud
+from fluent_plugin_amp.cisco.transport import ExchangeFailed, exchange
+from fluent_plugin_amp.errors import (
+    CloudAnswerLost,
+    CloudAnswerNotUnderstood,
+    CloudCredentialsRefused,
+    CloudRateLimited,
+    CloudReadOnlyKey,
+    EventStreamNotFound,
+    PluginError,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+RETRIES = 4
+"""How often a request that may be repeated is repeated after trouble, before its error is reported."""
+
+PAGE_SIZE = 500
+"""Items asked for in one page: the most that Cisco gives."""
+
+Query = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API credential as the console makes it (Accounts > API Credentials).
+
+    Raises ValueError when it cannot be one; the message holds neither part.
+    """
+
+    client_id: str
+    api_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name, value in (("client id", self.client_id), ("API key", self.api_key)):
+            if not value or not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
+                raise ValueError(f"the {name} is empty, or holds white space or other than ASCII characters")
+        if ":" in self.client_id:
+            raise ValueError("the client id holds a colon")
+
+
+class Wait(Protocol):
+    """Waits ``seconds``, showing ``why`` where someone looks."""
+
+    async def __call__(self, seconds: float, why: str) -> None:
+        """Return when they are over."""
+
+
+async def wait_silently(seconds: float, why: str) -> None:
+    """The `Wait` of a program that nobody watches."""
+    await asyncio.sleep(seconds)
+
+
+class CreationInDoubt(CloudAnswerLost):
+    """The request to create a stream was sent, and no answer says whether it was done.
+
+    ``trouble`` is what happened instead; with ``late`` the cloud may still be working on it.
+    """
+
+    def __init__(self, trouble: PluginError, *, late: bool) -> None:
+        super().__init__(f"it is not known whether the stream was created: {trouble}")
+        self.trouble = trouble
+        self.late = late
+
+
+class PasswordNotUnderstood(CloudAnswerNotUnderstood):
+    """A stream was created, but its credentials were not found in the answer, which is kept in ``body``."""
+
+    default_remedy = "Keep the cloud's answer in a safe place: it may hold the password, not shown again."
+
+    def __init__(self, what: str, body: bytes) -> None:
+        super().__init__(what)
+        self.body = body
+
+
+class CiscoApi:
+    """One organisation, seen through one API key.
+
+    Args:
+        cloud: where its API is.
+        key: the API credential.
+        http: the client to send with (`transport.http_client`), which others may share.
+        wait: how to wait before a request is repeated.
+        max_wait_s: how long the rate limit may hold up one request.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        key: ApiKey,
+        http: httpx.AsyncClient,
+        *,
+        wait: Wait = wait_silently,
+        max_wait_s: float = 300.0,
+    ) -> None:
+        self.cloud = cloud
+        self.rate_limit: RateLimit | None = None
+        """As the last answer that told it said."""
+        self._key = key
+        self._http = http
+        self._wait = wait
+        self._max_wait_s = max_wait_s
+        self._key_is_good = False
+
+    # --- what the cloud knows --------------------------------------------------------------------
+
+    async def version(self) -> str:
+        """The API's version; the cheapest test of a key."""
+        decoded = await self._get("/v1/version")
+        return str(decoded.get("version", ""))
+
+    async def may_write(self) -> bool | None:
+        """Whether the key is Read & Write; None where the cloud's answer does not tell.
+
+        Tried with an empty change to a stream that cannot exist (id 0): nothing can be changed by it.
+        """
+        try:
+            await self._try("PATCH", "/v1/event_streams/0", (), {})
+        except ExchangeFailed as failed:
+            if isinstance(failed.error, (CloudReadOnlyKey, CloudCredentialsRefused)):
+                return False
+            return True if isinstance(failed.error, EventStreamNotFound) else None
+        return None
+
+    async def event_types(self) -> list[Named[int]]:
+        """The event types that the organisation can receive."""
+        return [answers.event_type(item) async for item in self._all("/v1/event_types")]
+
+    async def groups(self) -> list[Named[str]]:
+        """The groups of computers."""
+        return [answers.group(item) async for item in self._all("/v1/groups")]
+
+    async def event_streams(self) -> list[EventStream]:
+        """The event streams there are, none with its password."""
+        return [answers.event_stream(item) async for item in self._all("/v1/event_streams")]
+
+    async def event_stream(self, stream_id: int) -> EventStream:
+        """One event stream.  Raises EventStreamNotFound."""
+        path = f"/v1/event_streams/{stream_id}"
+        return answers.event_stream(answers.one(await self._get(path), f"GET {path}"))
+
+    def event_pages(self, filters: Query) -> AsyncIterator[list[dict[str, Any]]]:
+        """Recorded events, newest first, a page at a time.
+
+        ``filters`` as ``GET /v1/events`` takes them: ``start_date``, ``event_type[]``, ``connector_guid[]``, …
+        New events push the older ones along, so one may appear on two pages.
+        """
+        return self._pages("/v1/events", filters)
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    async def create_event_stream(
+        self, name: str, *, event_types: Sequence[int] | None = None, group_guids: Sequence[str] | None = None
+    ) -> EventStream:
+        """Create a stream; the answer, and nothing later, holds its password.
+
+        Raises CreationInDoubt when it may have been created or not, PasswordNotUnderstood when it was but
+        its credentials are not where they should be.
+        """
+        path = "/v1/event_streams"
+        wanted: dict[str, Any] = {"name": name, "event_type": event_types, "group_guid": group_guids}
+        body = await self._send("POST", path, body={k: v for k, v in wanted.items() if v is not None})
+        try:
+            stream = answers.event_stream(answers.one(answers.envelope(body, f"POST {path}"), f"POST {path}"))
+            address_of(stream, self.cloud)
+        except CloudAnswerNotUnderstood as exc:
+            raise PasswordNotUnderstood(str(exc), body) from exc
+        if stream.amqp is None or stream.amqp.password is None:
+            raise PasswordNotUnderstood(f"POST {path}: no credentials in the answer", body)
+        return stream
+
+    async def update_event_stream(self, stream_id: int, changes: Mapping[str, Any]) -> None:
+        """Change ``name``, ``event_type`` or ``group_guid`` (an empty list means all)."""
+        await self._send("PATCH", f"/v1/event_streams/{stream_id}", body=changes)
+
+    async def delete_event_stream(self, stream_id: int) -> None:
+        """Delete a stream, its queue, and what is left in it.  Raises EventStreamNotFound."""
+        await self._send("DELETE", f"/v1/event_streams/{stream_id}")
+
+    # --- pages -----------------------------------------------------------------------------------
+
+    async def _all(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        previous: list[dict[str, Any]] = []
+        async for page in self._pages(path, ()):
+            if page == previous:
+                raise CloudAnswerNotUnderstood(f"GET {path}: the same page came twice")
+            for item in page:
+                yield item
+            previous = page
+
+    async def _pages(self, path: str, filters: Query) -> AsyncIterator[list[dict[str, Any]]]:
+        """Every page, following ``next`` until it is absent; a link that leads back is refused."""
+        query: Query = [("limit", str(PAGE_SIZE)), *filters]
+        asked_before = set[frozenset[tuple[str, str]]]()
+        while frozenset(query) not in asked_before:
+            asked_before.add(frozenset(query))
+            decoded = await self._get(path, query)
+            page = answers.items(decoded, f"GET {path}")
+            if page:
+                yield page
+            link = answers.next_page(decoded)
+            if link is None or not page:
+                return
+            query = parse_qsl(urlsplit(link).query, keep_blank_values=True)
+        raise CloudAnswerNotUnderstood(f"GET {path}: the pages go round in a circle")
+
+    # --- one request -----------------------------------------------------------------------------
+
+    async def _get(self, path: str, query: Query = ()) -> dict[str, Any]:
+        return answers.envelope(await self._send("GET", path, query), f"GET {path}")
+
+    async def _send(self, method: str, path: str, query: Query = (), body: Mapping[str, Any] | None = None) -> bytes:
+        """The body of a 2xx answer, after as many tries as are safe and as the rate limit allows."""
+        waited_s, turned_away, troubles = 0.0, 0, 0
+        while True:
+            try:
+                return await self._try(method, path, query, body)
+            except ExchangeFailed as failed:
+                error = failed.error
+                if isinstance(error, CloudRateLimited):
+                    turned_away += 1
+                    pause_s = self._pause_s(turned_away)
+                    if waited_s + pause_s > self._max_wait_s:
+                        limits = f"to wait: {waited_s + pause_s:.0f} s, allowed: {self._max_wait_s:.0f} s"
+                        raise CloudRateLimited(f"{error}; {limits}") from failed
+                    waited_s += pause_s
+                    await self._wait(pause_s, "the rate limit is used up")
+                elif method == "POST" and failed.in_doubt:
+                    raise CreationInDoubt(error, late=failed.late) from failed
+                elif method == "DELETE" and troubles and isinstance(error, EventStreamNotFound):
+                    return b""  # an earlier try did it, only its answer was lost
+                elif failed.passing and troubles < RETRIES:
+                    troubles += 1
+                    await self._wait(backoff_s(troubles, random.random(), cap_s=8.0), str(error))
+                else:
+                    raise error from failed
+
+    async def _try(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None) -> bytes:
+        """The body of a 2xx answer to one request; anything else is ExchangeFailed."""
+        key = self._key
+        answer = await exchange(
+            self._http,
+            method,
+            self.cloud.api_url + path,
+            user=key.client_id,
+            password=key.api_key,
+            query=query,
+            body=body,
+        )
+        self.rate_limit = answers.rate_limit(answer.headers) or self.rate_limit
+        if 200 <= answer.status < 300:
+            self._key_is_good = True
+            return answer.body
+        error = answers.refusal(
+            answer.status,
+            self._masked(answer.body),
+            asked=f"{method} {path}",
+            key_is_good=self._key_is_good,
+            location=next((value for name, value in answer.headers if name.lower() == "location"), ""),
+        )
+        trouble = answer.status >= 500
+        raise ExchangeFailed(error, passing=trouble, in_doubt=trouble)
+
+    def _pause_s(self, turned_away: int) -> float:
+        """How long to wait after the ``turned_away``-th 429: until the reset, and longer each time."""
+        reset_s = self.rate_limit.reset_s if self.rate_limit else None
+        return max(reset_s or 0.0, backoff_s(turned_away, 0.0, first_s=1.0, cap_s=60.0))
+
+    def _masked(self, body: bytes) -> bytes:
+        key = self._key
+        basic = base64.b64encode(f"{key.client_id}:{key.api_key}".encode())
+        return body.replace(basic, b"***").replace(key.api_key.encode(), b"***")

@@ -1,0 +1,247 @@
+"""The credentials of an event stream as files: four formats, and a save that cannot lose the password.
+
+The cloud shows a password once, so the file is made sure of first::
+
+    with reserve(path) as file:          # proves that path can be written; raises before anything is created
+        stream = await streams.create(…)
+        file.commit(render(…))           # atomic: the file is there whole, or not at all
+
+``render(…, "yaml")`` and ``"json"`` are what ``credentials_file:`` of the configuration takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shlex
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fluent_plugin_amp.cisco.address import address_of
+from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.regions import Cloud
+from fluent_plugin_amp.errors import CredentialsFileUnusable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_PLACEHOLDER_BYTES = 4096
+"""More than any credentials file has: the space is taken before it is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCredentials:
+    """Everything that is needed to consume one event stream."""
+
+    name: str
+    id: int
+    cloud: str | dict[str, str]
+    """As ``cloud:`` of the configuration takes it."""
+    url: str
+    username: str
+    password: str = field(repr=False)
+    queue: str = ""
+
+    @classmethod
+    def of(cls, stream: EventStream, cloud: Cloud) -> StreamCredentials:
+        """The credentials of a stream that was just created."""
+        where = address_of(stream, cloud)
+        password = (stream.amqp and stream.amqp.password) or ""
+        return cls(stream.name, stream.id, cloud.as_setting(), where.url, where.username, password, where.queue)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The keys of a credentials file, in its order."""
+        return {
+            "name": self.name,
+            "id": self.id,
+            "cloud": self.cloud,
+            "url": self.url,
+            "username": self.username,
+            "password": self.password,
+            "queue": self.queue,
+        }
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+
+def _yaml(credentials: StreamCredentials) -> str:
+    head = (
+        "# A Cisco AMP for Endpoints event stream; `credentials_file:` of fluent-plugin-amp takes this file.\n"
+        "# Cisco does not show the password again: keep it secret, and keep it.\n"
+    )
+    return head + yaml.safe_dump(credentials.as_dict(), sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _json(credentials: StreamCredentials) -> str:
+    text = json.dumps(credentials.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    # The configuration reads JSON as YAML, which takes fewer characters as they are, and no surrogate pairs.
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_NOT_IN_YAML = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+def _env(credentials: StreamCredentials) -> str:
+    """Lines for a shell, systemd's EnvironmentFile and Docker's --env-file: values need no quotes as they are."""
+    values = {
+        "AMP_STREAM_URL": credentials.url,
+        "AMP_STREAM_USERNAME": credentials.username,
+        "AMP_STREAM_PASSWORD": credentials.password,
+        "AMP_STREAM_QUEUE": credentials.queue,
+    }
+    name = "".join(character if character.isprintable() else " " for character in credentials.name)
+    head = f"# {name} ({credentials.id})\n"
+    return head + "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _kubernetes(credentials: StreamCredentials) -> str:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"amp-stream-{slug(credentials.name)}"},
+        "type": "Opaque",
+        "stringData": {
+            "stream.yml": _yaml(credentials),
+            "url": credentials.url,
+            "username": credentials.username,
+            "password": credentials.password,
+            "queue": credentials.queue,
+        },
+    }
+    return yaml.safe_dump(secret, sort_keys=False, allow_unicode=True, width=1000)
+
+
+FORMATS: Mapping[str, Callable[[StreamCredentials], str]] = {
+    "yaml": _yaml,
+    "json": _json,
+    "env": _env,
+    "kubernetes": _kubernetes,
+}
+
+
+def render(credentials: StreamCredentials, format_: str) -> str:
+    """The text of a credentials file; ``format_`` is a key of `FORMATS`."""
+    return FORMATS[format_](credentials)
+
+
+def slug(name: str) -> str:
+    """``name`` as a part of file names and Kubernetes names: lower-case letters, digits and hyphens."""
+    ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_).strip("-")[:50].strip("-") or "stream"
+
+
+def read(path: Path) -> StreamCredentials:
+    """A file that `render` made in the format yaml or json.
+
+    Raises CredentialsFileUnusable, whose message quotes nothing of the file.
+    """
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as exc:
+        raise CredentialsFileUnusable(f"{path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise CredentialsFileUnusable(f"{path}: neither YAML nor JSON", remedy=_REMEDY) from None
+    keys = ("name", "id", "cloud", "url", "username", "password", "queue")
+    if not isinstance(found, dict) or not all(key in found for key in keys):
+        raise CredentialsFileUnusable(f"{path}: no credentials file: {', '.join(keys)} are needed", remedy=_REMEDY)
+    return StreamCredentials(**{key: found[key] for key in keys})
+
+
+_REMEDY = "Give a file that `amp-streams create --save FILE` wrote in the format yaml or json."
+
+
+# --- saving --------------------------------------------------------------------------------------
+
+
+def reserve(path: Path, *, replace: bool = False) -> Reservation:
+    """Make sure that ``path`` can be written, before the password exists that is to go there.
+
+    A hidden file of its own, mode 0600 and as large as will be needed, is made in the same folder; so a missing
+    folder, missing permission and a full disk are noticed now.  Unless ``replace``, an existing file is refused:
+    it may hold another stream's password.  Raises CredentialsFileUnusable.
+    """
+    if not replace and os.path.lexists(path):
+        raise CredentialsFileUnusable(f"{path} exists already", remedy="Name a new file, or move the old one away.")
+    if os.path.isdir(path):
+        raise CredentialsFileUnusable(f"{path} is a folder")
+    hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise CredentialsFileUnusable(f"{path} cannot be written: {exc.strerror}") from exc
+    reservation = Reservation(path, hidden, descriptor, replace=replace)
+    try:
+        _write_all(descriptor, b"#" * _PLACEHOLDER_BYTES)
+        os.fsync(descriptor)
+    except OSError as exc:
+        reservation.close()
+        raise CredentialsFileUnusable(f"{path} cannot be written: {exc.strerror}") from exc
+    return reservation
+
+
+class Reservation:
+    """Space for a file that is about to be written; without `commit` nothing remains of it."""
+
+    def __init__(self, path: Path, hidden: Path, descriptor: int, *, replace: bool) -> None:
+        self.path = path
+        self._hidden = hidden
+        self._descriptor = descriptor
+        self._replace = replace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def commit(self, text: str) -> None:
+        """Put ``text`` there, mode 0600, on disk when this returns.  Raises OSError, and then nothing is there."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        content = text.encode("utf-8")
+        _write_all(self._descriptor, content)
+        os.ftruncate(self._descriptor, len(content))
+        os.fsync(self._descriptor)
+        if self._replace:
+            os.replace(self._hidden, self.path)
+        else:
+            self._appear()
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _appear(self) -> None:
+        """Take the name, unless someone took it meanwhile (FileExistsError)."""
+        try:
+            os.link(self._hidden, self.path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            os.rename(self._hidden, self.path)
+
+    def close(self) -> None:
+        """Remove what is left; harmless when repeated, and after `commit`."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            with contextlib.suppress(OSError):
+                self._hidden.unlink()
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,568 @@
+"""The REST client against the local cloud: what is repeated, what is not, and what is said."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.cisco import transport
+from fluent_plugin_amp.cisco.api import (
+    RETRIES,
+    ApiKey,
+    CiscoApi,
+    CreationInDoubt,
+    PasswordNotUnderstood,
+    wait_silently,
+)
+from fluent_plugin_amp.cisco.transport import http_client
+from fluent_plugin_amp.errors import (
+    CloudAnswerLost,
+    CloudAnswerNotUnderstood,
+    CloudCertificateRefused,
+    CloudCredentialsRefused,
+    CloudProxyRefused,
+    CloudRateLimited,
+    CloudReadOnlyKey,
+    CloudRefused,
+    CloudServerError,
+    CloudUnreachable,
+    EventStreamNotFound,
+)
+from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.cloud import (
+    Failure,
+    LocalCloud,
+    error_body,
+    lost_answer,
+    too_many_requests,
+    web_page,
+)
+from fluent_plugin_amp.testing.organisation import Organisation
+from tests.cisco.helpers import Connect, Proxy, Waits
+
+DETECTED = 1090519054
+AUDIT = "b077d6bc-bbdf-42f7-8838-a06053fbd98a"
+
+
+# --- what the cloud knows ------------------------------------------------------------------------
+
+
+async def test_a_good_key_is_accepted(api: CiscoApi) -> None:
+    """The version is read, and so is what is left of the rate limit."""
+    assert await api.version() == "v1.2.0"
+    assert api.rate_limit is not None
+    assert (api.rate_limit.limit, api.rate_limit.remaining) == (3000, 2999)
+
+
+async def test_the_whole_life_of_a_stream(api: CiscoApi) -> None:
+    """Created with its password, listed and shown without it, changed, deleted, gone."""
+    made = await api.create_event_stream("SIEM", event_types=[DETECTED], group_guids=[AUDIT])
+    assert made.amqp is not None
+    assert made.amqp.password is not None
+    assert made.event_types == (DETECTED,)
+    (listed,) = await api.event_streams()
+    assert listed.amqp is not None
+    assert listed.amqp.password is None
+    assert listed == await api.event_stream(made.id)
+    await api.update_event_stream(made.id, {"name": "SOC", "event_type": []})
+    changed = await api.event_stream(made.id)
+    assert (changed.name, changed.event_types, changed.group_guids) == ("SOC", None, (AUDIT,))
+    await api.delete_event_stream(made.id)
+    with pytest.raises(EventStreamNotFound, match="404: Not Found: Event stream not found"):
+        await api.event_stream(made.id)
+
+
+async def test_every_page_is_read(api: CiscoApi, organisation: Organisation) -> None:
+    """1234 groups come in three pages, each group once."""
+    organisation.groups = {f"guid-{n}": f"Branch {n}" for n in range(1234)}
+    assert [group.id for group in await api.groups()] == list(organisation.groups)
+
+
+async def test_events_come_in_pages_with_exact_ids(api: CiscoApi, cloud: LocalCloud) -> None:
+    """Filters are passed on to every page; 64-bit ids stay as they are."""
+    wanted = [6533241145273614340 + n for n in range(700)]
+    cloud.publish(json.dumps({"id": id_, "event_type_id": DETECTED}).encode() for id_ in wanted)
+    cloud.publish([b'{"id": 1, "event_type_id": 5}'])
+    pages = [page async for page in api.event_pages([("event_type[]", str(DETECTED))])]
+    assert [len(page) for page in pages] == [500, 200]
+    assert [event["id"] for page in pages for event in page] == wanted[::-1]
+
+
+def page(items: list[object], **links: str) -> bytes:
+    """The body of a page."""
+    return json.dumps({"data": items, "metadata": {"links": links}}).encode()
+
+
+async def test_pages_that_go_in_a_circle_are_refused(api: CiscoApi, cloud: LocalCloud) -> None:
+    """A ``next`` that leads to a page already read is an error, not an endless loop."""
+    cloud.fail(Failure(status=200, body=page([{"guid": "a"}], next="https://x/v1/groups?offset=1")))
+    cloud.fail(Failure(status=200, body=page([{"guid": "b"}], next="https://x/v1/groups?limit=500")))
+    with pytest.raises(CloudAnswerNotUnderstood, match="go round in a circle"):
+        await api.groups()
+    assert len(cloud.requests) == 2
+
+
+async def test_a_page_that_repeats_is_refused(api: CiscoApi, cloud: LocalCloud) -> None:
+    """The same content under ever new links is an error too."""
+    for n in range(3):
+        cloud.fail(Failure(status=200, body=page([{"guid": "a"}], next=f"https://x/v1/groups?offset={n}")))
+    with pytest.raises(CloudAnswerNotUnderstood, match="the same page came twice"):
+        await api.groups()
+    assert len(cloud.requests) == 2
+
+
+async def test_an_empty_page_is_the_last(api: CiscoApi, cloud: LocalCloud) -> None:
+    """A ``next`` on an empty page leads nowhere."""
+    cloud.fail(Failure(status=200, body=page([], next="https://x/v1/groups?offset=1")))
+    assert await api.groups() == []
+
+
+async def test_a_link_elsewhere_does_not_get_the_key(api: CiscoApi, cloud: LocalCloud) -> None:
+    """Of ``next`` only the query is used: the next request goes to the same host and path."""
+    cloud.fail(Failure(status=200, body=page([{"guid": "a"}], next="https://evil.example/steal?offset=1")))
+    await api.groups()
+    assert cloud.requests == [("GET", "/v1/groups")] * 2
+
+
+async def test_a_redirect_is_not_followed(api: CiscoApi, cloud: LocalCloud) -> None:
+    """The key does not follow a redirect to another host; where it leads is said."""
+    cloud.fail(Failure(status=302, headers={"location": "https://portal.example/login"}))
+    with pytest.raises(CloudAnswerNotUnderstood, match=r"a redirect to https://portal\.example/login"):
+        await api.version()
+
+
+@pytest.mark.parametrize(
+    ("status", "may_write"),
+    [(None, True), (404, True), (403, False), (401, False), (400, None), (500, None), (200, None)],
+)
+async def test_read_and_write_is_told_apart_without_changing_anything(
+    api: CiscoApi, cloud: LocalCloud, organisation: Organisation, status: int | None, may_write: bool | None
+) -> None:
+    """A change to stream 0, which cannot exist, shows what the key may do; an unclear answer shows nothing."""
+    await api.create_event_stream("SIEM")
+    if status is not None:
+        cloud.fail(Failure("PATCH", status=status, body=error_body(status, "x", "y")))
+    assert await api.may_write() is may_write
+    assert len(organisation.streams) == 1
+
+
+async def test_a_cloud_that_hangs_up_tells_nothing_about_the_key(api: CiscoApi, cloud: LocalCloud) -> None:
+    """Without an answer it is unknown whether the key may write."""
+    cloud.fail(Failure("PATCH", silent=True))
+    assert await api.may_write() is None
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+async def test_a_wrong_key_is_refused_at_once(connect: Connect, cloud: LocalCloud, waits: Waits) -> None:
+    """401 is not repeated; the cloud's words and what to do are in the error."""
+    organisation = cloud.add_organisation()
+    organisation.api_key = "right"
+    async with connect(organisation) as api:
+        organisation.api_key = "changed"
+        with pytest.raises(CloudCredentialsRefused, match="Unknown API key or Client ID") as caught:
+            await api.version()
+    assert "amp-streams test" in caught.value.remedy
+    assert waits.seconds == []
+
+
+async def test_a_read_only_key_cannot_create(connect: Connect, cloud: LocalCloud) -> None:
+    """What a read-only key lacks is said, whether the cloud answers 403 or 401."""
+    reader = cloud.add_organisation(read_only=True)
+    async with connect(reader) as api:
+        await api.version()
+        with pytest.raises(CloudReadOnlyKey, match="POST /v1/event_streams was answered 403"):
+            await api.create_event_stream("SIEM")
+        cloud.fail(Failure("POST", status=401, body=error_body(401, "Unauthorized", "no")))
+        with pytest.raises(CloudReadOnlyKey, match="401"):
+            await api.create_event_stream("SIEM")
+
+
+async def test_the_key_is_masked_where_the_cloud_echoes_it(
+    api: CiscoApi, cloud: LocalCloud, organisation: Organisation
+) -> None:
+    """An error page that repeats the request's header shows neither key nor header."""
+    key = organisation.api_key
+    basic = base64.b64encode(f"{organisation.client_id}:{key}".encode()).decode()
+    cloud.fail(Failure(status=400, body=f"bad header: Basic {basic} ({key})".encode()))
+    with pytest.raises(CloudRefused, match=r"bad header: Basic \*\*\* \(\*\*\*\)") as caught:
+        await api.version()
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert key not in shown
+    assert basic not in shown
+
+
+async def test_html_instead_of_json_is_said_so(api: CiscoApi, cloud: LocalCloud) -> None:
+    """A portal's page with status 200 is not taken for an answer."""
+    cloud.fail(web_page())
+    with pytest.raises(CloudAnswerNotUnderstood, match=r"GET /v1/version: the answer is a web page \(HTML\)"):
+        await api.version()
+
+
+async def test_an_answer_that_cannot_be_unpacked_is_not_understood(
+    api: CiscoApi, cloud: LocalCloud, waits: Waits
+) -> None:
+    """Broken gzip is said at once, without repeating."""
+    cloud.fail(Failure(status=200, body=b"no gzip", headers={"content-encoding": "gzip"}))
+    with pytest.raises(CloudAnswerNotUnderstood, match="cannot be unpacked"):
+        await api.version()
+    assert waits.seconds == []
+
+
+async def test_an_answer_without_end_is_cut(
+    api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded, whatever a cloud (or what stands in for it) sends."""
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1000)
+    with pytest.raises(CloudAnswerNotUnderstood, match="too large"):
+        await api.event_types()
+
+
+# --- repeating -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failure", [Failure(times=RETRIES, status=503), Failure(times=RETRIES, silent=True)])
+async def test_looking_is_repeated(api: CiscoApi, cloud: LocalCloud, waits: Waits, failure: Failure) -> None:
+    """A GET survives 5xx and lost connections, with growing pauses in between."""
+    failure.times = RETRIES
+    cloud.fail(failure)
+    assert await api.version() == "v1.2.0"
+    assert len(cloud.requests) == RETRIES + 1
+    for attempt, seconds in enumerate(waits.seconds, start=1):
+        assert backoff_s(attempt, 1.0, cap_s=8.0) <= seconds <= backoff_s(attempt, 0.0, cap_s=8.0)
+
+
+async def test_repeating_ends(api: CiscoApi, cloud: LocalCloud) -> None:
+    """After the last try the cloud's words are reported."""
+    cloud.fail(web_page(502, "Bad Gateway", times=100))
+    with pytest.raises(CloudServerError, match="502: Bad Gateway"):
+        await api.version()
+    assert len(cloud.requests) == RETRIES + 1
+
+
+@pytest.mark.parametrize("failure", [Failure("PATCH", status=500), Failure("PATCH", silent=True, works=True)])
+async def test_a_change_is_repeated(api: CiscoApi, cloud: LocalCloud, failure: Failure) -> None:
+    """Changing a stream to the same thing twice does no harm."""
+    made = await api.create_event_stream("SIEM")
+    failure.times = 1
+    cloud.fail(failure)
+    await api.update_event_stream(made.id, {"name": "SOC"})
+    assert (await api.event_stream(made.id)).name == "SOC"
+
+
+async def test_a_deletion_whose_answer_was_lost_is_done(api: CiscoApi, cloud: LocalCloud) -> None:
+    """The second try finds nothing to delete: that is success, while a first try that finds nothing is not."""
+    made = await api.create_event_stream("SIEM")
+    cloud.fail(Failure("DELETE", silent=True, works=True))
+    await api.delete_event_stream(made.id)
+    with pytest.raises(EventStreamNotFound):
+        await api.delete_event_stream(made.id)
+
+
+async def test_a_deletion_may_be_answered_without_a_body(api: CiscoApi, cloud: LocalCloud) -> None:
+    """204, and 200 with nothing in it, are as good as 200 with a body."""
+    for status in (204, 200):
+        made = await api.create_event_stream("SIEM")
+        cloud.fail(Failure("DELETE", works=True, status=status))
+        await api.delete_event_stream(made.id)
+
+
+@pytest.mark.parametrize(
+    "failure", [lost_answer(), Failure("POST", silent=True), Failure("POST", status=500), Failure("POST", status=502)]
+)
+async def test_a_creation_whose_answer_was_lost_is_not_repeated(
+    api: CiscoApi, cloud: LocalCloud, failure: Failure
+) -> None:
+    """Whether the stream exists is not known, so nothing is sent again; 5xx may hide a success too."""
+    failure.times = 1
+    cloud.fail(failure)
+    with pytest.raises(CreationInDoubt, match="not known whether the stream was created") as caught:
+        await api.create_event_stream("SIEM")
+    assert not caught.value.late
+    assert isinstance(caught.value, CloudAnswerLost)
+    assert cloud.requests == [("POST", "/v1/event_streams")]
+
+
+async def test_a_creation_that_is_slow_may_still_come(
+    connect: Connect, cloud: LocalCloud, organisation: Organisation
+) -> None:
+    """After a timeout the cloud may still be working on it, which is another kind of doubt."""
+    cloud.fail(Failure("POST", delay_s=30))
+    async with connect(organisation, timeout_s=0.5) as api:
+        with pytest.raises(CreationInDoubt, match="timed out") as caught:
+            await api.create_event_stream("SIEM")
+    assert caught.value.late
+
+
+async def test_a_creation_that_was_never_sent_is_repeated(
+    connect: Connect, organisation: Organisation, waits: Waits
+) -> None:
+    """Without a connection nothing can have been created."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with connect(organisation, url=f"http://127.0.0.1:{taken.getsockname()[1]}") as api:
+            with pytest.raises(CloudUnreachable, match=r"no connection to 127\.0\.0\.1"):
+                await api.create_event_stream("SIEM")
+    assert len(waits.seconds) == RETRIES
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"created",
+        b'{"data": {}}',
+        b'{"data": {"id": 6, "name": "SIEM", "amqp_credentials": {"user_name": "u", "queue_name": "q"}}}',
+        b'{"data": {"id": "six", "amqp_credentials": {"user_name": "u", "password": "p", "queue_name": "q"}}}',
+        b'{"data": {"id": 6, "amqp_credentials": '
+        b'{"user_name": "u", "password": "p", "queue_name": "q", "proto": "carrier pigeon"}}}',
+    ],
+)
+async def test_an_answer_that_may_hide_a_password_is_kept(api: CiscoApi, cloud: LocalCloud, body: bytes) -> None:
+    """A creation that was accepted in an unknown form: the answer is kept for whoever can read it, not shown."""
+    cloud.fail(Failure("POST", status=201, body=body))
+    with pytest.raises(PasswordNotUnderstood) as caught:
+        await api.create_event_stream("SIEM")
+    assert caught.value.body == body
+    assert body.decode() not in "".join(traceback.format_exception(caught.value))
+
+
+# --- the rate limit ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("documented_spelling", [True, False])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_rate_limit_is_waited_out(
+    api: CiscoApi, cloud: LocalCloud, waits: Waits, documented_spelling: bool, method: str
+) -> None:
+    """A 429 was not carried out, so anything may be repeated, after the seconds that the cloud says."""
+    cloud.fail(too_many_requests(42, documented_spelling=documented_spelling))
+    if method == "GET":
+        await api.version()
+    else:
+        await api.create_event_stream("SIEM")
+    assert waits.seconds == [42.0]
+    assert waits.reasons == ["the rate limit is used up"]
+
+
+async def test_a_storm_of_429_is_waited_out_with_growing_pauses(
+    api: CiscoApi, cloud: LocalCloud, waits: Waits
+) -> None:
+    """A reset of 0, again and again, does not turn into a tight loop."""
+    cloud.fail(too_many_requests(0, times=5))
+    await api.version()
+    assert waits.seconds == [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+async def test_a_429_without_headers_is_waited_out(api: CiscoApi, cloud: LocalCloud, waits: Waits) -> None:
+    """The back-off stands in for a missing reset."""
+    cloud.fail(Failure(status=429, times=2))
+    await api.version()
+    assert waits.seconds == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("resets", "waited"), [((61,), []), ((30, 31), [30.0])])
+async def test_waiting_has_a_limit(
+    connect: Connect,
+    cloud: LocalCloud,
+    organisation: Organisation,
+    waits: Waits,
+    resets: tuple[int, ...],
+    waited: list[float],
+) -> None:
+    """More than ``max_wait_s`` in all is not waited; the error says how long it would take."""
+    for reset_s in resets:
+        cloud.fail(too_many_requests(reset_s))
+    async with connect(organisation, max_wait_s=60) as api:
+        with pytest.raises(CloudRateLimited, match=r"Rate limit exceeded; to wait: 61 s, allowed: 60 s") as caught:
+            await api.version()
+    assert waits.seconds == waited
+    assert "--max-wait" in caught.value.remedy
+
+
+# --- network, TLS, proxy -------------------------------------------------------------------------
+
+
+async def test_no_network_is_said_with_the_host(connect: Connect, organisation: Organisation) -> None:
+    """A name that does not resolve is an unreachable cloud, with the system's words."""
+    async with connect(organisation, url="https://amp.invalid") as api:
+        with pytest.raises(CloudUnreachable, match=r"no connection to amp\.invalid: .+") as caught:
+            await api.version()
+    assert "proxy" in caught.value.remedy
+
+
+async def test_a_cloud_that_does_not_answer_is_given_up(
+    connect: Connect, cloud: LocalCloud, organisation: Organisation
+) -> None:
+    """The timeout ends each try."""
+    cloud.fail(Failure(times=100, delay_s=30))
+    async with connect(organisation, timeout_s=0.03) as api:
+        with pytest.raises(CloudUnreachable, match=r"127\.0\.0\.1.*: timed out"):
+            await api.version()
+
+
+@pytest.fixture
+def tls_cloud(certificates: Certificates) -> Iterator[LocalCloud]:
+    """A cloud over HTTPS."""
+    with LocalCloud(tls=server_context(certificates.server)) as cloud:
+        yield cloud
+
+
+async def test_a_private_cloud_is_trusted_by_its_ca(
+    connect: Connect, tls_cloud: LocalCloud, certificates: Certificates
+) -> None:
+    """With the CA given, as a file or in SSL_CERT_FILE, the appliance is reached."""
+    async with connect(tls_cloud.add_organisation(), url=tls_cloud.url, ca_file=str(certificates.ca_file)) as api:
+        assert await api.version() == "v1.2.0"
+
+
+async def test_the_ca_may_come_from_the_environment(
+    connect: Connect, tls_cloud: LocalCloud, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE is honoured."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+    async with connect(tls_cloud.add_organisation(), url=tls_cloud.url) as api:
+        assert await api.version() == "v1.2.0"
+
+
+@pytest.mark.parametrize("fault", ["unknown CA", "other host", "expired"])
+async def test_an_untrusted_certificate_is_refused_at_once(
+    connect: Connect, certificates: Certificates, waits: Waits, fault: str
+) -> None:
+    """Verification is never off: unknown CA, another host's certificate and an expired one are said, not repeated."""
+    pair = {"other host": certificates.other_host, "expired": certificates.expired}.get(fault, certificates.server)
+    ca_file = certificates.untrusted_ca_file if fault == "unknown CA" else certificates.ca_file
+    with LocalCloud(tls=server_context(pair)) as cloud:
+        async with connect(cloud.add_organisation(), url=cloud.url, ca_file=str(ca_file)) as api:
+            with pytest.raises(CloudCertificateRefused, match=r"127\.0\.0\.1:\d+: \w+") as caught:
+                await api.version()
+    assert "--ca-file" in caught.value.remedy
+    assert waits.seconds == []
+
+
+async def test_a_server_without_tls_is_named(connect: Connect, cloud: LocalCloud, organisation: Organisation) -> None:
+    """https to a port that speaks plain HTTP."""
+    async with connect(organisation, url=cloud.url.replace("http:", "https:")) as api:
+        with pytest.raises(CloudUnreachable, match="does not speak TLS"):
+            await api.version()
+
+
+async def test_a_proxy_is_used(
+    connect: Connect, tls_cloud: LocalCloud, certificates: Certificates, proxy: Proxy
+) -> None:
+    """The tunnel goes through the proxy, and TLS is still verified end to end."""
+    async with connect(
+        tls_cloud.add_organisation(),
+        url=tls_cloud.url,
+        ca_file=str(certificates.ca_file),
+        proxy=f"http://user:secret@{proxy.address}",
+    ) as api:
+        assert await api.version() == "v1.2.0"
+    assert proxy.asked == [f"CONNECT {tls_cloud.url.removeprefix('https://')} HTTP/1.1"]
+
+
+async def test_a_proxy_of_the_environment_is_used_and_avoided(
+    connect: Connect,
+    tls_cloud: LocalCloud,
+    certificates: Certificates,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """HTTPS_PROXY is used, unless NO_PROXY names the host."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@{proxy.address}")
+    organisation = tls_cloud.add_organisation()
+    async with connect(organisation, url=tls_cloud.url, ca_file=str(certificates.ca_file)) as api:
+        await api.version()
+    assert len(proxy.asked) == 1
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    async with connect(organisation, url=tls_cloud.url, ca_file=str(certificates.ca_file)) as api:
+        await api.version()
+    assert len(proxy.asked) == 1
+
+
+async def test_a_proxy_that_refuses_is_named_without_its_password(connect: Connect, proxy: Proxy) -> None:
+    """407 is reported at once; user and password of the proxy are nowhere."""
+    with LocalCloud() as cloud:
+        organisation = cloud.add_organisation()
+    async with connect(organisation, url="https://amp.invalid", proxy=f"http://user:hunter2@{proxy.address}") as api:
+        with pytest.raises(CloudProxyRefused, match="the proxy answered 407") as caught:
+            await api.version()
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_proxy_that_cannot_connect_may_recover(
+    connect: Connect, organisation: Organisation, proxy: Proxy
+) -> None:
+    """502 and 504 of a proxy are tried again."""
+    proxy.answer = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"
+    async with connect(organisation, url="https://amp.invalid", proxy=f"http://user:secret@{proxy.address}") as api:
+        with pytest.raises(CloudUnreachable, match="the proxy answered 502"):
+            await api.version()
+    assert len(proxy.asked) == RETRIES + 1
+
+
+@pytest.mark.parametrize(
+    ("option", "variable"),
+    [
+        ("ftp://user:hunter2@proxy:1", ""),
+        ("http://user:hunter2@proxy:port", ""),
+        ("hunter2", ""),
+        (None, "ftp://user:hunter2@proxy:1"),
+        (None, "http://user:hunter2@proxy:port"),
+    ],
+)
+async def test_a_proxy_that_is_no_url_is_refused_without_its_password(
+    option: str | None, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mistake is named, the URL is not quoted."""
+    monkeypatch.setenv("ALL_PROXY", variable)
+    with pytest.raises(ValueError, match="the proxy") as caught:
+        async with http_client(proxy=option):
+            pass
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_ca_file_that_is_none_is_refused() -> None:
+    """A missing file, and one without certificates, are named."""
+    for path in ("/no/such/ca.pem", __file__):
+        with pytest.raises(ValueError, match=f"{path}: no file of PEM certificates"):
+            async with http_client(ca_file=path):
+                pass
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client_id", "api_key"),
+    [
+        ("", "hunter2"),
+        ("id", ""),
+        ("id", "hunter2\n"),
+        ("id", "hunter 2"),
+        ("id", "hünter2"),
+        ("i:d", "hunter2"),
+        ("id", "\x00"),
+    ],
+)
+def test_what_cannot_be_a_key_is_refused_unseen(client_id: str, api_key: str) -> None:
+    """Empty, with white space, not ASCII: said before it is sent, without showing it."""
+    with pytest.raises(ValueError, match=r"client id|API key") as caught:
+        ApiKey(client_id, api_key)
+    assert not api_key or api_key not in str(caught.value)
+
+
+def test_a_key_does_not_show() -> None:
+    """Not in its repr."""
+    assert "hunter2" not in repr(ApiKey("id", "hunter2"))
+
+
+async def test_waiting_silently_waits() -> None:
+    """The default of programs that nobody watches."""
+    await wait_silently(0.0, "no reason")
