@@ -128,8 +128,7 @@ class AckTimeout(UnavailableError):
 
     id = "forward.ack-timeout"
     default_remedy = (
-        "Look for a full or blocked buffer in the server "
-        "(Fluentd: overflow_action, Fluent Bit: mem_buf_limit)."
+        "Look for a full or blocked buffer in the server (Fluentd: overflow_action, Fluent Bit: mem_buf_limit)."
     )
 
 
@@ -199,9 +198,7 @@ class BrokerCertificateRefused(RefusedError):
     """The broker's certificate is not trusted, is expired, or names another host."""
 
     id = "amqp.certificate-refused"
-    default_remedy = (
-        "Give the right CA as tls.ca_file, and the host name as in the certificate (tls.server_name)."
-    )
+    default_remedy = "Give the right CA as tls.ca_file, and the host name as in the certificate (tls.server_name)."
 
 
 class BrokerNotTls(RefusedError):
@@ -225,8 +222,7 @@ class HandshakeRefused(RefusedError):
 
     id = "forward.handshake-refused"
     default_remedy = (
-        "Compare forward.security with the server's <security> section "
-        "(Fluent Bit: shared_key, security.users)."
+        "Compare forward.security with the server's <security> section (Fluent Bit: shared_key, security.users)."
     )
 
 
@@ -237,9 +233,7 @@ class InvalidEvent(PluginError):
     """An event that cannot be sent as a record; its bytes go to the dead letters, whole."""
 
     id = "event.invalid"
-    default_remedy = (
-        "The event's original bytes are in the dead letter; report it to Cisco if it should be valid."
-    )
+    default_remedy = "The event's original bytes are in the dead letter; report it to Cisco if it should be valid."
 
 
 class EventNotJson(InvalidEvent):
@@ -282,9 +276,7 @@ class CloudUnreachable(UnavailableError):
     """No connection to the Cisco cloud's API: name not found, refused, cut, or no answer in time."""
 
     id = "cloud.unreachable"
-    default_remedy = (
-        "Check the network, DNS, and the proxy (HTTPS_PROXY, NO_PROXY): the API listens on TCP 443."
-    )
+    default_remedy = "Check the network, DNS, and the proxy (HTTPS_PROXY, NO_PROXY): the API listens on TCP 443."
 
 
 class CloudServerError(UnavailableError):
@@ -305,18 +297,14 @@ class CloudAnswerNotUnderstood(UnavailableError):
     """The answer is not what the API documents: no JSON, a field missing, pages that repeat, a redirect."""
 
     id = "cloud.answer-not-understood"
-    default_remedy = (
-        "Check that the host is a Cisco API (a proxy's or a portal's page may have answered instead)."
-    )
+    default_remedy = "Check that the host is a Cisco API (a proxy's or a portal's page may have answered instead)."
 
 
 class CloudAnswerLost(UnavailableError):
     """The answer to the creation of a stream was lost, and with it, perhaps, the one-time password."""
 
     id = "cloud.answer-lost"
-    default_remedy = (
-        "See with `amp-streams list` whether the stream exists; if so, delete it and create it again."
-    )
+    default_remedy = "See with `amp-streams list` whether the stream exists; if so, delete it and create it again."
 
 
 class CloudCredentialsRefused(RefusedError):
@@ -412,10 +400,14 @@ class CredentialsFileUnusable(UsageError):
 
 
 class CredentialsNotSaved(UnavailableError):
-    """A stream was created, but its credentials could not be saved after all."""
+    """A stream was created, but its credentials could not be saved after all; ``rescue`` holds them."""
 
     id = "credentials.not-saved"
-    default_remedy = "Keep what was printed above in a safe place: the password cannot be read again."
+    default_remedy = "Keep what was printed in a safe place: the password cannot be read again."
+
+    def __init__(self, what: str, *, rescue: str, remedy: str | None = None) -> None:
+        super().__init__(what, remedy=remedy)
+        self.rescue = rescue
 
 
 class FleetInvalid(ConfigError):

@@ -34,6 +34,7 @@ from fluent_plugin_amp.errors import (
     CloudCredentialsRefused,
     CloudRateLimited,
     CloudReadOnlyKey,
+    CredentialsNotSaved,
     EventStreamNotFound,
     PluginError,
 )
@@ -90,16 +91,6 @@ class CreationInDoubt(CloudAnswerLost):
         super().__init__(f"it is not known whether the stream was created: {trouble}")
         self.trouble = trouble
         self.late = late
-
-
-class PasswordNotUnderstood(CloudAnswerNotUnderstood):
-    """A stream was created, but its credentials were not found in the answer, which is kept in ``body``."""
-
-    default_remedy = "Keep the cloud's answer in a safe place: it may hold the password, not shown again."
-
-    def __init__(self, what: str, body: bytes) -> None:
-        super().__init__(what)
-        self.body = body
 
 
 class CiscoApi:
@@ -183,8 +174,8 @@ class CiscoApi:
     ) -> EventStream:
         """Create a stream; the answer, and nothing later, holds its password.
 
-        Raises CreationInDoubt when it may have been created or not, PasswordNotUnderstood when it was but
-        its credentials are not where they should be.
+        Raises CreationInDoubt when it may have been created or not, CredentialsNotSaved (with the answer) when
+        it was, but its credentials are not where they should be.
         """
         path = "/v1/event_streams"
         wanted: dict[str, Any] = {"name": name, "event_type": event_types, "group_guid": group_guids}
@@ -192,10 +183,13 @@ class CiscoApi:
         try:
             stream = answers.event_stream(answers.one(answers.envelope(body, f"POST {path}"), f"POST {path}"))
             address_of(stream, self.cloud)
+            if stream.amqp is None or stream.amqp.password is None:
+                raise CloudAnswerNotUnderstood(f"POST {path}: no password in the answer")
         except CloudAnswerNotUnderstood as exc:
-            raise PasswordNotUnderstood(str(exc), body) from exc
-        if stream.amqp is None or stream.amqp.password is None:
-            raise PasswordNotUnderstood(f"POST {path}: no credentials in the answer", body)
+            raise CredentialsNotSaved(
+                f"{name!r} was created, but the cloud's answer is not understood: {exc}",
+                rescue=body.decode("utf-8", "backslashreplace"),
+            ) from exc
         return stream
 
     async def update_event_stream(self, stream_id: int, changes: Mapping[str, Any]) -> None:

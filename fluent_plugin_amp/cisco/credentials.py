@@ -75,20 +75,26 @@ class StreamCredentials:
 
 
 def _yaml(credentials: StreamCredentials) -> str:
-    head = (
-        "# A Cisco AMP for Endpoints event stream; `credentials_file:` of fluent-plugin-amp takes this file.\n"
-        "# Cisco does not show the password again: keep it secret, and keep it.\n"
-    )
-    return head + yaml.safe_dump(credentials.as_dict(), sort_keys=False, allow_unicode=True, width=1000)
+    lines = [
+        "# A Cisco AMP for Endpoints event stream; `credentials_file:` of fluent-plugin-amp takes this file.",
+        "# Cisco does not show the password again: keep it secret, and keep it.",
+        *(f"{key}: {_flow(value)}" for key, value in credentials.as_dict().items()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _json(credentials: StreamCredentials) -> str:
-    text = json.dumps(credentials.as_dict(), indent=2, ensure_ascii=False) + "\n"
-    # The configuration reads JSON as YAML, which takes fewer characters as they are, and no surrogate pairs.
+    return _flow(credentials.as_dict(), indent=2) + "\n"
+
+
+def _flow(value: object, indent: int | None = None) -> str:
+    """``value`` as JSON that is the same value when it is read as YAML, whatever its characters."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-_NOT_IN_YAML = re.compile("[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NOT_IN_YAML = re.compile("[^\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML takes only escaped, or folds."""
 
 
 def _env(credentials: StreamCredentials) -> str:
@@ -105,20 +111,20 @@ def _env(credentials: StreamCredentials) -> str:
 
 
 def _kubernetes(credentials: StreamCredentials) -> str:
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": f"amp-stream-{slug(credentials.name)}"},
-        "type": "Opaque",
-        "stringData": {
-            "stream.yml": _yaml(credentials),
-            "url": credentials.url,
-            "username": credentials.username,
-            "password": credentials.password,
-            "queue": credentials.queue,
-        },
-    }
-    return yaml.safe_dump(secret, sort_keys=False, allow_unicode=True, width=1000)
+    """A Secret: ``stream.yml`` to mount as a credentials file, and its parts for environment variables."""
+    parts = ("url", "username", "password", "queue")
+    lines = [
+        "apiVersion: v1",
+        "kind: Secret",
+        "metadata:",
+        f"  name: amp-stream-{slug(credentials.name)}",
+        "type: Opaque",
+        "stringData:",
+        "  stream.yml: |",
+        *(f"    {line}" for line in _yaml(credentials).splitlines()),
+        *(f"  {key}: {_flow(value)}" for key, value in credentials.as_dict().items() if key in parts),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 FORMATS: Mapping[str, Callable[[StreamCredentials], str]] = {

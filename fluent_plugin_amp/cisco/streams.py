@@ -7,16 +7,19 @@ a creation whose answer was lost is looked for before it is tried again, and a c
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fluent_plugin_amp.cisco.address import StreamAddress, address_of
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, CreationInDoubt
+from fluent_plugin_amp.cisco.credentials import Reservation, StreamCredentials, render
 from fluent_plugin_amp.cisco.event_types import catalogue
 from fluent_plugin_amp.cisco.names import Named, Names, fold
 from fluent_plugin_amp.errors import (
     CloudAnswerLost,
     CloudRefused,
+    CredentialsNotSaved,
     EventStreamAmbiguous,
     EventStreamLimit,
     EventStreamNameTaken,
@@ -119,6 +122,33 @@ async def create(
     except CreationInDoubt as doubt:
         await _refuse_if_created(api, name, doubt)
         raise doubt.trouble from doubt
+
+
+async def create_saved(
+    api: CiscoApi,
+    name: str,
+    file: Reservation,
+    *,
+    format_: str = "yaml",
+    label: str | None = None,
+    event_types: Sequence[int] | None = None,
+    group_guids: Sequence[str] | None = None,
+) -> EventStream:
+    """`create`, and put the credentials into ``file``, which was made sure of before.
+
+    ``label`` is the name in the file, where it is not to be the stream's.  Raises CredentialsNotSaved, with the
+    credentials, when the file cannot be written after all.
+    """
+    stream = await create(api, name, event_types=event_types, group_guids=group_guids)
+    credentials = StreamCredentials.of(stream, api.cloud)
+    text = render(replace(credentials, name=label or name), format_)
+    try:
+        file.commit(text)
+    except OSError as exc:
+        raise CredentialsNotSaved(
+            f"{name!r} ({stream.id}) was created, but {file.path} could not be written: {exc.strerror}", rescue=text
+        ) from exc
+    return stream
 
 
 async def _refuse_if_created(api: CiscoApi, name: str, doubt: CreationInDoubt) -> None:

@@ -75,7 +75,10 @@ def test_a_kubernetes_secret_holds_the_whole_file_and_its_parts() -> None:
     assert all(isinstance(value, str) for value in secret["stringData"].values())
 
 
-@given(st.text(min_size=1), st.sampled_from(sorted(FORMATS)))
+@given(
+    st.text(min_size=1) | st.text("\x85\u2028\ufeff\x7f\x00\x1b\n\r\t #:'\"\\\u00fc\U0001f600-", min_size=1),
+    st.sampled_from(sorted(FORMATS)),
+)
 def test_any_name_survives_every_format(name: str, format_: str) -> None:
     """No name of a stream breaks the file that it is written to, nor adds a line of its own."""
     named = StreamCredentials(name, 6, "eu", SIEM.url, SIEM.username, PASSWORD, SIEM.queue)
