@@ -52,6 +52,11 @@ class Delivery:
     twins: list[Delivery] = field(default_factory=list)
     """Redelivered copies that share this one's outcome."""
 
+    @property
+    def is_returned(self) -> bool:
+        """The broker has it back, and every copy too: nothing waits for its outcome any more."""
+        return self.ledger.closed and all(twin.ledger.closed for twin in self.twins)
+
 
 @dataclass(slots=True, eq=False)
 class Chunk:
@@ -131,7 +136,7 @@ class Sink(Protocol):
         """Take a chunk; never blocks, never raises for a peer's fault."""
 
     def shed(self) -> None:
-        """Forget chunks (``Outcome.SHED``) whose deliveries were all returned, but keep one as a probe."""
+        """Forget chunks (``Outcome.SHED``) whose deliveries all are `Delivery.is_returned`; keep one as a probe."""
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled."""

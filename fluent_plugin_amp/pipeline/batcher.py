@@ -66,7 +66,7 @@ class Batcher:
         return chunk
 
     def discard_returned(self) -> list[Delivery]:
-        """Forget the entries whose channel is closed; their deliveries, once for each entry."""
+        """Forget the entries of returned deliveries; those deliveries, once for each entry."""
         chunks = list(self._waiting)
         self._waiting.clear()
         self._open.clear()
@@ -75,7 +75,7 @@ class Batcher:
         discarded = []
         for chunk in chunks:
             for entry, delivery in zip(chunk.entries, chunk.deliveries, strict=True):
-                if delivery.ledger.closed:
+                if delivery.is_returned:
                     discarded.append(delivery)
                 else:
                     self.add(chunk.tag, entry, delivery, is_dead_letter=chunk.is_dead_letters)

@@ -16,7 +16,7 @@ the callback that brought it; `pump` runs in the loop's next turn, when everythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fluent_plugin_amp.backoff import backoff_s
@@ -55,11 +55,14 @@ class Line:
 
 @dataclass(slots=True)
 class _Letter:
-    """A dead letter on its way."""
+    """A dead letter on its way; refused or forgotten in part, it is so as a whole."""
 
     error: InvalidEvent
     part_bytes: int
+    is_refused: bool = False
+    is_forgotten: bool = False
     refusals_at_smallest: int = 0
+    next_try: asyncio.TimerHandle | None = None
 
 
 class Conductor:
@@ -151,7 +154,6 @@ class Conductor:
             entry = self._pack(seconds, nanoseconds, record)
         except InvalidEvent as error:
             line.in_flight[digest] = delivery
-            self._hold(line, delivery, len(body))
             self._bury(line, delivery, error)
             return
         line.in_flight[digest] = delivery
@@ -210,36 +212,37 @@ class Conductor:
 
     def _post(self, delivery: Delivery, letter: _Letter) -> int:
         """Batch the records of a dead letter; how many they are."""
-        records = dead_letter(delivery, letter.error, letter.part_bytes)
+        letter.is_refused = False
+        letter.next_try = None
         seconds, fraction = divmod(delivery.received_at, 1)
-        line = self.lines[delivery.stream]
-        for record in records:
-            entry = self._encode(int(seconds), int(fraction * 1e9), record)
-            delivery.parts += 1
-            self._hold(line, delivery, len(entry))
+        records = dead_letter(delivery, letter.error, letter.part_bytes)
+        entries = [self._encode(int(seconds), int(fraction * 1e9), record) for record in records]
+        delivery.parts = len(entries)
+        self._hold(self.lines[delivery.stream], delivery, len(delivery.body) + sum(map(len, entries)))
+        for entry in entries:
             self._batcher.add(self._dead_letter_tag, entry, delivery, is_dead_letter=True)
         if not self._pump_scheduled:
             self._schedule_pump()
-        return len(records)
+        return len(entries)
 
-    def _repost(self, delivery: Delivery) -> None:
+    def _post_again(self, delivery: Delivery, letter: _Letter) -> None:
         """A server refused a part of a dead letter: all of it again in smaller parts, or later."""
-        letter = self._letters[delivery]
         if letter.part_bytes > MIN_PART_BYTES:
             letter.part_bytes = max(MIN_PART_BYTES, letter.part_bytes // 2)
             self._post(delivery, letter)
             return
         letter.refusals_at_smallest += 1
-        delivery.parts += 1  # stands for the letter while it waits, so that the delivery stays unresolved
         delay_s = backoff_s(letter.refusals_at_smallest, 0.0, first_s=1.0, cap_s=60.0)
-        asyncio.get_running_loop().call_later(delay_s, self._post_again, delivery, letter)
+        letter.next_try = asyncio.get_running_loop().call_later(delay_s, self._post, delivery, letter)
 
-    def _post_again(self, delivery: Delivery, letter: _Letter) -> None:
-        if not delivery.ledger.closed:
-            self._post(delivery, letter)
-            delivery.parts -= 1
+    def _letter_answered(self, delivery: Delivery, letter: _Letter) -> None:
+        """All parts of a dead letter are answered; the worst answer decides."""
+        if letter.is_forgotten:
+            self._release(self.lines[delivery.stream], delivery)
+        elif letter.is_refused:
+            self._post_again(delivery, letter)
         else:
-            self._forget(delivery)
+            self._delivered(delivery)
 
     # --- back: an answer -------------------------------------------------------------------------
 
@@ -249,12 +252,13 @@ class Conductor:
         match answer.outcome:
             case Outcome.ACKED:
                 self.acked_chunks += 1
-                self._part_acked(chunk.deliveries)
+                for delivery in chunk.deliveries:
+                    self._part_answered(delivery)
             case Outcome.REFUSED:
                 (delivery,) = chunk.deliveries
-                delivery.parts -= 1
                 if chunk.is_dead_letters:
-                    self._repost(delivery)
+                    self._letters[delivery].is_refused = True
+                    self._part_answered(delivery)
                 else:
                     error = EventRefusedByServer(f"{answer.server} refuses this event, and takes others")
                     self._bury(self.lines[delivery.stream], delivery, error)
@@ -275,45 +279,57 @@ class Conductor:
         """Free what belongs to deliveries that the broker has taken back."""
         for delivery in self._batcher.discard_returned():
             self._forget(delivery)
+        for delivery, letter in list(self._letters.items()):
+            if letter.next_try is not None and delivery.is_returned:
+                letter.next_try.cancel()
+                self._release(self.lines[delivery.stream], delivery)
         self._sink.shed()
 
-    def _part_acked(self, deliveries: Iterable[Delivery]) -> None:
-        for delivery in deliveries:
-            delivery.parts -= 1
-            if delivery.parts:
-                continue
-            line = self.lines[delivery.stream]
-            line.counters.delivered += 1
-            line.delivered.remember(delivery.digest)
-            self._release(line, delivery)
-            delivery.ledger.resolve(delivery.delivery_tag)
-            for twin in delivery.twins:
-                twin.ledger.resolve(twin.delivery_tag)
-
-    def _forget(self, delivery: Delivery) -> None:
-        """One part less of a delivery that went back to the broker."""
+    def _part_answered(self, delivery: Delivery) -> None:
         delivery.parts -= 1
         if delivery.parts:
             return
-        self._release(self.lines[delivery.stream], delivery)
-        waiting = [twin for twin in delivery.twins if not twin.ledger.closed]
-        if waiting:  # the outcome they share is that the first copy was never sent: one of them takes its place
-            heir, *rest = waiting
-            heir.body, heir.twins, heir.redelivered = delivery.body, rest, False
-            self.lines[delivery.stream].counters.received -= 1
-            self.receive(heir)
+        letter = self._letters.get(delivery)
+        if letter is None:
+            self._delivered(delivery)
+        else:
+            self._letter_answered(delivery, letter)
+
+    def _delivered(self, delivery: Delivery) -> None:
+        """A server has all of it."""
+        line = self.lines[delivery.stream]
+        line.counters.delivered += 1
+        line.delivered.remember(delivery.digest)
+        self._release(line, delivery)
+        delivery.ledger.resolve(delivery.delivery_tag)
+        for twin in delivery.twins:
+            twin.ledger.resolve(twin.delivery_tag)
+
+    def _forget(self, delivery: Delivery) -> None:
+        """One part of a returned delivery is gone: what the broker delivers again is not its copy any more."""
+        line = self.lines[delivery.stream]
+        self._no_longer_in_flight(line, delivery)
+        letter = self._letters.get(delivery)
+        if letter is None:
+            self._release(line, delivery)
+        else:
+            letter.is_forgotten = True
+            self._part_answered(delivery)
 
     # --- memory ----------------------------------------------------------------------------------
 
     def _hold(self, line: Line, delivery: Delivery, size: int) -> None:
-        delivery.held_bytes += size
-        line.held_bytes += size
-        self.total_held_bytes += size
+        """The delivery takes ``size`` bytes from now on."""
+        more = size - delivery.held_bytes
+        delivery.held_bytes = size
+        line.held_bytes += more
+        self.total_held_bytes += more
 
     def _release(self, line: Line, delivery: Delivery) -> None:
-        line.held_bytes -= delivery.held_bytes
-        self.total_held_bytes -= delivery.held_bytes
-        delivery.held_bytes = 0
+        self._hold(line, delivery, 0)
         self._letters.pop(delivery, None)
+        self._no_longer_in_flight(line, delivery)
+
+    def _no_longer_in_flight(self, line: Line, delivery: Delivery) -> None:
         if line.in_flight.get(delivery.digest) is delivery:
             del line.in_flight[delivery.digest]

@@ -1,0 +1,706 @@
+"""The conductor resolves each delivery once, when a server has all of it, and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import selectors
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fluent_plugin_amp.errors import (
+    EventIntegerTooLarge,
+    EventNotJson,
+    EventRefusedByServer,
+    EventTooDeep,
+)
+from fluent_plugin_amp.facts import DeadLettered, Fact
+from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Record
+from fluent_plugin_amp.pipeline.batcher import Batcher
+from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.letters import original_body
+from fluent_plugin_amp.pipeline.transform import Transform
+
+DROPPED_TYPE = 7
+LETTER_TAG = "dead.letters"
+
+
+# --- the two ends, played ------------------------------------------------------------------------
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer when there is nothing else to do."""
+
+    def __init__(self) -> None:
+        super().__init__(_Selector(self))
+        self.now = 0.0
+
+    def time(self) -> float:
+        """Virtual seconds."""
+        return self.now
+
+
+class _Selector(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = super().select(0)
+        if not events and timeout:
+            self._loop.now += timeout
+        return events
+
+
+class FakeServer:
+    """What a Forward server has acked; it refuses poison, and letters when told to."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.letters: dict[tuple[str, int], dict[int, Record]] = defaultdict(dict)
+        self.refuses_letters_over: int | None = None
+
+    def refuses(self, chunk: Chunk, entry: bytes) -> bool:
+        """Whether this entry closes the connection."""
+        if chunk.is_dead_letters:
+            return self.refuses_letters_over is not None and len(entry) > self.refuses_letters_over
+        return "poison" in msgpack.unpackb(entry)[2]
+
+    def take(self, chunk: Chunk) -> None:
+        """Ack all of a chunk."""
+        for entry in chunk.entries:
+            record = msgpack.unpackb(entry)[2]
+            if chunk.is_dead_letters:
+                # Parts of one posting have the routing key, which the tests make unique, and the count in common.
+                self.letters[record["routing_key"], record["parts"]][record["part"]] = record
+            else:
+                self.records.append(record)
+
+    def has(self, body: bytes) -> bool:
+        """Whether an event arrived, as a record, or whole as a dead letter."""
+        try:
+            if json.loads(body) in self.records:
+                return True
+        except ValueError:
+            pass
+        return any(
+            len(parts) == of and original_body(list(parts.values())) == body
+            for (_, of), parts in self.letters.items()
+        )
+
+
+class FakeSink:
+    """A sink that answers when told to."""
+
+    def __init__(self, server: FakeServer, window: int = 4) -> None:
+        self.server = server
+        self.window = window
+        self.available = True
+        self.chunks: list[Chunk] = []
+        self.on_answer: Callable[[Answer], None] = lambda answer: None
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def room(self) -> int:
+        """Chunks it takes."""
+        return max(0, self.window - len(self.chunks)) if self.available else 0
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks not answered."""
+        return len(self.chunks)
+
+    def send(self, chunk: Chunk) -> None:
+        """Take one."""
+        assert self.room > 0
+        assert chunk.entries
+        self.chunks.append(chunk)
+
+    def answer(self, chunk: Chunk) -> None:
+        """What the server makes of a chunk; one with an entry that it refuses is halved, like the real sink does."""
+        self.chunks.remove(chunk)
+        if not any(self.server.refuses(chunk, entry) for entry in chunk.entries):
+            self.server.take(chunk)
+            self.on_answer(Answer(chunk, Outcome.ACKED, "server"))
+        elif len(chunk.entries) == 1:
+            self.on_answer(Answer(chunk, Outcome.REFUSED, "server"))
+        else:
+            middle = len(chunk.entries) // 2
+            for part in (slice(middle), slice(middle, None)):
+                half = Chunk(
+                    chunk.id + "/", chunk.tag, chunk.entries[part], chunk.deliveries[part], chunk.is_dead_letters
+                )
+                self.chunks.append(half)
+        self.on_change()
+
+    def answer_all(self) -> None:
+        """Until nothing is in flight."""
+        while self.chunks:
+            self.answer(self.chunks[0])
+
+    def shed(self) -> None:
+        """Forget what was returned, but keep one chunk as a probe."""
+        returned = [chunk for chunk in self.chunks if all(delivery.is_returned for delivery in chunk.deliveries)]
+        if len(returned) == len(self.chunks):
+            returned = returned[1:]
+        for chunk in returned:
+            self.chunks.remove(chunk)
+            self.on_answer(Answer(chunk, Outcome.SHED))
+
+    async def run(self) -> None:
+        """Not needed."""
+
+
+class Channel:
+    """A channel of one stream: a ledger that checks every resolve against what the server has."""
+
+    def __init__(self, rig: Rig, stream: str) -> None:
+        self.closed = False
+        self.unacked: dict[int, bytes] = {}
+        self.stream = stream
+        self._rig = rig
+        self._tags = count(1)
+
+    def deliver(self, body: bytes, *, redelivered: bool = False) -> Delivery:
+        """The broker delivers a message."""
+        tag = next(self._tags)
+        self.unacked[tag] = body
+        delivery = Delivery(
+            self.stream, self, tag, body, redelivered, f"key {next(self._rig.numbers)}", self._rig.loop.time()
+        )
+        self._rig.conductor.receive(delivery)
+        return delivery
+
+    def resolve(self, delivery_tag: int) -> None:
+        """The conductor says that the delivery is safe."""
+        if self.closed:
+            return
+        body = self.unacked.pop(delivery_tag)  # a KeyError: resolved twice
+        assert self._rig.is_safe(body), f"resolved too early: {body!r}"
+
+
+class Rig:
+    """A conductor between two channels and a sink, with time of its own."""
+
+    def __init__(self, *, window: int = 4, limit_bytes: int = 400, eager_bytes: int = 400) -> None:
+        self.loop = VirtualTimeLoop()
+        self.numbers = count()
+        self.facts: list[Fact] = []
+        self.server = FakeServer()
+        self.sink = FakeSink(self.server, window)
+        self.conductor = Conductor(
+            {name: Transform(name, drop_event_types=frozenset({DROPPED_TYPE})) for name in ("a", "b")},
+            self.sink,
+            lambda seconds, nanoseconds, record: bytes(msgpack.packb([seconds, nanoseconds, record])),
+            Batcher(limit_bytes, lambda: f"chunk {next(self.numbers)}"),
+            self.facts.append,
+            dead_letter_tag=LETTER_TAG,
+            dead_letter_part_bytes=64,
+            eager_bytes=eager_bytes,
+        )
+
+    def is_safe(self, body: bytes) -> bool:
+        """A server has it, or the configuration drops it."""
+        return f'"event_type_id": {DROPPED_TYPE}}}'.encode() in body or self.server.has(body)
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let the loop do what is due, and the time pass."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    def within_loop(self, function: Callable[[], Any]) -> Any:
+        """Call ``function`` as a callback of the loop would, and let the loop turn."""
+
+        async def call() -> Any:
+            result = function()
+            await asyncio.sleep(0)
+            return result
+
+        return self.loop.run_until_complete(call())
+
+    def deliver(self, channel: Channel, body: bytes, *, redelivered: bool = False) -> Delivery:
+        """One message on a channel."""
+        delivery: Delivery = self.within_loop(lambda: channel.deliver(body, redelivered=redelivered))
+        return delivery
+
+    def answer_all(self) -> None:
+        """The server answers until nothing waits for it."""
+        while self.sink.chunks:
+            self.within_loop(self.sink.answer_all)
+
+    def reopen(self, channel: Channel, *, pause: bool) -> tuple[Channel, list[bytes]]:
+        """Close a channel, by a pause or by accident; the new one, and what the broker has back."""
+        channel.closed = True
+        if pause:
+            self.within_loop(self.conductor.forget_returned)
+        return Channel(self, channel.stream), list(channel.unacked.values())
+
+    def assert_empty(self) -> None:
+        """Nothing is held, nothing waits."""
+        assert self.conductor.idle
+        assert self.conductor.total_held_bytes == 0
+        for line in self.conductor.lines.values():
+            assert line.held_bytes == 0
+            assert not line.in_flight
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead letters of a few bytes."""
+    monkeypatch.setattr("fluent_plugin_amp.pipeline.conductor.MIN_PART_BYTES", 16)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """A rig in which everything is well."""
+    rig = Rig()
+    yield rig
+    rig.loop.close()
+
+
+def event(number: int, **fields: Any) -> bytes:
+    """The body of a good event."""
+    return json.dumps({"id": number, **fields}).encode()
+
+
+# --- one delivery --------------------------------------------------------------------------------
+
+
+def test_a_delivery_is_resolved_when_its_chunk_is_acked(rig: Rig) -> None:
+    """Not when it arrives, not when it is sent."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    assert len(rig.sink.chunks) == 1
+    assert list(channel.unacked) == [1]
+    rig.answer_all()
+    assert not channel.unacked
+    assert rig.server.records == [{"id": 1}]
+    rig.assert_empty()
+
+
+def test_what_it_holds_is_counted_from_arrival_to_ack(rig: Rig) -> None:
+    """Body and packed entry count for the stream and in total."""
+    channel, body = Channel(rig, "a"), event(1)
+    delivery = rig.deliver(channel, body)
+    expected = len(body) + rig.sink.chunks[0].bytes
+    assert delivery.held_bytes == rig.conductor.held_bytes("a") == rig.conductor.total_held_bytes == expected
+    assert rig.conductor.held_bytes("b") == 0
+    rig.answer_all()
+    rig.assert_empty()
+
+
+def test_a_dropped_type_is_resolved_at_once(rig: Rig) -> None:
+    """Filtered to nothing counts as delivered."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1, event_type_id=DROPPED_TYPE))
+    assert not channel.unacked
+    assert rig.conductor.lines["a"].counters.dropped == 1
+    rig.assert_empty()
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"no JSON", EventNotJson),
+        (b"", EventNotJson),
+        (event(2**64), EventIntegerTooLarge),
+        (b'{"a":' * 101 + b"{}" + b"}" * 101, EventTooDeep),
+    ],
+)
+def test_what_cannot_be_a_record_becomes_a_dead_letter(rig: Rig, body: bytes, error: type[Exception]) -> None:
+    """The letter holds the original bytes, and the delivery is resolved when the letter is acked."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, body)
+    assert list(channel.unacked) == [1]
+    (fact,) = rig.facts
+    assert isinstance(fact, DeadLettered)
+    assert (type(fact.error), fact.size) == (error, len(body))
+    rig.answer_all()
+    assert not channel.unacked
+    assert rig.server.has(body)
+    assert rig.conductor.lines["a"].counters.dead_letters == 1
+    rig.assert_empty()
+
+
+def test_a_poisonous_event_becomes_a_dead_letter_and_its_neighbours_go_through(rig: Rig) -> None:
+    """The sink finds the one event that servers refuse; only that one is a letter."""
+    rig.sink.available = False
+    channel = Channel(rig, "a")
+    for body in (event(1), event(2, poison=True), event(3)):
+        rig.deliver(channel, body)
+    rig.sink.available = True
+    rig.within_loop(rig.conductor.on_sink_change)
+    rig.answer_all()
+    assert not channel.unacked
+    assert rig.server.records == [{"id": 1}, {"id": 3}]
+    assert rig.server.has(event(2, poison=True))
+    (fact,) = rig.facts
+    assert isinstance(fact, DeadLettered)
+    assert isinstance(fact.error, EventRefusedByServer)
+    rig.assert_empty()
+
+
+# --- dead letters that have a hard time ----------------------------------------------------------
+
+
+def test_a_refused_letter_goes_out_again_in_smaller_parts(rig: Rig) -> None:
+    """Until the server takes the parts."""
+    channel, body = Channel(rig, "a"), b"x" * 200
+    rig.server.refuses_letters_over = 250
+    rig.deliver(channel, body)
+    rig.answer_all()
+    assert not channel.unacked
+    assert rig.server.has(body)
+    rig.assert_empty()
+
+
+def test_a_letter_that_nobody_takes_keeps_its_delivery_unacked(rig: Rig) -> None:
+    """Nothing is dropped: the letter is tried again, ever more slowly, and resolved when it is taken at last."""
+    channel, body = Channel(rig, "a"), b"x" * 200
+    rig.server.refuses_letters_over = 0
+    rig.deliver(channel, body)
+    for _ in range(20):
+        rig.answer_all()
+        rig.turn(61)
+        assert list(channel.unacked) == [1]
+    rig.server.refuses_letters_over = None
+    rig.answer_all()
+    rig.turn(61)
+    rig.answer_all()
+    assert not channel.unacked
+    rig.assert_empty()
+
+
+def test_refused_parts_do_not_multiply(rig: Rig) -> None:
+    """Each refused part made a posting of all parts of its own: four became sixteen, sixty-four, …"""
+    channel, body = Channel(rig, "a"), b"x" * 256
+    rig.server.refuses_letters_over = 0
+    rig.deliver(channel, body)
+    for _ in range(6):
+        rig.answer_all()
+        rig.turn(61)
+        waiting = sum(len(chunk.entries) for chunk in rig.sink.chunks)
+        assert waiting <= 256 / 16
+
+
+def test_a_letter_sent_again_does_not_count_twice(rig: Rig) -> None:
+    """Held are the body and the parts on their way, not those that were refused before."""
+    channel, body = Channel(rig, "a"), b"x" * 256
+    rig.server.refuses_letters_over = 0
+    rig.deliver(channel, body)
+    held = []
+    for _ in range(8):
+        rig.answer_all()
+        rig.turn(61)
+        held.append(rig.conductor.total_held_bytes)
+    assert held[-1] == held[-2] == held[-3]
+
+
+def test_an_event_that_became_a_letter_no_longer_counts_its_entry(rig: Rig) -> None:
+    """The packed form that was refused is gone."""
+    channel, body = Channel(rig, "a"), event(1, poison="x" * 30)
+    delivery = rig.deliver(channel, body)
+    rig.within_loop(lambda: rig.sink.answer(rig.sink.chunks[0]))
+    assert delivery.held_bytes == len(body) + sum(chunk.bytes for chunk in rig.sink.chunks)
+
+
+def test_a_letter_of_which_a_part_was_shed_is_not_delivered(rig: Rig) -> None:
+    """The probe, a part of a returned letter, was acked: that did not make the shed parts safe, but counted so."""
+    channel, body = Channel(rig, "a"), bytes(range(200, 256)) * 8
+    rig.deliver(channel, body)
+    assert len(rig.sink.chunks) > 1
+    channel, returned = rig.reopen(channel, pause=True)
+    assert len(rig.sink.chunks) == 1
+    rig.deliver(channel, *returned, redelivered=True)
+    rig.answer_all()
+    assert not channel.unacked
+    assert rig.server.has(body)
+    rig.assert_empty()
+
+
+def test_a_letter_that_waits_for_its_next_try_is_freed_when_returned(rig: Rig) -> None:
+    """A pause frees what was held, letters that wait for a timer included; the broker delivers them again."""
+    channel, body = Channel(rig, "a"), b"x" * 10
+    rig.server.refuses_letters_over = 0
+    rig.deliver(channel, body)
+    for _ in range(6):
+        rig.answer_all()
+        rig.turn(61)
+    rig.answer_all()
+    assert not rig.sink.chunks
+    channel, returned = rig.reopen(channel, pause=True)
+    rig.assert_empty()
+    rig.turn(1000)
+    rig.assert_empty()
+    rig.server.refuses_letters_over = None
+    rig.deliver(channel, *returned, redelivered=True)
+    rig.answer_all()
+    assert not channel.unacked
+
+
+# --- copies --------------------------------------------------------------------------------------
+
+
+def test_a_redelivered_event_that_was_delivered_is_not_sent_again(rig: Rig) -> None:
+    """It is acked: the server has it."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    channel, returned = rig.reopen(channel, pause=False)
+    rig.answer_all()
+    rig.deliver(channel, *returned, redelivered=True)
+    assert not channel.unacked
+    assert not rig.sink.chunks
+    assert rig.server.records == [{"id": 1}]
+    assert rig.conductor.lines["a"].counters.duplicates == 1
+    rig.assert_empty()
+
+
+def test_a_copy_shares_the_outcome_of_the_first_one_in_flight(rig: Rig) -> None:
+    """A connection lost meanwhile: the copy waits for the first one's ack, and nothing is sent twice."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    for _ in range(2):
+        channel, returned = rig.reopen(channel, pause=False)
+        rig.deliver(channel, *returned, redelivered=True)
+    assert list(channel.unacked) == [1]
+    rig.answer_all()
+    assert not channel.unacked
+    assert rig.server.records == [{"id": 1}]
+    rig.assert_empty()
+
+
+def test_a_copy_shares_the_outcome_of_a_letter(rig: Rig) -> None:
+    """Also when the first one becomes a dead letter, and the letter is refused at first."""
+    channel, body = Channel(rig, "a"), b"x" * 100
+    rig.server.refuses_letters_over = 0
+    rig.deliver(channel, body)
+    rig.answer_all()
+    channel, returned = rig.reopen(channel, pause=False)
+    rig.deliver(channel, *returned, redelivered=True)
+    rig.turn(200)
+    rig.server.refuses_letters_over = None
+    rig.answer_all()
+    rig.turn(200)
+    rig.answer_all()
+    assert not channel.unacked
+    rig.assert_empty()
+
+
+def test_an_entry_whose_copy_waits_is_not_discarded(rig: Rig) -> None:
+    """A pause of one stream discards its own, not what a copy on another stream's open channel shares."""
+    rig.sink.available = False
+    first = Channel(rig, "a")
+    rig.deliver(first, event(1))
+    second, returned = rig.reopen(first, pause=False)
+    rig.deliver(second, *returned, redelivered=True)
+    rig.reopen(Channel(rig, "b"), pause=True)
+    rig.sink.available = True
+    rig.within_loop(rig.conductor.on_sink_change)
+    rig.answer_all()
+    assert not second.unacked
+    rig.assert_empty()
+
+
+def test_two_equal_events_that_are_no_copies_are_both_sent(rig: Rig) -> None:
+    """Only what the broker calls redelivered can be a duplicate."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    rig.deliver(channel, event(1))
+    rig.answer_all()
+    assert rig.server.records == [{"id": 1}, {"id": 1}]
+    assert not channel.unacked
+    rig.assert_empty()
+
+
+def test_the_same_body_on_another_stream_is_another_event(rig: Rig) -> None:
+    """What was delivered is known by stream and body."""
+    rig.deliver(Channel(rig, "a"), event(1))
+    rig.answer_all()
+    rig.deliver(Channel(rig, "b"), event(1), redelivered=True)
+    rig.answer_all()
+    assert rig.server.records == [{"id": 1}, {"id": 1}]
+
+
+def test_after_a_pause_everything_is_freed_but_the_probe(rig: Rig) -> None:
+    """Batches and chunks of the returned deliveries go; one chunk stays to show that a server acks again."""
+    channel = Channel(rig, "a")
+    for number in range(100):
+        rig.deliver(channel, event(number, text="x" * 50))
+    assert len(rig.sink.chunks) == 4
+    channel, returned = rig.reopen(channel, pause=True)
+    assert len(rig.sink.chunks) == 1
+    assert rig.conductor.total_held_bytes == sum(delivery.held_bytes for delivery in rig.sink.chunks[0].deliveries)
+    for body in returned:
+        rig.deliver(channel, body, redelivered=True)
+        rig.answer_all()
+    assert not channel.unacked
+    assert sorted(record["id"] for record in rig.server.records) == list(range(100))
+    rig.assert_empty()
+
+
+# --- the pump ------------------------------------------------------------------------------------
+
+
+def test_what_arrives_together_goes_out_in_one_chunk(rig: Rig) -> None:
+    """The first chunk leaves in the loop's next turn, with everything of this one."""
+    channel = Channel(rig, "a")
+    rig.within_loop(lambda: [channel.deliver(event(number)) for number in range(5)])
+    assert [len(chunk.entries) for chunk in rig.sink.chunks] == [5]
+
+
+def test_while_chunks_are_in_flight_small_ones_wait(rig: Rig) -> None:
+    """What comes meanwhile leaves together at the next answer, or when it is worth a chunk."""
+    channel = Channel(rig, "a")
+    for number in range(4):
+        rig.deliver(channel, event(number))
+    assert [len(chunk.entries) for chunk in rig.sink.chunks] == [1]
+    rig.within_loop(lambda: rig.sink.answer(rig.sink.chunks[0]))
+    assert [len(chunk.entries) for chunk in rig.sink.chunks] == [3]
+    rig.deliver(channel, event(5, text="x" * 400))
+    assert [len(chunk.entries) for chunk in rig.sink.chunks] == [3, 1]
+
+
+def test_nothing_is_sent_without_room(rig: Rig) -> None:
+    """Chunks wait in the batcher until the sink takes them."""
+    rig.sink.available = False
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    assert not rig.sink.chunks
+    rig.sink.available = True
+    rig.within_loop(rig.conductor.on_sink_change)
+    assert len(rig.sink.chunks) == 1
+
+
+def test_streams_hear_of_servers_that_come_and_go(rig: Rig) -> None:
+    """Once for each change."""
+    heard = []
+    rig.conductor.on_available = lambda: heard.append(rig.conductor.available)
+    for available in (True, True, False, False, True):
+        rig.sink.available = available
+        rig.conductor.on_sink_change()
+    assert heard == [True, False, True]
+
+
+# --- a random walk -------------------------------------------------------------------------------
+
+bodies = st.sampled_from(
+    ["event", "event", "event", "twin", "large", "poison", "dropped", "no JSON", "bytes", "huge"]
+)
+
+
+class ConductorWalk(RuleBasedStateMachine):
+    """Deliveries, answers in any order, refusals, lost channels and pauses of two streams."""
+
+    @initialize(window=st.sampled_from([1, 4]), limit_bytes=st.sampled_from([60, 400]))
+    def begin(self, window: int, limit_bytes: int) -> None:
+        """Two open channels."""
+        self.rig = Rig(window=window, limit_bytes=limit_bytes, eager_bytes=200)
+        self.channels = {name: Channel(self.rig, name) for name in ("a", "b")}
+        self.queues: dict[str, list[bytes]] = {"a": [], "b": []}
+        self.published: list[bytes] = []
+
+    def make(self, kind: str) -> bytes:
+        """A body of this kind, unlike any other, but for twins."""
+        number = len(self.published)
+        match kind:
+            case "twin" if self.published:
+                return self.published[-1]
+            case "large":
+                return event(number, text="x" * 150)
+            case "poison":
+                return event(number, poison="x" * 50)
+            case "dropped":
+                return event(number, event_type_id=DROPPED_TYPE)
+            case "no JSON":
+                return b"no JSON %d " % number + "ä€".encode() * 60
+            case "bytes":
+                return b"\xff%d" % number * 40
+            case "huge":
+                return event(number, huge=2**70)
+        return event(number)
+
+    @rule(stream=st.sampled_from("ab"), kinds=st.lists(bodies, min_size=1, max_size=5))
+    def deliver_new(self, stream: str, kinds: list[str]) -> None:
+        """Some new messages arrive together."""
+        for kind in kinds:
+            body = self.make(kind)
+            self.published.append(body)
+            self.rig.deliver(self.channels[stream], body)
+
+    @rule(stream=st.sampled_from("ab"), most=st.integers(1, 5))
+    def redeliver(self, stream: str, most: int) -> None:
+        """Some messages that went back arrive again."""
+        queue = self.queues[stream]
+        for body in queue[:most]:
+            self.rig.deliver(self.channels[stream], body, redelivered=True)
+        del queue[:most]
+
+    @precondition(lambda self: self.rig.sink.chunks)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        """The server answers some chunk."""
+        chunk = data.draw(st.sampled_from(self.rig.sink.chunks))
+        self.rig.within_loop(lambda: self.rig.sink.answer(chunk))
+
+    @rule(over=st.sampled_from([None, 0, 200]))
+    def change_mind_about_letters(self, over: int | None) -> None:
+        """The server refuses letters from now on, all or large ones, or takes them."""
+        self.rig.server.refuses_letters_over = over
+
+    @rule(available=st.booleans())
+    def server_comes_or_goes(self, available: bool) -> None:
+        """With what is in flight kept by the sink."""
+        self.rig.sink.available = available
+        self.rig.within_loop(self.rig.conductor.on_sink_change)
+
+    @rule(stream=st.sampled_from("ab"), pause=st.booleans())
+    def close_channel(self, stream: str, pause: bool) -> None:
+        """By accident, or by a pause."""
+        self.channels[stream], returned = self.rig.reopen(self.channels[stream], pause=pause)
+        self.queues[stream] = returned + self.queues[stream]
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 70.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Letters that wait are tried again."""
+        self.rig.turn(seconds)
+
+    @invariant()
+    def held_is_what_is_held(self) -> None:
+        """The sum over the streams is the total, and nothing is negative."""
+        if hasattr(self, "rig"):
+            held = [line.held_bytes for line in self.rig.conductor.lines.values()]
+            assert min(held) >= 0
+            assert sum(held) == self.rig.conductor.total_held_bytes
+
+    def teardown(self) -> None:
+        """With a healthy server everything gets there in the end, and nothing stays behind."""
+        if not hasattr(self, "rig"):
+            return
+        rig = self.rig
+        rig.server.refuses_letters_over = None
+        rig.sink.available = True
+        rig.within_loop(rig.conductor.on_sink_change)
+        while any(self.queues.values()) or any(channel.unacked for channel in self.channels.values()):
+            for stream in "ab":
+                self.redeliver(stream, 5)
+            rig.answer_all()
+            rig.turn(61)
+            assert rig.loop.now < 36_000, "some delivery is never resolved"
+        rig.answer_all()
+        rig.turn(61)
+        rig.answer_all()
+        for body in self.published:
+            assert rig.is_safe(body), "lost"
+        rig.assert_empty()
+        rig.loop.close()
+
+
+TestConductorWalk = ConductorWalk.TestCase
+TestConductorWalk.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
