@@ -1,0 +1,205 @@
+"""Every decision of the Forward client: what happened goes in, what to write and to answer comes out.  Pure.
+
+::
+
+    submit ──▶ fresh ─────┐                           ┌──▶ ack ──▶ answer ACKED
+                          ├─▶ next ─▶ window ─ server ┤
+    suspects (retried) ───┘   ▲                       └──▶ lost ──▶ suspects ──▶ answer REFUSED
+                              └ balancer
+
+The shell (`client.py`) tells which servers are connected and writable, what they acked and when they were lost,
+writes what ``next_write`` returns, and passes on ``answers`` and ``splits``.
+
+Invariants (property tests walk through them): a chunk is at one place at a time: fresh, a waiting suspect, or in
+the window of one server; each entry that was submitted is answered exactly once; suspects go before fresh chunks,
+except in the stalemate that `bisect` describes; a server that is not connected has nothing in flight.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome
+from fluent_plugin_amp.sink.forward.balancer import Balancer
+from fluent_plugin_amp.sink.forward.bisect import Suspects
+from fluent_plugin_amp.sink.forward.settings import ForwardSettings
+from fluent_plugin_amp.sink.forward.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write this chunk to this server; it is registered as in flight already."""
+
+    server: str
+    chunk: Chunk
+
+
+class Dispatcher:
+    """The chunks that a Forward client holds, and its servers by name.  ``new_id`` makes chunk ids."""
+
+    def __init__(self, settings: ForwardSettings, new_id: Callable[[], str]) -> None:
+        self.answers: deque[Answer] = deque()
+        """Answers to pass on, oldest first."""
+        self.splits: deque[Chunk] = deque()
+        """Chunks that were split, to be reported."""
+        self._windows = {
+            server.name: Window(settings.max_in_flight, settings.ack_response_timeout_s)
+            for server in settings.servers
+        }
+        self._balancer = Balancer(settings.servers)
+        self._suspects = Suspects(new_id)
+        self._fresh: deque[Chunk] = deque()
+        self._up: set[str] = set()
+        self._blocked: set[str] = set()
+        self._in_windows = 0
+        self._is_shedding = False
+
+    # --- what happened ---------------------------------------------------------------------------
+
+    def submit(self, chunk: Chunk) -> None:
+        """Take a new chunk."""
+        assert chunk.entries, "an empty chunk closes the connection to Fluent Bit"
+        self._fresh.append(chunk)
+
+    def connected(self, server: str) -> None:
+        """The server is connected, handshake done."""
+        self._up.add(server)
+
+    def set_writable(self, server: str, writable: bool) -> None:
+        """The server's connection takes more bytes now, or wants to drain first."""
+        if writable:
+            self._blocked.discard(server)
+        else:
+            self._blocked.add(server)
+
+    def acked(self, server: str, chunk_id: str) -> None:
+        """The server acked a chunk.  Raises ``WrongAck`` for one that it was not sent: then cut it off."""
+        chunk = self._windows[server].ack(chunk_id)
+        if chunk is None:
+            return
+        self._in_windows -= 1
+        self._is_shedding = False
+        self._suspects.acked(chunk_id, server)
+        self.answers.append(Answer(chunk, Outcome.ACKED, server))
+
+    def lost(self, server: str, now: float) -> int:
+        """The server's connection is gone; returns how many chunks that leaves in doubt."""
+        self._up.discard(server)
+        self._blocked.discard(server)
+        in_doubt = self._windows[server].lost()
+        self._in_windows -= len(in_doubt)
+        self._suspects.in_doubt(in_doubt, server, now)
+        if len(in_doubt) == 1:
+            verdict = self._suspects.failed_alone(now, others=self._others)
+            if verdict.refused is not None:
+                self.answers.append(Answer(verdict.refused, Outcome.REFUSED, server))
+            if verdict.split is not None:
+                self.splits.append(verdict.split)
+        if self._is_shedding:
+            self._shed()
+        return len(in_doubt)
+
+    def shed(self) -> None:
+        """Forget waiting chunks whose deliveries were all returned; one chunk at least stays, as a probe.
+
+        Until the next ack the same goes for chunks that get in doubt later.
+        """
+        self._is_shedding = True
+        self._shed()
+
+    # --- what to do ------------------------------------------------------------------------------
+
+    def next_write(self, now: float) -> Write | None:
+        """The next chunk to write, and where; None when nothing can be written now."""
+        suspect = self._suspects.next
+        if self._fresh and (suspect is None or self._suspects.ask_for_news):
+            server = self._pick(idle=suspect is not None)
+            if server is not None:
+                return self._take(server, self._fresh.popleft(), now, alone=suspect is not None)
+        elif suspect is not None:
+            server = self._pick(idle=True, avoid=suspect.server)
+            if server is not None:
+                return self._take(server, self._suspects.try_next(), now, alone=True)
+        return None
+
+    def deadline(self, server: str) -> float | None:
+        """When the server must have acked its oldest chunk in flight; None while it owes nothing."""
+        return self._windows[server].deadline
+
+    # --- how it stands ---------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """How many new chunks could be written at once; in a stalemate one, to be written next."""
+        free = 0
+        if self._suspects.next is None:
+            in_use = self._balancer.in_use(self._up)
+            free = sum(self._windows[name].room for name in in_use if name not in self._blocked)
+        if self._suspects.ask_for_news and self._up:
+            free = max(free, 1)
+        return max(free - len(self._fresh), 0)
+
+    @property
+    def available(self) -> bool:
+        """Some server is connected, and nothing makes it doubtful that it acks."""
+        return any(self._windows[name].trusted or not self._suspects for name in self._up)
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks taken and not answered yet."""
+        return len(self._fresh) + self._in_windows + self._suspects.waiting_count
+
+    @property
+    def written(self) -> int:
+        """Chunks that were written to a connection which still stands, and not acked yet."""
+        return self._in_windows
+
+    def is_doubtful(self, server: str) -> bool:
+        """Chunks got in doubt, and the server has not acked one since."""
+        return bool(self._suspects) and not self._windows[server].trusted
+
+    def held(self) -> list[Chunk]:
+        """All chunks that are not answered yet, those sent already first."""
+        in_windows = [chunk for window in self._windows.values() for chunk in window.chunks()]
+        return [*in_windows, *self._suspects.waiting(), *self._fresh]
+
+    # --- how -------------------------------------------------------------------------------------
+
+    def _pick(self, *, idle: bool, avoid: str | None = None) -> str | None:
+        """A server with room for a chunk; with nothing at all in flight, if it has to be ``idle``."""
+        windows = self._windows
+        if idle:
+            ready = {name for name in self._up - self._blocked if not windows[name]}
+        else:
+            ready = {name for name in self._up - self._blocked if windows[name].room > 0}
+        return self._balancer.pick(self._up, ready, avoid=avoid)
+
+    def _take(self, server: str, chunk: Chunk, now: float, *, alone: bool) -> Write:
+        self._windows[server].register(chunk, now, alone=alone)
+        self._in_windows += 1
+        return Write(server, chunk)
+
+    @property
+    def _others(self) -> int:
+        """Chunks held that are no suspects."""
+        return len(self._fresh) + self._in_windows - self._suspects.under_way_count
+
+    def _shed(self) -> None:
+        returned = [chunk for chunk in self._fresh if _is_returned(chunk)]
+        if len(returned) == self.in_flight:
+            returned = returned[1:]
+        for chunk in returned:
+            self._fresh.remove(chunk)
+        returned += self._suspects.shed(_is_returned, others=self._others)
+        self.answers.extend(Answer(chunk, Outcome.SHED) for chunk in returned)
+
+
+def _is_returned(chunk: Chunk) -> bool:
+    """No ledger waits for this chunk any more: the broker has all its deliveries back."""
+    return all(_is_gone(delivery) for delivery in chunk.deliveries)
+
+
+def _is_gone(delivery: Delivery) -> bool:
+    return delivery.ledger.closed and all(twin.ledger.closed for twin in delivery.twins)

@@ -1,0 +1,78 @@
+"""How long to wait before a server is tried again, and which of its troubles are worth telling.  Pure.
+
+An outage begins with the first failure and ends when the server is **settled**: it acked a chunk, or its
+connection stood for ``SETTLED_AFTER_S``.  Merely accepting a connection ends nothing: a server that accepts and
+closes at once would otherwise be visited in a tight loop.
+
+Told are changes, not retries: trouble when it begins, when its kind changes, and every ``REPEAT_S`` while it
+lasts; a connection when it is the first since the server was settled, or when it settles.
+"""
+
+from __future__ import annotations
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.errors import PluginError, RefusedError
+
+SETTLED_AFTER_S = 10.0
+REPEAT_S = 60.0
+
+_BRISK_FOR_S = 10.0  # a server that restarts is back within seconds: look often at first
+_BRISK_CAP_S = 1.0
+_CAP_S = 30.0
+_REFUSED_FIRST_S = 20.0  # with the jitter 10 … 20 s: a refusal does not pass by itself
+_REFUSED_CAP_S = 60.0
+
+
+class Outage:
+    """The current outage of one server, if there is one."""
+
+    def __init__(self) -> None:
+        self._began_at: float | None = None
+        self._attempt = 0
+        self._told_up: bool | None = None
+        self._told_connection = False
+        self._told_error_id = ""
+        self._told_at = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """The server is settled, or was never tried."""
+        return self._began_at is None
+
+    def failed(self, error: PluginError, now: float, jitter: float) -> tuple[float, bool]:
+        """A connection failed or ended: returns the seconds to wait, and whether to tell."""
+        if self._began_at is None:
+            self._began_at = now
+        self._attempt += 1
+        if isinstance(error, RefusedError):
+            delay_s = backoff_s(self._attempt, jitter, first_s=_REFUSED_FIRST_S, cap_s=_REFUSED_CAP_S)
+        else:
+            is_brisk = now - self._began_at < _BRISK_FOR_S
+            delay_s = backoff_s(self._attempt, jitter, cap_s=_BRISK_CAP_S if is_brisk else _CAP_S)
+        is_news = self._told_up is not False or error.id != self._told_error_id
+        tell = is_news or now - self._told_at >= REPEAT_S
+        if tell:
+            self._told_up = False
+            self._told_error_id = error.id
+            self._told_at = now
+        return delay_s, tell
+
+    def connected(self, *, is_doubtful: bool) -> bool:
+        """The server is connected: returns whether to tell.  ``is_doubtful``: it has yet to ack something."""
+        if is_doubtful or self._told_connection:
+            return False
+        return self._tell_up()
+
+    def settled(self) -> bool:
+        """The server acked, or its connection stood: the outage is over.  Returns whether to tell."""
+        self._began_at = None
+        self._attempt = 0
+        tell = self._tell_up()
+        self._told_connection = False
+        return tell
+
+    def _tell_up(self) -> bool:
+        self._told_connection = True
+        tell = self._told_up is not True
+        self._told_up = True
+        return tell

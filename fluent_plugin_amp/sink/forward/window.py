@@ -1,0 +1,86 @@
+"""The chunks in flight on one server's connection, oldest first.  Pure.
+
+A chunk is registered before it is written, so its ack always finds it.  A window is wide (``max_in_flight``)
+while its server is trusted, and one chunk wide while the server is probed: from the moment when a connection
+ended with chunks in doubt until a server's next ack.  A suspect chunk travels alone in any case.
+
+Invariant: a chunk leaves the window exactly once, acked or lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from fluent_plugin_amp.errors import WrongAck
+from fluent_plugin_amp.model import Chunk
+
+
+class Window:
+    """What one server was given and has not acked yet."""
+
+    def __init__(self, max_in_flight: int, ack_timeout_s: float) -> None:
+        self._max_in_flight = max_in_flight
+        self._ack_timeout_s = ack_timeout_s
+        self._in_flight: dict[str, tuple[Chunk, float]] = {}
+        self._acked_lately: deque[str] = deque(maxlen=2 * max_in_flight)
+        self._alone = False
+        self._trusted = True
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    @property
+    def trusted(self) -> bool:
+        """Nothing got in doubt since the last ack."""
+        return self._trusted
+
+    @property
+    def room(self) -> int:
+        """Chunks that may be registered now."""
+        if self._alone:
+            return 0
+        return (self._max_in_flight if self._trusted else 1) - len(self._in_flight)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the oldest chunk in flight must have been acked; None when there is none."""
+        for _, sent_at in self._in_flight.values():
+            return sent_at + self._ack_timeout_s
+        return None
+
+    def register(self, chunk: Chunk, now: float, *, alone: bool = False) -> None:
+        """Count a chunk as in flight; call this before writing it.  ``alone`` closes the window behind it."""
+        assert self.room > 0
+        assert not (alone and self._in_flight)
+        self._in_flight[chunk.id] = (chunk, now)
+        self._alone = alone
+
+    def ack(self, chunk_id: str) -> Chunk | None:
+        """Take out the chunk that the server acked; None for an ack repeated shortly after.
+
+        Raises ``WrongAck`` for a chunk that was never sent on this connection: nothing that the peer says can
+        be relied on then.
+        """
+        found = self._in_flight.pop(chunk_id, None)
+        if found is None:
+            if chunk_id in self._acked_lately:
+                return None
+            raise WrongAck(f"the server acked {chunk_id[:40]!r}, which is not in flight")
+        self._acked_lately.append(chunk_id)
+        self._alone = False
+        self._trusted = True
+        return found[0]
+
+    def lost(self) -> list[Chunk]:
+        """The connection is gone: take out every chunk in flight, all in doubt now, oldest first."""
+        in_doubt = [chunk for chunk, _ in self._in_flight.values()]
+        if in_doubt:
+            self._trusted = False
+        self._in_flight.clear()
+        self._acked_lately.clear()
+        self._alone = False
+        return in_doubt
+
+    def chunks(self) -> list[Chunk]:
+        """The chunks in flight, oldest first."""
+        return [chunk for chunk, _ in self._in_flight.values()]

@@ -1,0 +1,310 @@
+"""`sink.forward.protocol`: what is sent, byte for byte, and what is made of what arrives."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from typing import Any
+
+import msgpack
+import pytest
+from fluent.sender import EventTime
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluent_plugin_amp.errors import HandshakeRefused, PluginError, WrongAck
+from fluent_plugin_amp.sink.forward.protocol import MAX_BUFFER_BYTES, ClientProtocol, encode_chunk, entry
+from fluent_plugin_amp.sink.forward.settings import Security
+
+SALT = "00112233445566778899aabbccddeeff"
+NONCE = bytes(range(0x80, 0x90))  # not UTF-8, as from both servers
+AUTH = bytes(range(0xF0, 0x100))
+SECURITY = Security("amp.example", "secret key", "amp", "secret password")
+MAX_UINT64 = 2**64 - 1
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), MAX_UINT64)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
+    max_leaves=12,
+)
+
+
+def sha512(*parts: bytes | str) -> str:
+    """The digest as the specification writes it."""
+    return hashlib.sha512(b"".join(p if isinstance(p, bytes) else p.encode() for p in parts)).hexdigest()
+
+
+def pack(message: Any, *, raw: bool = True) -> bytes:
+    """Pack as Fluentd does: binary data as msgpack str."""
+    packed: bytes = msgpack.packb(message, use_bin_type=not raw)
+    return packed
+
+
+def helo(**options: Any) -> bytes:
+    """A HELO as Fluentd sends it."""
+    return pack(["HELO", {"nonce": NONCE, "auth": AUTH, "keepalive": True, **options}])
+
+
+def pong(ok: bool = True, reason: str = "", hostname: str = "fluentd.example", key: str = "secret key") -> bytes:
+    """A PONG as Fluentd sends it."""
+    digest = sha512(SALT, hostname, NONCE, key) if ok else ""
+    return pack(["PONG", ok, reason, hostname if ok else "", digest])
+
+
+def shaken() -> ClientProtocol:
+    """A protocol with the handshake behind it."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    protocol.receive(helo())
+    protocol.data_to_send()
+    protocol.receive(pong())
+    return protocol
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+def test_an_entry_has_these_bytes() -> None:
+    """Golden: array of two, EventTime as fixext8 of type 0, map."""
+    assert entry(0x65A0_BC00, 0x3B9A_C9FF, {"a": 1}) == bytes.fromhex("92 d700 65a0bc00 3b9ac9ff 81 a161 01")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 999_999_999), st.dictionaries(st.text(), json_values))
+def test_an_entry_equals_what_fluent_logger_packs(seconds: int, nanoseconds: int, record: dict[str, Any]) -> None:
+    """The quick way of packing gives the bytes that fluent-logger's EventTime gives."""
+    assert entry(seconds, nanoseconds, record) == msgpack.packb([EventTime(seconds, nanoseconds), record])
+
+
+def test_an_entry_after_a_failed_one_is_whole() -> None:
+    """The reused packer keeps nothing of a record that it could not pack."""
+    with pytest.raises(OverflowError):
+        entry(1, 2, {"first": "x" * 1000, "n": 2**64})
+    with pytest.raises(ValueError, match=r"."):
+        entry(1, 2, {"first": 1, "half": "\ud800"})
+    assert entry(1, 2, {"n": 2**64 - 1}) == msgpack.packb([EventTime(1, 2), {"n": 2**64 - 1}])
+
+
+def test_too_deep_a_record_is_a_value_error() -> None:
+    """What msgpack calls too deep is told apart from other errors."""
+    record: dict[str, Any] = {}
+    for _ in range(2000):
+        record = {"in": record}
+    with pytest.raises(ValueError, match=r"."):
+        entry(1, 2, record)
+
+
+def test_a_chunk_has_these_bytes(make_chunk: Any) -> None:
+    """Golden: PackedForward with size and chunk id."""
+    chunk = make_chunk(entries=[b"\x92\x01\x80", b"\x92\x02\x80"], chunk_id="aWQ=", tag="t.g")
+    assert encode_chunk(chunk, "none") == bytes.fromhex(
+        "93 a3742e67 c406 920180 920280 82 a473697a65 02 a56368756e6b a461 57 51 3d"
+    )
+
+
+def test_a_compressed_chunk_says_so_and_unpacks_to_the_same(make_chunk: Any) -> None:
+    """With gzip the option carries "compressed", and the size stays the number of events."""
+    chunk = make_chunk(100)
+    tag, entries, option = msgpack.unpackb(encode_chunk(chunk, "gzip"))
+    assert tag == chunk.tag
+    assert gzip.decompress(entries) == b"".join(chunk.entries)
+    assert option == {"size": 100, "chunk": chunk.id, "compressed": "gzip"}
+
+
+def test_the_ping_has_digests_as_the_specification_says_and_only_text() -> None:
+    """Golden in meaning: every field, in order, all msgpack str (Fluent Bit closes on bin)."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    protocol.receive(helo())
+    sent = protocol.data_to_send()
+    assert msgpack.unpackb(sent, raw=False) == [
+        "PING",
+        "amp.example",
+        SALT,
+        sha512(SALT, "amp.example", NONCE, "secret key"),
+        "amp",
+        sha512(AUTH, "amp", "secret password"),
+    ]
+    assert len(sent) <= 1023, "Fluent Bit reads the PING in one go"
+    assert protocol.data_to_send() == b"", "it is sent once"
+
+
+@pytest.mark.parametrize("message", [helo(auth=""), pack(["HELO", {"nonce": NONCE}])], ids=["empty", "absent"])
+def test_without_an_auth_salt_no_user_is_sent(message: bytes) -> None:
+    """User and password digest are empty when the server does not ask for them."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    protocol.receive(message)
+    assert msgpack.unpackb(protocol.data_to_send())[4:] == ["", ""]
+
+
+# --- what arrives --------------------------------------------------------------------------------
+
+
+def test_without_security_a_connection_is_ready_at_once() -> None:
+    """No HELO is waited for."""
+    assert ClientProtocol(None, SALT).ready
+
+
+def test_the_handshake_leads_to_ready() -> None:
+    """HELO, PING, PONG, and acks from then on."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    assert not protocol.ready
+    assert protocol.receive(helo()) == []
+    assert not protocol.ready
+    assert protocol.receive(pong()) == []
+    assert protocol.ready
+    assert protocol.receive(pack({"ack": "aWQ="})) == ["aWQ="]
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["str", "bin"])
+@pytest.mark.parametrize("cut", range(1, 200, 7))
+def test_messages_may_be_split_anywhere(cut: int, raw: bool) -> None:
+    """The same comes out however the bytes are cut, with binary data as str or as bin."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    stream = pack(["HELO", {"nonce": NONCE, "auth": AUTH}], raw=raw)
+    acks = pack({"ack": "one"}) + pack({"ack": "two"})
+    for data in (stream, pong() + acks):
+        got: list[str] = []
+        for start in range(0, len(data), cut):
+            got += protocol.receive(data[start : start + cut])
+    assert got == ["one", "two"]
+    assert protocol.ready
+
+
+def test_acks_split_at_each_byte() -> None:
+    """Two acks and the start of a third: two are told, the third when it is whole."""
+    data = pack({"ack": "b25l"}) + pack({"ack": "dHdv"}) + pack({"ack": "dGhyZWU="})
+    for first in range(len(data) + 1):
+        protocol = ClientProtocol(None, SALT)
+        assert protocol.receive(data[:first]) + protocol.receive(data[first:]) == ["b25l", "dHdv", "dGhyZWU="]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pack({"ack": "x"}),
+        pack(["HELO"]),
+        pack(["HELO", {}]),
+        pack(["HELO", {"nonce": 5}]),
+        pack(["HELO", {"nonce": NONCE, "auth": 7}]),
+        pack(["HELO", {"nonce": NONCE}, 1]),
+        pack(["EHLO", {"nonce": NONCE}]),
+        pack("HELO"),
+        pack(["HELO", {1: 2}]),
+        b"\xc1",
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x28",  # a TLS alert
+        b"\xdc\xff\xff" + bytes(40),
+    ],
+)
+def test_a_malformed_helo_is_refused(message: bytes) -> None:
+    """Whatever is no HELO ends the handshake."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    with pytest.raises(HandshakeRefused):
+        # Some are wrong only in what follows: let the server go on talking.
+        protocol.receive(message + b"\xc1" * 100)
+    assert not protocol.ready
+    assert protocol.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pong(key="another key"),
+        pong(hostname="amp.example"),
+        pong(ok=False, reason="shared_key mismatch"),
+        pack(["PONG", True, "", "fluentd.example"]),
+        pack(["PONG", True, "", "fluentd.example", ""]),
+        pack(["PONG", 1, "", "fluentd.example", sha512(SALT, "fluentd.example", NONCE, "secret key")]),
+        pack(["PONG", True, None, "fluentd.example", sha512(SALT, "fluentd.example", NONCE, "secret key")]),
+        pack({"ack": "x"}),
+        helo(),
+        b"\xc1",
+    ],
+)
+def test_a_pong_that_does_not_prove_the_key_is_refused(message: bytes) -> None:
+    """Refusals, wrong digests, our own host name and malformed messages end the handshake."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    protocol.receive(helo())
+    with pytest.raises(HandshakeRefused):
+        protocol.receive(message)
+    assert not protocol.ready
+
+
+def test_the_servers_reason_is_told_and_no_secret() -> None:
+    """The error says what the server said; neither key nor password are in it, or in the repr of the settings."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    protocol.receive(helo())
+    with pytest.raises(HandshakeRefused, match="username/password mismatch") as caught:
+        protocol.receive(pong(ok=False, reason="username/password mismatch"))
+    for shown in (str(caught.value), repr(SECURITY)):
+        assert "secret" not in shown
+
+
+def test_a_server_that_asks_for_a_user_needs_one() -> None:
+    """Without a configured user name the error says what is missing."""
+    protocol = ClientProtocol(Security("amp.example", "secret key"), SALT)
+    with pytest.raises(HandshakeRefused, match="user name"):
+        protocol.receive(helo())
+
+
+def test_a_helo_where_none_is_configured_is_explained() -> None:
+    """A server with a <security> section, met without one, is told apart from garbage."""
+    with pytest.raises(HandshakeRefused, match="HELO"):
+        ClientProtocol(None, SALT).receive(helo())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pack({}),
+        pack({"ack": 1}),
+        pack({"ack": None}),
+        pack({"nack": "x"}),
+        pack(["ack", "x"]),
+        pack("ack"),
+        pack(None),
+        pack({7: 7}),
+        helo(),
+        b"\xc1",
+        b"\xd4\x05\x00",
+        b"-ERR unknown command\r\n",
+    ],
+)
+def test_what_is_no_ack_is_a_wrong_ack(message: bytes) -> None:
+    """After the handshake anything but an ack ends the connection, and it stays failed."""
+    protocol = shaken()
+    with pytest.raises(WrongAck) as first:
+        protocol.receive(message)
+    assert not protocol.ready
+    with pytest.raises(WrongAck) as again:
+        protocol.receive(pack({"ack": "x"}))
+    assert again.value is first.value
+
+
+@pytest.mark.parametrize("head", [b"\xdb\x00\x01\x00\x10", b"\xdd\x00\x00\xff\xff", b"\xc6\x7f\xff\xff\xff"])
+def test_an_oversize_message_is_not_collected(head: bytes) -> None:
+    """A message that never ends is given up within the buffer's bound."""
+    protocol = ClientProtocol(None, SALT)
+    assert protocol.receive(head) == []
+    for _ in range(MAX_BUFFER_BYTES // 1000 - 1):
+        assert protocol.receive(b"\xa0" * 1000) == []
+    with pytest.raises(WrongAck):
+        protocol.receive(b"\xa0" * 2000)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=8), st.booleans())
+def test_no_bytes_raise_anything_foreign(pieces: list[bytes], secured: bool) -> None:
+    """Whatever arrives, acks come out or an error of our own."""
+    protocol = ClientProtocol(SECURITY if secured else None, SALT)
+    for piece in pieces:
+        try:
+            assert all(isinstance(ack, str) for ack in protocol.receive(piece))
+        except PluginError:
+            assert not protocol.ready
+
+
+def test_an_ack_is_compared_exactly() -> None:
+    """An id of foreign bytes comes out as text that equals no id of ours."""
+    assert ClientProtocol(None, SALT).receive(pack({"ack": b"\xff\xfe"})) == ["\\xff\\xfe"]
