@@ -1,0 +1,176 @@
+"""The streams of a configuration, from wherever they stand: its own list, included files, credentials files.
+
+Works on the trees of the files, before the models see them, so that a mistake is reported where it was made.
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Any
+
+from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList
+from fluent_plugin_amp.config.problems import Mark, Problem
+from fluent_plugin_amp.config.reading import Reading, read_text
+from fluent_plugin_amp.config.url import take_credentials
+
+_FROM_CREDENTIALS = ("url", "username", "password", "queue", "name")
+_BESIDE_CREDENTIALS = ("cloud", "id")
+"""What `amp-streams create --save` writes besides."""
+
+
+def gather_streams(reading: Reading, root: MarkedDict, file: Path) -> None:
+    """Put the streams of the included files behind the file's own, and complete each, in place."""
+    problems = len(reading.problems)
+    own = root.get("streams")
+    streams = MarkedList(root.marks.get("streams", root.mark), "streams")
+    if isinstance(own, MarkedList):
+        streams.extend_from(own)
+    elif own is not None and own is not BROKEN:
+        reading.broken(root, "streams", "must be a list")
+    patterns = _patterns(reading, root)
+    for included in _matches(reading, root, patterns, file):
+        _include(reading, root, included, streams)
+    for stream in streams:
+        if isinstance(stream, MarkedDict):
+            _complete(reading, stream)
+    _refuse_same_names(reading, streams)
+    explained = len(reading.problems) > problems or BROKEN in (own, root.get("include"), *patterns)
+    root.put("streams", BROKEN if explained and not streams else streams, streams.mark)
+
+
+# --- included files -----------------------------------------------------------------------------------------
+
+
+def _patterns(reading: Reading, root: MarkedDict) -> list[Any]:
+    """What ``include`` lists; BROKEN in place of what is reported already."""
+    include = root.get("include")
+    if include is None or include is BROKEN:
+        return []
+    patterns = include if isinstance(include, list) else [include]
+    if all(pattern is BROKEN or (isinstance(pattern, str) and pattern) for pattern in patterns):
+        return patterns
+    reading.broken(root, "include", "must be a file pattern such as streams.d/*.yml, or a list of them")
+    return []
+
+
+def _matches(reading: Reading, root: MarkedDict, patterns: list[Any], file: Path) -> list[Path]:
+    """The files that the patterns match, each once, by name within a pattern."""
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        if pattern is BROKEN:
+            continue
+        names = sorted(glob.glob(pattern, root_dir=file.parent, recursive=True))
+        matches = [file.parent / name for name in names if not (file.parent / name).is_dir()]
+        if not matches and glob.has_magic(pattern):
+            reading.warnings.append(f"{root.marks['include']}: include: no file matches {pattern}")
+        elif not matches:
+            reading.problem(root, "include", f"there is no file {file.parent / pattern}")
+        for match in matches:
+            if match.resolve() == file.resolve():
+                reading.problem(root, "include", f"{pattern} matches this file itself")
+            else:
+                found.setdefault(match.resolve(), match)
+    return list(found.values())
+
+
+def _include(reading: Reading, root: MarkedDict, file: Path, streams: MarkedList) -> None:
+    """Add the streams of one file: it holds one, a list of them, or ``streams`` with a list."""
+    try:
+        tree = reading.document(file, read_text(file))
+    except ValueError as error:
+        reading.problem(root, "include", f"{file} {error}")
+        return
+    if isinstance(tree, MarkedDict) and "streams" in tree:
+        for key in tree:
+            if key != "streams":
+                reading.problem(tree, key, "unknown key: beside `streams`, an included file holds nothing")
+        tree = tree["streams"]
+    if isinstance(tree, MarkedDict):
+        streams.add(tree, tree.mark)
+    elif isinstance(tree, MarkedList):
+        streams.extend_from(tree)
+    elif tree is not None and tree is not BROKEN:
+        reading.problems.append(Problem(Mark(str(file), 1), "", "must hold a stream, or a list of streams"))
+
+
+# --- one stream ---------------------------------------------------------------------------------------------
+
+
+def _complete(reading: Reading, stream: MarkedDict) -> None:
+    """Bring together what a stream says in several places: its url, its files, its queue for a name."""
+    _split_url(reading, stream)
+    reading.take_secret(stream, "password")
+    _take_credentials_file(reading, stream)
+    reading.check_tls(stream.get("tls"))
+    if stream.get("url") is BROKEN:  # it may have held them
+        _excuse(stream, ("username", "password"), "url")
+    if stream.get("name") is None:
+        queue = stream.get("queue")
+        name = queue if isinstance(queue, str) and queue else BROKEN
+        stream.put("name", name, stream.marks.get("queue", stream.mark))
+
+
+def _split_url(reading: Reading, stream: MarkedDict) -> None:
+    """Move user and password from the url to their own keys."""
+    if not isinstance(stream.get("url"), str):
+        return
+    stream["url"], username, password = take_credentials(stream["url"])
+    for key, value in (("username", username), ("password", password)):
+        if value is None:
+            continue
+        if stream.get(key) is not None:
+            reading.problem(stream, key, "given twice, here and in `url`")
+        else:
+            stream.put(key, value, stream.marks["url"])
+
+
+def _take_credentials_file(reading: Reading, stream: MarkedDict) -> None:
+    """Complete a stream from its credentials file; what the stream says itself goes first."""
+    if stream.get("credentials_file") is None:
+        return
+    file = reading.file(stream, "credentials_file")
+    saved = _saved(reading, stream, file) if file else None
+    if saved is None:
+        _excuse(stream, _FROM_CREDENTIALS, "credentials_file")
+        return
+    for key in _FROM_CREDENTIALS:
+        if stream.get(key) is None and saved.get(key) is not None:
+            stream.put(key, saved[key], saved.marks[key])
+
+
+def _saved(reading: Reading, stream: MarkedDict, file: Path) -> MarkedDict | None:
+    """What a credentials file holds; None, with a problem, when it cannot be used."""
+    try:
+        saved = reading.document(file, read_text(file), variables=False)
+    except ValueError as error:
+        reading.problem(stream, "credentials_file", f"{file} {error}")
+        return None
+    if not isinstance(saved, MarkedDict):
+        if saved is not BROKEN:
+            reading.problems.append(Problem(Mark(str(file), 1), "", "must be a mapping (key: value)"))
+        return None
+    for key in saved:
+        if key not in _FROM_CREDENTIALS and key not in _BESIDE_CREDENTIALS:
+            reading.problem(saved, key, "unknown key; a credentials file holds " + ", ".join(_FROM_CREDENTIALS))
+    _split_url(reading, saved)
+    return saved
+
+
+def _excuse(stream: MarkedDict, keys: tuple[str, ...], cause: str) -> None:
+    """Say nothing of keys that are missing because of a mistake in another."""
+    for key in keys:
+        if stream.get(key) is None:
+            stream.put(key, BROKEN, stream.marks[cause])
+
+
+def _refuse_same_names(reading: Reading, streams: MarkedList) -> None:
+    first: dict[str, Mark] = {}
+    for stream in streams:
+        name = stream.get("name") if isinstance(stream, MarkedDict) else None
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            reading.broken(stream, "name", f"`{name}` is the name of another stream too ({first[name]})")
+        else:
+            first[name] = stream.marks["name"]

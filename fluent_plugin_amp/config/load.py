@@ -1,0 +1,95 @@
+"""`load`: from files and environment to a `Config`, or to a ConfigError with every mistake.
+
+Read the file and replace its variables; gather the streams from wherever they stand; read secrets, make file names
+absolute; let the models judge.  A step that meets a mistake notes it and goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, locate
+from fluent_plugin_amp.config.explain import explain
+from fluent_plugin_amp.config.gather import gather_streams
+from fluent_plugin_amp.config.models import Config
+from fluent_plugin_amp.config.problems import Mark, Problem, report
+from fluent_plugin_amp.config.reading import Reading, read_text
+from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable
+
+
+def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration and everything it refers to.
+
+    Raises:
+        ConfigUnreadable: the file itself cannot be read.
+        ConfigError: its text lists every mistake with file, line and path of the key.
+    """
+    file = Path(path)
+    try:
+        text = read_text(file)
+    except ValueError as error:
+        raise ConfigUnreadable(f"{file} {error}") from None
+    reading = Reading(environ)
+    config = _judged(reading, _root(reading, file, text))
+    if config is None or reading.problems:
+        raise ConfigError(report(reading.problems))
+    return config.with_warnings([*reading.warnings, *_unwise(config)])
+
+
+def _root(reading: Reading, file: Path, text: str) -> MarkedDict | None:
+    """The whole configuration as one tree, for the models; None, with a problem, when there is none."""
+    root = reading.document(file, text)
+    if root is None:
+        root = MarkedDict(Mark(str(file), 1))
+    if not isinstance(root, MarkedDict):
+        if root is not BROKEN:
+            reading.problems.append(Problem(Mark(str(file), 1), "", "must be a mapping (key: value)"))
+        return None
+    gather_streams(reading, root, file)
+    forward = root.get("forward")
+    if isinstance(forward, MarkedDict):
+        _complete_forward(reading, forward)
+    return root
+
+
+def _complete_forward(reading: Reading, forward: MarkedDict) -> None:
+    reading.check_tls(forward.get("tls"))
+    security = forward.get("security")
+    if isinstance(security, MarkedDict):
+        reading.take_secret(security, "shared_key")
+        reading.take_secret(security, "password")
+    servers = forward.get("servers")
+    for server in servers if isinstance(servers, MarkedList) else ():
+        if isinstance(server, MarkedDict):
+            reading.file(server, "unix_path")
+
+
+def _judged(reading: Reading, root: MarkedDict | None) -> Config | None:
+    """What the models make of the tree; None, with a problem for each refusal, when they refuse it."""
+    if root is None:
+        return None
+    try:
+        return Config.model_validate(root)
+    except ValidationError as error:
+        refusals = error.errors(include_url=False)
+    for refusal in refusals:
+        if words := explain(refusal):
+            reading.problems.append(Problem(*locate(root, refusal["loc"]), words))
+    return None
+
+
+def _unwise(config: Config) -> list[str]:
+    """What works, and should not be left so."""
+    warnings = []
+    for stream in config.streams:
+        if not stream.use_tls:
+            warnings.append(f"stream {stream.name}: amqp:// sends password and events without TLS; use amqps://")
+        elif not stream.tls.verify:
+            warnings.append(f"stream {stream.name}: tls.verify is false, anyone on the way can pose as the broker")
+    if config.forward.tls is not None and not config.forward.tls.verify:
+        warnings.append("forward: tls.verify is false, anyone on the way can pose as the server")
+    return warnings

@@ -1,0 +1,95 @@
+"""What may be configured: one class for each mapping of the file, one attribute for each key.  Pure.
+
+The whole is here, its larger parts in ``streams`` and ``forward``, what they share in ``section``.  Invariants:
+
+- frozen, and no key that is not listed here; a null where null has no meaning of its own means the default;
+- each field refuses on its own, none hides what is wrong with another: rules between two keys of a mapping sit
+  on the later one and see the earlier one in ``info.data``;
+- secrets are SecretStr, and no text of a refusal repeats a value;
+- a `StreamConfig` within a `Config` is complete: its ``transform`` and ``add`` already hold the global ones.
+
+The keys ``*_file``, ``credentials_file`` and ``include`` are resolved before, by `load`.  To add a key, add an attribute
+with a description: schema, reference and spelling hints follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+
+from fluent_plugin_amp.config.forward import ForwardConfig
+from fluent_plugin_amp.config.section import Section
+from fluent_plugin_amp.config.streams import StreamConfig, TransformConfig
+from fluent_plugin_amp.config.units import MIB, Duration, Size
+from fluent_plugin_amp.config.values import Tag, Text, one_or_more, repeated
+
+
+class DeadLettersConfig(Section):
+    """Events that cannot be sent as records: they arrive as dead letters, with their original bytes."""
+
+    tag: Tag = Field(default="edr.cisco.amp.dead_letters", description="The tag of the dead letters.")
+
+
+class ObserveConfig(Section):
+    """What an operator sees."""
+
+    statistics_every: Annotated[float, Duration("1s", "1d")] = Field(
+        default=300.0, description="Interval of the log lines that count events."
+    )
+
+
+class LoggingConfig(Section):
+    """The plugin's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged."
+    )
+    format: Literal["text", "json"] = Field(default="text", description="`json`: one object a line.")
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"required": [], "anyOf": [{"required": ["streams"]}, {"required": ["include"]}]}
+    )
+
+    transform: TransformConfig = Field(default=TransformConfig(), description="What is done with each event.")
+    streams: tuple[StreamConfig, ...] = Field(min_length=1, description="The event streams to read.")
+    include: Annotated[tuple[Text, ...], BeforeValidator(one_or_more)] = Field(
+        default=(),
+        description="Files with more streams, as glob patterns: `streams.d/*.yml`. Each file holds one stream, "
+        "a list of them, or `streams:` with a list.",
+    )
+    forward: ForwardConfig = Field(default=ForwardConfig(), description="Where the records go.")
+    dead_letters: DeadLettersConfig = Field(default=DeadLettersConfig(), description="Events that cannot be sent.")
+    memory_limit: Annotated[int, Size("1MiB")] = Field(
+        default=64 * MIB,
+        description="Bound of what is held in memory, over all streams; beyond it the broker keeps the events.",
+    )
+    observe: ObserveConfig = Field(default=ObserveConfig(), description="Figures for the operator.")
+    logging: LoggingConfig = Field(default=LoggingConfig(), description="The plugin's own log.")
+
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @field_validator("streams")
+    @classmethod
+    def _complete(cls, streams: tuple[StreamConfig, ...], info: ValidationInfo) -> tuple[StreamConfig, ...]:
+        # `transform` stands before `streams` so that it is known here; it is absent when it was refused itself
+        transform = info.data.get("transform", TransformConfig())
+        if twice := repeated(stream.name for stream in streams):
+            raise ValueError(f"has two streams of the name `{twice}`")
+        return tuple(stream.under(transform) for stream in streams)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What `load` found unwise: no TLS, no verification, secrets that others can read."""
+        return self._warnings
+
+    def with_warnings(self, warnings: Iterable[str]) -> Config:
+        """A copy that carries these warnings."""
+        copy = self.model_copy()
+        copy._warnings = tuple(warnings)
+        return copy

@@ -1,0 +1,45 @@
+"""What is wrong with a configuration, and where: the values that reading and validation report.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Mark(NamedTuple):
+    """A place in a file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: the place, the path of the key within its file (empty: the whole file), what is wrong."""
+
+    mark: Mark
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.mark}: {self.path}: {self.text}" if self.path else f"{self.mark}: {self.text}"
+
+
+def join(path: str, step: str | int) -> str:
+    """One step down: ``streams``, 0 → ``streams[0]``; ``streams[0]``, ``url`` → ``streams[0].url``."""
+    if isinstance(step, int):
+        return f"{path}[{step}]"
+    return f"{path}.{step}" if path else step
+
+
+def report(problems: Iterable[Problem]) -> str:
+    """All of them, one a line: file by file as they were read, each file from top to bottom."""
+    every = list(dict.fromkeys(problems))
+    order = {name: index for index, name in enumerate(dict.fromkeys(problem.mark.file for problem in every))}
+    every.sort(key=lambda problem: (order[problem.mark.file], problem.mark.line))
+    count = "1 mistake" if len(every) == 1 else f"{len(every)} mistakes"
+    return "\n".join([f"{count} in the configuration:", *(f"  {problem}" for problem in every)])

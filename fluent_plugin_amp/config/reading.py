@@ -1,0 +1,140 @@
+"""Reading files for a configuration, and the book of what was wrong with them.
+
+The shell around the models: with ``gather``, which looks for files, the only part that touches them.  What cannot be
+had is noted once, with its place, and BROKEN is put there so that nothing more is said about it.
+
+Relative names begin at the folder of the file that holds them.  No message holds a secret, nor the name given as
+``password_file``: people put the password itself there.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, parse
+from fluent_plugin_amp.config.keys import secret_names
+from fluent_plugin_amp.config.problems import Mark, Problem, join
+from fluent_plugin_amp.config.url import take_credentials
+from fluent_plugin_amp.config.variables import expand, has_variable
+
+
+def read_text(file: Path) -> str:
+    """A file's text; ValueError with the reason when there is none."""
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+
+
+class Reading:
+    """One run of `load`: the mistakes and warnings found so far."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self._environ = environ
+        self._secret_names = secret_names()
+
+    def problem(self, mapping: MarkedDict, key: str, text: str) -> None:
+        """Note a mistake in an entry."""
+        self.problems.append(Problem(mapping.marks[key], join(mapping.path, key), text))
+
+    def broken(self, mapping: MarkedDict, key: str, text: str) -> None:
+        """Note a mistake in an entry, and put BROKEN in its place."""
+        self.problem(mapping, key, text)
+        mapping[key] = BROKEN
+
+    # --- documents ------------------------------------------------------------------------------------------
+
+    def document(self, file: Path, text: str, *, variables: bool = True) -> Any:
+        """The tree of a file's text with its variables replaced; None when it is empty, BROKEN when it is no YAML."""
+        tree, problems = parse(text, str(file))
+        self.problems += problems
+        if self._holds_secret(tree, variables) and file.stat().st_mode & stat.S_IROTH:
+            self.warnings.append(f"{file} holds a secret and can be read by every user: chmod o= {file}")
+        if variables:
+            self._expand(tree)
+        return tree
+
+    def _holds_secret(self, tree: Any, variables: bool) -> bool:
+        """Whether a secret stands in the text itself, not in a variable."""
+        if isinstance(tree, MarkedList):
+            return any(self._holds_secret(item, variables) for item in tree)
+        if not isinstance(tree, MarkedDict):
+            return False
+        secrets = [tree[name] for name in self._secret_names & tree.keys()]
+        if isinstance(tree.get("url"), str):
+            secrets.append(take_credentials(tree["url"])[2])
+        inline = (isinstance(each, str) and each and not (variables and has_variable(each)) for each in secrets)
+        return any(inline) or any(self._holds_secret(value, variables) for value in tree.values())
+
+    def _expand(self, tree: Any) -> None:
+        """Replace the variables of a tree, in place."""
+        if isinstance(tree, MarkedDict):
+            for key, value in tree.items():
+                tree[key] = self._expanded(value, tree.marks[key], join(tree.path, key))
+        elif isinstance(tree, MarkedList):
+            for index, value in enumerate(tree):
+                tree[index] = self._expanded(value, tree.marks[index], join(tree.path, index))
+
+    def _expanded(self, value: Any, mark: Mark, path: str) -> Any:
+        if not isinstance(value, str):
+            self._expand(value)
+            return value
+        try:
+            return expand(value, self._environ)
+        except ValueError as error:
+            self.problems.append(Problem(mark, path, str(error)))
+            return BROKEN
+
+    # --- files that keys name -------------------------------------------------------------------------------
+
+    def file(self, mapping: MarkedDict, key: str) -> Path | None:
+        """The file that a key names, made absolute in its place; None when it names none."""
+        name = mapping.get(key)
+        if name is None or name is BROKEN:
+            return None
+        if not isinstance(name, str) or not name or "\0" in name:
+            self.broken(mapping, key, "must be a file's name")
+            return None
+        file = Path(mapping.marks[key].file).parent.absolute() / name
+        mapping[key] = str(file)
+        return file
+
+    def take_secret(self, mapping: MarkedDict, key: str) -> None:
+        """Read ``<key>_file`` into ``key``; the file's last line end is no part of the secret."""
+        from_file = f"{key}_file"
+        if mapping.get(from_file) is None:
+            return
+        if mapping.get(key) is not None:
+            self.broken(mapping, from_file, f"given beside `{key}`: only one of them can hold")
+            return
+        secret: Any = BROKEN
+        file = self.file(mapping, from_file)
+        if file is not None:
+            try:
+                secret = read_text(file).rstrip("\r\n")
+            except ValueError as error:
+                folder = Path(mapping.marks[from_file].file).parent.absolute()
+                self.problem(mapping, from_file, f"the file {error} (relative names begin at {folder})")
+        if secret == "":
+            self.problem(mapping, from_file, "the file is empty")
+            secret = BROKEN
+        mapping.put(key, secret, mapping.marks[from_file])
+
+    def check_tls(self, tls: Any) -> None:
+        """The files of a ``tls`` mapping, if it is one, are there and may be read."""
+        for key in ("ca_file", "cert_file", "key_file") if isinstance(tls, MarkedDict) else ():
+            file = self.file(tls, key)
+            if file is None:
+                continue
+            try:
+                with file.open("rb"):
+                    pass
+            except OSError as error:
+                self.broken(tls, key, f"{file} cannot be read: {error.strerror}")

@@ -1,0 +1,145 @@
+"""The streams, and what is done with their events.  Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+
+from fluent_plugin_amp.config.section import Section, TlsConfig
+from fluent_plugin_amp.config.units import Duration, Whole
+from fluent_plugin_amp.config.url import BrokerUrl
+from fluent_plugin_amp.config.values import EventTypeId, PrefetchCount, Secret, StaticFields, TagTemplate, Text
+
+
+class FlattenConfig(Section):
+    """Nested objects become one level of fields, as most syslog receivers want them: `{}` turns it on."""
+
+    separator: Text = Field(default="_", description="What joins the names of nested fields.")
+    lists: Literal["json", "index", "keep"] = Field(
+        default="keep",
+        description="`json`: a list becomes one JSON text; `index`: a field for each item (`tactics_0`); "
+        "`keep`: lists stay lists.",
+    )
+    depth: Annotated[int, Whole("1", "100")] | None = Field(
+        default=None, description="How many levels are joined at most; null: all of them."
+    )
+
+
+class TransformConfig(Section):
+    """What is done with each event, in the order of these keys. A stream may override any of them."""
+
+    drop_event_types: tuple[EventTypeId, ...] = Field(
+        default=(),
+        description="Event types to drop, by name, older name, beginning of a name, or id; counted and acked.",
+    )
+    add: StaticFields = Field(
+        default={}, description="Static fields for every event. A field that the event has already is kept beside it."
+    )
+    pulling_id: bool = Field(
+        default=False, description="Adds `@devo_pulling_id`, the time of arrival, as Devo's own collectors do."
+    )
+    flatten: FlattenConfig | None = Field(
+        default=None, description="Flattens nested objects; null: events keep their shape."
+    )
+    serialize: Text | None = Field(
+        default=None,
+        description="The whole record as one JSON text in the field of this name, for outputs that take a text.",
+    )
+
+    def over(self, base: TransformConfig) -> TransformConfig:
+        """``base`` with the keys that were given here in place of its own."""
+        return base.model_copy(update={key: getattr(self, key) for key in self.model_fields_set})
+
+
+_EITHER_SOURCE: list[JsonValue] = [{"required": ["credentials_file"]}, {"required": ["url", "queue"]}]
+
+
+class StreamConfig(Section):
+    """One event stream, as Cisco's console or `amp-streams create` shows it."""
+
+    model_config = ConfigDict(json_schema_extra={"required": [], "anyOf": _EITHER_SOURCE})
+
+    name: Text = Field(
+        description="Label in logs, metrics and tags, unique; default: the credentials file's `name`, else `queue`."
+    )
+    url: Text = Field(
+        description="The broker: `amqps://host[:port][/vhost]`, port 443 unless given. `user:password@` may stand "
+        "before the host, percent-encoded. `amqp://` is without TLS."
+    )
+    username: Text = Field(description="The stream's user name; or in `url`.")
+    password: Secret = Field(description="The stream's password; or in `url`, or in `password_file`.")
+    password_file: Path | None = Field(default=None, description="File that holds nothing but the password.")
+    queue: Text = Field(description="The stream's queue, such as `event_stream_6`.")
+    credentials_file: Path | None = Field(
+        default=None,
+        description="YAML or JSON file with `url`, `username`, `password`, `queue` and perhaps `name`, as "
+        "`amp-streams create --save` writes it. What is given here goes before what it says.",
+    )
+    tag: TagTemplate = Field(
+        default="edr.cisco.amp.events",
+        description="The tag of the records. May hold `{stream}`, `{event_type}`, `{event_type_id}` and "
+        "`{severity}`, which are made fit for a tag.",
+    )
+    prefetch_count: PrefetchCount = Field(
+        default="auto",
+        description="How many events may be under way at once; `auto`: as many as memory and latency ask for.",
+    )
+    heartbeat: Annotated[
+        float, Duration("1s", "10m", why="without heartbeats a broker that hangs is never noticed")
+    ] = Field(
+        default=60.0,
+        description="Interval of the AMQP heartbeats; a dead connection is noticed after one to two of them.",
+    )
+    tls: TlsConfig = Field(default=TlsConfig(), description="TLS towards the broker, where `url` is `amqps://`.")
+    add: StaticFields = Field(
+        default={}, description="Static fields of this stream, beside and before `transform.add`."
+    )
+    transform: TransformConfig = Field(
+        default=TransformConfig(), description="Keys of `transform` that are different for this stream."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _readable(cls, url: str) -> str:
+        BrokerUrl.parse(url)
+        return url
+
+    @field_validator("tls")
+    @classmethod
+    def _url_is_amqps(cls, tls: TlsConfig, info: ValidationInfo) -> TlsConfig:
+        if tls.model_fields_set and info.data.get("url", "").startswith("amqp://"):
+            raise ValueError("has no effect on an amqp:// url; write amqps://")
+        return tls
+
+    @property
+    def scheme(self) -> str:
+        """``amqps`` or ``amqp``."""
+        return BrokerUrl.parse(self.url).scheme
+
+    @property
+    def host(self) -> str:
+        """The broker's host."""
+        return BrokerUrl.parse(self.url).host
+
+    @property
+    def port(self) -> int:
+        """The broker's port."""
+        return BrokerUrl.parse(self.url).port
+
+    @property
+    def vhost(self) -> str:
+        """The virtual host, decoded."""
+        return BrokerUrl.parse(self.url).vhost
+
+    @property
+    def use_tls(self) -> bool:
+        """Whether the broker is spoken to over TLS."""
+        return self.scheme == "amqps"
+
+    def under(self, transform: TransformConfig) -> StreamConfig:
+        """This stream with the global ``transform`` below its own: both ``add`` are then the same, complete."""
+        own = self.transform.over(transform)
+        add = {**own.add, **self.add}
+        return self.model_copy(update={"add": add, "transform": own.model_copy(update={"add": add})})

@@ -1,0 +1,100 @@
+"""Types of single values: tags, hosts, event types, static fields.  Pure.
+
+Each refuses with ValueError in plain words, without the value, but for names of event types: those are no secrets,
+and a list of them needs to say which one is meant.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
+
+from fluent_plugin_amp.cisco.event_types import resolve
+from fluent_plugin_amp.config.units import Whole
+from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
+
+TAG_FIELDS = ("stream", "event_type", "event_type_id", "severity")
+"""What ``{…}`` in a stream's tag may name."""
+
+
+def _event_type(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be the name or the id of an event type")
+    try:
+        return resolve(value)
+    except (NameUnknown, NameAmbiguous) as error:
+        raise ValueError(str(error)) from None
+
+
+def _tag(text: str) -> str:
+    if re.search(r"[\s{}*]", text):
+        raise ValueError("must be a tag, without white space, { } and *")
+    return text
+
+
+def _tag_template(text: str) -> str:
+    for name in re.findall(r"\{([^{}]*)\}", text):
+        if name not in TAG_FIELDS:
+            raise ValueError("may hold " + " ".join(f"{{{field}}}" for field in TAG_FIELDS) + " and no other {…}")
+    _tag(re.sub(r"\{[^{}]*\}", "", text))
+    return text
+
+
+def _sendable(value: Any, depth: int = 1) -> Any:
+    """Refuse what no Forward server can keep."""
+    if depth > 32 and isinstance(value, (dict, list)):
+        raise ValueError("must not nest deeper than 32 levels")
+    if isinstance(value, dict):
+        for each in value.values():
+            _sendable(each, depth + 1)
+    elif isinstance(value, list):
+        for each in value:
+            _sendable(each, depth + 1)
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("must not hold half a surrogate pair") from None
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must not hold .nan or .inf")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError("must not hold integers outside -2^63 … 2^64-1")
+    return value
+
+
+def _host(text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    if not text or re.search(r"[\s/@\[\]]", text):
+        raise ValueError("must be a host name or an address")
+    if text.count(":") == 1:
+        raise ValueError("must be a host name or an address; `port` is a key of its own")
+    return text
+
+
+def one_or_more(value: object) -> object:
+    """A single text is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+Host = Annotated[str, AfterValidator(_host)]
+Port = Annotated[int, Whole("1", "65535")]
+Tag = Annotated[Text, AfterValidator(_tag)]
+TagTemplate = Annotated[Text, AfterValidator(_tag_template)]
+StaticFields = Annotated[dict[Text, Any], AfterValidator(_sendable)]
+EventTypeId = Annotated[int, BeforeValidator(_event_type), WithJsonSchema({"type": ["string", "integer"]})]
+PrefetchCount = Annotated[int | Literal["auto"], Whole("1", "65535", word="auto")]
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that comes twice."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
