@@ -1,0 +1,54 @@
+"""TLS contexts for the client's side, from `TlsConfig`: towards the brokers and towards the Forward servers alike.
+
+The shell around ``ssl``.  Certificates and host names are verified unless the configuration says otherwise, and
+nothing older than TLS 1.2 is spoken.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, NoReturn
+
+from fluent_plugin_amp.errors import TlsFilesUnusable
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.config import TlsConfig
+
+
+def client_context(tls: TlsConfig) -> ssl.SSLContext:
+    """A context for connections that this side opens; read the files once, share the context.
+
+    The name to verify is given with each connection: ``tls.server_name or host``.
+
+    Raises:
+        TlsFilesUnusable: names the file that is not there, or not what it should be.
+    """
+    try:
+        # trusts the system's CAs only if no other are given
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise TlsFilesUnusable(f"ca_file {tls.ca_file}: {_reason(error)}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert_file is not None:
+        key_file = tls.key_file or tls.cert_file
+
+        def refuse_to_ask() -> NoReturn:  # without it OpenSSL would ask at the terminal and hang a service
+            raise TlsFilesUnusable(f"key_file {key_file}: the key is encrypted")
+
+        try:
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=refuse_to_ask)
+        except OSError as error:
+            which = "" if tls.key_file is None else f" and key_file {tls.key_file}"
+            raise TlsFilesUnusable(f"cert_file {tls.cert_file}{which}: {_reason(error)}") from error
+    return context
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key is not the certificate's"
+        return "no certificate or key in PEM form"
+    return str(error.strerror)
