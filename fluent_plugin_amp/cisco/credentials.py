@@ -78,17 +78,17 @@ def _yaml(credentials: StreamCredentials) -> str:
     lines = [
         "# A Cisco AMP for Endpoints event stream; `credentials_file:` of fluent-plugin-amp takes this file.",
         "# Cisco does not show the password again: keep it secret, and keep it.",
-        *(f"{key}: {_flow(value)}" for key, value in credentials.as_dict().items()),
+        *(f"{key}: {flow(value)}" for key, value in credentials.as_dict().items()),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _json(credentials: StreamCredentials) -> str:
-    return _flow(credentials.as_dict(), indent=2) + "\n"
+    return flow(credentials.as_dict(), indent=2) + "\n"
 
 
-def _flow(value: object, indent: int | None = None) -> str:
-    """``value`` as JSON that is the same value when it is read as YAML, whatever its characters."""
+def flow(value: object, indent: int | None = None) -> str:
+    """``value`` as JSON that means the same when it is read as YAML, whatever its characters."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -122,7 +122,7 @@ def _kubernetes(credentials: StreamCredentials) -> str:
         "stringData:",
         "  stream.yml: |",
         *(f"    {line}" for line in _yaml(credentials).splitlines()),
-        *(f"  {key}: {_flow(value)}" for key, value in credentials.as_dict().items() if key in parts),
+        *(f"  {key}: {flow(value)}" for key, value in credentials.as_dict().items() if key in parts),
     ]
     return "\n".join(lines) + "\n"
 

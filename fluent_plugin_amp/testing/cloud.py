@@ -45,6 +45,7 @@ class Failure:
     Args:
         method: GET, POST, …; None: any.
         path: beginning of the path, as ``/v1/groups``; None: any.
+        client_id: only requests of this client; None: of any.
         times: how often it happens.
         status: answer with this status instead of the API's.
         body: and this body.
@@ -57,6 +58,7 @@ class Failure:
     method: str | None = None
     path: str | None = None
     times: int = 1
+    client_id: str | None = None
     status: int | None = None
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
@@ -174,33 +176,39 @@ class LocalCloud:
 
     # --- called by the server's threads ----------------------------------------------------------
 
-    def next_failure(self, method: str, path: str) -> Failure | None:
+    def next_failure(self, method: str, path: str, authorization: str) -> Failure | None:
         """The scripted failure of a request that just arrived."""
+        client_id, _ = _credentials(authorization)
         with self._lock:
             self.requests.append((method, path))
             for failure in self._failures:
-                if failure.times > 0 and failure.method in (None, method) and path.startswith(failure.path or ""):
+                if (
+                    failure.times > 0
+                    and failure.method in (None, method)
+                    and path.startswith(failure.path or "")
+                    and failure.client_id in (None, client_id)
+                ):
                     failure.times -= 1
                     return failure
         return None
 
     def answer(self, request: Request, authorization: str) -> Response:
         """What the API answers to a request with this ``Authorization`` header."""
-        organisation = self._organisation(authorization)
-        if organisation is None:
+        client_id, api_key = _credentials(authorization)
+        organisation = self._organisations.get(client_id)
+        if organisation is None or organisation.api_key != api_key:
             return refused(401, "Unauthorized", "Unknown API key or Client ID")
         return organisation.answer(request)
 
-    def _organisation(self, authorization: str) -> Organisation | None:
-        scheme, _, token = authorization.partition(" ")
-        try:
-            client_id, _, api_key = base64.b64decode(token).decode().partition(":")
-        except ValueError:
-            return None
-        organisation = self._organisations.get(client_id)
-        if scheme != "Basic" or organisation is None or organisation.api_key != api_key:
-            return None
-        return organisation
+
+def _credentials(authorization: str) -> tuple[str, str]:
+    """Client id and API key of a header; empty when it is no Basic authentication."""
+    scheme, _, token = authorization.partition(" ")
+    try:
+        client_id, _, api_key = base64.b64decode(token).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return (client_id, api_key) if scheme == "Basic" else ("", "")
 
 
 class _Server(ThreadingHTTPServer):
@@ -246,7 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         cloud = self.server.cloud
-        failure = cloud.next_failure(self.command, url.path)
+        authorization = self.headers.get("authorization", "")
+        failure = cloud.next_failure(self.command, url.path, authorization)
         if failure is not None and failure.delay_s and self.server.ending.wait(failure.delay_s):
             self.close_connection = True
             return
@@ -260,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         response = None
         if failure is None or failure.works or (failure.status is None and not failure.silent):
-            response = cloud.answer(request, self.headers.get("authorization", ""))
+            response = cloud.answer(request, authorization)
         if failure is not None and failure.status is not None:
             response = Response(failure.status, failure.body, dict(failure.headers))
         if response is None or (failure is not None and failure.silent):

@@ -347,6 +347,13 @@ def test_failures_happen_as_often_as_scripted(cloud: LocalCloud, client: httpx.C
     assert client.get("/v1/groups").status_code == 200
 
 
+def test_a_failure_may_be_one_clients_alone(cloud: LocalCloud, client: httpx.Client) -> None:
+    """Other organisations are not touched."""
+    cloud.fail(Failure(client_id="other", status=500))
+    cloud.fail(Failure(client_id="client", status=503))
+    assert [client.get("/v1/version").status_code for _ in range(2)] == [503, 200]
+
+
 @pytest.mark.parametrize("documented_spelling", [True, False])
 def test_a_scripted_429_has_a_reset(cloud: LocalCloud, client: httpx.Client, documented_spelling: bool) -> None:
     """In either spelling of the headers."""
