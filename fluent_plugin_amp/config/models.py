@@ -8,8 +8,8 @@ The whole is here, its larger parts in ``streams`` and ``forward``, what they sh
 - secrets are SecretStr, and no text of a refusal repeats a value;
 - a `StreamConfig` within a `Config` is complete: its ``transform`` and ``add`` already hold the global ones.
 
-The keys ``*_file``, ``credentials_file`` and ``include`` are resolved before, by `load`.  To add a key, add an attribute
-with a description: schema, reference and spelling hints follow from it.
+The keys ``*_file``, ``credentials_file`` and ``include`` are resolved before, by `load`.  To add a key, add an
+attribute with a description: schema, reference and spelling hints follow from it.
 """
 
 from __future__ import annotations
