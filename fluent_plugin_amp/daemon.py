@@ -63,7 +63,7 @@ class Daemon:
         self.sink = sink
         forward = config.forward
         self.conductor = Conductor(
-            {stream.name: make_transform(stream) for stream in config.streams},
+            {stream.name: make_transform(stream) for stream in config.own_streams},
             sink,
             entry,
             Batcher(forward.chunk_limit_size, new_chunk_id),
@@ -71,7 +71,7 @@ class Daemon:
             dead_letter_tag=config.dead_letters.tag,
             dead_letter_part_bytes=forward.chunk_limit_size // 2,
         )
-        share_bytes = config.memory_limit // max(1, len(config.streams))
+        share_bytes = config.memory_limit // max(1, len(config.own_streams))
         self.streams = [
             Stream(
                 StreamSettings(
@@ -81,6 +81,7 @@ class Daemon:
                     memory_limit_bytes=config.memory_limit,
                     shutdown_timeout_s=forward.shutdown_timeout,
                     pause_after_s=forward.pause_after,
+                    exclusive=stream.exclusive,
                     once=once,
                 ),
                 Flow(
@@ -94,9 +95,10 @@ class Daemon:
                 self.conductor,
                 observer,
             )
-            for stream in config.streams
+            for stream in config.own_streams
         ]
         self.conductor.on_available = self._wake_streams
+        self._stopped = asyncio.Event()
 
     async def run(self) -> None:
         """Until `stop`, or until all streams are done with ``once``.
@@ -121,6 +123,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Stop in order; `run` returns when that is done."""
+        self._stopped.set()
         for stream in self.streams:
             stream.stop()
 
@@ -134,7 +137,9 @@ class Daemon:
         ]
 
     async def _until_done(self, sink_task: asyncio.Task[None], stream_tasks: list[asyncio.Task[None]]) -> None:
-        pending: set[asyncio.Task[None]] = {sink_task, *stream_tasks}
+        pending: set[asyncio.Task[Any]] = {sink_task, *stream_tasks}
+        if not stream_tasks:  # a shard may have none
+            pending.add(asyncio.create_task(self._stopped.wait()))
         while pending - {sink_task}:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

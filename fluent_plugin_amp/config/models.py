@@ -14,6 +14,7 @@ attribute with a description: schema, reference and spelling hints follow from i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -22,7 +23,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Validation
 from fluent_plugin_amp.config.forward import ForwardConfig
 from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.streams import StreamConfig, TransformConfig
-from fluent_plugin_amp.config.units import MIB, Duration, Size
+from fluent_plugin_amp.config.units import MIB, Duration, Size, Whole
 from fluent_plugin_amp.config.values import Tag, Text, one_or_more, repeated
 
 
@@ -49,6 +50,25 @@ class LoggingConfig(Section):
     format: Literal["text", "json"] = Field(default="text", description="`json`: one object a line.")
 
 
+class ShardConfig(Section):
+    """One process of several that share the streams of a configuration."""
+
+    of: Annotated[int, Whole("1", "1000")] = Field(description="How many processes there are.")
+    index: Annotated[int, Whole("0", "999")] = Field(description="Which one this is, from 0.")
+
+    @field_validator("index")
+    @classmethod
+    def _is_one_of_them(cls, index: int, info: ValidationInfo) -> int:
+        if index >= info.data.get("of", index + 1):
+            raise ValueError("must be less than `of`: it counts from 0")
+        return index
+
+    def has(self, stream_name: str) -> bool:
+        """Whether a stream is this process's; the same for ever, whatever other streams there are."""
+        digest = hashlib.sha256(stream_name.encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self.of == self.index
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -62,6 +82,10 @@ class Config(Section):
         default=(),
         description="Files with more streams, as glob patterns: `streams.d/*.yml`. Each file holds one stream, "
         "a list of them, or `streams:` with a list.",
+    )
+    shard: ShardConfig | None = Field(
+        default=None,
+        description="This process takes its share of the streams, by the hash of their names; null: all of them.",
     )
     forward: ForwardConfig = Field(default=ForwardConfig(), description="Where the records go.")
     dead_letters: DeadLettersConfig = Field(default=DeadLettersConfig(), description="Events that cannot be sent.")
@@ -82,6 +106,11 @@ class Config(Section):
         if twice := repeated(stream.name for stream in streams):
             raise ValueError(f"has two streams of the name `{twice}`")
         return tuple(stream.under(transform) for stream in streams)
+
+    @property
+    def own_streams(self) -> tuple[StreamConfig, ...]:
+        """The streams that this process reads: all, or those of its shard."""
+        return tuple(stream for stream in self.streams if self.shard is None or self.shard.has(stream.name))
 
     @property
     def warnings(self) -> tuple[str, ...]:

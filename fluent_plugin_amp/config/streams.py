@@ -86,6 +86,11 @@ class StreamConfig(Section):
         default="auto",
         description="How many events may be under way at once; `auto`: as many as memory and latency ask for.",
     )
+    exclusive: bool = Field(
+        default=False,
+        description="true: consume only while nobody else does; a second process with the same stream stands by and "
+        "takes over.",
+    )
     heartbeat: Annotated[
         float, Duration("1s", "10m", why="without heartbeats a broker that hangs is never noticed")
     ] = Field(

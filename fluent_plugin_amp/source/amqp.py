@@ -23,10 +23,7 @@ from typing import Any, NamedTuple
 import pika
 import pika.exceptions
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.adapters.utils.connection_workflow import (
-    AMQPConnectionWorkflowFailed,
-    AMQPConnectorException,
-)
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.errors import (
@@ -41,12 +38,18 @@ from fluent_plugin_amp.errors import (
     PluginError,
     QueueInUse,
     QueueNotFound,
+    RefusedError,
 )
 
 # pika logs a traceback for every failed connection; what happened is reported as a fact instead.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 DELIVERY_COUNT_HEADER = "x-delivery-count"
+
+ADDRESSES_TRIED = 3
+"""Addresses of one name that may keep silent, each for its part of the time, before the time is over."""
+
+CLIENT_CERTIFICATE = "A broker that asks for a client certificate ends a connection like this: see tls.cert_file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,10 @@ class Connection:
             PluginError: the connection ended first.
         """
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        channel = Channel(self._connection.channel(on_open_callback=_setter(opened)))
+        try:
+            channel = Channel(self._connection.channel(on_open_callback=_setter(opened)))
+        except pika.exceptions.AMQPError as exc:
+            raise await _why_closed(self.closed, exc) from exc
         await channel.first(opened)
         return channel
 
@@ -192,9 +198,8 @@ class Channel:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
             method(_setter(reply))
-        except pika.exceptions.AMQPError as exc:  # the channel is closing already; its reason is on the way
-            await asyncio.wait({self.closed}, timeout=1.0)
-            raise (self.closed.result() if self.closed.done() else _translate_closed(exc)) from exc
+        except pika.exceptions.AMQPError as exc:
+            raise await _why_closed(self.closed, exc) from exc
         return await self.first(reply)
 
     def _on_close(self, _channel: Any, reason: BaseException) -> None:
@@ -213,7 +218,7 @@ async def connect(broker: Broker) -> Connection:
         BrokerUnreachable, BrokerCertificateRefused, BrokerNotTls, BrokerCredentialsRefused, BrokerAccessRefused
     """
     loop = asyncio.get_running_loop()
-    opened: asyncio.Future[None] = loop.create_future()
+    opened: asyncio.Future[AsyncioConnection] = loop.create_future()
     closed: asyncio.Future[PluginError] = loop.create_future()
     parameters = pika.ConnectionParameters(
         host=broker.host,
@@ -222,28 +227,39 @@ async def connect(broker: Broker) -> Connection:
         credentials=pika.PlainCredentials(broker.username, broker.password),
         ssl_options=pika.SSLOptions(broker.tls, broker.server_name or broker.host) if broker.tls else None,
         heartbeat=max(1, round(broker.heartbeat_s)),
-        socket_timeout=broker.connect_timeout_s,
-        stack_timeout=broker.connect_timeout_s,
+        socket_timeout=broker.connect_timeout_s / ADDRESSES_TRIED,
+        stack_timeout=None,  # the deadline below covers that, and the name resolution too
         tcp_options={"TCP_KEEPIDLE": 60},
         client_properties={"product": "fluent-plugin-amp", "version": __version__},
     )
 
-    def on_open_error(_connection: Any, reason: BaseException) -> None:
-        if not opened.done():
-            opened.set_exception(_translate_open(broker, reason))
+    def on_done(result: AsyncioConnection | AMQPConnectorException) -> None:
+        if isinstance(result, AsyncioConnection):
+            result.add_on_close_callback(on_closed)
+            opened.set_result(result)
+        else:
+            opened.set_exception(_translate_open(broker, result))
 
     def on_closed(_connection: Any, reason: BaseException) -> None:
-        if not closed.done():
-            closed.set_result(_translate_closed(reason))
+        closed.set_result(_translate_closed(reason))
 
-    connection = AsyncioConnection(parameters, _setter(opened), on_open_error, on_closed)
-    await asyncio.wait({opened}, timeout=broker.connect_timeout_s)
+    def give_up() -> None:
+        opened.add_done_callback(lambda late: late.exception() or late.result().close())
+        if not opened.done():
+            workflow.abort()
+
+    # Not the constructor: a connection that it began cannot be given up during AMQP's handshake without an
+    # AssertionError in the event loop.
+    workflow = AsyncioConnection.create_connection([parameters], on_done)
+    try:
+        await asyncio.wait({opened}, timeout=broker.connect_timeout_s)
+    except asyncio.CancelledError:
+        give_up()
+        raise
     if not opened.done():
-        opened.add_done_callback(lambda future: future.exception())  # nobody waits for the late answer
-        connection.close()
+        give_up()
         raise BrokerUnreachable(f"{broker}: no connection within {broker.connect_timeout_s:g} s")
-    opened.result()
-    return Connection(connection, closed)
+    return Connection(opened.result(), closed)
 
 
 def _setter(future: asyncio.Future[Any]) -> Callable[[Any], None]:
@@ -254,6 +270,13 @@ def _setter(future: asyncio.Future[Any]) -> Callable[[Any], None]:
             future.set_result(value)
 
     return set_result
+
+
+async def _why_closed(closed: asyncio.Future[Any], refusal: pika.exceptions.AMQPError) -> BaseException:
+    """Why pika refuses a call: the connection or channel has ended, or is about to, and the reason is on its way."""
+    await asyncio.wait({closed}, timeout=1.0)
+    reason: BaseException = closed.result() if closed.done() else _translate_closed(refusal)
+    return reason
 
 
 def _causes(reason: BaseException) -> list[BaseException]:
@@ -270,30 +293,45 @@ def _causes(reason: BaseException) -> list[BaseException]:
 
 
 def _translate_open(broker: Broker, reason: BaseException) -> PluginError:
-    """Why a connection could not be opened."""
-    # AMQPConnectionWorkflowFailed is no AMQPError: it carries everything that happens below AMQP.
-    assert isinstance(reason, pika.exceptions.AMQPError | AMQPConnectionWorkflowFailed | Exception)
+    """Why a connection could not be opened.
+
+    A name may have several addresses, which fail in different ways: a refusal says more than silence.
+    """
     causes = _causes(reason)
-    for cause in causes:
-        match cause:
-            case pika.exceptions.ProbableAuthenticationError():
-                return BrokerCredentialsRefused(f"{broker} refused the user name or the password")
-            case pika.exceptions.ProbableAccessDeniedError():
-                return BrokerAccessRefused(f"{broker} refused the virtual host {broker.vhost!r}")
-            case ssl.SSLCertVerificationError():
-                return BrokerCertificateRefused(f"{broker}: {cause.verify_message}")
-            case pika.exceptions.IncompatibleProtocolError():
-                return BrokerNotTls(f"{broker} did not answer in AMQP")
-            case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(cause) or "record layer" in str(cause):
-                return BrokerNotTls(f"{broker} did not answer in TLS")
-            case ssl.SSLError():
-                return BrokerUnreachable(f"{broker}: TLS: {cause.reason or cause}")
-            case socket.gaierror():
-                return BrokerUnreachable(f"{broker}: {cause.strerror}")
-            case ConnectionRefusedError():
-                return BrokerUnreachable(f"{broker}: connection refused")
-    last = causes[-1]
-    return BrokerUnreachable(f"{broker}: {str(last) or type(last).__name__}")
+    errors = [error for cause in causes if (error := _translate_cause(broker, cause))]
+    for error in errors:
+        if isinstance(error, RefusedError):
+            return error
+    if errors:
+        return errors[-1]
+    return BrokerUnreachable(f"{broker}: {str(causes[-1]) or type(causes[-1]).__name__}")
+
+
+def _translate_cause(broker: Broker, cause: BaseException) -> PluginError | None:
+    """One of the causes, if it tells anything."""
+    match cause:
+        # pika guesses these two from the moment at which the connection ended; only the broker's code proves it.
+        case pika.exceptions.ProbableAuthenticationError() if "(403)" in str(cause):
+            return BrokerCredentialsRefused(f"{broker} refused the user name or the password")
+        case pika.exceptions.ProbableAccessDeniedError() if "(530)" in str(cause):
+            return BrokerAccessRefused(f"{broker} refused the virtual host {broker.vhost!r}")
+        case pika.exceptions.ProbableAuthenticationError() | pika.exceptions.ProbableAccessDeniedError():
+            return BrokerUnreachable(f"{broker} closed the connection during the login")
+        case ssl.SSLCertVerificationError():
+            return BrokerCertificateRefused(f"{broker}: {cause.verify_message}")
+        case pika.exceptions.IncompatibleProtocolError() if broker.tls:
+            return BrokerUnreachable(f"{broker} closed the connection before AMQP began", remedy=CLIENT_CERTIFICATE)
+        case pika.exceptions.IncompatibleProtocolError():
+            return BrokerNotTls(f"{broker} did not answer in AMQP")
+        case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(cause) or "record layer" in str(cause):
+            return BrokerNotTls(f"{broker} did not answer in TLS")
+        case ssl.SSLError():
+            return BrokerUnreachable(f"{broker}: TLS: {cause.reason or cause}")
+        case socket.gaierror():
+            return BrokerUnreachable(f"{broker}: {cause.strerror}")
+        case ConnectionRefusedError():
+            return BrokerUnreachable(f"{broker}: connection refused")
+    return None
 
 
 def _translate_closed(reason: BaseException) -> PluginError:
@@ -303,7 +341,7 @@ def _translate_closed(reason: BaseException) -> PluginError:
             return reason
         case pika.exceptions.ChannelClosedByBroker(reply_code=404):
             return QueueNotFound(reason.reply_text)
-        case pika.exceptions.ChannelClosedByBroker(reply_code=403) if "exclusive" in reason.reply_text:
+        case pika.exceptions.ChannelClosedByBroker(reply_code=403) if "in exclusive use" in reason.reply_text:
             return QueueInUse(reason.reply_text)
         case pika.exceptions.ChannelClosedByBroker(reply_code=403):
             return BrokerAccessRefused(reason.reply_text)

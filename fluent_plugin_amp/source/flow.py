@@ -23,6 +23,10 @@ returned too often (RabbitMQ 4: 20 times).  Hence three habits:
 Returning (closing the channel) frees what was held.  After that the stream stays HELD until a server has
 proved itself by an ack: the sink keeps one chunk of what it had as the probe for this.
 
+Standing by.  With ``exclusive`` a stream consumes only while nobody else does: it looks at the queue's consumers
+before it consumes (STANDBY is HELD with that reason), asks for exclusive access, and looks again afterwards,
+because a quorum queue grants that to several.  Whoever finds itself not alone then steps back for a random time.
+
 Memory.  The prefetch is the bound; it is set for events of `EXPECTED_EVENT_BYTES`.  When larger ones bring the
 process over its limit, streams above their share are BRAKED: the consumer is cancelled, what is held drains,
 and the prefetch is lowered for good, so that this stays rare.
@@ -39,6 +43,7 @@ EXPECTED_EVENT_BYTES = 32 * 1024
 """What `auto` allows for one held event, body and packed form: ten times the usual event."""
 
 RETURNED_OFTEN_RETRY_S = 60.0
+STANDING_BY = "standing by: another consumer has the queue"
 
 
 class State(enum.Enum):
@@ -83,6 +88,8 @@ class View:
     """By this stream, on this channel or an earlier one."""
     total_held_bytes: int
     """By all streams."""
+    others_consume: bool = False
+    """Exclusive access is asked for, and somebody else has it."""
 
 
 def auto_prefetch_count(share_bytes: int) -> int:
@@ -131,6 +138,10 @@ class Flow:
         if returns > self._returns:
             self._returns = returns
 
+    def not_alone(self) -> None:
+        """Exclusive access was not granted, or not to us alone: the consumer is cancelled, stand by."""
+        self.state = State.STOPPING if self._stopping else State.HELD
+
     def stop(self) -> None:
         """Consume no more; what is held may still be delivered."""
         self._stopping = True
@@ -175,6 +186,8 @@ class Flow:
         if self._stopping:
             self.state = State.STOPPING
             return Act.WAIT
+        if view.others_consume:
+            return self._wait(STANDING_BY)
         if self._acked_when_paused is not None:
             if view.acked == self._acked_when_paused and view.sink_in_flight:
                 return self._wait("paused: no server has acked since")

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from fluent_plugin_amp.backoff import backoff_s
-from fluent_plugin_amp.errors import NoProgress, PluginError, RefusedError
+from fluent_plugin_amp.errors import NoProgress, PluginError, QueueInUse, RefusedError
 from fluent_plugin_amp.facts import (
     DeliveryReturnedOften,
     MemoryBrake,
@@ -37,6 +37,10 @@ BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
 IDLE_TICK_S = 5.0
 ONCE_TICK_S = 0.2
+STANDBY_TICK_S = 1.0
+"""How often a standby looks whether the queue is free."""
+STEP_BACK_S = 3.0
+"""At most, for one of two who took the queue at the same moment."""
 CLOSE_TIMEOUT_S = 2.0
 
 QUICK_OUTAGE_S = 10.0
@@ -87,6 +91,8 @@ class StreamSettings:
     memory_limit_bytes: int
     shutdown_timeout_s: float
     pause_after_s: float
+    exclusive: bool = False
+    """Consume only while nobody else does; otherwise stand by."""
     once: bool = False
     """Stop when what was in the queue at the start is done; refusals and standstill are raised, not retried."""
 
@@ -120,6 +126,7 @@ class Stream:
         self._channel: amqp.Channel | None = None
         self._acked = 0
         self._progress_at = clock()
+        self._others_consume = False
         self._wanted: int | None = None  # with `once`: how many were in the queue at the start
 
     @property
@@ -178,6 +185,7 @@ class Stream:
             channel = await connection.open_channel()
             channel.closed.add_done_callback(lambda _: self._wake.set())
             queue = await channel.declare_passive(self.settings.queue)
+            self._others_consume = self.settings.exclusive and queue.consumers > 0
             if self._wanted is None:
                 self._wanted = queue.messages
             if not reported:
@@ -188,6 +196,11 @@ class Stream:
             self.flow.channel_opened()
             try:
                 ended = await self._follow_flow(channel)
+            except QueueInUse:
+                if not self.settings.exclusive:
+                    raise
+                await self._back_off(self._jitter() * STEP_BACK_S)  # somebody else was quicker
+                continue
             finally:
                 returned = self._ledger.close()
                 self._channel = None
@@ -206,8 +219,11 @@ class Stream:
                         self.settings.queue,
                         self.flow.prefetch_count,
                         partial(self._on_message, self._ledger),
+                        exclusive=self.settings.exclusive,
                     )
                     held_reason = ""
+                    if self.settings.exclusive and not await self._is_alone(channel):
+                        continue
                     if self.flow.state is State.FULL:
                         self._observer(
                             StreamConsuming(self.settings.name, self.flow.prefetch_count, self.flow.reason)
@@ -232,9 +248,23 @@ class Stream:
                     await self._next_wake()
                     if channel.closed.done():
                         raise channel.closed.result()
+                    if self.settings.exclusive and self.flow.state is State.HELD:
+                        queue = await channel.declare_passive(self.settings.queue)
+                        self._others_consume = queue.consumers > 0
                     self._send_acks()
                     if self.settings.once:
                         await self._stop_when_done(channel)
+
+    async def _is_alone(self, channel: amqp.Channel) -> bool:
+        """Whether exclusive access was granted to us only; if not, the consumer is cancelled and stands by."""
+        queue = await channel.declare_passive(self.settings.queue)
+        if queue.consumers <= 1:
+            return True
+        await channel.cancel()
+        self.flow.not_alone()
+        self._others_consume = True
+        await self._back_off(self._jitter() * STEP_BACK_S)
+        return False
 
     def _on_message(self, ledger: Ledger, message: amqp.Message) -> None:
         ledger.deliver(message.delivery_tag, self._clock())
@@ -323,10 +353,13 @@ class Stream:
             oldest_age_s=0.0 if oldest_at is None else self._clock() - oldest_at,
             held_bytes=intake.held_bytes(self.settings.name),
             total_held_bytes=intake.total_held_bytes,
+            others_consume=self._others_consume,
         )
 
     async def _next_wake(self) -> None:
         tick_s = BUSY_TICK_S if self._ledger.unacked else IDLE_TICK_S
+        if self._others_consume:
+            tick_s = STANDBY_TICK_S
         if self.settings.once:
             tick_s = ONCE_TICK_S
         if self._stop_at is not None:
