@@ -1,11 +1,11 @@
 """How long to wait before a server is tried again, and which of its troubles are worth telling.  Pure.
 
-An outage begins with the first failure and ends when the server is **settled**: it acked a chunk, or its
+An outage begins with the first failure and ends when the server has **settled**: it acked a chunk, or its
 connection stood for ``SETTLED_AFTER_S``.  Merely accepting a connection ends nothing: a server that accepts and
 closes at once would otherwise be visited in a tight loop.
 
 Told are changes, not retries: trouble when it begins, when its kind changes, and every ``REPEAT_S`` while it
-lasts; a connection when it is the first since the server was settled, or when it settles.
+lasts; a connection when it is the first since the server had settled, or when it settles.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ _REFUSED_CAP_S = 60.0
 
 
 class Outage:
-    """The current outage of one server, if there is one."""
+    """One server's outages, one after the other."""
 
     def __init__(self) -> None:
+        self.is_settled = False
+        """It acked, or stood long enough, since it was connected last."""
         self._began_at: float | None = None
         self._attempt = 0
         self._told_up: bool | None = None
@@ -34,13 +36,9 @@ class Outage:
         self._told_error_id = ""
         self._told_at = 0.0
 
-    @property
-    def is_over(self) -> bool:
-        """The server is settled, or was never tried."""
-        return self._began_at is None
-
     def failed(self, error: PluginError, now: float, jitter: float) -> tuple[float, bool]:
         """A connection failed or ended: returns the seconds to wait, and whether to tell."""
+        self.is_settled = False
         if self._began_at is None:
             self._began_at = now
         self._attempt += 1
@@ -65,6 +63,7 @@ class Outage:
 
     def settled(self) -> bool:
         """The server acked, or its connection stood: the outage is over.  Returns whether to tell."""
+        self.is_settled = True
         self._began_at = None
         self._attempt = 0
         tell = self._tell_up()

@@ -63,14 +63,14 @@ def test_a_new_kind_of_trouble_is_told() -> None:
 def test_a_connection_is_told_once() -> None:
     """The first time, and again after trouble."""
     outage = Outage()
-    assert outage.is_over
+    assert not outage.is_settled
     assert outage.connected(is_doubtful=False)
     assert not outage.settled()
     assert outage.failed(LOST, 0.0, 0.0)[1]
-    assert not outage.is_over
+    assert not outage.is_settled
     assert outage.connected(is_doubtful=False)
     assert not outage.settled()
-    assert outage.is_over
+    assert outage.is_settled
 
 
 def test_a_server_that_accepts_and_closes_is_not_told_each_time() -> None:

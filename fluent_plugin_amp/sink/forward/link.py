@@ -1,0 +1,165 @@
+"""The way to one server: its connections, one after the other, their deadlines, and the outages between them.
+
+A thin asyncio shell: it translates what a `connection.Connection` tells into calls of the dispatcher, and what the
+`outage.Outage` decides into waiting and facts.
+
+Invariant: the dispatcher hears ``connected`` and ``lost`` in turn, ``lost`` before anything else can be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fluent_plugin_amp.errors import AckTimeout, PluginError
+from fluent_plugin_amp.facts import ChunkSplit, Fact, ServerConnected, ServerTrouble
+from fluent_plugin_amp.sink.forward.connection import Connection, open_connection
+from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
+from fluent_plugin_amp.sink.forward.outage import SETTLED_AFTER_S, Outage
+from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+
+
+class Link:
+    """One server of a Forward client.  A `connection.Listener`.
+
+    ``tell`` takes a fact to be passed on; ``changed`` is called after anything that lets the client do more.
+    ``jitter`` returns a random number in 0 … 1, for the back-off.
+    """
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        settings: ForwardSettings,
+        dispatcher: Dispatcher,
+        *,
+        tell: Callable[[Fact], None],
+        changed: Callable[[], None],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._address = address
+        self._name = address.name
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._tell = tell
+        self._changed = changed
+        self._jitter = jitter
+        self._outage = Outage()
+        self._connection: Connection | None = None
+        self._retry_in: asyncio.Future[float] | None = None
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._in_doubt_untold = 0
+
+    async def keep_connected(self) -> None:
+        """Connect, serve until the connection ends, wait, and again, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection = await open_connection(self._address, self._settings)
+            except PluginError as error:
+                retry_in_s = self._failed(error, in_doubt=0)
+                self._changed()
+            else:
+                self._retry_in = loop.create_future()
+                self._connected(connection)
+                retry_in_s = await self._retry_in
+            await asyncio.sleep(retry_in_s)
+
+    def write(self, data: bytes) -> None:
+        """Write a chunk, which the dispatcher registered before, and mind its deadline."""
+        assert self._connection is not None  # the dispatcher writes to connected servers only
+        self._connection.write(data)
+        if self._ack_timer is None:
+            self._mind_deadline()
+
+    def close(self) -> None:
+        """Close the connection; nothing is told of it."""
+        self._stop_timers()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self._dispatcher.lost(self._name, asyncio.get_running_loop().time())
+
+    # --- connection.Listener ---------------------------------------------------------------------
+
+    def acked(self, chunk_id: str) -> None:
+        """The server acked a chunk."""
+        self._dispatcher.acked(self._name, chunk_id)
+        if not self._outage.is_settled:
+            self._settle()
+
+    def acks_read(self) -> None:
+        """All acks that arrived together are in the books."""
+        self._changed()
+
+    def writable(self, writable: bool) -> None:
+        """The connection takes more bytes now, or wants to drain first."""
+        self._dispatcher.set_writable(self._name, writable)
+        if writable:
+            self._changed()
+
+    def ended(self, error: PluginError) -> None:
+        """The connection is over."""
+        self._connection = None
+        self._stop_timers()
+        in_doubt = self._dispatcher.lost(self._name, asyncio.get_running_loop().time())
+        while self._dispatcher.splits:
+            chunk = self._dispatcher.splits.popleft()
+            self._tell(ChunkSplit(chunk.id, len(chunk.entries), error))
+        retry_in_s = self._failed(error, in_doubt)
+        assert self._retry_in is not None  # made before the connection was started
+        if not self._retry_in.done():  # done already: `keep_connected` was cancelled
+            self._retry_in.set_result(retry_in_s)
+        self._changed()
+
+    # --- how -------------------------------------------------------------------------------------
+
+    def _connected(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dispatcher.connected(self._name)
+        if self._outage.connected(is_doubtful=self._dispatcher.is_doubtful(self._name)):
+            self._tell(ServerConnected(self._name))
+        self._settle_later()
+        connection.start(self)
+        self._changed()
+
+    def _failed(self, error: PluginError, in_doubt: int) -> float:
+        self._in_doubt_untold += in_doubt
+        now = asyncio.get_running_loop().time()
+        retry_in_s, is_news = self._outage.failed(error, now, self._jitter())
+        if is_news:
+            self._tell(ServerTrouble(self._name, error, self._in_doubt_untold, retry_in_s))
+            self._in_doubt_untold = 0
+        return retry_in_s
+
+    def _mind_deadline(self) -> None:
+        """One timer for all chunks in flight: it goes off at the oldest one's deadline, or is set anew."""
+        self._ack_timer = None
+        deadline = self._dispatcher.deadline(self._name)
+        if deadline is None or self._connection is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < deadline:
+            self._ack_timer = loop.call_at(deadline, self._mind_deadline)
+        else:
+            self._connection.end(AckTimeout(f"no ack within {self._settings.ack_response_timeout_s:g} s"))
+
+    def _settle_later(self) -> None:
+        self._settle_timer = asyncio.get_running_loop().call_later(SETTLED_AFTER_S, self._stood)
+
+    def _stood(self) -> None:
+        if self._dispatcher.is_doubtful(self._name):
+            self._settle_later()
+        else:
+            self._settle()
+            self._changed()
+
+    def _settle(self) -> None:
+        if self._outage.settled():
+            self._tell(ServerConnected(self._name))
+
+    def _stop_timers(self) -> None:
+        for timer in (self._ack_timer, self._settle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._ack_timer = self._settle_timer = None
