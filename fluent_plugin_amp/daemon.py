@@ -22,6 +22,7 @@ from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Sink
 from fluent_plugin_amp.observe import statistics
 from fluent_plugin_amp.observe.logs import LOGGER
+from fluent_plugin_amp.observe.notify import Notifier
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
@@ -166,12 +167,21 @@ async def run(
     """`fluent-plugin-amp run`: until SIGTERM or SIGINT, or done.  Returns the exit code."""
     parent = os.getppid()
     daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once)
+    notifier = Notifier.from_environment(os.environ, os.getpid())
+
+    def stop() -> None:
+        notifier.stopping()
+        daemon.stop()
+
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_stop_on_signals(daemon.stop))
+        stack.enter_context(_stop_on_signals(stop))
+        await stack.enter_async_context(_in_background(notifier.keep_alive()))
         await stack.enter_async_context(_in_background(_log_statistics(daemon)))
         if supervised:
-            await stack.enter_async_context(_in_background(_stop_with_parent(parent, daemon.stop)))
-        LOGGER.info("started: %d stream(s), servers %s", len(daemon.streams), _servers_text(config, stdout))
+            await stack.enter_async_context(_in_background(_stop_with_parent(parent, stop)))
+        started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
+        LOGGER.info("started: %s", started)
+        notifier.ready(started)
         await daemon.run()
     LOGGER.info("stopped: %s", _total(daemon))
     return EXIT_OK
