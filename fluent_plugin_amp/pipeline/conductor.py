@@ -167,12 +167,12 @@ class Conductor:
         """Give chunks to the sink while it takes them.
 
         With nothing in flight whatever waits goes out at once; else a chunk waits until it is worth the overhead, or
-        an answer comes.
+        an answer comes.  A sink in doubt that takes a chunk needs it: no answer may come before.
         """
         self._pump_scheduled = False
         batcher, sink = self._batcher, self._sink
         while batcher and sink.room > 0:
-            if batcher.pending_bytes < self._eager_bytes and sink.in_flight:
+            if batcher.pending_bytes < self._eager_bytes and sink.in_flight and sink.available:
                 return
             chunk = batcher.take()
             assert chunk is not None

@@ -104,6 +104,8 @@ class FakeSink:
         self.server = server
         self.window = window
         self.available = True
+        self.asks_for_news = False
+        """In doubt, it wants one chunk more to tell a poisonous one from a server that takes nothing."""
         self.chunks: list[Chunk] = []
         self.on_answer: Callable[[Answer], None] = lambda answer: None
         self.on_change: Callable[[], None] = lambda: None
@@ -111,6 +113,8 @@ class FakeSink:
     @property
     def room(self) -> int:
         """Chunks it takes."""
+        if self.asks_for_news:
+            return 1
         return max(0, self.window - len(self.chunks)) if self.available else 0
 
     @property
@@ -327,6 +331,18 @@ def test_what_cannot_be_a_record_becomes_a_dead_letter(rig: Rig, body: bytes, er
     assert rig.server.has(body)
     assert rig.conductor.lines["a"].counters.dead_letters == 1
     rig.assert_empty()
+
+
+def test_a_sink_in_doubt_is_given_what_there_is(rig: Rig) -> None:
+    """It has one event that no server acks and asks for another: that goes out at once, however small."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1, poison=True))
+    rig.sink.available = False
+    rig.deliver(channel, event(2))
+    assert len(rig.sink.chunks) == 1
+    rig.sink.asks_for_news = True
+    rig.within_loop(rig.conductor.on_sink_change)
+    assert len(rig.sink.chunks) == 2
 
 
 def test_a_poisonous_event_becomes_a_dead_letter_and_its_neighbours_go_through(rig: Rig) -> None:
