@@ -5,7 +5,7 @@ Four habits of AMQP clients decide what this shell looks like:
 * The reply to a method never comes when the channel dies first, so every wait races the channel's ``closed``.
 * A consumer can be cancelled by the broker (queue deleted) while channel and connection stay open; that ends
   ``closed`` too, since a channel without its consumer is of no use to a stream.
-* `pika` opens, and closes, without a deadline over the whole; name resolution has none at all.  Ours has one.
+* pika opens, and closes, without a deadline over the whole; name resolution has none at all.  Ours has one.
 * An exception in a callback would end the connection looking like a network fault.  The message callback is
   guarded, and what it raised is handed to whoever waits for ``closed``: it is our bug.
 """
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pika
 import pika.exceptions
-from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.asyncio_connection import AsyncioConnection, _AsyncioIOServicesAdapter
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from fluent_plugin_amp import __version__
@@ -228,38 +228,70 @@ async def connect(broker: Broker) -> Connection:
         ssl_options=pika.SSLOptions(broker.tls, broker.server_name or broker.host) if broker.tls else None,
         heartbeat=max(1, round(broker.heartbeat_s)),
         socket_timeout=broker.connect_timeout_s / ADDRESSES_TRIED,
-        stack_timeout=None,  # the deadline below covers that, and the name resolution too
+        stack_timeout=broker.connect_timeout_s + 1.0,  # only for attempts that were given up, see below
         tcp_options={"TCP_KEEPIDLE": 60},
         client_properties={"product": "fluent-plugin-amp", "version": __version__},
     )
 
-    def on_done(result: AsyncioConnection | AMQPConnectorException) -> None:
-        if isinstance(result, AsyncioConnection):
-            result.add_on_close_callback(on_closed)
-            opened.set_result(result)
-        else:
-            opened.set_exception(_translate_open(broker, result))
+    def on_open_error(_connection: Any, reason: BaseException) -> None:
+        opened.set_exception(_translate_open(broker, reason))
 
     def on_closed(_connection: Any, reason: BaseException) -> None:
         closed.set_result(_translate_closed(reason))
 
-    def give_up() -> None:
-        opened.add_done_callback(lambda late: late.exception() or late.result().close())
-        if not opened.done():
-            workflow.abort()
-
-    # Not the constructor: a connection that it began cannot be given up during AMQP's handshake without an
-    # AssertionError in the event loop.
-    workflow = AsyncioConnection.create_connection([parameters], on_done)
+    # pika cannot give up while it shakes hands without an AssertionError in the event loop.  So an attempt that
+    # nobody waits for any more is left to pika's own timeouts, and a connection that comes too late is closed.
+    AsyncioConnection(parameters, opened.set_result, on_open_error, on_closed, custom_ioloop=_IoServices())
     try:
         await asyncio.wait({opened}, timeout=broker.connect_timeout_s)
     except asyncio.CancelledError:
-        give_up()
+        opened.add_done_callback(_close_late)
         raise
     if not opened.done():
-        give_up()
+        opened.add_done_callback(_close_late)
         raise BrokerUnreachable(f"{broker}: no connection within {broker.connect_timeout_s:g} s")
     return Connection(opened.result(), closed)
+
+
+class _IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
+    """pika's own, but a peer that resets the connection as soon as it has accepted it is an ordinary failure.
+
+    pika raises that into the event loop and then waits for ever.  Load balancers without a server behind them do
+    just this.
+    """
+
+    def create_streaming_connection(
+        self,
+        protocol_factory: Callable[[], Any],
+        sock: socket.socket,
+        on_done: Callable[[Any], None],
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+    ) -> Any:
+        """As in pika; a reset peer is told to ``on_done``."""
+        try:
+            return super().create_streaming_connection(protocol_factory, sock, on_done, ssl_context, server_hostname)
+        except ValueError:  # getpeername() failed
+            return _Failed(
+                asyncio.get_running_loop().call_soon(on_done, ConnectionResetError("connection reset by peer"))
+            )
+
+
+class _Failed:
+    """pika's reference to an operation that has failed already."""
+
+    def __init__(self, handle: asyncio.Handle) -> None:
+        self._handle = handle
+
+    def cancel(self) -> bool:
+        """Don't tell."""
+        self._handle.cancel()
+        return True
+
+
+def _close_late(opened: asyncio.Future[AsyncioConnection]) -> None:
+    if opened.exception() is None:
+        opened.result().close()
 
 
 def _setter(future: asyncio.Future[Any]) -> Callable[[Any], None]:

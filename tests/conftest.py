@@ -1,0 +1,73 @@
+"""What the tests share: certificates, a private RabbitMQ, and event streams on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pytest
+
+from fluent_plugin_amp.testing.certificates import Certificates, make_certificates
+from fluent_plugin_amp.testing.erlang import NodeError
+from fluent_plugin_amp.testing.ports import free_port as find_free_port
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+
+
+class MakeStream(Protocol):
+    """See `make_stream`."""
+
+    def __call__(
+        self, *, kind: Literal["classic", "quorum"] = "classic", delivery_limit: int | None = None
+    ) -> StreamCredentials:
+        """Make a stream."""
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A private authority, and certificates with every fault."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def shared_broker(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRabbitMQ]:
+    """One RabbitMQ for the whole run, plain and TLS; use `broker`."""
+    folder: Path = tmp_path_factory.mktemp("rabbitmq")
+    try:
+        broker = PrivateRabbitMQ(certificates=certificates, folder=folder)
+    except NodeError as exc:
+        pytest.skip(f"no RabbitMQ: {exc}")
+    with broker:
+        yield broker
+
+
+@pytest.fixture
+def broker(shared_broker: PrivateRabbitMQ) -> Iterator[PrivateRabbitMQ]:
+    """A running RabbitMQ; a test may stop, kill or freeze it: the next one finds it running again."""
+    if not shared_broker.running:
+        shared_broker.start()
+    yield shared_broker
+    if shared_broker.running:
+        shared_broker.thaw()
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def make_stream(broker: PrivateRabbitMQ) -> Callable[..., StreamCredentials]:
+    """Makes an event stream, a queue of its own and a user who may only read it."""
+
+    def make(
+        *, kind: Literal["classic", "quorum"] = "classic", delivery_limit: int | None = None
+    ) -> StreamCredentials:
+        return broker.create_stream(f"event_stream_{next(_numbers)}", kind=kind, delivery_limit=delivery_limit)
+
+    return make
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on loopback that nothing listens on."""
+    return find_free_port()
