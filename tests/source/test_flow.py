@@ -160,6 +160,37 @@ def test_large_events_lower_the_prefetch_for_good() -> None:
     assert (flow.state, flow.prefetch_count) == (State.FULL, 5)
 
 
+@pytest.mark.parametrize(
+    ("prefetch_count", "largest_bytes", "lowered_to"), [(100, 10, 50), (20, 10, 19), (20, SHARE_BYTES * 3, 1)]
+)
+def test_the_brake_lowers_the_prefetch_by_one_at_least_and_to_one_at_most(
+    prefetch_count: int, largest_bytes: int, lowered_to: int
+) -> None:
+    """However small or large the events are, each use of the brake makes the next one less likely."""
+    flow = flow_in_full(prefetch_count)
+    flow.delivered(largest_bytes, returns=0)
+    flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
+    assert flow.full_prefetch_count == lowered_to
+
+
+def test_the_brake_without_an_event_in_sight_lowers_too() -> None:
+    """What is held may stem from an earlier channel."""
+    flow = new_flow(prefetch_count=100)
+    flow.state = State.FULL
+    flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
+    assert flow.full_prefetch_count == 99
+
+
+def test_consumption_does_not_begin_over_the_limit() -> None:
+    """What an earlier channel left in flight counts; within its share, or within the limit, a stream may begin."""
+    flow = new_flow()
+    full = replace(QUIET, held_bytes=SHARE_BYTES + 1, total_held_bytes=LIMIT_BYTES + 1)
+    assert flow.next(full) is Act.WAIT
+    assert flow.reason == "memory limit"
+    assert flow.next(replace(full, total_held_bytes=LIMIT_BYTES)) is Act.CONSUME
+    assert new_flow().next(replace(full, held_bytes=SHARE_BYTES)) is Act.CONSUME
+
+
 def test_a_stream_within_its_share_is_not_braked() -> None:
     """Another stream's large events are not this one's trouble."""
     flow = flow_in_full()
