@@ -49,7 +49,7 @@ LONG_RETRY_CAP_S = 30.0
 REFUSED_RETRY_FIRST_S = 1.0
 REFUSED_RETRY_CAP_S = 300.0
 STEADY_AFTER_S = 10.0
-"""A connection that lasted this long begins the back-off anew when it is lost."""
+"""A connection that lasted this long, or over which anything was acked, begins the back-off anew when it is lost."""
 
 
 class Intake(Protocol):
@@ -169,7 +169,11 @@ class Stream:
             except PluginError as error:
                 now = self._clock()
                 self._check_once(error, now)
-                if outage_began is None or (connected_at is not None and now - connected_at > STEADY_AFTER_S):
+                if (
+                    outage_began is None
+                    or self._progress_at > outage_began
+                    or (connected_at is not None and now - connected_at > STEADY_AFTER_S)
+                ):
                     attempt, outage_began = 0, now
                 attempt += 1
                 delay_s = self._retry_delay_s(error, attempt, now - outage_began)
