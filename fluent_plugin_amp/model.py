@@ -78,6 +78,14 @@ class Chunk:
         """Length of the packed entries, before compression."""
         return sum(map(len, self.entries))
 
+    @property
+    def is_returned(self) -> bool:
+        """The broker has all its deliveries back, redelivered copies included: no ledger waits for it any more."""
+        return all(
+            delivery.ledger.closed and all(twin.ledger.closed for twin in delivery.twins)
+            for delivery in self.deliveries
+        )
+
 
 @dataclass(slots=True)
 class Counters:

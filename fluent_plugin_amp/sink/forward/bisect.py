@@ -164,12 +164,12 @@ class Suspects:
             return self._leave_stalemate(now, others)
         return Verdict()
 
-    def shed(self, is_returned: Callable[[Chunk], bool], *, others: int) -> list[Chunk]:
-        """Forget the waiting suspects that meet ``is_returned``, and return them.
+    def shed_returned(self, *, others: int) -> list[Chunk]:
+        """Forget the waiting suspects that were returned to the broker, and tell which.
 
         The one longest in doubt stays when neither another suspect nor any of the ``others`` does.
         """
-        shed = sorted((s for s in self._waiting if is_returned(s.chunk)), key=lambda suspect: suspect.since)
+        shed = sorted((s for s in self._waiting if s.chunk.is_returned), key=lambda suspect: suspect.since)
         if not others and len(shed) == len(self):
             shed = shed[1:]
         gone = {suspect.chunk.id for suspect in shed}

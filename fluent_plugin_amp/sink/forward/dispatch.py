@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome
+from fluent_plugin_amp.model import Answer, Chunk, Outcome
 from fluent_plugin_amp.sink.forward.balancer import Balancer
 from fluent_plugin_amp.sink.forward.bisect import Suspects
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings
@@ -187,19 +187,10 @@ class Dispatcher:
         return len(self._fresh) + self._in_windows - self._suspects.under_way_count
 
     def _shed(self) -> None:
-        returned = [chunk for chunk in self._fresh if _is_returned(chunk)]
+        returned = [chunk for chunk in self._fresh if chunk.is_returned]
         if len(returned) == self.in_flight:
             returned = returned[1:]
         for chunk in returned:
             self._fresh.remove(chunk)
-        returned += self._suspects.shed(_is_returned, others=self._others)
+        returned += self._suspects.shed_returned(others=self._others)
         self.answers.extend(Answer(chunk, Outcome.SHED) for chunk in returned)
-
-
-def _is_returned(chunk: Chunk) -> bool:
-    """No ledger waits for this chunk any more: the broker has all its deliveries back."""
-    return all(_is_gone(delivery) for delivery in chunk.deliveries)
-
-
-def _is_gone(delivery: Delivery) -> bool:
-    return delivery.ledger.closed and all(twin.ledger.closed for twin in delivery.twins)

@@ -211,7 +211,7 @@ def test_impatience_costs_one_event_until_the_next_ack(make_chunk: Any) -> None:
     assert refused == [events[0], letter]
 
 
-def test_shedding_keeps_the_one_longest_in_doubt(make_chunk: Any) -> None:
+def test_shedding_keeps_the_one_longest_in_doubt(make_chunk: Any, ledger: Any) -> None:
     """Of returned chunks one stays as a probe, unless something else does."""
     books = suspects()
     old, middle, new = make_chunk(), make_chunk(), make_chunk()
@@ -219,16 +219,19 @@ def test_shedding_keeps_the_one_longest_in_doubt(make_chunk: Any) -> None:
         fail(books, chunk, now=float(now))
     fail(books, old, now=9.0)
     assert books.waiting() == [middle, new, old]
-    assert books.shed(lambda chunk: True, others=0) == [middle, new]
+    assert books.shed_returned(others=0) == []
+    ledger.closed = True
+    assert books.shed_returned(others=0) == [middle, new]
     assert books.waiting() == [old]
-    assert books.shed(lambda chunk: True, others=0) == []
-    assert books.shed(lambda chunk: True, others=1) == [old]
+    assert books.shed_returned(others=0) == []
+    assert books.shed_returned(others=1) == [old]
 
 
-def test_shedding_spares_what_was_not_returned(make_chunk: Any) -> None:
+def test_shedding_spares_what_was_not_returned(make_chunk: Any, ledger: Any) -> None:
     """And then no probe has to stay besides."""
     books = suspects()
-    a, b = make_chunk(), make_chunk()
+    a, b = make_chunk(), make_chunk(behind=type(ledger)())
     books.in_doubt([a, b], S, 0.0)
-    assert books.shed(lambda chunk: chunk is a, others=0) == [a]
+    ledger.closed = True
+    assert books.shed_returned(others=0) == [a]
     assert books.waiting() == [b]

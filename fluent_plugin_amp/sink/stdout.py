@@ -1,0 +1,188 @@
+"""Standard output as a sink, for pipes: one JSON line or one msgpack map for each event.
+
+A chunk counts as acked when its last byte was taken by the operating system: past the pipe nothing is known of it.
+The bytes are written by a thread, because a full pipe, a file and a terminal are alike only to blocking writes; the
+loop goes on meanwhile.  The thread is a daemon, so a reader that never reads does not keep the process from ending.
+
+Invariants: chunks are written in the order in which they came, one at a time, whole or not answered; a reader that
+goes away ends ``run`` with ``OutputClosed``, while idle too when standard output is a pipe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import select
+import stat
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from functools import partial
+from typing import BinaryIO, Literal
+
+import msgpack
+import msgspec
+
+from fluent_plugin_amp.errors import OutputClosed
+from fluent_plugin_amp.model import Answer, Chunk, Outcome, Record
+
+MAX_CHUNKS = 2
+"""One is being written while the next one waits."""
+
+_EVENT_TIME = struct.Struct(">II")
+_NAME = "stdout"
+
+
+class StdoutSink:
+    """A `model.Sink` that writes to ``output``, by its file descriptor.  ``run`` starts it."""
+
+    def __init__(self, stream: Literal["json", "msgpack"], output: BinaryIO) -> None:
+        self.on_answer: Callable[[Answer], None] = lambda answer: None
+        self.on_change: Callable[[], None] = lambda: None
+        self._render = json_lines if stream == "json" else msgpack_maps
+        self._fd = output.fileno()
+        self._waiting: deque[Chunk] = deque()
+        self._writing: Chunk | None = None
+        self._to_write: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._end: asyncio.Future[None] | None = None
+        self._is_closing = False
+        self._written = asyncio.Event()
+
+    @property
+    def available(self) -> bool:
+        """It runs, and the reader is there as far as is known."""
+        return self._end is not None and not self._end.done() and not self._is_closing
+
+    @property
+    def room(self) -> int:
+        """How many chunks it takes now."""
+        return max(MAX_CHUNKS - self.in_flight, 0) if self.available else 0
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks taken and not written yet."""
+        return len(self._waiting) + (self._writing is not None)
+
+    def send(self, chunk: Chunk) -> None:
+        """Take a chunk; it is written when those before it are."""
+        self._waiting.append(chunk)
+        self._write_next()
+
+    def shed(self) -> None:
+        """Forget waiting chunks whose deliveries were all returned; the one being written is the probe."""
+        probe = self._writing or next(iter(self._waiting), None)
+        returned = [chunk for chunk in self._waiting if chunk is not probe and chunk.is_returned]
+        for chunk in returned:
+            self._waiting.remove(chunk)
+        for chunk in returned:
+            self.on_answer(Answer(chunk, Outcome.SHED))
+        self.on_change()
+
+    async def run(self) -> None:
+        """Write until cancelled or closed.  Raises ``OutputClosed`` when the reader is gone."""
+        loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        threading.Thread(target=self._write_all, args=(loop,), name="stdout", daemon=True).start()
+        is_pipe = stat.S_ISFIFO(os.fstat(self._fd).st_mode)
+        if is_pipe:  # nothing can be read from its writing end: it becomes readable when the reader is gone
+            loop.add_reader(self._fd, self._fail, "its reader is gone")
+        try:
+            self.on_change()
+            self._write_next()
+            await self._end
+        finally:
+            if is_pipe:
+                loop.remove_reader(self._fd)
+            self._to_write.put(None)
+
+    async def close(self, timeout_s: float) -> list[Chunk]:
+        """Wait at most ``timeout_s`` for the chunk being written, and end ``run``.
+
+        Returns the chunks that are not answered, and never will be.
+        """
+        self._is_closing = True
+        if self._writing is not None:
+            self._written.clear()
+            written = asyncio.create_task(self._written.wait())
+            await asyncio.wait({written}, timeout=timeout_s)
+            written.cancel()
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
+        return [*([self._writing] if self._writing else []), *self._waiting]
+
+    def _write_next(self) -> None:
+        if self.available and self._writing is None and self._waiting:
+            self._writing = self._waiting.popleft()
+            self._to_write.put(self._render(self._writing))
+
+    def _chunk_written(self) -> None:
+        chunk, self._writing = self._writing, None
+        assert chunk is not None
+        self._written.set()
+        self._write_next()
+        self.on_answer(Answer(chunk, Outcome.ACKED, _NAME))
+        self.on_change()
+
+    def _fail(self, why: str) -> None:
+        if self._end is not None and not self._end.done():
+            self._end.set_exception(OutputClosed(f"standard output cannot be written: {why}"))
+
+    def _write_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What the thread does."""
+        while (data := self._to_write.get()) is not None:
+            try:
+                _write(self._fd, data)
+                tell: Callable[[], None] = self._chunk_written
+            except OSError as exc:
+                tell = partial(self._fail, exc.strerror or str(exc))
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for the answer any more
+                loop.call_soon_threadsafe(tell)
+
+
+def json_lines(chunk: Chunk) -> bytes:
+    """Each event as a line of JSON, integers exact."""
+    return b"".join(msgspec.json.encode(event) + b"\n" for event in _events(chunk))
+
+
+def msgpack_maps(chunk: Chunk) -> bytes:
+    """Each event as a msgpack map, one after the other."""
+    packer = msgpack.Packer()
+    return b"".join(packer.pack(event) for event in _events(chunk))
+
+
+def _events(chunk: Chunk) -> Iterator[Record]:
+    """Each record with ``time`` and ``tag`` in front, or ``time_2``, ``tag_2``, … where it has such fields itself."""
+    for entry in chunk.entries:
+        event_time, record = msgpack.unpackb(entry)
+        yield {
+            _free_name("time", record): _iso8601(event_time.data),
+            _free_name("tag", record): chunk.tag,
+            **record,
+        }
+
+
+def _free_name(name: str, record: Record) -> str:
+    free, number = name, 1
+    while free in record:
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def _iso8601(event_time: bytes) -> str:
+    """``2024-01-31T23:59:59.000000001Z``: UTC, all nine digits, so that it also sorts as text."""
+    seconds, nanoseconds = _EVENT_TIME.unpack(event_time)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
+
+
+def _write(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:  # another process that shares the terminal or pipe made it non-blocking
+            select.select([], [fd], [])
