@@ -5,7 +5,8 @@ connection stood for ``SETTLED_AFTER_S``.  Merely accepting a connection ends no
 closes at once would otherwise be visited in a tight loop.
 
 Told are changes, not retries: trouble when it begins, when its kind changes, and every ``REPEAT_S`` while it
-lasts; a connection when it is the first since the server had settled, or when it settles.
+lasts; a connection when it is the first since the server had settled, or when it settles.  A blip, over after a few
+attempts, is told once in ``REPEAT_S``: the search for a poisonous event closes a connection at each step.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ REPEAT_S = 60.0
 _BRISK_FOR_S = 10.0  # a server that restarts is back within seconds: look often at first
 _BRISK_CAP_S = 1.0
 _CAP_S = 30.0
+_BLIP_ATTEMPTS = 3
 _REFUSED_FIRST_S = 20.0  # with the jitter 10 … 20 s: a refusal does not pass by itself
 _REFUSED_CAP_S = 60.0
 
@@ -47,8 +49,11 @@ class Outage:
         else:
             is_brisk = now - self._began_at < _BRISK_FOR_S
             delay_s = backoff_s(self._attempt, jitter, cap_s=_BRISK_CAP_S if is_brisk else _CAP_S)
-        is_news = self._told_up is not False or error.id != self._told_error_id
-        tell = is_news or now - self._told_at >= REPEAT_S
+        tell = (
+            error.id != self._told_error_id
+            or now - self._told_at >= REPEAT_S
+            or (self._told_up is True and self._attempt > _BLIP_ATTEMPTS)
+        )
         if tell:
             self._told_up = False
             self._told_error_id = error.id

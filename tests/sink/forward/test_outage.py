@@ -101,3 +101,16 @@ def test_a_doubtful_server_is_told_when_it_acks() -> None:
     outage.failed(LOST, 0.0, 0.0)
     assert not outage.connected(is_doubtful=True)
     assert outage.settled()
+
+
+def test_a_blip_is_told_once_a_minute() -> None:
+    """A server that acks and closes, again and again, is told seldom; one that stays away is told."""
+    outage = Outage()
+    told = 0
+    for second in range(180):
+        told += outage.failed(LOST, float(second), 0.0)[1]
+        told += outage.connected(is_doubtful=False)
+        told += outage.settled()
+    assert told == 3 * 2
+    attempts = [outage.failed(LOST, 179.5, 0.0)[1] for _ in range(10)]
+    assert attempts == [False] * 3 + [True] + [False] * 6
