@@ -33,7 +33,7 @@ async def test_a_waiter_in_vain_times_out_and_is_forgotten() -> None:
     """Its condition is not asked any more."""
     conditions, asked = Conditions(), list[int]()
     with pytest.raises(asyncio.TimeoutError):
-        await conditions.wait_for(lambda: asked.append(1), timeout_s=0.001)  # type: ignore[func-returns-value]
+        await conditions.wait_for(lambda: asked.append(1), timeout_s=0.001)
     before = len(asked)
     conditions.changed()
     assert len(asked) == before
