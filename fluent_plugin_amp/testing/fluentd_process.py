@@ -32,8 +32,8 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.forward import EventTime, Message, Security, Violation, make_unpacker
 from fluent_plugin_amp.testing.reactions import Ack
 
-Encode = Callable[[str, Any, dict[str, Any]], bytes]
-"""Tag, time and record of an event to a line."""
+Encode = Callable[[Message, Any, dict[str, Any]], bytes]
+"""The message that carried an event, the event's time and its record, to a line."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ids",
         type=Path,
         metavar="FILE",
-        help="append each event as a line: id (- without one), tag, its time and its arrival in ns, by tabs",
+        help="append each event as a line: id (- without one), tag, its time and its arrival in ns, chunk, by tabs",
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate, PEM: listen with TLS")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key")
@@ -122,7 +122,7 @@ def _record_into(path: Path, encode: Encode) -> Callable[[Message], None]:
 
     def record(message: Message) -> None:
         try:
-            lines = [encode(message.tag, *entry) for entry in _entries(message)]
+            lines = [encode(message, *entry) for entry in _entries(message)]
         except (ValueError, TypeError, AttributeError) as exc:
             raise Violation(f"an entry that cannot be recorded: {exc!r}") from exc
         file.write(b"".join(lines))
@@ -139,12 +139,12 @@ def _entries(message: Message) -> Iterator[Any]:
     return iter(unpacker)
 
 
-def _json_line(tag: str, time_: Any, record: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({"tag": tag, "time": time_, "record": record}) + b"\n"
+def _json_line(message: Message, time_: Any, record: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"tag": message.tag, "time": time_, "record": record}) + b"\n"
 
 
-def _id_line(tag: str, time_: Any, record: dict[str, Any]) -> bytes:
+def _id_line(message: Message, time_: Any, record: dict[str, Any]) -> bytes:
     at_ns = (
         time_.seconds * 1_000_000_000 + time_.nanoseconds if isinstance(time_, EventTime) else time_ * 1_000_000_000
     )
-    return f"{record.get('id', '-')}\t{tag}\t{at_ns}\t{time.time_ns()}\n".encode()
+    return f"{record.get('id', '-')}\t{message.tag}\t{at_ns}\t{time.time_ns()}\t{message.chunk}\n".encode()

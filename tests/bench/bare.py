@@ -1,0 +1,72 @@
+"""The yardstick of the bench: a bare pika asyncio loop that acks every 200 messages and does nothing else.
+
+``python bare.py URL USERNAME PASSWORD QUEUE CA_FILE COUNT`` prints one JSON line: events, seconds from the first
+message to the last ack known to the broker, peak resident memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import ssl
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+
+PREFETCH_COUNT = 500
+ACK_EVERY = 200
+
+
+async def consume(url: str, username: str, password: str, queue: str, ca_file: str, count: int) -> dict[str, float]:
+    """Consume ``count`` messages."""
+    address = urlsplit(url)
+    assert address.hostname
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[float] = loop.create_future()
+    began = 0.0
+    received = 0
+    tls = ssl.create_default_context(cafile=ca_file) if address.scheme == "amqps" else None
+
+    def on_message(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+        nonlocal began, received
+        received += 1
+        if received == 1:
+            began = time.perf_counter()
+        if received == count:
+            channel.basic_ack(method.delivery_tag, True)
+            channel.basic_qos(prefetch_count=1, callback=lambda _: done.set_result(time.perf_counter() - began))
+        elif received % ACK_EVERY == 0:
+            channel.basic_ack(method.delivery_tag, True)
+
+    def on_channel(channel: Any) -> None:
+        channel.basic_qos(prefetch_count=PREFETCH_COUNT, callback=lambda _: channel.basic_consume(queue, on_message))
+
+    def fail(_connection: Any, reason: BaseException) -> None:
+        if not done.done():
+            done.set_exception(reason)
+
+    connection = AsyncioConnection(
+        pika.ConnectionParameters(
+            host=address.hostname,
+            port=address.port,
+            credentials=pika.PlainCredentials(username, password),
+            ssl_options=pika.SSLOptions(tls, address.hostname) if tls else None,
+        ),
+        on_open_callback=lambda opened: opened.channel(on_open_callback=on_channel),
+        on_open_error_callback=fail,
+        on_close_callback=fail,
+    )
+    seconds = await done
+    connection.close()
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"events": received, "seconds": seconds, "peak_mib": peak_kib / 1024}
+
+
+if __name__ == "__main__":
+    *where, number = sys.argv[1:]
+    print(json.dumps(asyncio.run(consume(*where, count=int(number)))))

@@ -1,0 +1,242 @@
+"""The world that the chaos suite shakes: broker, receiver, plugin and publisher as real processes, proxies between.
+
+::
+
+    publisher ──▶ RabbitMQ ──▶ proxy ──▶ fluent-plugin-amp run ──▶ proxy ──▶ receiver
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from fluent_plugin_amp.testing.certificates import make_certificates
+from fluent_plugin_amp.testing.erlang import NodeError
+from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.proxy import TcpProxy
+from fluent_plugin_amp.testing.publisher import PublishError
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.receivers import BuiltInReceiver, Kind, Receiver, make_receiver
+from tests.e2e.plugin import Plugin
+
+FIRST_ID = 6_533_241_145_000_000_000
+ACK_DELAY_S = 0.03
+"""How much later the receiver's acks reach the plugin: so long a chunk is surely in flight."""
+ACK_TIMEOUT_S = 3.0
+HEARTBEAT_S = 2.0
+PUBLISH_EVERY_S = 0.25
+DELIVERY_LIMIT = 20
+
+
+class Arrival(NamedTuple):
+    """One event as the receiver has it."""
+
+    number: int
+    at: float
+    """Seconds since the epoch; 0 where the receiver does not tell."""
+    chunk: str
+    """Empty where the receiver does not tell."""
+
+
+class ChaosReceiver(BuiltInReceiver):
+    """The built-in receiver, noting ids, arrivals and chunks."""
+
+    def _command(self) -> list[str]:
+        return [*super()._command()[:-2], "--ids", str(self.folder / "ids")]
+
+
+class Arrivals:
+    """Reads what a receiver wrote, only what is new each time."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._read_to = 0
+        self.all: list[Arrival] = []
+
+    def update(self) -> list[Arrival]:
+        """Everything that arrived so far."""
+        if isinstance(self._receiver, ChaosReceiver):
+            path = self._receiver.folder / "ids"
+            if path.exists():
+                with path.open("rb") as file:
+                    file.seek(self._read_to)
+                    data = file.read()
+                complete = data[: data.rfind(b"\n") + 1]
+                self._read_to += len(complete)
+                for line in complete.decode().splitlines():
+                    id_, _, _, at_ns, chunk = line.split("\t")
+                    self.all.append(Arrival(int(id_) - FIRST_ID, int(at_ns) / 1e9, chunk))
+        else:
+            self.all = [Arrival(int(event.record["id"]) - FIRST_ID, 0.0, "") for event in self._receiver.received()]
+        return self.all
+
+
+class Publisher:
+    """Publishes numbered events at a steady rate, from a thread of its own.
+
+    Numbers in ``confirmed`` are the broker's responsibility.  When publishing fails, nobody knows which of the batch
+    it took: their numbers are in neither set that must match, and are not used again.
+    """
+
+    def __init__(self, broker: PrivateRabbitMQ, queue: str, rate: float, seed: int) -> None:
+        self.confirmed: set[int] = set()
+        self.highest = -1
+        self._broker = broker
+        self._queue = queue
+        self._rate = rate
+        self._events = EventGenerator(seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch under way."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(PUBLISH_EVERY_S):
+            numbers = range(number, number + round(self._rate * PUBLISH_EVERY_S))
+            number = numbers.stop
+            try:
+                self._broker.publish(self._queue, [self._body(each) for each in numbers])
+            except (PublishError, OSError, NodeError):
+                continue
+            self.confirmed.update(numbers)
+            self.highest = number - 1
+
+    def _body(self, number: int) -> bytes:
+        event = self._events.event()
+        event["id"] = FIRST_ID + number
+        return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@dataclass
+class World:
+    """Everything, running."""
+
+    folder: Path
+    broker: PrivateRabbitMQ
+    queue: str
+    amqp: TcpProxy
+    forward: TcpProxy
+    receiver: Receiver
+    plugin: Plugin
+    publisher: Publisher
+    arrivals: Arrivals
+    peak_mib: float = 0.0
+
+    def is_busy(self) -> bool:
+        """A delivery is unacked and a chunk is in flight: a fault would hit."""
+        try:
+            unacked = self.broker.queue_depth(self.queue).unacked
+        except NodeError:
+            return False
+        return unacked > 0 and self.forward.waits_for_reply
+
+    def wait_until_busy(self, timeout_s: float = 10.0) -> bool:
+        """Wait for `is_busy`."""
+        return wait_for(self.is_busy, timeout_s)
+
+    def wait_for_delivery(self, timeout_s: float = 90.0) -> float | None:
+        """Until an event arrives that was published after now; seconds it took, None when none did."""
+        began = time.time()
+        self.note_memory()
+        if not isinstance(self.receiver, ChaosReceiver):
+            seen = len(self.arrivals.update())
+            return time.time() - began if wait_for(lambda: len(self.arrivals.update()) > seen, timeout_s) else None
+        mark = len(self.arrivals.update())
+
+        def delivered_again() -> bool:
+            return any(arrival.at > began for arrival in self.arrivals.update()[mark:])
+
+        return time.time() - began if wait_for(delivered_again, timeout_s) else None
+
+    def note_memory(self) -> None:
+        """Remember the plugin's peak."""
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{self.plugin.pid}/status").read_text()
+            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+                self.peak_mib = max(self.peak_mib, int(found.group(1)) / 1024)
+
+    def drained(self) -> bool:
+        """Nothing is left at the broker, and everything confirmed has arrived."""
+        depth = self.broker.queue_depth(self.queue)
+        return depth.ready == depth.unacked == 0
+
+    def twice(self) -> dict[int, list[Arrival]]:
+        """The arrivals of each event that arrived more than once."""
+        by_number: dict[int, list[Arrival]] = defaultdict(list)
+        for arrival in self.arrivals.update():
+            by_number[arrival.number].append(arrival)
+        return {number: arrivals for number, arrivals in by_number.items() if len(arrivals) > 1}
+
+
+@contextlib.contextmanager
+def make_world(
+    folder: Path,
+    *,
+    kind: Kind = "built-in",
+    queue_kind: Literal["classic", "quorum"] = "classic",
+    rate: float = 400.0,
+    seed: int = 0,
+    environment: dict[str, str] | None = None,
+) -> Iterator[World]:
+    """Start everything, and stop everything."""
+    certificates = make_certificates(folder / "certificates")
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(PrivateRabbitMQ(certificates=certificates))
+        limit: dict[str, Any] = {"kind": "quorum", "delivery_limit": DELIVERY_LIMIT} if queue_kind == "quorum" else {}
+        stream = broker.create_stream("event_stream_1", **limit)
+        receiver = (
+            ChaosReceiver(folder / "receiver") if kind == "built-in" else make_receiver(kind, folder / "receiver")
+        )
+        receiver.start()
+        stack.callback(receiver.stop)
+        amqp = stack.enter_context(TcpProxy(broker.tls_port))
+        forward = stack.enter_context(TcpProxy(receiver.port, reply_delay_s=ACK_DELAY_S))
+        config = {
+            "streams": [
+                {
+                    "name": "chaos",
+                    "url": f"amqps://localhost:{amqp.port}",
+                    "username": stream.username,
+                    "password": stream.password,
+                    "queue": stream.queue,
+                    "heartbeat": HEARTBEAT_S,
+                    "tls": {"ca_file": str(certificates.ca_file)},
+                }
+            ],
+            "forward": {
+                "servers": [{"host": "127.0.0.1", "port": forward.port}],
+                "ack_response_timeout": ACK_TIMEOUT_S,
+                "shutdown_timeout": 5,
+            },
+        }
+        plugin = stack.enter_context(Plugin(folder, config, environment=environment))
+        publisher = Publisher(broker, stream.queue, rate, seed)
+        publisher.start()
+        stack.callback(publisher.stop)
+        yield World(folder, broker, stream.queue, amqp, forward, receiver, plugin, publisher, Arrivals(receiver))
+
+
+def wait_for(condition: Any, timeout_s: float, every_s: float = 0.02) -> bool:
+    """Poll until ``condition`` is true, or the time is over: what another process does can only be polled."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every_s)
+    return True
