@@ -55,7 +55,9 @@ def _demo(count: int, folder: Path, console: Console) -> int:
         with console.status("starting a private RabbitMQ, with TLS, on loopback"):
             broker = stack.enter_context(PrivateRabbitMQ(certificates=certificates, folder=folder / "rabbitmq"))
             stream = broker.create_stream("event_stream_1")
-        console.print(f"broker     RabbitMQ on {stream.tls_url}, queue {stream.queue}, user {stream.username}")
+        console.print(
+            f"broker     RabbitMQ on {stream.tls_url}, queue {stream.queue}, user {stream.username}", soft_wrap=True
+        )
         receiver = make_receiver(kind, folder / "receiver")
         with console.status(f"starting {kind}"):
             receiver.start()
@@ -68,7 +70,7 @@ def _demo(count: int, folder: Path, console: Console) -> int:
         console.print(f"published  {count} synthetic events of {kinds} kinds\n")
 
         config = _write_config(folder, stream, certificates.ca_file, receiver)
-        console.print(f"$ fluent-plugin-amp run -c {config}")
+        console.print(f"$ fluent-plugin-amp run -c {config}", highlight=False, soft_wrap=True)
         plugin = stack.enter_context(_plugin(config, folder / "plugin.log"))
         arrived = _follow(receiver, bodies, plugin, console)
         plugin.send_signal(signal.SIGTERM)
@@ -135,7 +137,9 @@ def _follow(
         while len(arrived) < len(bodies) and plugin.poll() is None:
             events = list(receiver.received())
             for event in events[arrived.total() :][: max(0, SHOWN_EVENTS - arrived.total())]:
-                bar.console.print(f"  {event.tag}: {_shown(event.record)}", highlight=False, markup=False)
+                bar.console.print(
+                    f"  {event.tag}: {_shown(event.record)}", highlight=False, markup=False, soft_wrap=True
+                )
             if len(events) > arrived.total():
                 progress_at = time.monotonic()
             arrived = Counter(_identity(event.record) for event in events)

@@ -112,6 +112,7 @@ def _balance(world: World, windows: list[tuple[float, Fault]], result: Result) -
     result.lost = world.publisher.confirmed - arrived
     result.left = depth.ready + depth.unacked
     result.peak_mib = world.peak_mib
+    chunks = world.chunks()
     for arrivals in world.twice().values():
         for earlier, later in pairwise(arrivals):
             between = [fault for at, fault in windows if earlier.at - REACH_BACK_S <= at <= later.at] or [
@@ -120,16 +121,17 @@ def _balance(world: World, windows: list[tuple[float, Fault]], result: Result) -
             tally = result.tallies[between[-1].name]
             result.doubled += 1
             tally.doubled += 1
-            if not _is_explained(between, earlier, later):
+            is_part = chunks[later.chunk] <= chunks[earlier.chunk]  # the same chunk, or one that it was split into
+            if not _is_explained(between, later, is_part=is_part):
                 result.unexplained += 1
                 tally.unexplained += 1
 
 
-def _is_explained(between: list[Fault], earlier: Arrival, later: Arrival) -> bool:
-    """The same chunk again was in doubt; a plugin that was killed in between may not have known of an ack.
+def _is_explained(between: list[Fault], later: Arrival, *, is_part: bool) -> bool:
+    """A chunk in doubt is sent again, whole or in halves; a plugin that was killed may not have known of an ack.
 
     Where the receiver does not tell chunks, the kinds of the faults must do.
     """
     if not later.chunk:
         return any(fault.chunk_in_doubt for fault in between)
-    return later.chunk == earlier.chunk or not all(fault.plugin_survives for fault in between)
+    return is_part or not all(fault.plugin_survives for fault in between)

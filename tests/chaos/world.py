@@ -176,6 +176,13 @@ class World:
         depth = self.broker.queue_depth(self.queue)
         return depth.ready == depth.unacked == 0
 
+    def chunks(self) -> dict[str, set[int]]:
+        """The events of each chunk, by its id."""
+        events: dict[str, set[int]] = defaultdict(set)
+        for arrival in self.arrivals.update():
+            events[arrival.chunk].add(arrival.number)
+        return events
+
     def twice(self) -> dict[int, list[Arrival]]:
         """The arrivals of each event that arrived more than once."""
         by_number: dict[int, list[Arrival]] = defaultdict(list)
