@@ -36,22 +36,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fluent_plugin_amp.testing.certificates import Certificates, KeyPair
-from fluent_plugin_amp.testing.erlang import ErlangNode, NodeError, clean_environment, erlang_binary
+from fluent_plugin_amp.testing.erlang import NodeError, erlang_binary
 from fluent_plugin_amp.testing.ports import free_ports
 from fluent_plugin_amp.testing.publisher import Message, publish
+from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD, HOST, make_node, node_configuration
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
     from typing_extensions import Self
 
-HOST = "127.0.0.1"
 EXCHANGE = "events_api_stream"
 """The topic exchange of Cisco's event streams; `PrivateRabbitMQ.create_stream` binds each queue to it."""
 
 _ORGANISATION_GUID = "7d1c4d0e-9e0c-4b1b-8f0c-6a3c1e2f5b90"
-_ADMIN, _ADMIN_PASSWORD = "admin", "private"
-_SERVER_FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
-_NODE_NAME = "amp@localhost"
 _VHOST = erlang_binary("/")
 # The monitor would look for epmd once a minute; this node has none, see erlang.py.
 _WITHOUT_EPMD = "supervisor:terminate_child(rabbit_sup, rabbit_epmd_monitor_sup)"
@@ -118,32 +115,23 @@ class PrivateRabbitMQ:
         demand_client_certificate: bool = False,
         folder: Path | None = None,
     ) -> None:
+        self.host = HOST
         self.port, self.tls_port, node_port = free_ports(3)
         self.url = f"amqp://{HOST}:{self.port}"
         self.tls_url = f"amqps://localhost:{self.tls_port}" if certificates else ""
-        self._settings: dict[str, str] = {}
         self.folder = (folder or Path(tempfile.mkdtemp(prefix="amp-rabbitmq-"))).absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         if folder is not None:
             self._remove_folder.detach()
-        configuration = _configuration(
+        self._settings: dict[str, str] = {}
+        configuration = node_configuration(
             self.port,
-            self.tls_port,
-            certificates,
-            server_certificate,
-            demand_client_certificate,
+            tls_port=self.tls_port,
+            certificates=certificates,
+            server_certificate=server_certificate,
+            demand_client_certificate=demand_client_certificate,
         )
-        (self.folder / "rabbitmq.conf").write_text(configuration)
-        (self.folder / "enabled_plugins").write_text("[].\n")
-        self._node = ErlangNode(
-            [_find_server()],
-            name=_NODE_NAME,
-            port=node_port,
-            folder=self.folder,
-            environment=_environment(self.folder),
-            await_ready="rabbit:await_startup(node(), false, infinity)",
-        )
+        self._node = make_node(self.folder, node_port, configuration)
 
     def __enter__(self) -> Self:
         self.start()
@@ -341,20 +329,20 @@ class PrivateRabbitMQ:
         return self._publish(map(_routed, bodies))
 
     def _publish(self, messages: Iterable[Message]) -> int:
-        return publish(HOST, self.port, _ADMIN, _ADMIN_PASSWORD, messages)
+        return publish(HOST, self.port, ADMIN, ADMIN_PASSWORD, messages)
 
     @contextmanager
     def _admin_channel(self) -> Iterator[BlockingChannel]:
         from pika import BlockingConnection, ConnectionParameters, PlainCredentials
 
         parameters = ConnectionParameters(
-            HOST, self.port, credentials=PlainCredentials(_ADMIN, _ADMIN_PASSWORD), stack_timeout=60
+            HOST, self.port, credentials=PlainCredentials(ADMIN, ADMIN_PASSWORD), stack_timeout=60
         )
         with BlockingConnection(parameters) as connection:
             yield connection.channel()
 
 
-_ACTOR = erlang_binary(_ADMIN)
+_ACTOR = erlang_binary(ADMIN)
 
 
 def _permissions(name: str, configure: str, write: str, read: str) -> str:
@@ -373,69 +361,6 @@ def _routed(body: bytes) -> Message:
     groups = event.get("group_guids")
     copies = [f"{key}.{group}" for group in groups] if isinstance(groups, list) else []
     return Message(EXCHANGE, key, body, {"CC": copies})
-
-
-def _find_server() -> str:
-    """The server's own script; the one on PATH last, because Debian's insists on a user of its own."""
-    for folder in _SERVER_FOLDERS:
-        script = Path(folder, "rabbitmq-server")
-        if script.exists():
-            return str(script)
-    found = shutil.which("rabbitmq-server")
-    if found is None:
-        raise NodeError("no rabbitmq-server on this machine: install RabbitMQ 3.10 or later")
-    return found
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Everything that would otherwise be read or written at a place of the whole machine."""
-    return clean_environment(
-        HOME=str(folder),
-        RABBITMQ_NODENAME=_NODE_NAME,
-        RABBITMQ_CONF_ENV_FILE=str(folder / "no-rabbitmq-env.conf"),
-        RABBITMQ_CONFIG_FILE=str(folder / "rabbitmq"),
-        RABBITMQ_ADVANCED_CONFIG_FILE=str(folder / "no-advanced.config"),
-        RABBITMQ_ENABLED_PLUGINS_FILE=str(folder / "enabled_plugins"),
-        RABBITMQ_MNESIA_BASE=str(folder / "data"),
-        RABBITMQ_GENERATED_CONFIG_DIR=str(folder / "generated"),
-        RABBITMQ_SCHEMA_DIR=str(folder / "schema"),
-        RABBITMQ_LOG_BASE=str(folder / "log"),
-        # Makes the script become the virtual machine instead of its parent, and leaves standard input open.
-        RABBITMQ_ALLOW_INPUT="true",
-    )
-
-
-def _configuration(
-    port: int,
-    tls_port: int,
-    certificates: Certificates | None,
-    server_certificate: KeyPair | None,
-    demand_client_certificate: bool,
-) -> str:
-    lines = [
-        f"listeners.tcp.1 = {HOST}:{port}",
-        "num_acceptors.tcp = 2",
-        "loopback_users = none",
-        f"default_user = {_ADMIN}",
-        f"default_pass = {_ADMIN_PASSWORD}",
-        "disk_free_limit.absolute = 1MB",
-        "log.console = false",
-        "log.file = rabbit.log",
-        "log.file.level = info",
-    ]
-    if certificates is not None:
-        pair = server_certificate or certificates.server
-        demand = str(demand_client_certificate).lower()
-        lines += [
-            f"listeners.ssl.1 = {HOST}:{tls_port}",
-            "num_acceptors.ssl = 2",
-            f"ssl_options.cacertfile = {certificates.ca_file}",
-            f"ssl_options.certfile = {pair.cert_file}",
-            f"ssl_options.keyfile = {pair.key_file}",
-            f"ssl_options.verify = verify_{'peer' if demand_client_certificate else 'none'}",
-            f"ssl_options.fail_if_no_peer_cert = {demand}",
-        ]
-    return "\n".join(lines) + "\n"
 
 
 def _tail(text: str, lines: int = 30) -> str:

@@ -19,6 +19,9 @@ from fluent_plugin_amp.testing.certificates import OTHER_HOST, Certificates, mak
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.publisher import PublishError
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
+from fluent_plugin_amp.testing.rabbitmq_node import find_server
+
+pytestmark = pytest.mark.skipif(find_server() is None, reason="no RabbitMQ on this machine")
 
 OWNER = """
 import signal
