@@ -90,6 +90,7 @@ def test_what_was_acknowledged_was_recorded(tmp_path: Path) -> None:
         ["-", "tag", "1000000002"],
     ]
     assert int(columns[0][3]) < int(columns[1][3])
+    assert columns[0][4] == "aWQ="
 
 
 def test_what_cannot_be_recorded_is_not_acknowledged(tmp_path: Path) -> None:
