@@ -6,6 +6,7 @@ absolute; let the models judge.  A step that meets a mistake notes it and goes o
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,4 +93,14 @@ def _unwise(config: Config) -> list[str]:
             warnings.append(f"stream {stream.name}: tls.verify is false, anyone on the way can pose as the broker")
     if config.forward.tls is not None and not config.forward.tls.verify:
         warnings.append("forward: tls.verify is false, anyone on the way can pose as the server")
+    address = config.observe.address
+    if address is not None and not _is_loopback(address[0]):
+        warnings.append("observe: listen is open to other machines, which need no password; use a loopback address")
     return warnings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

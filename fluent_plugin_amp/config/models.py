@@ -24,7 +24,7 @@ from fluent_plugin_amp.config.forward import ForwardConfig
 from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.streams import StreamConfig, TransformConfig
 from fluent_plugin_amp.config.units import MIB, Duration, Size, Whole
-from fluent_plugin_amp.config.values import Tag, Text, one_or_more, repeated
+from fluent_plugin_amp.config.values import Address, Tag, Text, one_or_more, repeated, split_address
 
 
 class DeadLettersConfig(Section):
@@ -36,18 +36,37 @@ class DeadLettersConfig(Section):
 class ObserveConfig(Section):
     """What an operator sees."""
 
+    listen: Address | None = Field(
+        default="127.0.0.1:24280",
+        description="Address of the status page, `/metrics`, `/healthz` and `/readyz` (HTTP, no password: keep it on "
+        "loopback or behind a firewall); null: none of them.",
+    )
     statistics_every: Annotated[float, Duration("1s", "1d")] = Field(
         default=300.0, description="Interval of the log lines that count events."
     )
 
+    @classmethod
+    def _takes_null(cls, key: str) -> bool:
+        return key == "listen" or super()._takes_null(key)
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of ``listen``; None when it is turned off."""
+        return split_address(self.listen) if self.listen is not None else None
+
 
 class LoggingConfig(Section):
-    """The plugin's own log, on standard error."""
+    """The plugin's own log, on standard error and perhaps to the servers."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged."
     )
     format: Literal["text", "json"] = Field(default="text", description="`json`: one object a line.")
+    forward_tag: Tag | None = Field(
+        default=None,
+        description="Also send the log to the servers, as records with this tag; best effort: lines are left out "
+        "rather than waited for. null: it stays on standard error.",
+    )
 
 
 class ShardConfig(Section):

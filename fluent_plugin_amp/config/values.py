@@ -78,6 +78,20 @@ def _host(text: str) -> str:
     return text
 
 
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[host]:port``; ValueError says what is wrong."""
+    host, colon, port = text.rpartition(":")
+    number = Whole("1", "65535").read(port)
+    if not colon or number is None or not 1 <= number <= 65535 or (":" in host and not host.startswith("[")):
+        raise ValueError("must be host:port, such as 127.0.0.1:24280 or [::1]:24280, or null")
+    return _host(host), number
+
+
+def _address(text: str) -> str:
+    split_address(text)
+    return text
+
+
 def one_or_more(value: object) -> object:
     """A single text is a list of one."""
     return [value] if isinstance(value, str) else value
@@ -87,6 +101,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Whole("1", "65535")]
+Address = Annotated[str, AfterValidator(_address)]
 Tag = Annotated[Text, AfterValidator(_tag)]
 TagTemplate = Annotated[Text, AfterValidator(_tag_template)]
 StaticFields = Annotated[dict[Text, Any], AfterValidator(_sendable)]

@@ -177,6 +177,17 @@ def test_loading_is_light() -> None:
     assert not {"pika", "httpx", "rich", "click", "ssl", "asyncio", "msgpack"} & set(done.stdout.split())
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.9:1", "[::1]:1", "localhost:1", "null"])
+def test_endpoints_on_loopback(write: Write, listen: str) -> None:
+    """What only this machine can reach draws no warning."""
+    assert (
+        load(
+            write("c.yml", STREAM + f"observe: {{listen: '{listen}'}}".replace("'null'", "null")), {"PW": "p"}
+        ).warnings
+        == ()
+    )
+
+
 # --- warnings -----------------------------------------------------------------------------------------------
 
 
@@ -186,6 +197,8 @@ def test_loading_is_light() -> None:
         ("streams: [{url: 'amqp://u:${PW}@h', queue: q}]", "stream q: amqp:// sends"),
         ("streams: [{url: 'amqps://u:${PW}@h', queue: q, tls: {verify: false}}]", "stream q: tls.verify is false"),
         (STREAM + "forward: {tls: {verify: false}}", "forward: tls.verify is false"),
+        (STREAM + "observe: {listen: '0.0.0.0:24280'}", "observe: listen is open to other machines"),
+        (STREAM + "observe: {listen: 'amp-forwarder:24280'}", "observe: listen is open to other machines"),
         (STREAM + "include: d/*.yml", ":4: include: no file matches d/*.yml"),
     ],
 )

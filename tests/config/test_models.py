@@ -277,3 +277,32 @@ def test_warnings_are_carried() -> None:
     made = config().with_warnings(["a", "b"])
     assert made.warnings == ("a", "b")
     assert config().warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:24280", ("127.0.0.1", 24280)),
+        ("0.0.0.0:1", ("0.0.0.0", 1)),
+        ("localhost:65535", ("localhost", 65535)),
+        ("[::1]:8080", ("::1", 8080)),
+        (None, None),
+    ],
+)
+def test_the_address_of_the_endpoints(listen: str | None, address: tuple[str, int] | None) -> None:
+    """`listen` is host and port; null turns the endpoints off, leaving it out does not."""
+    assert config(observe={"listen": listen}).observe.address == address
+    assert config(observe={}).observe.address == ("127.0.0.1", 24280)
+
+
+@pytest.mark.parametrize("listen", ["24280", ":24280", "h", "h:", "h:0", "h:65536", "::1:80", "a b:1", "h:x"])
+def test_addresses_of_endpoints_that_are_none(listen: Any) -> None:
+    """A port without a host, a bare IPv6 address, and whatever else cannot be listened on."""
+    assert "must be" in refusals(Config, streams=[STREAM], observe={"listen": listen})["observe.listen"]
+
+
+def test_the_tag_of_the_log() -> None:
+    """The log stays on standard error unless it has a tag, which is checked like any other."""
+    assert config().logging.forward_tag is None
+    assert config(logging={"forward_tag": "fluent_plugin_amp.log"}).logging.forward_tag == "fluent_plugin_amp.log"
+    assert "white space" in refusals(Config, streams=[STREAM], logging={"forward_tag": "a b"})["logging.forward_tag"]
