@@ -56,7 +56,12 @@ class Tenant:
 
 
 def read_fleet(
-    text: str, file: str, *, environ: Mapping[str, str], read_file: Callable[[str], str]
+    text: str,
+    file: str,
+    *,
+    environ: Mapping[str, str],
+    read_file: Callable[[str], str],
+    resolve: Callable[[str], str] = str,
 ) -> tuple[Tenant, ...]:
     """The tenants of a fleet file.
 
@@ -65,11 +70,12 @@ def read_fleet(
         file: its name, for messages.
         environ: the environment, for ``${VARIABLES}``.
         read_file: the content of ``api_key_file``, whose name is relative to the fleet file; OSError if none.
+        resolve: makes the name of ``ca_file`` absolute.
 
     Raises FleetInvalid with every mistake.
     """
     tree, problems = parse(text, file)
-    reader = _Reader(environ, read_file, problems)
+    reader = _Reader(environ, read_file, resolve, problems)
     tenants = reader.fleet(tree, Mark(file, 1))
     if reader.problems:
         raise FleetInvalid(report(reader.problems).replace("in the configuration:", "in the fleet:"))
@@ -87,11 +93,18 @@ def label_of(name: str) -> str:
 class _Reader:
     """One run of `read_fleet`: the mistakes found so far; a None stands for what is wrong and was noted."""
 
-    def __init__(self, environ: Mapping[str, str], read_file: Callable[[str], str], problems: list[Problem]) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        read_file: Callable[[str], str],
+        resolve: Callable[[str], str],
+        problems: list[Problem],
+    ) -> None:
         self.problems = problems
         self._defaults = MarkedDict(Mark("", 0))
         self._environ = environ
         self._read_file = read_file
+        self._resolve = resolve
 
     def fleet(self, tree: Any, start: Mark) -> tuple[Tenant, ...]:
         if not isinstance(tree, MarkedDict):
@@ -146,7 +159,7 @@ class _Reader:
         if where is None:
             return None
         try:
-            return find_cloud(where, ca_file=ca_file)
+            return find_cloud(where, ca_file=ca_file and self._resolve(ca_file))
         except ValueError as exc:
             self._wrong(tenant, given[0], str(exc))
             return None

@@ -68,6 +68,7 @@ class Names(Generic[Id]):
             if len(found) == 1:
                 return found[0]
             if found:
+                found.sort(key=lambda entry: fold(entry.name))
                 raise NameAmbiguous(f"{self.kind} {text!r} fits several: {_listed(found)}")
         raise NameUnknown(f"no {self.kind} is called {text!r}{self._hint(wanted)}")
 

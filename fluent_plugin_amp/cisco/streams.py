@@ -85,11 +85,16 @@ async def group_names(api: CiscoApi) -> Names[str]:
 # --- changing ------------------------------------------------------------------------------------
 
 
+def refuse_name(streams: Sequence[EventStream], name: str) -> None:
+    """Raise EventStreamNameTaken when one of ``streams`` has this name, in whatever case."""
+    for stream in streams:
+        if fold(stream.name) == fold(name):
+            raise EventStreamNameTaken(f"there is an event stream {stream.name!r} ({stream.id}) already")
+
+
 def refuse_creation(streams: Sequence[EventStream], name: str) -> None:
     """Say what forbids to create ``name`` beside ``streams``: EventStreamNameTaken or EventStreamLimit."""
-    taken = [stream for stream in streams if fold(stream.name) == fold(name)]
-    if taken:
-        raise EventStreamNameTaken(f"there is an event stream {taken[0].name!r} ({taken[0].id}) already")
+    refuse_name(streams, name)
     if len(streams) >= MAX_EVENT_STREAMS:
         raise EventStreamLimit(
             f"the organisation has {len(streams)} event streams, Cisco allows {MAX_EVENT_STREAMS}: "

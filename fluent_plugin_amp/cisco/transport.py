@@ -72,13 +72,7 @@ async def http_client(
 
     Raises ValueError when ``ca_file`` or the proxy cannot be used.
     """
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except OSError as exc:  # ssl.SSLError is one
-        raise ValueError(f"{ca_file}: no file of PEM certificates ({exc.strerror or exc})") from exc
-    paths = ssl.get_default_verify_paths()
-    if ca_file is None and paths.cafile is None and paths.capath is None:
-        context.load_verify_locations(certifi.where())  # a system without CAs of its own
+    context = tls_context(ca_file)
     try:
         client = httpx.AsyncClient(
             verify=context,
@@ -100,6 +94,18 @@ async def http_client(
         raise ValueError("the proxy (--proxy, HTTPS_PROXY, ALL_PROXY) is no http:// or https:// URL") from None
     async with client:
         yield client
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """A context that verifies, against one CA or those of the system.  Raises ValueError for a bad file."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:  # ssl.SSLError is one
+        raise ValueError(f"{ca_file}: no file of PEM certificates ({exc.strerror or exc})") from exc
+    paths = ssl.get_default_verify_paths()
+    if ca_file is None and paths.cafile is None and paths.capath is None:
+        context.load_verify_locations(certifi.where())  # a system without CAs of its own
+    return context
 
 
 async def exchange(

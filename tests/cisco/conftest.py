@@ -14,14 +14,13 @@ from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.testing.certificates import Certificates, make_certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
-from tests.cisco.helpers import VARIABLES, Connect, Proxy, Waits
+from tests.cisco.helpers import Connect, Proxy, Waits, clean_environment
 
 
 @pytest.fixture(autouse=True)
 def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on the proxies and keys of the machine it runs on."""
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+    clean_environment(monkeypatch)
 
 
 @pytest.fixture(scope="session")

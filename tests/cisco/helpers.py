@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib.util
+import os
 import socket
+import ssl
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+import pytest
+
+from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.api import CiscoApi
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -18,6 +25,27 @@ VARIABLES = (
     *("AMP_CLIENT_ID", "AMP_API_KEY", "AMP_API_KEY_FILE", "AMP_REGION", "AMP_API_HOST", "SSL_CERT_FILE"),
 )
 """Environment variables of the machine that no test may depend on."""
+
+_SYSTEM_CAS = transport.tls_context(None)
+
+
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's keys and proxies; the system's CAs, which take long to read, are read once.
+
+    httpcore looks for sniffio several times a request; where it is not installed, that search takes longer than
+    the local cloud's answer, the more so under pytest.
+    """
+    if importlib.util.find_spec("sniffio") is None:
+        monkeypatch.setitem(sys.modules, "sniffio", None)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    tls_context = transport.tls_context
+
+    def cached(ca_file: str | None) -> ssl.SSLContext:
+        return tls_context(ca_file) if ca_file or "SSL_CERT_FILE" in os.environ else _SYSTEM_CAS
+
+    monkeypatch.setattr(transport, "tls_context", cached)
+
 
 Connect = Callable[..., AbstractAsyncContextManager[CiscoApi]]
 

@@ -112,7 +112,7 @@ def test_an_id_is_shown_by_name_where_there_is_one() -> None:
 def test_a_long_list_of_candidates_is_cut() -> None:
     """An error lists a dozen candidates and counts the rest."""
     many = Names("group", [Named(f"guid-{n}", f"Branch {n}") for n in range(40)])
-    with pytest.raises(NameAmbiguous, match=r"Branch 11 \(guid-11\) and 28 more"):
+    with pytest.raises(NameAmbiguous, match=r"Branch 19 \(guid-19\) and 28 more"):
         many.find("branch")
 
 

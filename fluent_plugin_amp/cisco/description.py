@@ -1,0 +1,80 @@
+"""Event streams as people read them: types and groups by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fluent_plugin_amp.cisco.address import address_of
+from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.names import Names
+from fluent_plugin_amp.cisco.regions import Cloud
+from fluent_plugin_amp.cisco.streams import event_type_names, group_names
+from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A stream with the names of what it carries; None means all."""
+
+    stream: EventStream
+    event_types: tuple[tuple[int, str], ...] | None
+    groups: tuple[tuple[str, str], ...] | None
+    url: str
+    """``amqps://host:port``; empty where the cloud tells no address."""
+
+    @property
+    def queue(self) -> str:
+        """The queue's name; empty where the cloud does not tell it."""
+        return self.stream.amqp.queue_name if self.stream.amqp else ""
+
+    @property
+    def username(self) -> str:
+        """The user who may read the queue; empty where the cloud does not tell it."""
+        return self.stream.amqp.user_name if self.stream.amqp else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``; null means all."""
+        return {
+            "id": self.stream.id,
+            "name": self.stream.name,
+            "event_types": _named("id", self.event_types),
+            "groups": _named("guid", self.groups),
+            "url": self.url,
+            "username": self.username,
+            "queue": self.queue,
+        }
+
+
+def _named(key: str, pairs: Sequence[tuple[object, str]] | None) -> list[dict[str, object]] | None:
+    return None if pairs is None else [{key: id_, "name": name} for id_, name in pairs]
+
+
+async def describe(api: CiscoApi, streams: Sequence[EventStream]) -> list[Description]:
+    """Describe ``streams``; names are asked for only where a stream is restricted."""
+    types: Names[int] | None = None
+    groups: Names[str] | None = None
+    if any(stream.event_types for stream in streams):
+        types = await event_type_names(api)
+    if any(stream.group_guids for stream in streams):
+        groups = await group_names(api)
+    return [
+        Description(
+            stream,
+            tuple((id_, types.name_of(id_)) for id_ in stream.event_types) if types and stream.event_types else None,
+            tuple((id_, groups.name_of(id_)) for id_ in stream.group_guids)
+            if groups and stream.group_guids
+            else None,
+            _url(stream, api.cloud),
+        )
+        for stream in streams
+    ]
+
+
+def _url(stream: EventStream, cloud: Cloud) -> str:
+    try:
+        return address_of(stream, cloud).url
+    except CloudAnswerNotUnderstood:
+        return ""
