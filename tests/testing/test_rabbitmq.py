@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pika
@@ -15,7 +14,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, ProbableAuthenticationError
 
-from fluent_plugin_amp.testing.certificates import OTHER_HOST, Certificates, make_certificates
+from fluent_plugin_amp.testing.certificates import OTHER_HOST, Certificates
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.publisher import PublishError
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
@@ -31,19 +30,6 @@ broker.start()
 print(broker.folder, flush=True)
 signal.pause()
 """
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """One set for the module."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def broker(certificates: Certificates) -> Iterator[PrivateRabbitMQ]:
-    """One node for the tests that leave it as it was."""
-    with PrivateRabbitMQ(certificates=certificates) as node:
-        yield node
 
 
 @pytest.fixture
