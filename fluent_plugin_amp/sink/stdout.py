@@ -28,7 +28,7 @@ import msgpack
 import msgspec
 
 from fluent_plugin_amp.errors import OutputClosed
-from fluent_plugin_amp.model import Answer, Chunk, Outcome, Record
+from fluent_plugin_amp.model import Answer, Chunk, Outcome, Record, ServerFigures
 
 MAX_CHUNKS = 2
 """One is being written while the next one waits."""
@@ -66,6 +66,10 @@ class StdoutSink:
     def in_flight(self) -> int:
         """Chunks taken and not written yet."""
         return len(self._waiting) + (self._writing is not None)
+
+    def figures(self) -> tuple[ServerFigures, ...]:
+        """No server."""
+        return ()
 
     def send(self, chunk: Chunk) -> None:
         """Take a chunk; it is written when those before it are."""

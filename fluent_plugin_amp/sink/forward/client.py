@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fluent_plugin_amp.facts import Fact, Observer
-from fluent_plugin_amp.model import Answer, Chunk
+from fluent_plugin_amp.model import Answer, Chunk, ServerFigures
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.link import Link
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk
@@ -81,6 +81,10 @@ class ForwardClient:
     def in_flight(self) -> int:
         """Chunks taken and not answered yet, those waiting for a server included."""
         return self._dispatcher.in_flight
+
+    def figures(self) -> tuple[ServerFigures, ...]:
+        """How each server stands now, in the order of the configuration."""
+        return tuple(link.figures() for link in self._links.values())
 
     def send(self, chunk: Chunk) -> None:
         """Take a chunk, and write it at once if a server has room for it."""

@@ -177,7 +177,8 @@ async def _connect(address: ServerAddress, settings: ForwardSettings, connection
     except ssl.SSLError as exc:
         raise _translate_tls(exc) from exc
     except OSError as exc:
-        raise ServerUnreachable(f"no connection: {exc.strerror or exc}") from exc
+        why = exc.strerror or str(exc) or type(exc).__name__
+        raise ServerUnreachable(f"no connection: {why}") from exc
     finally:
         connecting.cancel()
 

@@ -156,6 +156,14 @@ class Dispatcher:
         """Chunks that were written to a connection which still stands, and not acked yet."""
         return self._in_windows
 
+    def is_up(self, server: str) -> bool:
+        """The server is connected, handshake done."""
+        return server in self._up
+
+    def window(self, server: str) -> Window:
+        """What a server was given: to be looked at only."""
+        return self._windows[server]
+
     def is_doubtful(self, server: str) -> bool:
         """Chunks got in doubt, and the server has not acked one since."""
         return bool(self._suspects) and not self._windows[server].trusted

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from fluent_plugin_amp.errors import AckTimeout, PluginError
 from fluent_plugin_amp.facts import ChunkSplit, Fact, ServerConnected, ServerTrouble
+from fluent_plugin_amp.model import ServerFigures
 from fluent_plugin_amp.sink.forward.connection import Connection, open_connection
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.outage import SETTLED_AFTER_S, Outage
@@ -49,6 +50,7 @@ class Link:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._settle_timer: asyncio.TimerHandle | None = None
         self._in_doubt_untold = 0
+        self._ack_latency_s: float | None = None
 
     async def keep_connected(self) -> None:
         """Connect, serve until the connection ends, wait, and again, until cancelled."""
@@ -72,6 +74,21 @@ class Link:
         if self._ack_timer is None:
             self._mind_deadline()
 
+    def figures(self) -> ServerFigures:
+        """How the server stands now."""
+        window = self._dispatcher.window(self._name)
+        sent_at = window.oldest_sent_at
+        return ServerFigures(
+            server=self._name,
+            is_standby=self._address.standby,
+            is_up=self._dispatcher.is_up(self._name),
+            is_doubtful=self._dispatcher.is_doubtful(self._name),
+            in_flight=len(window),
+            owes_ack_s=0.0 if sent_at is None else asyncio.get_running_loop().time() - sent_at,
+            ack_latency_s=self._ack_latency_s,
+            retries=window.retries,
+        )
+
     def close(self) -> None:
         """Close the connection; nothing is told of it."""
         self._stop_timers()
@@ -85,6 +102,9 @@ class Link:
     def acked(self, chunk_id: str) -> None:
         """The server acked a chunk."""
         self._dispatcher.acked(self._name, chunk_id)
+        sent_at = self._dispatcher.window(self._name).acked_sent_at
+        if sent_at is not None:
+            self._ack_latency_s = asyncio.get_running_loop().time() - sent_at
         if not self._outage.is_settled:
             self._settle()
 

@@ -25,6 +25,10 @@ class Window:
         self._acked_lately: deque[str] = deque(maxlen=2 * max_in_flight)
         self._alone = False
         self._trusted = True
+        self.retries = 0
+        """Chunks that were lost, to be sent again, here or elsewhere."""
+        self.acked_sent_at: float | None = None
+        """When the chunk that was acked last had been written."""
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -42,11 +46,15 @@ class Window:
         return (self._max_in_flight if self._trusted else 1) - len(self._in_flight)
 
     @property
+    def oldest_sent_at(self) -> float | None:
+        """When the oldest chunk in flight was written; None when there is none."""
+        return next((sent_at for _, sent_at in self._in_flight.values()), None)
+
+    @property
     def deadline(self) -> float | None:
         """When the oldest chunk in flight must have been acked; None when there is none."""
-        for _, sent_at in self._in_flight.values():
-            return sent_at + self._ack_timeout_s
-        return None
+        sent_at = self.oldest_sent_at
+        return None if sent_at is None else sent_at + self._ack_timeout_s
 
     def register(self, chunk: Chunk, now: float, *, alone: bool = False) -> None:
         """Count a chunk as in flight; call this before writing it.  ``alone`` closes the window behind it."""
@@ -69,6 +77,7 @@ class Window:
         self._acked_lately.append(chunk_id)
         self._alone = False
         self._trusted = True
+        self.acked_sent_at = found[1]
         return found[0]
 
     def lost(self) -> list[Chunk]:
@@ -76,6 +85,7 @@ class Window:
         in_doubt = [chunk for chunk, _ in self._in_flight.values()]
         if in_doubt:
             self._trusted = False
+            self.retries += len(in_doubt)
         self._in_flight.clear()
         self._acked_lately.clear()
         self._alone = False

@@ -246,7 +246,7 @@ async def test_a_handshake_that_goes_wrong(welcome: reactions.Welcome, error: ty
 async def test_a_connection_that_nobody_answers_is_given_up(client_tls: Any) -> None:
     """A TLS handshake without an end is cut by the connect timeout."""
     async with FakeFluentd() as server:
-        server.welcome = reactions.Hang()
+        server.welcome = reactions.Greet(b"")
         with pytest.raises(ServerUnreachable, match="within"):
             await connect(server, "localhost", tls=client_tls(), connect_timeout_s=0.2)
 
