@@ -8,12 +8,14 @@ read as mark-up.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -50,6 +52,7 @@ class Screen:
 
     def __init__(self, check: Callable[[], None] = lambda: None) -> None:
         self._check = check
+        self._gone: OSError | None = None
         for stream in (sys.stdout, sys.stderr):
             # A terminal that cannot show a letter must not cost a password.
             with contextlib.suppress(AttributeError, OSError, ValueError):
@@ -63,9 +66,20 @@ class Screen:
     # --- data ------------------------------------------------------------------------------------
 
     def data(self, text: str) -> None:
-        """Text as it is.  Raises Unprintable when nobody takes it."""
-        with _stdout():
-            click.echo(text, nl=False)
+        """Text as it is.  Raises Unprintable when nobody takes it, now and ever after."""
+        if self._gone is None:
+            try:
+                click.echo(text, nl=False)
+                sys.stdout.flush()
+            except OSError as exc:
+                self._gone = exc
+                # What is still buffered goes nowhere, or the interpreter would complain about it at exit.
+                with contextlib.suppress(OSError, ValueError):
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, sys.stdout.fileno())
+                    os.close(nowhere)
+        if self._gone is not None:
+            raise Unprintable(self._gone) from self._gone
 
     def json(self, value: object) -> None:
         """One JSON document."""
@@ -79,8 +93,11 @@ class Screen:
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*(Text(_one_line(cell)) for cell in row))
-        with _stdout():
-            self._rich(sys.stdout).print(table)
+        text = io.StringIO()  # rich has ways of its own with closed pipes
+        watched = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if watched else _PLAIN_WIDTH
+        _console(text, width=width, force_terminal=watched).print(table)
+        self.data(text.getvalue())
 
     def descriptions(self, found: Sequence[Description]) -> None:
         """Event streams, a row each."""
@@ -145,7 +162,7 @@ class Screen:
                 self.note(f"{why}: waiting {seconds:.0f} s")
             await self._sleep(seconds)
             return
-        with self._rich(sys.stderr).status("") as status:
+        with _console(sys.stderr).status("") as status:
             await self._sleep(seconds, lambda left: status.update(f"{_plain(why)}: waiting {left:.0f} s"))
 
     def wait_beside(self, who: str) -> Wait:
@@ -177,15 +194,16 @@ class Screen:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._rich(sys.stderr), transient=True) as bar:
+        with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
 
-    def _rich(self, stream: TextIO) -> Console:
-        from rich.console import Console
 
-        width = None if stream.isatty() else _PLAIN_WIDTH
-        return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+def _console(file: TextIO, **options: Any) -> Console:
+    """A rich console that takes names for names."""
+    from rich.console import Console
+
+    return Console(file=file, markup=False, highlight=False, emoji=False, **options)
 
 
 def _plain(text: str) -> str:
@@ -211,18 +229,3 @@ def _listed(label: str, named: Sequence[tuple[object, str]] | None) -> list[tupl
 
 def _one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
-
-
-@contextlib.contextmanager
-def _stdout() -> Iterator[None]:
-    """Write, and make sure that it arrives."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as exc:
-        # What is still buffered goes nowhere, or the interpreter would complain about it at exit.
-        with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
-        raise Unprintable(exc) from exc

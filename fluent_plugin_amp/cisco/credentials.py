@@ -237,6 +237,8 @@ class Reservation:
             raise
         except OSError:  # a file system without links
             os.rename(self._hidden, self.path)
+        else:
+            self._hidden.unlink()
 
     def close(self) -> None:
         """Remove what is left; harmless when repeated, and after `commit`."""

@@ -171,6 +171,7 @@ def test_a_saved_file_is_whole_and_private(tmp_path: Path) -> None:
         with reserve(path) as file:
             assert not path.exists()
             file.commit("gehäim\n")
+            assert files(tmp_path) == ["s.yml"]
     finally:
         os.umask(before)
     assert path.read_text("utf-8") == "gehäim\n"
