@@ -103,6 +103,7 @@ class LocalCloud:
         broker: gets queues, users and events of the streams.
         broker_address: host and port that new streams are told; by default the broker's TLS port on localhost.
         tls: serve HTTPS with this context (`certificates.server_context`).
+        first_stream_id: the id of the first stream, and the number in the name of its queue.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class LocalCloud:
         broker: Broker | None = None,
         broker_address: tuple[str, int] | None = None,
         tls: ssl.SSLContext | None = None,
+        first_stream_id: int = 1,
     ) -> None:
         self.requests: list[tuple[str, str]] = []
         """Method and path of every request, in the order of arrival."""
@@ -118,7 +120,7 @@ class LocalCloud:
         self._broker_address = broker_address or ("localhost", getattr(broker, "tls_port", 443))
         self._organisations: dict[str, Organisation] = {}
         self._failures: list[Failure] = []
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(first_stream_id)
         self._lock = threading.Lock()
         self._server = _Server(self, tls)
         self._thread = threading.Thread(
@@ -163,10 +165,14 @@ class LocalCloud:
         self._organisations[organisation.client_id] = organisation
         return organisation
 
+    def organisations(self) -> list[Organisation]:
+        """Every customer there is."""
+        return list(self._organisations.values())
+
     def publish(self, bodies: Iterable[bytes]) -> int:
         """Let events happen in every organisation; returns how many copies went to queues."""
         bodies = list(bodies)
-        return sum(organisation.publish(bodies) for organisation in list(self._organisations.values()))
+        return sum(organisation.publish(bodies) for organisation in self.organisations())
 
     def fail(self, failure: Failure) -> Failure:
         """Let it happen, after what was scripted before; ``times`` of the returned object counts down."""

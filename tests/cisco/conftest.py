@@ -11,7 +11,6 @@ import pytest
 from fluent_plugin_amp.cisco.api import ApiKey, CiscoApi
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.cisco.transport import http_client
-from fluent_plugin_amp.testing.certificates import Certificates, make_certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import Connect, Proxy, Waits, clean_environment
@@ -21,12 +20,6 @@ from tests.cisco.helpers import Connect, Proxy, Waits, clean_environment
 def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on the proxies and keys of the machine it runs on."""
     clean_environment(monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Two authorities and what they issued."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
