@@ -97,6 +97,27 @@ class Counters:
     dropped: int = 0
     dead_letters: int = 0
     received_bytes: int = 0
+    newest_event_at: int = 0
+    """Latest event time received, seconds since the epoch; not of the future: some clocks are wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFigures:
+    """One Forward server at one moment, for the operator."""
+
+    server: str
+    is_standby: bool
+    is_up: bool
+    """Connected, handshake done."""
+    is_doubtful: bool
+    """Chunks got in doubt, and it has not acked one since."""
+    in_flight: int
+    owes_ack_s: float
+    """Age of its oldest chunk in flight; 0 without one."""
+    ack_latency_s: float | None
+    """Of the chunk acked last."""
+    retries: int
+    """Chunks that it did not ack, and that were sent again, since the start of the process."""
 
 
 class Outcome(enum.Enum):

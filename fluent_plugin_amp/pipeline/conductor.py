@@ -145,6 +145,8 @@ class Conductor:
         try:
             record = decode(body)
             seconds, nanoseconds = event_time(record, delivery.received_at)
+            if counters.newest_event_at < seconds <= delivery.received_at:
+                counters.newest_event_at = seconds
             transformed = line.transform(record, delivery.received_at)
             if transformed is None:
                 counters.dropped += 1

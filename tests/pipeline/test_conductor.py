@@ -289,6 +289,17 @@ def test_a_delivery_is_resolved_when_its_chunk_is_acked(rig: Rig) -> None:
     rig.assert_empty()
 
 
+def test_the_newest_event_time_is_kept(rig: Rig) -> None:
+    """Neither an older event nor one from a clock that is ahead of ours replaces it."""
+    channel, counters = Channel(rig, "a"), rig.conductor.lines["a"].counters
+    rig.turn(2000.0)
+    assert counters.newest_event_at == 0
+    for timestamp, newest in ((1000, 1000), (900, 1000), (1001, 1001), (2**31, 1001)):
+        rig.deliver(channel, event(timestamp, timestamp=timestamp))
+        assert counters.newest_event_at == newest
+    assert rig.conductor.lines["b"].counters.newest_event_at == 0
+
+
 def test_what_it_holds_is_counted_from_arrival_to_ack(rig: Rig) -> None:
     """Body and packed entry count for the stream and in total."""
     channel, body = Channel(rig, "a"), event(1)

@@ -378,3 +378,27 @@ def test_chunk_ids_are_base64_of_16_bytes() -> None:
     ids = {new_chunk_id() for _ in range(100)}
     assert len(ids) == 100
     assert {len(each) for each in ids} == {24}
+
+
+# --- what an operator sees -----------------------------------------------------------------------
+
+
+async def test_figures_of_its_servers(running: Any, make_chunk: Any) -> None:
+    """Connected or not, what is in flight and for how long, the latency of the last ack, and what was sent again."""
+    async with FakeFluentd() as server:
+        server.script(reactions.Ack(), reactions.HoldAck())
+        async with running(server, ServerAddress("away", port=free_port(), standby=True)) as client:
+            await client.connected()
+            assert [figures.is_up for figures in client.client.figures()] == [True, False]
+            client.client.send(make_chunk())
+            await client.answered(1)
+            client.client.send(make_chunk())
+            await server.wait_for(lambda: len(server.chunks) == 2)
+            up, away = client.client.figures()
+            assert (up.in_flight, up.retries, up.is_doubtful, up.is_standby) == (1, 0, False, False)
+            assert up.ack_latency_s is not None
+            assert up.ack_latency_s > 0
+            assert up.owes_ack_s > 0
+            assert (away.in_flight, away.owes_ack_s, away.ack_latency_s, away.is_standby) == (0, 0.0, None, True)
+            server.drop_connections()
+            await client.until(lambda: client.client.figures()[0].retries == 1)

@@ -117,3 +117,15 @@ def test_a_chunk_leaves_once_and_in_flight_is_bounded(steps: list[str]) -> None:
         assert window.chunks() == inside
         assert len(window) == len(inside) <= 3
         assert window.room >= 0
+
+
+def test_figures_for_the_operator(make_chunk: Any) -> None:
+    """The oldest chunk in flight, the one acked last, and how many were lost."""
+    window = Window(4, 60.0)
+    assert (window.oldest_sent_at, window.acked_sent_at, window.retries) == (None, None, 0)
+    for number in range(3):
+        window.register(make_chunk(chunk_id=f"c{number}"), now=10.0 + number)
+    window.ack("c1")
+    assert (window.oldest_sent_at, window.acked_sent_at) == (10.0, 11.0)
+    window.lost()
+    assert (window.oldest_sent_at, window.retries) == (None, 2)
