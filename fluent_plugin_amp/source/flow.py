@@ -186,6 +186,8 @@ class Flow:
         if self._stopping:
             self.state = State.STOPPING
             return Act.WAIT
+        if self._too_old(view):
+            return self._give_back(view)
         if view.others_consume:
             return self._wait(STANDING_BY)
         if self._acked_when_paused is not None:

@@ -13,7 +13,6 @@ acked one by one, so that one slow event does not hold up hundreds until they ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from typing import NamedTuple
 
 HOLE_PATIENCE_S = 1.0
@@ -31,18 +30,12 @@ class Ledger:
 
     Args:
         on_resolved: called when a delivery was resolved and nothing else had been since the last `due`.
-        on_acked: given the arrivals, ascending, of deliveries that an ack covers, and when it was made.
     """
 
-    __slots__ = ("_on_acked", "_on_resolved", "_resolved", "_unacked", "_unclaimed", "closed")
+    __slots__ = ("_on_resolved", "_resolved", "_unacked", "_unclaimed", "closed")
 
-    def __init__(
-        self,
-        on_resolved: Callable[[], None] = lambda: None,
-        on_acked: Callable[[list[float], float], None] = lambda arrivals, now: None,
-    ) -> None:
+    def __init__(self, on_resolved: Callable[[], None] = lambda: None) -> None:
         self._on_resolved = on_resolved
-        self._on_acked = on_acked
         self._unacked: dict[int, float] = {}  # delivery tag → arrival; in the order of the tags
         self._resolved: dict[int, float | None] = {}  # → when `due` first saw it behind a hole
         self._unclaimed = False
@@ -73,8 +66,11 @@ class Ledger:
             self._unclaimed = True
             self._on_resolved()
 
-    def due(self, now: float) -> list[Ack]:
-        """The acks to send now; each delivery is covered by exactly one over the ledger's life."""
+    def due(self, now: float, hole_patience_s: float = HOLE_PATIENCE_S) -> list[Ack]:
+        """The acks to send now; each delivery is covered by exactly one over the ledger's life.
+
+        Without patience, before the channel is closed, everything that is resolved is acked.
+        """
         self._unclaimed = False
         acks: list[Ack] = []
         last = 0
@@ -85,8 +81,6 @@ class Ledger:
                 break
             last = tag
             run += 1
-        if run:
-            self._on_acked(list(islice(self._unacked.values(), run)), now)
         if run == len(self._unacked):
             self._unacked.clear()
             resolved.clear()
@@ -96,8 +90,8 @@ class Ledger:
                 del resolved[tag]
         if run:
             acks.append(Ack(last, multiple=True))
-        for tag in self._behind_hole(now):
-            self._on_acked([self._unacked.pop(tag)], now)
+        for tag in self._behind_hole(now, hole_patience_s):
+            del self._unacked[tag]
             del resolved[tag]
             acks.append(Ack(tag, multiple=False))
         return acks
@@ -118,12 +112,12 @@ class Ledger:
         tags = iter(self._unacked)
         return [next(tags) for _ in range(count)]
 
-    def _behind_hole(self, now: float) -> list[int]:
+    def _behind_hole(self, now: float, patience_s: float) -> list[int]:
         """Tags that waited behind a hole for long enough; starts the wait of the others."""
         waited = []
         for tag, since in self._resolved.items():
             if since is None:
-                self._resolved[tag] = now
-            elif now - since >= HOLE_PATIENCE_S:
+                since = self._resolved[tag] = now
+            if now - since >= patience_s:
                 waited.append(tag)
         return sorted(waited)

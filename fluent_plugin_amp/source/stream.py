@@ -28,12 +28,10 @@ from fluent_plugin_amp.facts import (
     StreamPaused,
     StreamTrouble,
 )
-from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
-from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.flow import MANY_RETURNS, Act, Flow, State, View
-from fluent_plugin_amp.source.ledger import Ledger
+from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
 
 BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
@@ -44,7 +42,6 @@ STANDBY_TICK_S = 1.0
 STEP_BACK_S = 3.0
 """At most, for one of two who took the queue at the same moment."""
 CLOSE_TIMEOUT_S = 2.0
-DURATION_BOUNDS_S = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 
 QUICK_OUTAGE_S = 10.0
 QUICK_RETRY_CAP_S = 1.0
@@ -117,16 +114,15 @@ class Stream:
         self.settings = settings
         self.flow = flow
         self.connected = False
-        self.backlog = Backlog()
-        self.durations = Histogram(DURATION_BOUNDS_S)
-        """From the arrival of a delivery to its ack to the broker."""
         self._intake = intake
         self._observer = observer
         self._clock = clock
         self._wall_clock = wall_clock
         self._jitter = jitter
         self._wake = asyncio.Event()
+        self._task: asyncio.Task[object] | None = None
         self._stop_at: float | None = None
+        self._stop_timer: asyncio.TimerHandle | None = None
         self._ledger = Ledger()
         self._ledger.close()
         self._channel: amqp.Channel | None = None
@@ -140,22 +136,21 @@ class Stream:
         """Deliveries not acked to the broker."""
         return self._ledger.unacked
 
-    async def look(self) -> None:
-        """Ask the broker how much waits in the queue, for the operator; without effect while not connected."""
-        if self._channel is not None:
-            with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
-                await self._look(self._channel)
-
     def wake(self) -> None:
         """Something outside changed: look again."""
         self._wake.set()
 
     def stop(self) -> None:
         """Consume no more; end when what is held is delivered, at the latest after ``shutdown_timeout_s``."""
-        if self._stop_at is None:
-            self._stop_at = self._clock() + self.settings.shutdown_timeout_s
-            self.flow.stop()
-            self._wake.set()
+        if self._stop_at is not None:
+            return
+        self._stop_at = self._clock() + self.settings.shutdown_timeout_s
+        self.flow.stop()
+        self._wake.set()
+        if self._task is not None:
+            # Without a connection nothing is held; with one, a broker that does not answer must not hold up the end.
+            patience_s = self.settings.shutdown_timeout_s + CLOSE_TIMEOUT_S if self.connected else 0.0
+            self._stop_timer = self._task.get_loop().call_later(patience_s, self._task.cancel)
 
     async def run(self) -> None:
         """Live until `stop`.
@@ -163,6 +158,19 @@ class Stream:
         Raises:
             PluginError: only with ``once``.
         """
+        self._task = asyncio.current_task()
+        try:
+            await self._live()
+        except asyncio.CancelledError:
+            if self._stop_at is None:
+                raise
+        finally:
+            self._task = None
+            if self._stop_timer is not None:
+                self._stop_timer.cancel()
+
+    async def _live(self) -> None:
+        """One connection after the other."""
         attempt = 0
         outage_began: float | None = None
         self._progress_at = self._clock()
@@ -177,7 +185,6 @@ class Stream:
                     return
                 finally:
                     self.connected = False
-                    self.backlog.lost()
                     await connection.close(CLOSE_TIMEOUT_S)
             except PluginError as error:
                 now = self._clock()
@@ -201,14 +208,14 @@ class Stream:
         while True:
             channel = await connection.open_channel()
             channel.closed.add_done_callback(lambda _: self._wake.set())
-            queue = await self._look(channel)
+            queue = await channel.declare_passive(self.settings.queue)
             self._others_consume = self.settings.exclusive and queue.consumers > 0
             if self._wanted is None:
                 self._wanted = queue.messages
             if not reported:
                 self._observer(StreamConnected(self.settings.name, self.settings.queue, *queue))
                 reported = True
-            self._ledger = Ledger(self._schedule_acks, self.durations.observe)
+            self._ledger = Ledger(self._schedule_acks)
             self._channel = channel
             self.flow.channel_opened()
             try:
@@ -252,6 +259,7 @@ class Stream:
                         held = self._intake.held_bytes(self.settings.name)
                         self._observer(MemoryBrake(self.settings.name, held, self.flow.full_prefetch_count))
                 case Act.RETURN:
+                    self._send_acks(hole_patience_s=0.0)
                     await channel.close(CLOSE_TIMEOUT_S)
                     self._check_once(NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s"))
                     return self.flow.state is State.STOPPING
@@ -266,20 +274,15 @@ class Stream:
                     if channel.closed.done():
                         raise channel.closed.result()
                     if self.settings.exclusive and self.flow.state is State.HELD:
-                        queue = await self._look(channel)
+                        queue = await channel.declare_passive(self.settings.queue)
                         self._others_consume = queue.consumers > 0
                     self._send_acks()
                     if self.settings.once:
                         await self._stop_when_done(channel)
 
-    async def _look(self, channel: amqp.Channel) -> amqp.Queue:
-        queue = await channel.declare_passive(self.settings.queue)
-        self.backlog.looked(queue.messages, self._wall_clock())
-        return queue
-
     async def _is_alone(self, channel: amqp.Channel) -> bool:
         """Whether exclusive access was granted to us only; if not, the consumer is cancelled and stands by."""
-        queue = await self._look(channel)
+        queue = await channel.declare_passive(self.settings.queue)
         if queue.consumers <= 1:
             return True
         await channel.cancel()
@@ -311,14 +314,14 @@ class Stream:
     def _schedule_acks(self) -> None:
         asyncio.get_running_loop().call_soon(self._send_acks)
 
-    def _send_acks(self) -> None:
+    def _send_acks(self, hole_patience_s: float = HOLE_PATIENCE_S) -> None:
         if self._channel is None or not self._ledger.unacked:
             return
         if self.flow.holds_acks(self._intake.acked_chunks):
             self._wake.set()
             return
         before = self._ledger.unacked
-        for ack in self._ledger.due(self._clock()):
+        for ack in self._ledger.due(self._clock(), hole_patience_s):
             self._channel.ack(ack.delivery_tag, multiple=ack.multiple)
         if self._ledger.unacked < before:
             self._acked += before - self._ledger.unacked
@@ -335,7 +338,7 @@ class Stream:
 
     async def _finish(self, channel: amqp.Channel) -> None:
         """Send the last acks and see that the broker has them."""
-        self._send_acks()
+        self._send_acks(hole_patience_s=0.0)
         try:
             await asyncio.wait_for(channel.barrier(), CLOSE_TIMEOUT_S)
         except (asyncio.TimeoutError, PluginError):
@@ -347,8 +350,8 @@ class Stream:
         if self._acked >= (self._wanted or 0) and not self._ledger.unacked:
             self.stop()
         elif not self._ledger.unacked and self.flow.state is not State.HELD:
-            queue = await self._look(channel)
-            if queue.messages == 0:
+            queue = await channel.declare_passive(self.settings.queue)
+            if queue.messages == 0 and not self._ledger.unacked:
                 self.stop()
         if now - self._progress_at >= self.settings.pause_after_s:
             raise NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s ({self.flow.reason})")

@@ -128,6 +128,15 @@ def test_what_stays_unacked_too_long_is_returned(began: State) -> None:
     assert flow.state is State.HELD
 
 
+def test_what_a_standby_still_holds_is_returned_too() -> None:
+    """Who was not alone keeps what came meanwhile, but no longer than anybody else."""
+    flow = flow_in_full()
+    flow.not_alone()
+    held = replace(QUIET, unacked=1, unresolved=1, oldest_age_s=PAUSE_AFTER_S, others_consume=True)
+    assert flow.next(held) is Act.RETURN
+    assert flow.next(replace(QUIET, acked=1, others_consume=True)) is Act.WAIT
+
+
 def test_after_a_pause_the_probe_must_be_acked_first() -> None:
     """Nothing is consumed after a pause until a server acked something, although it looks available."""
     flow = flow_in_full()

@@ -1,0 +1,635 @@
+"""A stream against a real RabbitMQ: it begins carefully, comes back from everything, and gives back what it must."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from fluent_plugin_amp.errors import (
+    BrokerConnectionLost,
+    BrokerCredentialsRefused,
+    BrokerUnreachable,
+    ConsumerCancelled,
+    NoProgress,
+    QueueNotFound,
+)
+from fluent_plugin_amp.facts import (
+    DeliveryReturnedOften,
+    Fact,
+    MemoryBrake,
+    StreamConnected,
+    StreamConsuming,
+    StreamHeld,
+    StreamPaused,
+    StreamTrouble,
+)
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source import stream as stream_module
+from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Flow, State
+from fluent_plugin_amp.source.stream import Stream, StreamSettings
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeStream
+
+DEADLINE_S = 20.0
+LIMIT_BYTES = 1_000_000
+Kind = TypeVar("Kind", bound=Fact)
+
+
+class ScriptedIntake:
+    """Takes deliveries and acks them when told to: at once, or when ``ack`` is called."""
+
+    def __init__(self, *, acks_at_once: bool = False) -> None:
+        self.acks_at_once = acks_at_once
+        self.available = True
+        self.acked_chunks = 0
+        self.received: list[Delivery] = []
+        self.waiting: list[Delivery] = []
+        self.probes = 0
+        self.peak_held_bytes = 0
+        self.changed = asyncio.Event()
+
+    def receive(self, delivery: Delivery) -> None:
+        """One delivery; a server's ack takes a turn of the loop at least."""
+        delivery.held_bytes = len(delivery.body)
+        self.received.append(delivery)
+        self.waiting.append(delivery)
+        self.peak_held_bytes = max(self.peak_held_bytes, self.total_held_bytes)
+        self.changed.set()
+        if self.acks_at_once:
+            asyncio.get_running_loop().call_soon(self.ack, delivery)
+
+    def ack(self, *deliveries: Delivery) -> None:
+        """A server acks a chunk with these, or with all that wait."""
+        chosen = [one for one in deliveries or list(self.waiting) if one in self.waiting]
+        if chosen:
+            self.acked_chunks += 1
+        for delivery in chosen:
+            self.waiting.remove(delivery)
+            delivery.ledger.resolve(delivery.delivery_tag)
+        self.changed.set()
+
+    def ack_the_probe(self) -> None:
+        """A server acks the one chunk that was kept."""
+        self.probes = 0
+        self.acked_chunks += 1
+        self.changed.set()
+
+    def forget_returned(self) -> None:
+        """Keeps one of them as a probe, like the sink does."""
+        self.probes += any(delivery.ledger.closed for delivery in self.waiting)
+        self.waiting = [delivery for delivery in self.waiting if not delivery.ledger.closed]
+        self.changed.set()
+
+    def held_bytes(self, stream: str) -> int:
+        """There is one stream only."""
+        return self.total_held_bytes
+
+    @property
+    def total_held_bytes(self) -> int:
+        """Bodies that wait."""
+        return sum(delivery.held_bytes for delivery in self.waiting)
+
+    @property
+    def sink_in_flight(self) -> int:
+        """Everything that waits, and the probe."""
+        return len(self.waiting) + self.probes
+
+
+class Rig:
+    """A stream with a scripted intake, and what it reported."""
+
+    def __init__(
+        self,
+        broker: PrivateRabbitMQ,
+        credentials: StreamCredentials,
+        *,
+        acks_at_once: bool = False,
+        prefetch_count: int = 100,
+        **options: Any,
+    ) -> None:
+        self.broker = broker
+        self.queue = credentials.queue
+        self.username = credentials.username
+        self.intake = ScriptedIntake(acks_at_once=acks_at_once)
+        self.facts: list[Fact] = []
+        settings = StreamSettings(
+            name="emea",
+            broker=amqp.Broker("127.0.0.1", broker.port, credentials.username, credentials.password),
+            queue=credentials.queue,
+            memory_limit_bytes=LIMIT_BYTES,
+            shutdown_timeout_s=DEADLINE_S,
+            pause_after_s=600.0,
+        )
+        settings = replace(settings, **options)
+        flow = Flow(
+            prefetch_count=prefetch_count,
+            pause_after_s=settings.pause_after_s,
+            share_bytes=LIMIT_BYTES,
+            memory_limit_bytes=LIMIT_BYTES,
+        )
+        self.stream = Stream(settings, flow, self.intake, self.observe, jitter=lambda: 1.0)
+
+    def observe(self, fact: Fact) -> None:
+        """The stream reports something."""
+        self.facts.append(fact)
+        self.intake.changed.set()
+
+    def told(self, kind: type[Kind]) -> list[Kind]:
+        """All facts of this kind."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+    async def publish(self, count: int, size_bytes: int = 0) -> list[bytes]:
+        """Put that many different messages into the queue."""
+        bodies = [b"%d" % number + b" " * size_bytes for number in range(count)]
+        await asyncio.to_thread(self.broker.publish, self.queue, bodies)
+        return bodies
+
+    async def depth(self, condition: Callable[[QueueDepth], bool]) -> QueueDepth:
+        """Wait until the queue looks like this."""
+        return await asyncio.to_thread(self.broker.wait_for_depth, self.queue, condition, DEADLINE_S)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something that was received or told makes this true."""
+
+        async def wait() -> None:
+            while not condition():
+                self.intake.changed.clear()
+                await self.intake.changed.wait()
+
+        await asyncio.wait_for(wait(), DEADLINE_S)
+
+    async def close_connection(self) -> None:
+        """The broker closes the stream's connection; returns when the stream has noticed."""
+        lost = len(self.told(StreamTrouble))
+        await asyncio.to_thread(self.broker.close_all_connections, self.username)
+        await self.until(lambda: len(self.told(StreamTrouble)) > lost)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """The stream runs; at the end it is stopped, with whatever waits acked."""
+        task = asyncio.create_task(self.stream.run())
+        try:
+            yield task
+        finally:
+            if not task.done():
+                self.intake.acks_at_once = True
+                self.intake.ack()
+                self.stream.stop()
+            await asyncio.wait_for(task, DEADLINE_S)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that looks at its deliveries more often than it needs to, and never waits long."""
+    monkeypatch.setattr(stream_module, "BUSY_TICK_S", 0.05)
+    monkeypatch.setattr(stream_module, "IDLE_TICK_S", 0.05)
+    monkeypatch.setattr(stream_module, "STANDBY_TICK_S", 0.05)
+    monkeypatch.setattr(stream_module, "STEP_BACK_S", 0.1)
+    monkeypatch.setattr(stream_module, "LONG_RETRY_CAP_S", 0.2)
+    monkeypatch.setattr(stream_module, "QUICK_RETRY_CAP_S", 0.2)
+
+
+# --- how it begins -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_one_event_then_all(broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any) -> None:
+    """One event until a server has acked it; then the rest, and the change costs no redelivery."""
+    rig = Rig(broker, make_stream(kind=kind))
+    bodies = await rig.publish(300)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        await rig.depth(lambda depth: depth == (299, 1, 1))
+        assert len(rig.intake.received) == 1
+        rig.intake.acks_at_once = True
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.received) == 300)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    assert [delivery.body for delivery in rig.intake.received] == bodies
+    assert not any(delivery.redelivered for delivery in rig.intake.received)
+    assert rig.told(StreamConnected) == [StreamConnected("emea", rig.queue, messages=300, consumers=0)]
+    assert rig.told(StreamConsuming) == [StreamConsuming("emea", 100, "a server acked")]
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_the_trial_of_each_channel_costs_no_redelivery(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any
+) -> None:
+    """The cancel goes out before the ack that would let the next message cross it, however often it is tried."""
+    credentials = make_stream(kind=kind)
+    rig = Rig(broker, credentials)
+    bodies = await rig.publish(300)
+    async with rig.running():
+        for number in range(15):
+            # The trial's event is acked to the broker, and nothing else was delivered when the connection ends.
+            await rig.until(lambda number=number: len(rig.intake.received) > number)  # type: ignore[misc]
+            rig.intake.available = False
+            rig.intake.ack()
+            await rig.depth(lambda depth: depth.unacked == 0 and depth.consumers == 0)
+            await rig.close_connection()
+            rig.intake.available = True
+    rig = Rig(broker, credentials, acks_at_once=True, once=True)
+    await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+    counted = Counter(delivery.body for delivery in rig.intake.received)
+    assert set(counted) <= set(bodies)
+    assert not any(delivery.redelivered for delivery in rig.intake.received)
+
+
+async def test_nothing_is_taken_while_no_server_is_there(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """The events stay in the queue until a server comes."""
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    rig.intake.available = False
+    await rig.publish(5)
+    async with rig.running():
+        await rig.until(lambda: rig.told(StreamHeld))
+        assert rig.told(StreamHeld) == [StreamHeld("emea", "no server takes chunks")]
+        await rig.depth(lambda depth: depth == (5, 0, 0))
+        rig.intake.available = True
+        rig.stream.wake()
+        await rig.depth(lambda depth: depth[:2] == (0, 0))
+
+
+async def test_no_more_than_the_prefetch(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """With a server that does not ack, the broker sends as many as the prefetch, and no more."""
+    rig = Rig(broker, make_stream(), prefetch_count=7)
+    await rig.publish(50)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.waiting) == 7)
+        await rig.depth(lambda depth: depth == (42, 7, 1))
+        rig.intake.ack(*rig.intake.waiting[:3])
+        await rig.until(lambda: len(rig.intake.waiting) == 7)
+        await rig.depth(lambda depth: depth == (39, 7, 1))
+
+
+# --- trouble -------------------------------------------------------------------------------------
+
+
+async def test_it_comes_back_after_a_forced_close(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """What was unacked comes again, redelivered, and nothing else does."""
+    rig = Rig(broker, make_stream())
+    bodies = await rig.publish(50)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.received) == 50)
+        rig.intake.ack(*rig.intake.waiting[:10])
+        await rig.depth(lambda depth: depth.unacked == 39)
+        await rig.close_connection()
+        rig.intake.acks_at_once = True
+        await rig.until(lambda: len(rig.intake.received) == 89)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    again = [delivery.body for delivery in rig.intake.received if delivery.redelivered]
+    assert sorted(again) == sorted(bodies[11:])
+    (trouble,) = rig.told(StreamTrouble)
+    assert isinstance(trouble.error, BrokerConnectionLost)
+    assert trouble.retry_in_s < 1
+
+
+async def test_it_comes_back_after_a_restart(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """However long the broker is away."""
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    await rig.publish(5)
+    async with rig.running():
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+        await asyncio.to_thread(broker.restart)
+        await rig.publish(5)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+        assert len(rig.intake.received) == 10
+    assert rig.told(StreamTrouble)
+
+
+async def test_a_deleted_queue_is_noticed(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """It does not look like an idle one."""
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    async with rig.running():
+        await rig.depth(lambda depth: depth.consumers == 1)
+        await asyncio.to_thread(broker.delete_queue, rig.queue)
+        await rig.until(lambda: len(rig.told(StreamTrouble)) >= 2)
+    first, second, *_ = rig.told(StreamTrouble)
+    assert isinstance(first.error, ConsumerCancelled)
+    assert isinstance(second.error, QueueNotFound)
+
+
+async def test_a_bug_in_the_intake_is_raised(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """It is not taken for a network fault and tried again for ever."""
+    rig = Rig(broker, make_stream())
+    await rig.publish(1)
+
+    def bug(delivery: Delivery) -> None:
+        raise ZeroDivisionError
+
+    rig.intake.receive = bug  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+    await rig.depth(lambda depth: depth == (1, 0, 0))
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_a_hundred_reconnects_without_a_server_lose_nothing(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """A quorum queue deletes what was returned too often; without a server nothing is taken, and none returned."""
+    monkeypatch.setattr(stream_module, "backoff_s", lambda *arguments, **options: 0.0)
+    rig = Rig(broker, make_stream(kind=kind, delivery_limit=3 if kind == "quorum" else None))
+    rig.intake.available = False
+    bodies = await rig.publish(20)
+    async with rig.running():
+        for number in range(100):
+            await rig.until(lambda number=number: len(rig.told(StreamConnected)) > number)  # type: ignore[misc]
+            await rig.close_connection()
+        rig.intake.available = rig.intake.acks_at_once = True
+        await rig.until(lambda: len(rig.intake.received) == 20)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    assert [delivery.body for delivery in rig.intake.received] == bodies
+    assert not any(delivery.redelivered for delivery in rig.intake.received)
+
+
+async def test_a_connection_lost_in_the_trial_returns_one_message(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """And from the fifth time on the next connection waits for a minute, and it is said why."""
+    rig = Rig(broker, make_stream(kind="quorum", delivery_limit=20))
+    bodies = await rig.publish(10)
+    async with rig.running():
+        for number in range(MANY_RETURNS + 1):
+            await rig.until(lambda number=number: len(rig.intake.received) > number)  # type: ignore[misc]
+            await rig.close_connection()
+        assert [delivery.body for delivery in rig.intake.received] == bodies[:1] * (MANY_RETURNS + 1)
+    *before, last = rig.told(StreamTrouble)
+    assert all(trouble.retry_in_s <= 0.2 for trouble in before)
+    assert last.retry_in_s == RETURNED_OFTEN_RETRY_S
+    assert rig.told(DeliveryReturnedOften) == [DeliveryReturnedOften("emea", MANY_RETURNS)]
+    await rig.depth(lambda depth: depth.ready == 10)
+
+
+# --- giving back ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_a_pause_returns_and_an_ack_resumes(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any
+) -> None:
+    """What stayed unacked too long is all in the queue again, until a server acks what it still has."""
+    rig = Rig(broker, make_stream(kind=kind), pause_after_s=0.5)
+    bodies = await rig.publish(30)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.waiting) == 29)
+        await rig.until(lambda: rig.told(StreamPaused))
+        await rig.depth(lambda depth: depth == (29, 0, 0))
+        assert rig.told(StreamPaused) == [StreamPaused("emea", 0.5, returned=29)]
+        assert not rig.intake.waiting
+        await rig.until(lambda: rig.told(StreamHeld))
+        rig.intake.acks_at_once = True
+        rig.intake.ack_the_probe()
+        await rig.until(lambda: len(rig.intake.received) == 59)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    again = [delivery.body for delivery in rig.intake.received if delivery.redelivered]
+    assert sorted(again) == sorted(bodies[1:])
+    assert len(rig.told(StreamConnected)) == 1
+
+
+async def test_acks_behind_a_hole_are_not_lost_in_a_pause(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """What became safe within the ledger's patience is acked before the rest is returned."""
+    rig = Rig(broker, make_stream(), pause_after_s=0.3)
+    bodies = await rig.publish(30)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.waiting) == 29)
+        rig.intake.ack(*rig.intake.waiting[1:])
+        await rig.until(lambda: rig.told(StreamPaused))
+        await rig.depth(lambda depth: depth == (1, 0, 0))
+        rig.intake.acks_at_once = True
+        rig.intake.ack_the_probe()
+        await rig.until(lambda: len(rig.intake.received) == 31)
+    assert rig.intake.received[-1].body == bodies[1]
+
+
+async def test_large_events_brake(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """Over the memory limit it takes no more, lowers the prefetch for good, and loses nothing."""
+    rig = Rig(broker, make_stream(kind="quorum"), prefetch_count=50)
+    bodies = await rig.publish(60, size_bytes=50_000)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: rig.told(MemoryBrake))
+        (brake,) = rig.told(MemoryBrake)
+        assert brake.prefetch_count == LIMIT_BYTES // 2 // len(bodies[10])
+        assert LIMIT_BYTES < brake.held_bytes <= 50 * len(bodies[10])
+        while len({delivery.body for delivery in rig.intake.received}) < 60 or rig.intake.waiting:
+            before = len(rig.intake.received)
+            rig.intake.ack()
+            if len({delivery.body for delivery in rig.intake.received}) < 60:
+                await rig.until(lambda before=before: len(rig.intake.received) > before)  # type: ignore[misc]
+        await rig.depth(lambda depth: depth[:2] == (0, 0))
+    after = [fact for fact in rig.told(StreamConsuming) if fact.prefetch_count == brake.prefetch_count]
+    assert [fact.reason for fact in after] == ["memory is free again"]
+    assert len(rig.told(MemoryBrake)) == 1
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+async def test_stop_drains_and_acks(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """It consumes no more, waits for what it holds, and the broker has every ack when `run` returns."""
+    rig = Rig(broker, make_stream(), prefetch_count=10)
+    await rig.publish(50)
+    async with rig.running() as task:
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.waiting) == 10)
+        rig.stream.stop()
+        await rig.depth(lambda depth: depth == (39, 10, 0))
+        assert not task.done()
+        rig.intake.ack()
+        await asyncio.wait_for(task, DEADLINE_S)
+        depth = await asyncio.to_thread(broker.queue_depth, rig.queue)
+    assert depth == (39, 0, 0)
+    assert len(rig.intake.received) == 11
+
+
+async def test_stop_does_not_wait_for_ever(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """After the shutdown timeout it leaves; what is safe is acked, holes or not, the rest is in the queue again."""
+    rig = Rig(broker, make_stream(), prefetch_count=10, shutdown_timeout_s=0.2)
+    await rig.publish(11)
+    task = asyncio.create_task(rig.stream.run())
+    await rig.until(lambda: rig.intake.received)
+    rig.intake.ack()
+    await rig.until(lambda: len(rig.intake.waiting) == 10)
+    rig.stream.stop()
+    rig.intake.ack(*rig.intake.waiting[1::2])
+    await asyncio.wait_for(task, DEADLINE_S)
+    await rig.depth(lambda depth: depth == (5, 0, 0))
+
+
+async def test_stop_while_a_connection_is_awaited() -> None:
+    """There is nothing to drain, so nothing to wait for, although the peer keeps silent."""
+    arrived, stopped = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await stopped.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    settings = StreamSettings(
+        name="emea",
+        broker=amqp.Broker(
+            "127.0.0.1", server.sockets[0].getsockname()[1], "user", "secret", connect_timeout_s=600.0
+        ),
+        queue="event_stream_1",
+        memory_limit_bytes=LIMIT_BYTES,
+        shutdown_timeout_s=DEADLINE_S,
+        pause_after_s=600.0,
+    )
+    flow = Flow(prefetch_count=1, pause_after_s=600.0, share_bytes=1, memory_limit_bytes=1)
+    stream = Stream(settings, flow, ScriptedIntake(), lambda fact: None)
+    task = asyncio.create_task(stream.run())
+    await asyncio.wait_for(arrived.wait(), DEADLINE_S)
+    stream.stop()
+    await asyncio.wait_for(task, DEADLINE_S)
+    stopped.set()
+    server.close()
+
+
+async def test_stop_with_a_frozen_broker(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that does not answer to the cancel holds up the end no longer than the shutdown timeout."""
+    monkeypatch.setattr(stream_module, "CLOSE_TIMEOUT_S", 0.2)
+    rig = Rig(broker, make_stream(), shutdown_timeout_s=0.2)
+    await rig.publish(5)
+    task = asyncio.create_task(rig.stream.run())
+    await rig.until(lambda: rig.intake.received)
+    rig.intake.ack()
+    await rig.until(lambda: len(rig.intake.waiting) == 4)
+    broker.freeze()
+    rig.stream.stop()
+    await asyncio.wait_for(task, DEADLINE_S)
+    broker.thaw()
+    await rig.depth(lambda depth: depth == (4, 0, 0))
+
+
+async def test_a_cancelled_run_is_cancelled(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """Cancelling is not stopping: it ends at once, with everything unacked in the queue again."""
+    rig = Rig(broker, make_stream())
+    await rig.publish(5)
+    task = asyncio.create_task(rig.stream.run())
+    await rig.until(lambda: rig.intake.received)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await rig.depth(lambda depth: depth == (5, 0, 0))
+
+
+# --- once ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+async def test_once_ends_when_the_queue_is_done(broker: PrivateRabbitMQ, make_stream: MakeStream, count: int) -> None:
+    """What was there at the start is delivered and acked, then `run` returns by itself."""
+    rig = Rig(broker, make_stream(), acks_at_once=True, once=True)
+    bodies = await rig.publish(count)
+    await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+    assert [delivery.body for delivery in rig.intake.received] == bodies
+    await rig.depth(lambda depth: depth == (0, 0, 0))
+
+
+async def test_once_survives_a_lost_connection(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """What was there at the start is delivered, also what came back meanwhile."""
+    rig = Rig(broker, make_stream(), once=True)
+    bodies = await rig.publish(30)
+    async with rig.running() as task:
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.waiting) == 29)
+        await rig.close_connection()
+        rig.intake.acks_at_once = True
+        await asyncio.wait_for(task, DEADLINE_S)
+    assert {delivery.body for delivery in rig.intake.received} == set(bodies)
+    await rig.depth(lambda depth: depth == (0, 0, 0))
+
+
+async def test_once_raises_a_refusal(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """A wrong password is not retried."""
+    rig = Rig(broker, replace(make_stream(), password="wrong"), once=True)
+    with pytest.raises(BrokerCredentialsRefused):
+        await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+
+
+async def test_once_raises_when_no_server_takes_anything(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """After `pause_after` without progress, and the queue is as it was."""
+    rig = Rig(broker, make_stream(), once=True, pause_after_s=0.3)
+    rig.intake.available = False
+    await rig.publish(3)
+    with pytest.raises(NoProgress, match="no server takes chunks"):
+        await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+    await rig.depth(lambda depth: depth == (3, 0, 0))
+
+
+async def test_once_raises_when_a_server_never_acks(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """The event goes back, and the end is no success."""
+    rig = Rig(broker, make_stream(), once=True, pause_after_s=0.3)
+    await rig.publish(3)
+    with pytest.raises(NoProgress):
+        await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+    await rig.depth(lambda depth: depth == (3, 0, 0))
+
+
+async def test_once_raises_when_the_broker_stays_away(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, free_port: int
+) -> None:
+    """Tried again until `pause_after` is over, and then the last error is raised."""
+    credentials = make_stream()
+    away = amqp.Broker("127.0.0.1", free_port, credentials.username, credentials.password)
+    rig = Rig(broker, credentials, once=True, pause_after_s=0.5)
+    rig.stream.settings = replace(rig.stream.settings, broker=away)
+    with pytest.raises(BrokerUnreachable):
+        await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+    assert rig.told(StreamTrouble)
+
+
+# --- standing by ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_a_standby_takes_over(broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any) -> None:
+    """Of two exclusive streams one consumes; the other one does when the first has stopped."""
+    credentials = make_stream(kind=kind)
+    first = Rig(broker, credentials, acks_at_once=True, exclusive=True)
+    second = Rig(broker, credentials, acks_at_once=True, exclusive=True)
+    async with second.running(), first.running():
+        bodies = await first.publish(20)
+
+        def settled() -> bool:
+            full, held = sorted((first, second), key=lambda rig: rig.stream.flow.state is not State.FULL)
+            return (full.stream.flow.state, held.stream.flow.reason) == (State.FULL, STANDING_BY)
+
+        async def settle() -> None:  # until then the queue may change hands
+            while not settled():
+                await first.depth(lambda depth: depth.consumers <= 1)
+
+        await asyncio.wait_for(settle(), DEADLINE_S)
+        await first.depth(lambda depth: depth == (0, 0, 1))
+        active, standby = (first, second) if first.stream.flow.state is State.FULL else (second, first)
+        active.stream.stop()
+        before = len(standby.intake.received)
+        await standby.publish(20)
+        await standby.until(lambda: len(standby.intake.received) == before + 20)
+        await standby.depth(lambda depth: depth == (0, 0, 1))
+    received = Counter(delivery.body for rig in (first, second) for delivery in rig.intake.received)
+    assert set(received) == set(bodies)
+    assert min(received.values()) >= 2
