@@ -63,6 +63,13 @@ class TlsFilesUnusable(ConfigError):
     default_remedy = "Give PEM files: ca_file with the CAs, cert_file with its chain, key_file not encrypted."
 
 
+class StateInUse(ConfigError):
+    """Another process has the state file: each needs one of its own."""
+
+    id = "state.in-use"
+    default_remedy = "Stop the other process, or give this one a `state.path` of its own."
+
+
 class UsageError(PluginError):
     """The command line cannot be used as it is."""
 
@@ -151,6 +158,47 @@ class OutputClosed(UnavailableError):
 
     id = "stdout.closed"
     default_remedy = "Start the reader again; what was not written stays in the broker's queue."
+
+
+class StateUnusable(UnavailableError):
+    """The state file cannot be opened, read or written: events are delivered, but not remembered across restarts."""
+
+    id = "state.unusable"
+    default_remedy = (
+        "Let the plugin's user create and write the file, its folder and the files beside it; "
+        "delivery goes on meanwhile, and the file is tried again."
+    )
+
+
+class StateCorrupt(StateUnusable):
+    """The state file is damaged, or is no state file of this plugin."""
+
+    id = "state.corrupt"
+    default_remedy = (
+        "Move the file and those beside it (-wal, -shm) away: a new one is made. What it remembered is forgotten, so "
+        "events that the broker delivers again may arrive twice."
+    )
+
+
+class StateDiskFull(StateUnusable):
+    """The disk, or the quota, of the state file is full."""
+
+    id = "state.disk-full"
+    default_remedy = "Make room, or lower `state.remember`; delivery goes on meanwhile, and the file is tried again."
+
+
+class StateTooNew(StateUnusable):
+    """The state file was written by a newer version of the plugin."""
+
+    id = "state.too-new"
+    default_remedy = "Run the newer version, or name another file as `state.path`."
+
+
+class StateSlow(StateUnusable):
+    """The disk of the state file does not answer in time."""
+
+    id = "state.slow"
+    default_remedy = "Look for a disk or a network file system that hangs; delivery goes on meanwhile."
 
 
 # --- a peer said no ------------------------------------------------------------------------------
