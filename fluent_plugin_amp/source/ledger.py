@@ -13,6 +13,7 @@ acked one by one, so that one slow event does not hold up hundreds until they ar
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 HOLE_PATIENCE_S = 1.0
@@ -30,12 +31,18 @@ class Ledger:
 
     Args:
         on_resolved: called when a delivery was resolved and nothing else had been since the last `due`.
+        on_acked: given the arrivals, ascending, of deliveries that an ack covers, and when it was made.
     """
 
-    __slots__ = ("_on_resolved", "_resolved", "_unacked", "_unclaimed", "closed")
+    __slots__ = ("_on_acked", "_on_resolved", "_resolved", "_unacked", "_unclaimed", "closed")
 
-    def __init__(self, on_resolved: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        on_resolved: Callable[[], None] = lambda: None,
+        on_acked: Callable[[list[float], float], None] = lambda arrivals, now: None,
+    ) -> None:
         self._on_resolved = on_resolved
+        self._on_acked = on_acked
         self._unacked: dict[int, float] = {}  # delivery tag → arrival; in the order of the tags
         self._resolved: dict[int, float | None] = {}  # → when `due` first saw it behind a hole
         self._unclaimed = False
@@ -81,6 +88,8 @@ class Ledger:
                 break
             last = tag
             run += 1
+        if run:
+            self._on_acked(list(islice(self._unacked.values(), run)), now)
         if run == len(self._unacked):
             self._unacked.clear()
             resolved.clear()
@@ -91,7 +100,7 @@ class Ledger:
         if run:
             acks.append(Ack(last, multiple=True))
         for tag in self._behind_hole(now, hole_patience_s):
-            del self._unacked[tag]
+            self._on_acked([self._unacked.pop(tag)], now)
             del resolved[tag]
             acks.append(Ack(tag, multiple=False))
         return acks

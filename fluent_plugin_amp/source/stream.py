@@ -28,8 +28,10 @@ from fluent_plugin_amp.facts import (
     StreamPaused,
     StreamTrouble,
 )
+from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.flow import MANY_RETURNS, Act, Flow, State, View
 from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
 
@@ -42,6 +44,7 @@ STANDBY_TICK_S = 1.0
 STEP_BACK_S = 3.0
 """At most, for one of two who took the queue at the same moment."""
 CLOSE_TIMEOUT_S = 2.0
+DURATION_BOUNDS_S = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 
 QUICK_OUTAGE_S = 10.0
 QUICK_RETRY_CAP_S = 1.0
@@ -114,6 +117,9 @@ class Stream:
         self.settings = settings
         self.flow = flow
         self.connected = False
+        self.backlog = Backlog()
+        self.durations = Histogram(DURATION_BOUNDS_S)
+        """From the arrival of a delivery to its ack to the broker."""
         self._intake = intake
         self._observer = observer
         self._clock = clock
@@ -135,6 +141,12 @@ class Stream:
     def unacked(self) -> int:
         """Deliveries not acked to the broker."""
         return self._ledger.unacked
+
+    async def look(self) -> None:
+        """Ask the broker how much waits in the queue, for the operator; without effect while not connected."""
+        if self._channel is not None:
+            with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
+                await self._look(self._channel)
 
     def wake(self) -> None:
         """Something outside changed: look again."""
@@ -185,6 +197,7 @@ class Stream:
                     return
                 finally:
                     self.connected = False
+                    self.backlog.lost()
                     await connection.close(CLOSE_TIMEOUT_S)
             except PluginError as error:
                 now = self._clock()
@@ -208,14 +221,14 @@ class Stream:
         while True:
             channel = await connection.open_channel()
             channel.closed.add_done_callback(lambda _: self._wake.set())
-            queue = await channel.declare_passive(self.settings.queue)
+            queue = await self._look(channel)
             self._others_consume = self.settings.exclusive and queue.consumers > 0
             if self._wanted is None:
                 self._wanted = queue.messages
             if not reported:
                 self._observer(StreamConnected(self.settings.name, self.settings.queue, *queue))
                 reported = True
-            self._ledger = Ledger(self._schedule_acks)
+            self._ledger = Ledger(self._schedule_acks, self.durations.observe)
             self._channel = channel
             self.flow.channel_opened()
             try:
@@ -274,15 +287,20 @@ class Stream:
                     if channel.closed.done():
                         raise channel.closed.result()
                     if self.settings.exclusive and self.flow.state is State.HELD:
-                        queue = await channel.declare_passive(self.settings.queue)
+                        queue = await self._look(channel)
                         self._others_consume = queue.consumers > 0
                     self._send_acks()
                     if self.settings.once:
                         await self._stop_when_done(channel)
 
+    async def _look(self, channel: amqp.Channel) -> amqp.Queue:
+        queue = await channel.declare_passive(self.settings.queue)
+        self.backlog.looked(queue.messages, self._wall_clock())
+        return queue
+
     async def _is_alone(self, channel: amqp.Channel) -> bool:
         """Whether exclusive access was granted to us only; if not, the consumer is cancelled and stands by."""
-        queue = await channel.declare_passive(self.settings.queue)
+        queue = await self._look(channel)
         if queue.consumers <= 1:
             return True
         await channel.cancel()
@@ -350,7 +368,7 @@ class Stream:
         if self._acked >= (self._wanted or 0) and not self._ledger.unacked:
             self.stop()
         elif not self._ledger.unacked and self.flow.state is not State.HELD:
-            queue = await channel.declare_passive(self.settings.queue)
+            queue = await self._look(channel)
             if queue.messages == 0 and not self._ledger.unacked:
                 self.stop()
         if now - self._progress_at >= self.settings.pause_after_s:

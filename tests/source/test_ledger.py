@@ -112,7 +112,8 @@ class LedgerWalk(RuleBasedStateMachine):
     def open(self) -> None:
         """A new channel."""
         self.wakes = 0
-        self.ledger = Ledger(self.on_resolved)
+        self.ledger = Ledger(self.on_resolved, self.on_acked)
+        self.arrivals: list[float] = []
         self.now = 0.0
         self.last_tag = 0
         self.unacked: dict[int, float] = {}  # as the broker sees it → arrival
@@ -123,6 +124,12 @@ class LedgerWalk(RuleBasedStateMachine):
     def on_resolved(self) -> None:
         """Counted."""
         self.wakes += 1
+
+    def on_acked(self, arrivals: list[float], now: float) -> None:
+        """Remembered."""
+        assert now == self.now
+        assert arrivals == sorted(arrivals)
+        self.arrivals += arrivals
 
     @precondition(lambda self: not self.ledger.closed)
     @rule(count=st.integers(1, 6))
@@ -164,9 +171,10 @@ class LedgerWalk(RuleBasedStateMachine):
             if not multiple:
                 assert self.now - self.seen_behind_hole[tag] >= HOLE_PATIENCE_S, "impatient"
             for t in covered:
-                del self.unacked[t]
+                self.arrivals.remove(self.unacked.pop(t))
                 self.resolved.discard(t)
                 self.seen_behind_hole.pop(t, None)
+        assert not self.arrivals, "told of what is not acked"
         for tag in self.resolved:
             assert tag > oldest_unresolved, "a contiguous run was left"
             since = self.seen_behind_hole.setdefault(tag, self.now)
