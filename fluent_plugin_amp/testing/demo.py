@@ -1,7 +1,8 @@
 """`fluent-plugin-amp demo`: the whole way on this machine, with real processes and no Cisco account.
 
-A private RabbitMQ over TLS plays Cisco's broker, a `fluent-plugin-amp run` process reads its queue, and Fluentd or
-Fluent Bit receives where one is on PATH, else the built-in receiver.  All of it lives in one temporary folder, on
+A local Cisco cloud, its REST API and a private RabbitMQ over TLS, holds the stream that `amp-streams create` makes; a
+`fluent-plugin-amp run` process reads it; and Fluentd or Fluent Bit receives where one is on PATH, else the built-in
+receiver.  All of it lives in one temporary folder, on
 loopback, and is gone afterwards.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,13 +22,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK
 from fluent_plugin_amp.testing.certificates import make_certificates
+from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.events import EventGenerator
-from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.receivers import Receiver, available_kinds, make_receiver
 
 SHOWN_EVENTS = 5
@@ -54,58 +58,76 @@ def _demo(count: int, folder: Path, console: Console) -> int:
     with contextlib.ExitStack() as stack:
         with console.status("starting a private RabbitMQ, with TLS, on loopback"):
             broker = stack.enter_context(PrivateRabbitMQ(certificates=certificates, folder=folder / "rabbitmq"))
-            stream = broker.create_stream("event_stream_1")
-        console.print(
-            f"broker     RabbitMQ on {stream.tls_url}, queue {stream.queue}, user {stream.username}", soft_wrap=True
-        )
+        cloud = stack.enter_context(LocalCloud(broker=broker))
+        key = cloud.add_organisation()
+        _say(console, f"cloud      REST API on {cloud.url}, RabbitMQ on {broker.tls_url}")
         receiver = make_receiver(kind, folder / "receiver")
         with console.status(f"starting {kind}"):
             receiver.start()
         stack.callback(receiver.stop)
-        console.print(f"receiver   {kind} {version} on {receiver.host}:{receiver.port}, {receiver.buffer}")
+        _say(console, f"receiver   {kind} {version} on {receiver.host}:{receiver.port}, {receiver.buffer}")
 
+        def amp_streams(*arguments: str) -> None:
+            _say(console, f"\n$ amp-streams {' '.join(arguments)}")
+            command = [sys.executable, "-c", "from fluent_plugin_amp.streams_cli import main; main()", *arguments]
+            login = {"AMP_CLIENT_ID": key.client_id, "AMP_API_KEY": key.api_key, "AMP_API_HOST": cloud.url}
+            answer = subprocess.run(
+                command,
+                env={**os.environ, **login},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            _say(console, answer.stdout.rstrip())
+
+        credentials = folder / "demo.yml"
+        amp_streams("create", "demo", "--save", str(credentials))
         bodies = list(EventGenerator(seed=int(time.time())).bodies(count))
-        broker.publish(stream.queue, bodies)
+        cloud.publish(bodies)
         kinds = len({json.loads(body)["event_type_id"] for body in bodies})
-        console.print(f"published  {count} synthetic events of {kinds} kinds\n")
+        _say(console, f"\npublished  {count} synthetic events of {kinds} kinds\n")
 
-        config = _write_config(folder, stream, certificates.ca_file, receiver)
-        console.print(f"$ fluent-plugin-amp run -c {config}", highlight=False, soft_wrap=True)
+        config = _write_config(folder, credentials, certificates.ca_file, receiver)
+        _say(console, config.read_text())
+        _say(console, f"$ fluent-plugin-amp run -c {config}")
         plugin = stack.enter_context(_plugin(config, folder / "plugin.log"))
         arrived = _follow(receiver, bodies, plugin, console)
         plugin.send_signal(signal.SIGTERM)
         plugin.wait(PATIENCE_S)
-        left = broker.queue_depth(stream.queue)
+        queue = yaml.safe_load(credentials.read_text())["queue"]
+        left = broker.queue_depth(queue)
+        amp_streams("list")
+        amp_streams("delete", "demo", "--yes")
     delivered = sum(1 for body in bodies if arrived[_identity(json.loads(body))])
     duplicated = arrived.total() - delivered
     waiting = left.ready + left.unacked
-    console.print(
+    _say(
+        console,
         f"\n{count} published, {delivered} delivered, {duplicated} duplicated, {waiting} left in the queue",
-        highlight=False,
     )
     if delivered == count and not waiting:
         return EXIT_OK
-    console.print((folder / "plugin.log").read_text(), highlight=False)
+    _say(console, (folder / "plugin.log").read_text())
     return EXIT_NO
 
 
-def _write_config(folder: Path, stream: StreamCredentials, ca_file: Path, receiver: Receiver) -> Path:
-    """Ten lines, as a user would write them; the password in a file of its own."""
-    password_file = folder / "password"
-    password_file.touch(mode=0o600)
-    password_file.write_text(stream.password)
+def _say(console: Console, text: str) -> None:
+    """Plain text: paths and output of other programs are no markup."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_config(folder: Path, credentials: Path, ca_file: Path, receiver: Receiver) -> Path:
+    """As a user would write it; only the CA is special here, the broker's certificate being a private one."""
     config = folder / "fluent-plugin-amp.yml"
     config.write_text(f"""\
 streams:
-  - name: demo
-    url: {stream.tls_url}
-    username: {stream.username}
-    password_file: {password_file}
-    queue: {stream.queue}
+  - credentials_file: {credentials.name}
     tls: {{ca_file: {ca_file}}}
 forward:
   servers:
     - {{host: {receiver.host}, port: {receiver.port}}}
+observe: {{listen: null}}
 """)
     return config
 
@@ -137,9 +159,7 @@ def _follow(
         while len(arrived) < len(bodies) and plugin.poll() is None:
             events = list(receiver.received())
             for event in events[arrived.total() :][: max(0, SHOWN_EVENTS - arrived.total())]:
-                bar.console.print(
-                    f"  {event.tag}: {_shown(event.record)}", highlight=False, markup=False, soft_wrap=True
-                )
+                _say(bar.console, f"  {event.tag}: {_shown(event.record)}")
             if len(events) > arrived.total():
                 progress_at = time.monotonic()
             arrived = Counter(_identity(event.record) for event in events)
