@@ -43,7 +43,12 @@ EXPECTED_EVENT_BYTES = 32 * 1024
 """What `auto` allows for one held event, body and packed form: ten times the usual event."""
 
 RETURNED_OFTEN_RETRY_S = 60.0
+
+# Why a stream is HELD, until something outside changes.
 STANDING_BY = "standing by: another consumer has the queue"
+NO_SERVER = "no server takes chunks"
+PAUSED = "paused: no server has acked since"
+MEMORY_LIMIT = "memory limit"
 
 
 class State(enum.Enum):
@@ -192,12 +197,12 @@ class Flow:
             return self._wait(STANDING_BY)
         if self._acked_when_paused is not None:
             if view.acked == self._acked_when_paused and view.sink_in_flight:
-                return self._wait("paused: no server has acked since")
+                return self._wait(PAUSED)
             self._acked_when_paused = None
         if not view.available:
-            return self._wait("no server takes chunks")
+            return self._wait(NO_SERVER)
         if view.total_held_bytes > self._memory_limit_bytes and view.held_bytes > self._share_bytes:
-            return self._wait("memory limit")
+            return self._wait(MEMORY_LIMIT)
         if self._proven:
             self.state = State.FULL
             self.reason = "a server acked"
@@ -230,7 +235,7 @@ class Flow:
             self.full_prefetch_count = max(
                 1, min(self.full_prefetch_count - 1, self._share_bytes // 2 // max(1, self._largest_bytes))
             )
-            self.reason = "memory limit"
+            self.reason = MEMORY_LIMIT
             return Act.CANCEL
         return Act.WAIT
 
