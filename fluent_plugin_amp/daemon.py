@@ -2,7 +2,8 @@
 
 Builds the parts from the configuration, starts the sink and then the streams, and stops in the other order: streams
 consume no more, what is held is delivered and acked within ``shutdown_timeout``, then connections close.  A part that
-fails with anything but a `PluginError` ends the process: that is our bug, and the broker keeps the events.
+fails with anything but a `PluginError`, in a task or in a callback, ends the process: that is our bug, and the broker
+keeps the events.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TransformConfig
-from fluent_plugin_amp.errors import EXIT_OK
+from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Sink
 from fluent_plugin_amp.observe import statistics
@@ -100,6 +103,7 @@ class Daemon:
         ]
         self.conductor.on_available = self._wake_streams
         self._stopped = asyncio.Event()
+        self._stop_by: float | None = None
 
     async def run(self) -> None:
         """Until `stop`, or until all streams are done with ``once``.
@@ -107,24 +111,28 @@ class Daemon:
         Raises:
             PluginError: the sink cannot go on (standard output closed), or with ``once`` a stream cannot.
         """
+        bug = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().set_exception_handler(partial(_on_exception, bug))
         sink_task = asyncio.create_task(self.sink.run(), name="sink")
         stream_tasks = [
             asyncio.create_task(self._start_late(stream, number), name=f"stream {stream.settings.name}")
             for number, stream in enumerate(self.streams)
         ]
         try:
-            await self._until_done(sink_task, stream_tasks)
+            await self._until_done(stream_tasks, {sink_task, bug})
         finally:
+            bug.cancel()
             for task in stream_tasks:
                 task.cancel()
             await asyncio.gather(*stream_tasks, return_exceptions=True)
-            await self.sink.close(SINK_CLOSE_TIMEOUT_S)
+            await self.sink.close(self._sink_close_timeout_s())
             sink_task.cancel()
             await asyncio.gather(sink_task, return_exceptions=True)
 
     def stop(self) -> None:
         """Stop in order; `run` returns when that is done."""
         self._stopped.set()
+        self._stop_by = time.monotonic() + self.config.forward.shutdown_timeout
         for stream in self.streams:
             stream.stop()
 
@@ -137,11 +145,18 @@ class Daemon:
             for stream in self.streams
         ]
 
-    async def _until_done(self, sink_task: asyncio.Task[None], stream_tasks: list[asyncio.Task[None]]) -> None:
-        pending: set[asyncio.Task[Any]] = {sink_task, *stream_tasks}
+    def _sink_close_timeout_s(self) -> float:
+        """What is left of ``shutdown_timeout``: the streams may have used all of it."""
+        if self._stop_by is None:
+            return SINK_CLOSE_TIMEOUT_S
+        return min(SINK_CLOSE_TIMEOUT_S, max(0.0, self._stop_by - time.monotonic()))
+
+    async def _until_done(self, stream_tasks: list[asyncio.Task[None]], endless: set[asyncio.Future[None]]) -> None:
+        """Wait for all streams; raise what any of them, or of the ``endless`` ones, ends with."""
+        pending: set[asyncio.Future[Any]] = {*endless, *stream_tasks}
         if not stream_tasks:  # a shard may have none
             pending.add(asyncio.create_task(self._stopped.wait()))
-        while pending - {sink_task}:
+        while pending - endless:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -263,6 +278,26 @@ def make_transform(stream: StreamConfig) -> Transform:
 
 
 # --- beside the streams --------------------------------------------------------------------------
+
+
+def _on_exception(bug: asyncio.Future[None], loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception in a callback: our own is a bug and ends `run`; asyncio would log it, and events would hang."""
+    exc = context.get("exception")
+    if isinstance(exc, Exception) and _is_ours(exc):
+        if not bug.done():
+            bug.set_exception(exc)
+    else:
+        loop.default_exception_handler(context)
+
+
+def _is_ours(exc: Exception) -> bool:
+    """Raised on the way through this package, but by no network and not by pika, which trips over its own ends."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
+    return (
+        not isinstance(exc, PluginError | OSError)
+        and any(name.startswith("fluent_plugin_amp.") for name in modules)
+        and not modules[-1].startswith("pika.")
+    )
 
 
 @contextlib.contextmanager
