@@ -209,8 +209,8 @@ def _finish_rotation(
     old = found.old
     if old is not None:
         waiting = session.with_api(lambda api: _count_waiting(api, old, save))
-        told = "how many events wait in its queue cannot be told" if waiting is None else f"{waiting} events wait"
-        session.screen.note(f"{old.name!r} (id {old.id}): {told}")
+        told = "unknown" if waiting is None else str(waiting)
+        session.screen.note(f"events waiting in the queue of {old.name!r} (id {old.id}): {told}")
         if waiting and not discard:
             session.screen.note("not deleted: drain it first; or give --discard, where the new stream has them too")
             return EXIT_NO

@@ -404,7 +404,7 @@ def test_a_rotation_in_two_steps(run: Run, organisation: Organisation) -> None:
     run("rotate", "SIEM", "--save", "new.yml", "--finish", code=2)
     assert len(names(organisation)) == 2
     said = run("rotate", "SIEM", "--save", "new.yml", "--finish", "--yes").stderr
-    assert "how many events wait in its queue cannot be told" in said
+    assert "events waiting in the queue of 'SIEM' (id 1): unknown" in said
     assert "done: 'SIEM' is id 2 now" in said
     assert [(stream.id, stream.name) for stream in organisation.streams.values()] == [(2, "SIEM")]
     assert yaml.safe_load(Path("new.yml").read_text())["password"] == organisation.streams[2].password
@@ -424,7 +424,7 @@ def test_a_rotation_does_not_delete_what_is_not_drained(
     run("create", "SIEM", "--save", "old.yml")
     run("rotate", "SIEM", "--save", "new.yml")
     said = run("rotate", "SIEM", "--save", "new.yml", "--finish", "--yes", code=code).stderr
-    assert f"'SIEM' (id 1): {waiting} events wait" in said
+    assert f"events waiting in the queue of 'SIEM' (id 1): {waiting}\n" in said
     assert names(organisation) == (["SIEM", "SIEM (rotating)"] if code else ["SIEM"])
     if code:
         run("rotate", "SIEM", "--save", "new.yml", "--finish", "--yes", "--discard")
@@ -569,7 +569,7 @@ def test_html_instead_of_json_is_named(run: Run, cloud: LocalCloud) -> None:
 def test_no_network_is_69(run: Run) -> None:
     """With the host and what to check."""
     said = run("list", "--api-host", "127.0.0.1:9", code=69).stderr
-    assert "[cloud.unreachable]: no connection to 127.0.0.1:9" in said
+    assert "[cloud.unreachable]: no connection to 127.0.0.1:9: Connection refused" in said
     assert "proxy" in said
 
 

@@ -80,7 +80,8 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
             cloud = replace(cloud, ca_file=given.ca_file)
         return Access(cloud, ApiKey(client_id, key.strip()))
     except ValueError as exc:
-        raise UsageError(str(exc)) from exc
+        remedy = "Check region or host, client id and key, as options, variables (AMP_…) or in the configuration."
+        raise UsageError(str(exc), remedy=remedy) from exc
 
 
 def _find_cloud(given: Given, environ: Mapping[str, str]) -> Cloud | None:

@@ -7,6 +7,8 @@ can have reached the cloud; what to repeat is decided in `api`.
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,17 +171,24 @@ def _failure(exc: httpx.RequestError, url: str) -> ExchangeFailed:
 
 
 def _causes(exc: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    cause: BaseException | None = exc
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return chain
+    """The exception, what it came from, and the members of groups on the way (one for each address tried)."""
+    found: list[BaseException] = []
+    todo: list[BaseException | None] = [exc]
+    while todo:
+        cause = todo.pop(0)
+        if cause is not None and cause not in found:
+            found.append(cause)
+            todo += [cause.__cause__ or cause.__context__, *getattr(cause, "exceptions", ())]
+    return found
 
 
 def _reason(exc: httpx.RequestError) -> str:
     """In words: the system's, where there are any."""
     if isinstance(exc, httpx.TimeoutException):
         return "timed out"
-    system = next((cause for cause in _causes(exc) if isinstance(cause, OSError) and cause.strerror), None)
-    return (system and system.strerror) or str(exc) or "the connection was closed"
+    for cause in _causes(exc):
+        if isinstance(cause, socket.gaierror):
+            return cause.strerror or "unknown host"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+    return str(exc) or "the connection was closed"
