@@ -21,6 +21,13 @@ Record = dict[str, Any]
 """A decoded event: a JSON object, integers exact."""
 
 
+EventFacts = tuple[int | None, int, int, int | None, str | None]
+"""What is remembered of a delivered event: id, seconds, nanoseconds, event_type_id, connector_guid.
+
+None for a field that is missing, or of another type than Cisco documents.
+"""
+
+
 class Ledger(Protocol):
     """Where a resolved delivery is reported: the unacked deliveries of one AMQP channel."""
 
@@ -45,6 +52,8 @@ class Delivery:
     """Arrival, seconds since the epoch."""
     digest: bytes = b""
     """Hash of the body: with the stream it tells a redelivered event."""
+    facts: EventFacts | None = None
+    """For the memory of what was delivered; None: it does not want them, or there is no event to be read."""
     parts: int = 0
     """Entries, batched or in a chunk, that are not acked by a server yet."""
     held_bytes: int = 0

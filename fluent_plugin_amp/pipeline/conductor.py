@@ -2,9 +2,10 @@
 
 Invariants kept here, whatever the order in which things happen:
 
-* A delivery is resolved once, after every chunk that holds a part of it was acked by a server.
+* A delivery is resolved once, after every chunk that holds a part of it was acked by a server, and after that is
+  remembered (`delivered.Delivered`), which may take a moment.
 * An event is never dropped.  What cannot be a record becomes a dead letter, and its delivery is resolved when
-  the letter is acked; while no server takes the letter, it stays unresolved.
+  the letter is acked, or kept for later (`letters.LetterShelf`); otherwise it stays unresolved.
 * A redelivered event that was delivered before is resolved without being sent; one whose first copy is still
   on its way shares that copy's outcome.
 * `total_held_bytes` is what bodies and packed entries take, from arrival until resolved or forgotten.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.errors import (
@@ -30,8 +32,8 @@ from fluent_plugin_amp.facts import DeadLettered, Observer
 from fluent_plugin_amp.model import Answer, Counters, Delivery, Outcome, Record, Sink
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.decode import decode, event_time
-from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of
-from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, dead_letter
+from fluent_plugin_amp.pipeline.delivered import Delivered, DeliveredMemory, digest_of, facts_of
+from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, LetterShelf, dead_letter
 from fluent_plugin_amp.pipeline.transform import Transform
 
 EAGER_BYTES = 128 * 1024
@@ -47,7 +49,6 @@ class Line:
 
     transform: Transform
     counters: Counters = field(default_factory=Counters)
-    delivered: DeliveredMemory = field(default_factory=DeliveredMemory)
     in_flight: dict[bytes, Delivery] = field(default_factory=dict)
     """The first copy of each event that is on its way, by digest."""
     held_bytes: int = 0
@@ -59,6 +60,8 @@ class _Letter:
 
     error: InvalidEvent
     part_bytes: int
+    is_kept: bool = False
+    """It comes from the shelf, and is safe there."""
     is_refused: bool = False
     is_forgotten: bool = False
     refusals_at_smallest: int = 0
@@ -76,6 +79,8 @@ class Conductor:
         observer: hears of dead letters.
         dead_letter_tag: of their records.
         dead_letter_part_bytes: of the original body in one record, at first.
+        delivered: remembers what was delivered; None: for as long as the process lives.
+        shelf: keeps dead letters that no server takes; None: their deliveries stay unresolved.
     """
 
     def __init__(
@@ -88,6 +93,8 @@ class Conductor:
         *,
         dead_letter_tag: str,
         dead_letter_part_bytes: int,
+        delivered: Delivered | None = None,
+        shelf: LetterShelf | None = None,
         eager_bytes: int = EAGER_BYTES,
     ) -> None:
         self.lines = {name: Line(transform) for name, transform in transforms.items()}
@@ -101,7 +108,12 @@ class Conductor:
         self._observer = observer
         self._dead_letter_tag = dead_letter_tag
         self._dead_letter_part_bytes = dead_letter_part_bytes
+        self._delivered: Delivered = DeliveredMemory() if delivered is None else delivered
+        self._wants_facts = self._delivered.wants_facts
+        self._shelf = shelf
         self._eager_bytes = eager_bytes
+        self._finished: list[Delivery] = []  # servers have all of them; given to `_delivered` in one go
+        self._unrecorded = 0
         self._letters: dict[Delivery, _Letter] = {}
         self._pump_scheduled = False
         self._was_available = False
@@ -127,7 +139,7 @@ class Conductor:
     @property
     def idle(self) -> bool:
         """Nothing waits anywhere."""
-        return not self._batcher and not self._sink.in_flight and not self._letters
+        return not (self._batcher or self._sink.in_flight or self._letters or self._unrecorded)
 
     # --- forward: a delivery ---------------------------------------------------------------------
 
@@ -147,6 +159,8 @@ class Conductor:
             seconds, nanoseconds = event_time(record, delivery.received_at)
             if counters.newest_event_at < seconds <= delivery.received_at:
                 counters.newest_event_at = seconds
+            if self._wants_facts:
+                delivery.facts = facts_of(record, seconds, nanoseconds)
             transformed = line.transform(record, delivery.received_at)
             if transformed is None:
                 counters.dropped += 1
@@ -186,7 +200,7 @@ class Conductor:
             delivery.body = b""  # the first copy has it
             first.twins.append(delivery)
             return True
-        if delivery.digest in line.delivered:
+        if self._delivered.contains(delivery.stream, delivery.digest):
             delivery.ledger.resolve(delivery.delivery_tag)
             return True
         return False
@@ -212,6 +226,16 @@ class Conductor:
         parts = self._post(delivery, letter)
         self._observer(DeadLettered(delivery.stream, error, len(delivery.body), parts))
 
+    def post_kept(self, delivery: Delivery, error: InvalidEvent) -> None:
+        """Send a dead letter from the shelf, in the smallest parts, since it was refused before.
+
+        ``delivery`` is resolved when a server has it; when it is refused again, the shelf hears of it.
+        """
+        if delivery.stream not in self.lines:  # not configured any more
+            self.lines[delivery.stream] = Line(Transform(delivery.stream))
+        letter = self._letters[delivery] = _Letter(error, MIN_PART_BYTES, is_kept=True)
+        self._post(delivery, letter)
+
     def _post(self, delivery: Delivery, letter: _Letter) -> int:
         """Batch the records of a dead letter; how many they are."""
         letter.is_refused = False
@@ -228,14 +252,31 @@ class Conductor:
         return len(entries)
 
     def _post_again(self, delivery: Delivery, letter: _Letter) -> None:
-        """A server refused a part of a dead letter: all of it again in smaller parts, or later."""
-        if letter.part_bytes > MIN_PART_BYTES:
-            letter.part_bytes = max(MIN_PART_BYTES, letter.part_bytes // 2)
+        """A server refused a part of a dead letter: all of it again in smaller parts; or it is kept; or later."""
+        size = min(letter.part_bytes, len(delivery.body))
+        if size > MIN_PART_BYTES:
+            letter.part_bytes = max(MIN_PART_BYTES, size // 2)
             self._post(delivery, letter)
-            return
+        elif self._shelf is None:
+            self._post_later(delivery, letter)
+        elif letter.is_kept:
+            self._release(self.lines[delivery.stream], delivery)
+            self._shelf.refused(delivery)
+        else:
+            self._shelf.keep(delivery, letter.error, partial(self._kept, delivery, letter))
+
+    def _post_later(self, delivery: Delivery, letter: _Letter) -> None:
         letter.refusals_at_smallest += 1
         delay_s = backoff_s(letter.refusals_at_smallest, 0.0, first_s=1.0, cap_s=60.0)
         letter.next_try = asyncio.get_running_loop().call_later(delay_s, self._post, delivery, letter)
+
+    def _kept(self, delivery: Delivery, letter: _Letter, is_kept: bool) -> None:
+        """The shelf's answer: it has the letter, or could not take it."""
+        if is_kept:
+            self._finish(delivery)
+            self._record_finished()
+        else:
+            self._post_later(delivery, letter)
 
     def _letter_answered(self, delivery: Delivery, letter: _Letter) -> None:
         """All parts of a dead letter are answered; the worst answer decides."""
@@ -243,8 +284,12 @@ class Conductor:
             self._release(self.lines[delivery.stream], delivery)
         elif letter.is_refused:
             self._post_again(delivery, letter)
+        elif letter.is_kept:  # remembered as delivered since it was kept
+            self.lines[delivery.stream].counters.delivered += 1
+            self._release(self.lines[delivery.stream], delivery)
+            delivery.ledger.resolve(delivery.delivery_tag)
         else:
-            self._delivered(delivery)
+            self._server_has(delivery)
 
     # --- back: an answer -------------------------------------------------------------------------
 
@@ -256,6 +301,7 @@ class Conductor:
                 self.acked_chunks += 1
                 for delivery in chunk.deliveries:
                     self._part_answered(delivery)
+                self._record_finished()
             case Outcome.REFUSED:
                 (delivery,) = chunk.deliveries
                 if chunk.is_dead_letters:
@@ -293,19 +339,36 @@ class Conductor:
             return
         letter = self._letters.get(delivery)
         if letter is None:
-            self._delivered(delivery)
+            self._server_has(delivery)
         else:
             self._letter_answered(delivery, letter)
 
-    def _delivered(self, delivery: Delivery) -> None:
+    def _server_has(self, delivery: Delivery) -> None:
         """A server has all of it."""
-        line = self.lines[delivery.stream]
-        line.counters.delivered += 1
-        line.delivered.remember(delivery.digest)
-        self._release(line, delivery)
-        delivery.ledger.resolve(delivery.delivery_tag)
-        for twin in delivery.twins:
-            twin.ledger.resolve(twin.delivery_tag)
+        self.lines[delivery.stream].counters.delivered += 1
+        self._finish(delivery)
+
+    def _finish(self, delivery: Delivery) -> None:
+        """It needs nothing any more but to be remembered; until then, copies that arrive share its outcome."""
+        self._hold(self.lines[delivery.stream], delivery, 0)
+        self._letters.pop(delivery, None)
+        delivery.body = b""
+        self._finished.append(delivery)
+
+    def _record_finished(self) -> None:
+        if self._finished:
+            finished, self._finished = self._finished, []
+            self._unrecorded += len(finished)
+            self._delivered.record(finished, self._recorded)
+
+    def _recorded(self, deliveries: list[Delivery]) -> None:
+        """These are remembered as delivered."""
+        self._unrecorded -= len(deliveries)
+        for delivery in deliveries:
+            self._no_longer_in_flight(self.lines[delivery.stream], delivery)
+            delivery.ledger.resolve(delivery.delivery_tag)
+            for twin in delivery.twins:
+                twin.ledger.resolve(twin.delivery_tag)
 
     def _forget(self, delivery: Delivery) -> None:
         """One part of a returned delivery is gone: what the broker delivers again is not its copy any more."""

@@ -1,17 +1,28 @@
-"""What was delivered already, remembered by the hash of the body.  Pure.
+"""What was delivered already, remembered by stream and hash of the body.  Pure.
 
 The broker may deliver an event again although a server has acked it: the acknowledgement to the broker was
-lost with its channel.  Such a copy is acked, not sent.  This memory lives as long as the process.
+lost with its channel.  Such a copy is acked, not sent.  Whoever remembers is a `Delivered`: `DeliveredMemory` for as
+long as the process lives, or the state file for longer.
+
+Invariant: what was given to ``record`` is known from that moment on, and ``done`` says that it will stay so.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from fluent_plugin_amp.model import Delivery, EventFacts, Record
 
 DIGEST_BYTES = 16
 REMEMBERED_EVENTS = 10_000
-"""A stream's unacked deliveries, many times over: only they can be delivered again."""
+"""Of one stream: its unacked deliveries, many times over; only they can be delivered again."""
+REMEMBERED_IN_ALL = 100_000
+LEAST_REMEMBERED = 500
+MAX_GUID_LENGTH = 64
+
+Done = Callable[[list[Delivery]], None]
 
 
 def digest_of(body: bytes) -> bytes:
@@ -19,19 +30,82 @@ def digest_of(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()[:DIGEST_BYTES]
 
 
+def facts_of(record: Record, seconds: int, nanoseconds: int) -> EventFacts:
+    """What is remembered of an event besides its digest, as Cisco sent it and not as a transform left it."""
+    event_id = record.get("id")
+    type_id = record.get("event_type_id")
+    guid = record.get("connector_guid")
+    return (
+        event_id if type(event_id) is int else None,
+        seconds,
+        nanoseconds,
+        type_id if type(type_id) is int else None,
+        guid if type(guid) is str and len(guid) <= MAX_GUID_LENGTH else None,
+    )
+
+
+class Delivered(Protocol):
+    """Remembers what was delivered, of all streams."""
+
+    wants_facts: bool
+    """Whether deliveries should carry their `Delivery.facts`."""
+
+    def contains(self, stream: str, digest: bytes) -> bool:
+        """Whether this event of this stream was delivered."""
+
+    def record(self, deliveries: list[Delivery], done: Done) -> None:
+        """A server has these: remember them, and call ``done`` with them when they may be acked to the broker.
+
+        ``done`` comes once for each call, in the order of the calls, perhaps before this returns.
+        """
+
+
+class RecentDigests:
+    """Digests of one stream in two generations: `turn` makes the young ones the old, and forgets the old."""
+
+    __slots__ = ("old", "young")
+
+    def __init__(self) -> None:
+        self.young: set[bytes] = set()
+        self.old: set[bytes] = set()
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self.young or digest in self.old
+
+    def turn(self) -> None:
+        """A new generation begins."""
+        self.old, self.young = self.young, set()
+
+
 class DeliveredMemory:
-    """The last digests of one stream, the oldest forgotten first."""
+    """A `Delivered` that lives as long as the process.
+
+    Of each stream it knows the last ``limit`` events at least, and never more than twice as many.
+    """
+
+    wants_facts = False
 
     def __init__(self, limit: int = REMEMBERED_EVENTS) -> None:
         self._limit = limit
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
+        self._streams: dict[str, RecentDigests] = {}
 
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._digests
+    @classmethod
+    def shared_by(cls, streams: int) -> DeliveredMemory:
+        """For so many streams, bounded in all."""
+        return cls(max(LEAST_REMEMBERED, min(REMEMBERED_EVENTS, REMEMBERED_IN_ALL // max(1, streams))))
 
-    def remember(self, digest: bytes) -> None:
-        """This event was delivered."""
-        self._digests[digest] = None
-        self._digests.move_to_end(digest)
-        if len(self._digests) > self._limit:
-            self._digests.popitem(last=False)
+    def contains(self, stream: str, digest: bytes) -> bool:
+        """See `Delivered`."""
+        recent = self._streams.get(stream)
+        return recent is not None and digest in recent
+
+    def record(self, deliveries: list[Delivery], done: Done) -> None:
+        """See `Delivered`; ``done`` comes at once."""
+        for delivery in deliveries:
+            recent = self._streams.get(delivery.stream)
+            if recent is None:
+                recent = self._streams[delivery.stream] = RecentDigests()
+            recent.young.add(delivery.digest)
+            if len(recent.young) >= self._limit:
+                recent.turn()
+        done(deliveries)

@@ -21,11 +21,13 @@ from fluent_plugin_amp.errors import (
     EventNotJson,
     EventRefusedByServer,
     EventTooDeep,
+    InvalidEvent,
 )
 from fluent_plugin_amp.facts import DeadLettered, Fact
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, Done
 from fluent_plugin_amp.pipeline.letters import original_body
 from fluent_plugin_amp.pipeline.transform import Transform
 
@@ -163,6 +165,64 @@ class FakeSink:
         """Not needed."""
 
 
+class SlowMemory(DeliveredMemory):
+    """Remembers at once, and says so when told to, as a file does when it is committed."""
+
+    wants_facts = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uncommitted: list[tuple[list[Delivery], Done]] = []
+
+    def record(self, deliveries: list[Delivery], done: Done) -> None:
+        """See `Delivered`."""
+        super().record(deliveries, lambda deliveries: None)
+        self.uncommitted.append((deliveries, done))
+
+    def commit(self) -> None:
+        """What was recorded first is safe."""
+        if self.uncommitted:
+            deliveries, done = self.uncommitted.pop(0)
+            done(deliveries)
+
+
+class Shelf:
+    """Keeps letters, unless it is out of order, and is the ledger of those that are posted again."""
+
+    closed = False
+
+    def __init__(self, rig: Rig) -> None:
+        self.is_broken = False
+        self.letters: dict[int, tuple[Delivery, InvalidEvent]] = {}
+        self.posted: set[int] = set()
+        self._rig = rig
+        self._numbers = count(1)
+
+    def keep(self, delivery: Delivery, error: InvalidEvent, done: Callable[[bool], None]) -> None:
+        """Keep one."""
+        if not self.is_broken:
+            number = next(self._numbers)
+            kept = Delivery(delivery.stream, self, number, delivery.body, True, f"key {next(self._rig.numbers)}")
+            self.letters[number] = (kept, error)
+        done(not self.is_broken)
+
+    def post(self) -> None:
+        """Post those that are not under way."""
+        for number, letter in list(self.letters.items()):
+            if number not in self.posted:
+                self.posted.add(number)
+                self._rig.conductor.post_kept(*letter)
+
+    def refused(self, delivery: Delivery) -> None:
+        """It stays."""
+        self.posted.remove(delivery.delivery_tag)
+
+    def resolve(self, delivery_tag: int) -> None:
+        """A server has it."""
+        delivery, _ = self.letters.pop(delivery_tag)
+        assert self._rig.server.has(delivery.body)
+
+
 class Channel:
     """A channel of one stream: a ledger that checks every resolve against what the server has."""
 
@@ -194,12 +254,22 @@ class Channel:
 class Rig:
     """A conductor between two channels and a sink, with time of its own."""
 
-    def __init__(self, *, window: int = 4, limit_bytes: int = 400, eager_bytes: int = 400) -> None:
+    def __init__(
+        self,
+        *,
+        window: int = 4,
+        limit_bytes: int = 400,
+        eager_bytes: int = 400,
+        memory: DeliveredMemory | None = None,
+        has_shelf: bool = False,
+    ) -> None:
         self.loop = VirtualTimeLoop()
         self.numbers = count()
         self.facts: list[Fact] = []
         self.server = FakeServer()
         self.sink = FakeSink(self.server, window)
+        self.memory = memory
+        self.shelf = Shelf(self)
         self.conductor = Conductor(
             {name: Transform(name, drop_event_types=frozenset({DROPPED_TYPE})) for name in ("a", "b")},
             self.sink,
@@ -208,12 +278,15 @@ class Rig:
             self.facts.append,
             dead_letter_tag=LETTER_TAG,
             dead_letter_part_bytes=64,
+            delivered=memory,
+            shelf=self.shelf if has_shelf else None,
             eager_bytes=eager_bytes,
         )
 
     def is_safe(self, body: bytes) -> bool:
-        """A server has it, or the configuration drops it."""
-        return f'"event_type_id": {DROPPED_TYPE}}}'.encode() in body or self.server.has(body)
+        """A server has it, or the shelf, or the configuration drops it."""
+        is_kept = any(delivery.body == body for delivery, _ in self.shelf.letters.values())
+        return is_kept or f'"event_type_id": {DROPPED_TYPE}}}'.encode() in body or self.server.has(body)
 
     def turn(self, seconds: float = 0.0) -> None:
         """Let the loop do what is due, and the time pass."""
@@ -472,6 +545,134 @@ def test_a_letter_that_waits_for_its_next_try_is_freed_when_returned(rig: Rig) -
     assert not channel.unacked
 
 
+# --- a shelf for letters -------------------------------------------------------------------------
+
+
+def refused_letter(rig: Rig) -> Channel:
+    """A channel with one delivery whose letter the server refuses, in all sizes, again and again."""
+    channel = Channel(rig, "a")
+    rig.server.refuses_letters_over = 0
+    rig.deliver(channel, b"x" * 200)
+    for _ in range(4):
+        rig.answer_all()
+        rig.turn(61)
+    return channel
+
+
+def test_a_letter_that_nobody_takes_is_kept_and_its_delivery_resolved() -> None:
+    """It is safe in the state file, and neither delivered nor forgotten."""
+    rig = Rig(has_shelf=True)
+    channel = refused_letter(rig)
+    assert not channel.unacked
+    ((delivery, error),) = rig.shelf.letters.values()
+    assert delivery.body == b"x" * 200
+    assert isinstance(error, EventNotJson)
+    assert rig.conductor.lines["a"].counters.delivered == 0
+    rig.assert_empty()
+    rig.loop.close()
+
+
+def test_a_kept_letter_is_known_when_its_delivery_comes_again() -> None:
+    """No second letter."""
+    rig = Rig(has_shelf=True)
+    channel = refused_letter(rig)
+    rig.deliver(channel, b"x" * 200, redelivered=True)
+    assert not channel.unacked
+    assert len(rig.shelf.letters) == 1
+    rig.loop.close()
+
+
+def test_a_kept_letter_is_sent_later_and_then_gone() -> None:
+    """Counted as delivered then, and not as another dead letter."""
+    rig = Rig(has_shelf=True)
+    refused_letter(rig)
+    rig.within_loop(rig.shelf.post)
+    rig.answer_all()
+    assert not rig.shelf.posted
+    assert len(rig.shelf.letters) == 1
+    rig.assert_empty()
+    rig.server.refuses_letters_over = None
+    rig.within_loop(rig.shelf.post)
+    rig.answer_all()
+    assert not rig.shelf.letters
+    counters = rig.conductor.lines["a"].counters
+    assert (counters.dead_letters, counters.delivered) == (1, 1)
+    rig.assert_empty()
+    rig.loop.close()
+
+
+def test_a_kept_letter_of_a_stream_that_is_gone_is_sent_too() -> None:
+    """The configuration may have changed since."""
+    rig = Rig(has_shelf=True)
+    rig.shelf.keep(Delivery("former", rig.shelf, 0, b"no JSON"), EventNotJson("no JSON"), lambda is_kept: None)
+    rig.within_loop(rig.shelf.post)
+    rig.answer_all()
+    assert not rig.shelf.letters
+    rig.assert_empty()
+    rig.loop.close()
+
+
+def test_a_letter_that_cannot_be_kept_is_tried_again() -> None:
+    """As without a shelf."""
+    rig = Rig(has_shelf=True)
+    rig.shelf.is_broken = True
+    channel = refused_letter(rig)
+    assert channel.unacked
+    rig.server.refuses_letters_over = None
+    rig.turn(61)
+    rig.answer_all()
+    assert not channel.unacked
+    rig.assert_empty()
+    rig.loop.close()
+
+
+# --- a memory that takes its time ----------------------------------------------------------------
+
+
+def test_a_delivery_is_resolved_when_it_is_remembered() -> None:
+    """Not when it is acked: the state file comes before the broker; its body is freed at once."""
+    rig = Rig(memory=(memory := SlowMemory()))
+    channel = Channel(rig, "a")
+    delivery = rig.deliver(channel, event(1))
+    rig.answer_all()
+    assert list(channel.unacked) == [1]
+    assert rig.conductor.total_held_bytes == 0
+    assert not delivery.body
+    assert not rig.conductor.idle
+    memory.commit()
+    assert not channel.unacked
+    rig.assert_empty()
+    rig.loop.close()
+
+
+def test_a_copy_that_comes_before_the_commit_waits_for_it() -> None:
+    """It is neither sent nor acked early."""
+    rig = Rig(memory=(memory := SlowMemory()))
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    rig.answer_all()
+    channel, returned = rig.reopen(channel, pause=True)
+    rig.deliver(channel, *returned, redelivered=True)
+    assert not rig.sink.chunks
+    assert list(channel.unacked) == [1]
+    memory.commit()
+    assert not channel.unacked
+    rig.assert_empty()
+    rig.loop.close()
+
+
+def test_the_memory_gets_the_facts_that_cisco_sent() -> None:
+    """Taken before a transform changes the event, and only if the memory wants them."""
+    rig = Rig(memory=SlowMemory())
+    fields = {"timestamp": 5, "timestamp_nanoseconds": 6, "event_type_id": 8, "connector_guid": "c"}
+    assert rig.deliver(Channel(rig, "a"), event(1, **fields)).facts == (1, 5, 6, 8, "c")
+    assert rig.deliver(Channel(rig, "a"), b"no JSON").facts is None
+    rig.loop.close()
+    rig = Rig()
+    assert rig.deliver(Channel(rig, "a"), event(1, **fields)).facts is None
+    rig.loop.close()
+
+
 # --- copies --------------------------------------------------------------------------------------
 
 
@@ -625,10 +826,16 @@ bodies = st.sampled_from(
 class ConductorWalk(RuleBasedStateMachine):
     """Deliveries, answers in any order, refusals, lost channels and pauses of two streams."""
 
-    @initialize(window=st.sampled_from([1, 4]), limit_bytes=st.sampled_from([60, 400]))
-    def begin(self, window: int, limit_bytes: int) -> None:
+    @initialize(
+        window=st.sampled_from([1, 4]),
+        limit_bytes=st.sampled_from([60, 400]),
+        is_slow=st.booleans(),
+        has_shelf=st.booleans(),
+    )
+    def begin(self, window: int, limit_bytes: int, is_slow: bool, has_shelf: bool) -> None:
         """Two open channels."""
-        self.rig = Rig(window=window, limit_bytes=limit_bytes, eager_bytes=200)
+        memory = SlowMemory() if is_slow else None
+        self.rig = Rig(window=window, limit_bytes=limit_bytes, eager_bytes=200, memory=memory, has_shelf=has_shelf)
         self.channels = {name: Channel(self.rig, name) for name in ("a", "b")}
         self.queues: dict[str, list[bytes]] = {"a": [], "b": []}
         self.published: list[bytes] = []
@@ -676,6 +883,22 @@ class ConductorWalk(RuleBasedStateMachine):
         chunk = data.draw(st.sampled_from(self.rig.sink.chunks))
         self.rig.within_loop(lambda: self.rig.sink.answer(chunk))
 
+    @rule()
+    def commit(self) -> None:
+        """A memory that takes its time has some more."""
+        if isinstance(self.rig.memory, SlowMemory):
+            self.rig.memory.commit()
+
+    @rule()
+    def post_kept_letters(self) -> None:
+        """The shelf tries again."""
+        self.rig.within_loop(self.rig.shelf.post)
+
+    @rule(is_broken=st.booleans())
+    def shelf_breaks(self, is_broken: bool) -> None:
+        """Or works again."""
+        self.rig.shelf.is_broken = is_broken
+
     @rule(over=st.sampled_from([None, 0, 200]))
     def change_mind_about_letters(self, over: int | None) -> None:
         """The server refuses letters from now on, all or large ones, or takes them."""
@@ -718,11 +941,17 @@ class ConductorWalk(RuleBasedStateMachine):
             for stream in "ab":
                 self.redeliver(stream, 5)
             rig.answer_all()
+            self.commit()
             rig.turn(61)
             assert rig.loop.now < 36_000, "some delivery is never resolved"
+        for _ in range(2):
+            rig.answer_all()
+            self.post_kept_letters()
+            rig.turn(61)
         rig.answer_all()
-        rig.turn(61)
-        rig.answer_all()
+        while isinstance(rig.memory, SlowMemory) and rig.memory.uncommitted:
+            self.commit()
+        assert not rig.shelf.letters
         for body in self.published:
             assert rig.is_safe(body), "lost"
         rig.assert_empty()
