@@ -1,0 +1,220 @@
+"""The rules of the package, read from its source: what is pure stays pure, and imports point one way."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import fluent_plugin_amp
+
+PACKAGE = "fluent_plugin_amp"
+ROOT = Path(fluent_plugin_amp.__file__).parent
+
+BASE = frozenset({"errors", "model", "facts", "backoff", "histogram"})
+"""What every part may know."""
+
+PARTS = ("source", "pipeline", "sink", "cisco", "state")
+"""What never imports each other: only the composition root joins them."""
+
+PURE_BY_DESIGN = frozenset(
+    {
+        "errors",
+        "model",
+        "facts",
+        "backoff",
+        "source.ledger",
+        "source.flow",
+        "pipeline.decode",
+        "pipeline.flatten",
+        "pipeline.obfuscate",
+        "pipeline.links",
+        "pipeline.tags",
+        "pipeline.transform",
+        "pipeline.correlate",
+        "pipeline.incidents",
+        "pipeline.letters",
+        "pipeline.batcher",
+        "pipeline.delivered",
+        "sink.forward.protocol",
+        "sink.forward.window",
+        "sink.forward.balancer",
+        "sink.forward.bisect",
+        "sink.forward.dispatch",
+        "cisco.regions",
+    }
+)
+IMPURE = frozenset(
+    {
+        "asyncio",
+        "concurrent",
+        "httpx",
+        "logging",
+        "multiprocessing",
+        "os",
+        "pika",
+        "random",
+        "secrets",
+        "select",
+        "selectors",
+        "signal",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "sys",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib.request",
+    }
+)
+"""Modules that do I/O, read a clock, draw lots or keep state of the process."""
+
+EXCUSED = {
+    "config.forward": {"socket"},  # the host's name, as the default of self_hostname
+    "config.values": {"cisco.event_types"},  # pure but for reading its own catalogue
+    "state.translate": {"sqlite3"},  # the names of the exceptions that it translates
+}
+"""Pure modules, and what they may import all the same."""
+
+CLOCKS = frozenset({"now", "utcnow", "today"})
+
+
+def module_name(path: Path) -> str:
+    """``source.amqp`` for ``fluent_plugin_amp/source/amqp.py``; empty for the package itself."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """Its syntax tree."""
+    return ast.parse(PATHS[module].read_text())
+
+
+def is_pure(module: str) -> bool:
+    """Its docstring says so."""
+    return re.search(r"\bPure[.:]", ast.get_docstring(tree_of(module)) or "") is not None
+
+
+def nodes(parent: ast.AST, *, at_import_only: bool) -> Iterator[ast.AST]:
+    """All nodes below ``parent``; only those that run when the module is imported, if so wished."""
+    for node in ast.iter_child_nodes(parent):
+        if at_import_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'"):
+            continue
+        yield node
+        yield from nodes(node, at_import_only=at_import_only)
+
+
+@cache
+def imports(module: str, *, at_import_only: bool = False) -> frozenset[str]:
+    """The absolute names of everything that ``module`` imports; ``from a import b`` gives both a and a.b."""
+    found: set[str] = set()
+    for node in nodes(tree_of(module), at_import_only=at_import_only):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            assert node.module is not None
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(found)
+
+
+def own_imports(module: str, *, at_import_only: bool = False) -> set[str]:
+    """Those of them that are modules of the package, without its name."""
+    names = imports(module, at_import_only=at_import_only)
+    own = {name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")}
+    # `from package.a import b` needs package.a's own code only when b is not a module.
+    return {name for name in own if name in PATHS and not any(f"{name}.{other}" in own & set(PATHS) for other in own)}
+
+
+def foreign_imports(module: str) -> set[str]:
+    """What it imports from elsewhere: ``concurrent.futures`` gives concurrent and concurrent.futures."""
+    names = {name for name in imports(module) if name.split(".")[0] != PACKAGE}
+    return {".".join(name.split(".")[:depth]) for name in names for depth in (1, 2)}
+
+
+pure_modules = sorted(filter(is_pure, PATHS))
+
+
+def test_what_the_design_calls_pure_says_so() -> None:
+    """A module of the pure core that exists declares itself as pure, and so falls under the rules below."""
+    assert PURE_BY_DESIGN & set(PATHS) <= set(pure_modules)
+    assert len(PURE_BY_DESIGN & set(PATHS)) > 10
+
+
+@pytest.mark.parametrize("module", pure_modules)
+def test_pure_modules_do_nothing_but_compute(module: str) -> None:
+    """No I/O, no event loop, no clock, no chance: whatever they need is an argument."""
+    assert foreign_imports(module) & IMPURE <= EXCUSED.get(module, set())
+    attributes = {node.attr for node in ast.walk(tree_of(module)) if isinstance(node, ast.Attribute)}
+    assert attributes & CLOCKS == set()
+
+
+@pytest.mark.parametrize("module", pure_modules)
+def test_pure_modules_stand_on_pure_modules(module: str) -> None:
+    """What a pure module imports of this package is pure as well."""
+    assert own_imports(module) - set(pure_modules) - {""} <= EXCUSED.get(module, set())
+
+
+@pytest.mark.parametrize("module", sorted(BASE & set(PATHS)))
+def test_the_base_stands_on_nothing_else(module: str) -> None:
+    """Errors, values and facts know no part."""
+    assert own_imports(module) <= BASE
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_do_not_import_each_other(part: str) -> None:
+    """Source, pipeline, sinks, cloud and state meet in the composition root only."""
+    others = tuple(f"{other}." for other in PARTS if other != part)
+    joins = {
+        (module, other)
+        for module in PATHS
+        if module.startswith(f"{part}.")
+        for other in own_imports(module)
+        if f"{other}.".startswith(others)
+    }
+    assert joins == set()
+
+
+def test_only_one_module_knows_pika() -> None:
+    """AMQP is spoken in one place; the helpers for tests publish and administer."""
+    users = {module for module in PATHS if "pika" in foreign_imports(module)}
+    assert {module for module in users if not module.startswith("testing.")} == {"source.amqp"}
+
+
+def test_only_the_state_knows_sql() -> None:
+    """The state file is nobody else's business."""
+    users = {module for module in PATHS if "sqlite3" in foreign_imports(module)}
+    assert {module for module in users if not module.startswith("state.")} == set()
+
+
+def test_nothing_is_built_on_the_test_helpers() -> None:
+    """Importing the plugin imports none of them; the demo is the one command that uses them."""
+    users = {
+        module
+        for module in PATHS
+        if not module.startswith("testing")
+        and any(other.startswith("testing") for other in own_imports(module, at_import_only=True))
+    }
+    assert users == set()
+
+
+def test_imports_point_one_way() -> None:
+    """No module imports, over however many steps, a module that imports it."""
+    remaining = {module: own_imports(module, at_import_only=True) - {module} for module in PATHS}
+    while leaves := {module for module, needs in remaining.items() if not needs & set(remaining)}:
+        for module in leaves:
+            del remaining[module]
+    assert remaining == {}, "these import each other in circles, or stand on such a circle"
