@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
+import sys
 import traceback
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,6 +50,7 @@ from fluent_plugin_amp.testing.cloud import (
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import Connect, Proxy, Waits
 
+UNCACHED_TLS_CONTEXT = transport.tls_context  # before the fixtures take their short cut
 DETECTED = 1090519054
 AUDIT = "b077d6bc-bbdf-42f7-8838-a06053fbd98a"
 
@@ -535,6 +539,23 @@ async def test_a_proxy_that_is_no_url_is_refused_without_its_password(
         async with http_client(proxy=option):
             pass
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is missing, it is named."""
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(ValueError, match=r"httpx\[socks\]"):
+        async with http_client():
+            pass
+
+
+def test_a_system_without_cas_takes_the_ones_of_certifi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container image without any."""
+    nothing = SimpleNamespace(cafile=None, capath=None)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda context: None)
+    assert UNCACHED_TLS_CONTEXT(None).cert_store_stats()["x509_ca"] > 50
 
 
 async def test_a_ca_file_that_is_none_is_refused() -> None:

@@ -19,7 +19,7 @@ from fluent_plugin_amp.cisco.fleet import Filters, FleetFiles, Options, Row, app
 from fluent_plugin_amp.cisco.fleet_file import Tenant, WantedStream
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.cisco.transport import http_client
-from fluent_plugin_amp.errors import EventStreamAmbiguous, EventStreamLimit
+from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamAmbiguous, EventStreamLimit
 from fluent_plugin_amp.interrupts import Interrupted
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, lost_answer, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
@@ -233,6 +233,54 @@ async def test_no_place_for_the_files_is_said_before_anything_is_created(
     assert row.error is not None
     assert row.error.id == "credentials.file-unusable"
     assert organisation.streams == {}
+
+
+async def test_no_folder_for_the_files_stops_everything(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """Before any cloud is asked."""
+    (tmp_path / "streams.d").touch()
+    with pytest.raises(CredentialsFileUnusable, match=r"streams\.d cannot be made: File exists"):
+        await run([tenant_of(cloud, organisation, "acme", SIEM)])
+    assert cloud.requests == []
+
+
+async def test_a_streams_file_that_cannot_be_written_is_a_failure_of_its_own(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """What was done in the cloud is reported beside it."""
+    (tmp_path / "streams.d" / "acme.yml").mkdir(parents=True)
+    created, failed = await run([tenant_of(cloud, organisation, "acme", SIEM)])
+    assert (created.action, failed.action) == ("create", "fail")
+    assert "is a folder" in failed.detail
+
+
+async def test_credentials_that_cannot_be_set_aside_are_not_replaced(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """Nothing is created then."""
+    (tmp_path / "credentials" / "acme-siem.yml.old").mkdir(parents=True)
+    (tmp_path / "credentials" / "acme-siem.yml").write_text("precious")
+    (row,) = await run([tenant_of(cloud, organisation, "acme", SIEM)])
+    assert "cannot be set aside" in row.detail
+    assert organisation.streams == {}
+    assert (tmp_path / "credentials" / "acme-siem.yml").read_text() == "precious"
+
+
+async def test_a_bug_shows_after_everything_under_way_is_finished(cloud: LocalCloud, tmp_path: Path) -> None:
+    """A creation that is torn away from its answer would lose a password."""
+    organisations = [cloud.add_organisation() for _ in range(2)]
+    tenants = [tenant_of(cloud, one, f"t{n}", SIEM) for n, one in enumerate(organisations)]
+    async with http_client() as http:
+
+        def open_api(tenant: Tenant) -> CiscoApi:
+            if tenant.name == "t0":
+                raise RuntimeError("a bug")
+            return CiscoApi(tenant.cloud, tenant.key, http)
+
+        with pytest.raises(RuntimeError, match="a bug"):
+            await apply(tenants, open_api, FleetFiles(tmp_path), Options(), done=lambda tenant, rows: None)
+    assert len(organisations[1].streams) == 1
 
 
 async def test_private_clouds_bring_their_ca(
