@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fluent_plugin_amp.errors import InvalidEvent
+
 Record = dict[str, Any]
 """A decoded event: a JSON object, integers exact."""
 
@@ -147,6 +149,35 @@ class Answer:
     chunk: Chunk
     outcome: Outcome
     server: str = ""
+
+
+class Delivered(Protocol):
+    """Remembers what was delivered, of all streams, so that what the broker delivers again is not sent again.
+
+    Invariant: what was given to ``record`` is known from that moment on, and ``done`` says that it will stay so.
+    """
+
+    wants_facts: bool
+    """Whether deliveries should carry their `Delivery.facts`."""
+
+    def contains(self, stream: str, digest: bytes) -> bool:
+        """Whether this event of this stream was delivered."""
+
+    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+        """A server has these: remember them, and call ``done`` with them when they may be acked to the broker.
+
+        ``done`` comes once for each call, in the order of the calls, perhaps before this returns.
+        """
+
+
+class LetterShelf(Protocol):
+    """Keeps dead letters that no server takes even in the smallest parts, and has them sent again later."""
+
+    def keep(self, delivery: Delivery, error: InvalidEvent, done: Callable[[bool], None]) -> None:
+        """Keep this one; ``done(True)``: it is safe, ``done(False)``: it could not be kept."""
+
+    def refused(self, delivery: Delivery) -> None:
+        """No server took a kept letter this time either."""
 
 
 class Sink(Protocol):

@@ -3,9 +3,9 @@
 Invariants kept here, whatever the order in which things happen:
 
 * A delivery is resolved once, after every chunk that holds a part of it was acked by a server, and after that is
-  remembered (`delivered.Delivered`), which may take a moment.
+  remembered (`model.Delivered`), which may take a moment.
 * An event is never dropped.  What cannot be a record becomes a dead letter, and its delivery is resolved when
-  the letter is acked, or kept for later (`letters.LetterShelf`); otherwise it stays unresolved.
+  the letter is acked, or kept for later (`model.LetterShelf`); otherwise it stays unresolved.
 * A redelivered event that was delivered before is resolved without being sent; one whose first copy is still
   on its way shares that copy's outcome.
 * `total_held_bytes` is what bodies and packed entries take, from arrival until resolved or forgotten.
@@ -29,11 +29,11 @@ from fluent_plugin_amp.errors import (
     InvalidEvent,
 )
 from fluent_plugin_amp.facts import DeadLettered, Observer
-from fluent_plugin_amp.model import Answer, Counters, Delivery, Outcome, Record, Sink
+from fluent_plugin_amp.model import Answer, Counters, Delivered, Delivery, LetterShelf, Outcome, Record, Sink
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.decode import decode, event_time
-from fluent_plugin_amp.pipeline.delivered import Delivered, DeliveredMemory, digest_of, facts_of
-from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, LetterShelf, dead_letter
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, facts_of
+from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, dead_letter
 from fluent_plugin_amp.pipeline.transform import Transform
 
 EAGER_BYTES = 128 * 1024

@@ -1,17 +1,14 @@
 """What was delivered already, remembered by stream and hash of the body.  Pure.
 
 The broker may deliver an event again although a server has acked it: the acknowledgement to the broker was
-lost with its channel.  Such a copy is acked, not sent.  Whoever remembers is a `Delivered`: `DeliveredMemory` for as
-long as the process lives, or the state file for longer.
-
-Invariant: what was given to ``record`` is known from that moment on, and ``done`` says that it will stay so.
+lost with its channel.  Such a copy is acked, not sent.  Whoever remembers is a `model.Delivered`: `DeliveredMemory`
+for as long as the process lives, or the state file for longer.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
 
 from fluent_plugin_amp.model import Delivery, EventFacts, Record
 
@@ -21,8 +18,6 @@ REMEMBERED_EVENTS = 10_000
 REMEMBERED_IN_ALL = 100_000
 LEAST_REMEMBERED = 500
 MAX_GUID_LENGTH = 64
-
-Done = Callable[[list[Delivery]], None]
 
 
 def digest_of(body: bytes) -> bytes:
@@ -42,22 +37,6 @@ def facts_of(record: Record, seconds: int, nanoseconds: int) -> EventFacts:
         type_id if type(type_id) is int else None,
         guid if type(guid) is str and len(guid) <= MAX_GUID_LENGTH else None,
     )
-
-
-class Delivered(Protocol):
-    """Remembers what was delivered, of all streams."""
-
-    wants_facts: bool
-    """Whether deliveries should carry their `Delivery.facts`."""
-
-    def contains(self, stream: str, digest: bytes) -> bool:
-        """Whether this event of this stream was delivered."""
-
-    def record(self, deliveries: list[Delivery], done: Done) -> None:
-        """A server has these: remember them, and call ``done`` with them when they may be acked to the broker.
-
-        ``done`` comes once for each call, in the order of the calls, perhaps before this returns.
-        """
 
 
 class RecentDigests:
@@ -99,7 +78,7 @@ class DeliveredMemory:
         recent = self._streams.get(stream)
         return recent is not None and digest in recent
 
-    def record(self, deliveries: list[Delivery], done: Done) -> None:
+    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
         """See `Delivered`; ``done`` comes at once."""
         for delivery in deliveries:
             recent = self._streams.get(delivery.stream)

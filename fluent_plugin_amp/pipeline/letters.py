@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Protocol
 
 from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.model import Delivery, Record
 
 MIN_PART_BYTES = 16 * 1024
 """No smaller parts are tried: a server that refuses this refuses everything."""
-
-
-class LetterShelf(Protocol):
-    """Keeps dead letters that no server takes even in the smallest parts, and has them posted again later."""
-
-    def keep(self, delivery: Delivery, error: InvalidEvent, done: Callable[[bool], None]) -> None:
-        """Keep this one; ``done(True)``: it is safe, ``done(False)``: it could not be kept."""
-
-    def refused(self, delivery: Delivery) -> None:
-        """No server took a kept letter this time either."""
 
 
 def dead_letter(delivery: Delivery, error: InvalidEvent, part_bytes: int) -> list[Record]:

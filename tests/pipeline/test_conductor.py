@@ -27,7 +27,7 @@ from fluent_plugin_amp.facts import DeadLettered, Fact
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
-from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, Done
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.letters import original_body
 from fluent_plugin_amp.pipeline.transform import Transform
 
@@ -172,9 +172,9 @@ class SlowMemory(DeliveredMemory):
 
     def __init__(self) -> None:
         super().__init__()
-        self.uncommitted: list[tuple[list[Delivery], Done]] = []
+        self.uncommitted: list[tuple[list[Delivery], Callable[[list[Delivery]], None]]] = []
 
-    def record(self, deliveries: list[Delivery], done: Done) -> None:
+    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
         """See `Delivered`."""
         super().record(deliveries, lambda deliveries: None)
         self.uncommitted.append((deliveries, done))
