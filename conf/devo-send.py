@@ -12,6 +12,7 @@ import contextlib
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from typing import BinaryIO
 
 TIMEOUT_S = 30
@@ -31,27 +32,64 @@ def main() -> None:
     try:
         context = ssl.create_default_context(cafile=given.ca)
         context.load_cert_chain(given.cert, given.key)
-        with (
-            open(given.chunk, "rb") as chunk,
-            socket.create_connection((host, int(port)), TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as link,
-        ):
+        with open(given.chunk, "rb") as chunk, socket.create_connection((host, int(port)), TIMEOUT_S) as connection:
+            link = Link(connection, context, host)
             send(link, chunk, given.hostname)
+            link.finish()
     except (OSError, ValueError) as error:
         sys.exit(f"devo-send: {given.to}: {error}")
 
 
-def send(link: ssl.SSLSocket, chunk: BinaryIO, hostname: str) -> None:
-    """Send every line, and wait until the receiver has read them all."""
+def send(link: "Link", chunk: BinaryIO, hostname: str) -> None:
+    """Send every line of the chunk."""
     head = f"<14>Jan  1 00:00:00 {hostname} ".encode()
     for line in chunk:
         tag, tab, event = line.rstrip(b"\n").partition(b"\t")
         if not tab:
             raise ValueError(f"not a tag, a tab and an event: {line[:80]!r}")
-        link.sendall(head + tag + b": " + event + b"\n")
-    # The end of our data is announced; the receiver's own end comes after it has read everything before.
-    with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):
-        link.unwrap()
+        link.write(head + tag + b": " + event + b"\n")
+
+
+class Link:
+    """TLS over a connected socket.  `ssl.SSLSocket` would do, but its end hides what the receiver objected to."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        """Shake hands."""
+        self.connection = connection
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
+        self.until_done(self.tls.do_handshake)
+
+    def write(self, data: bytes) -> None:
+        """Send data."""
+        self.tls.write(data)
+        self.connection.sendall(self.outgoing.read())
+
+    def finish(self) -> None:
+        """Announce the end of our data and wait for the receiver's own end, which comes after it has read them.
+
+        An alert, such as one about our certificate, or a reset is an error.
+        """
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        with contextlib.suppress(ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self.until_done(lambda: self.tls.read(1))
+
+    def until_done(self, step: Callable[[], object]) -> None:
+        """Take a step of the protocol, with as much sending and receiving as it asks for."""
+        while True:
+            try:
+                step()
+                return
+            except ssl.SSLWantReadError:
+                self.connection.sendall(self.outgoing.read())
+                data = self.connection.recv(65_536)
+                if data:
+                    self.incoming.write(data)
+                else:
+                    self.incoming.write_eof()
+            finally:
+                self.connection.sendall(self.outgoing.read())
 
 
 main()

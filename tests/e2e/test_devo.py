@@ -21,6 +21,7 @@ from fluent_plugin_amp.testing.certificates import Certificates, KeyPair, server
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.syslog import SyslogReceiver
+from tests.conf.ways import activate, fluent_bit_replacements
 from tests.conftest import MakeStream
 from tests.e2e.configs import FIRST_ID, bodies, configuration, stream_section
 from tests.e2e.conftest import StartPlugin
@@ -53,15 +54,7 @@ class Way:
 
     def devo(self) -> dict[str, str]:
         """What replaces Devo's address and the certificates in the files of conf/, for Fluent Bit."""
-        return {
-            "collector-us.devo.io": "localhost",
-            "443": str(self.receiver.port),
-            "/etc/fluent-bit/devo/chain.crt": str(self.certificates.ca_file),
-            "/etc/fluent-bit/devo/mydomain.crt": str(self.client.cert_file),
-            "/etc/fluent-bit/devo/mydomain.key": str(self.client.key_file),
-            "/var/lib/fluent-bit/storage": str(self.folder / "storage"),
-            "24224": str(self.port),
-        }
+        return fluent_bit_replacements(self.folder, self.port, self.receiver.port, self.certificates, self.client)
 
 
 def by_fluent_bit(way: Way) -> Server:
@@ -92,18 +85,6 @@ def by_fluentd_exec(way: Way) -> Server:
         2,
     )
     return fluentd(way.folder, text, way.port)
-
-
-def activate(text: str, way: int) -> str:
-    """``conf/fluentd.conf`` with the block of way 1 turned off and the one of ``way`` turned on."""
-    head, *blocks = re.split(r"(?m)^(?=# --- \d)", text)
-    for number, block in enumerate(blocks, 1):
-        if number == 1:
-            block = re.sub(r"(?m)^(?=[^#\n])", "#", block)
-        if number == way:
-            block = re.sub(r"(?ms)^#?<match.*?</match>$", lambda found: re.sub(r"(?m)^#", "", found[0]), block)
-        blocks[number - 1] = block
-    return head + "".join(blocks)
 
 
 WAYS = [
@@ -143,14 +124,6 @@ def message(line: bytes, header: bytes = HEADER) -> dict[str, Any]:
     assert found, line[:200]
     event: dict[str, Any] = json.loads(line[found.end() :])
     return event
-
-
-def test_activate_turns_ways_on_and_off() -> None:
-    """The helper of this module leaves exactly one way of fluentd.conf active."""
-    text = (CONF / "fluentd.conf").read_text()
-    for number in (1, 2, 3):
-        active = [line for line in activate(text, number).splitlines() if line.startswith("<match edr.")]
-        assert active == ["<match edr.cisco.amp.**>"]
 
 
 @pytest.mark.parametrize("make", [*WAYS, pytest.param(by_fluent_bit_classic, id="fluent-bit, classic format")])

@@ -1,0 +1,101 @@
+"""The Fluent Bit files of conf/, each by real Fluent Bit; tests/e2e/test_devo.py has more of the ways to Devo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.syslog import SyslogReceiver
+from tests.conf.ways import (
+    ENVIRONMENT,
+    EVENTS,
+    events_of,
+    fluent_bit_replacements,
+    plugin_command,
+    send,
+    write_config,
+)
+from tests.servers import CONF, fluent_bit, need, shipped
+
+FILES = ["fluent-bit.yaml", "fluent-bit.conf", "fluent-bit-syslog.yaml", "fluent-bit-stdin.yaml"]
+
+
+def test_every_file_is_known() -> None:
+    """A Fluent Bit file that is added to conf/ must be added here."""
+    assert {path.name for path in CONF.glob("fluent-bit*")} == set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_it_is_valid(name: str) -> None:
+    """`fluent-bit --dry-run` takes the file as it is shipped."""
+    need("fluent-bit")
+    command = ["fluent-bit", "--dry-run", "-c", str(CONF / name)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "configuration test is successful" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", ["fluent-bit.yaml", "fluent-bit.conf"])
+def test_both_formats_say_the_same(name: str) -> None:
+    """No property of the yaml file is missing in the classic one, nor the other way round."""
+    words = {line.split("#")[0].strip().lower() for line in (CONF / name).read_text().splitlines()}
+    keys = {word.lstrip("- ").split(":")[0].split(" ")[0] for word in words if word and word[0] not in "[{"}
+    sections = {"service", "pipeline", "inputs", "outputs", "processors", "logs", "match", "name"}
+    expected = {
+        *("flush", "grace", "log_level", "storage.path", "storage.sync", "storage.max_chunks_up"),
+        *("storage.backlog.mem_limit", "scheduler.base", "scheduler.cap", "listen", "port", "storage.type"),
+        *("operation", "wildcard", "nest_under", "host", "raw_message_key", "workers", "tls", "tls.verify"),
+        *("tls.verify_hostname", "tls.ca_file", "tls.crt_file", "tls.key_file", "net.connect_timeout"),
+        *("net.keepalive_idle_timeout", "retry_limit"),
+    }
+    assert keys - sections == expected
+
+
+def test_a_unix_socket(tmp_path: Path, certificates: Certificates) -> None:
+    """The plugin reaches fluent-bit.yaml by a Unix socket, as the Kubernetes example does."""
+    socket_file = tmp_path / "forward.sock"
+    with SyslogReceiver(server_context(certificates.server, client_ca_file=certificates.ca_file)) as receiver:
+        port = free_port()
+        text = shipped(
+            "fluent-bit.yaml", fluent_bit_replacements(tmp_path, port, receiver.port, certificates)
+        ).replace(f"      listen: 127.0.0.1\n      port: {port}\n", f"      unix_path: {socket_file}\n")
+        with fluent_bit(tmp_path, text, socket_file):
+            config = write_config(tmp_path, port, forward={"servers": [{"unix_path": str(socket_file)}]})
+            lines = "".join(json.dumps(event) + "\n" for event in EVENTS).encode()
+            command = plugin_command("replay", config, "-")
+            subprocess.run(command, input=lines, env=ENVIRONMENT, check=True, timeout=60)
+            header = b"<14>Jan  1 00:00:00 amp-forwarder edr.cisco.amp.events: "
+            assert events_of(receiver.wait_for(len(EVENTS)), header) == EVENTS
+
+
+def test_dead_letters_go_to_devo_too(tmp_path: Path, certificates: Certificates) -> None:
+    """What cannot be sent as an event arrives under its own Devo tag."""
+    with SyslogReceiver(server_context(certificates.server, client_ca_file=certificates.ca_file)) as receiver:
+        port = free_port()
+        text = shipped("fluent-bit.yaml", fluent_bit_replacements(tmp_path, port, receiver.port, certificates))
+        with fluent_bit(tmp_path, text, port):
+            send(tmp_path, port, [["no", "object"]])  # type: ignore[list-item]
+            header = b"<14>Jan  1 00:00:00 amp-forwarder edr.cisco.amp.dead_letters: "
+            letter = events_of(receiver.wait_for(1), header)[0]
+    assert json.loads(letter["body"]) == ["no", "object"]
+
+
+def test_the_pipe(tmp_path: Path) -> None:
+    """Everything that the plugin writes to its standard output comes out of Fluent Bit, in one burst and whole."""
+    need("fluent-bit")
+    events = EVENTS * 50
+    lines = "".join(json.dumps(event) + "\n" for event in events).encode()
+    replay = plugin_command("replay", write_config(tmp_path, 1), "--stdout", "json", "-")
+    piped = subprocess.run(replay, input=lines, env=ENVIRONMENT, capture_output=True, check=True, timeout=60)
+    # cat keeps the pipe open for a moment: at its end Fluent Bit stops at once.
+    command = f"(cat; sleep 1.5) | fluent-bit -c {CONF / 'fluent-bit-stdin.yaml'}"
+    result = subprocess.run(["sh", "-c", command], input=piped.stdout, capture_output=True, check=True, timeout=60)
+    records = [json.loads(line) for line in result.stdout.splitlines() if line.startswith(b"{")]
+    assert [record["id"] for record in records] == [event["id"] for event in events]
+    assert {record["tag"] for record in records} == {"edr.cisco.amp.events"}
+    assert records[1]["file"] == EVENTS[1]["file"]
