@@ -1,6 +1,8 @@
 # make demo         the whole way on this machine: a private RabbitMQ over TLS, the plugin, a receiver
 # make test         lint, types and all tests
 # make bench        throughput, memory and latency, as ratios (README has the table)
+# make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
+# make mutants      three plugins that break the promise: the chaos suite must notice each
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
 # make docs         the pages that are generated from the code
 #
@@ -13,7 +15,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench conformance docs system clean
+.PHONY: demo test lint unit bench chaos mutants conformance docs system clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -30,6 +32,12 @@ unit: system $(VENV)/test
 
 bench: system $(VENV)/test
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+chaos: system $(VENV)/test
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+mutants: system $(VENV)/test
+	$(BIN)/python -m tests.chaos.mutants
 
 conformance: system $(VENV)/test
 	$(BIN)/python -m tests.conformance

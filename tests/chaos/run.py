@@ -62,6 +62,7 @@ def run(
     events: int = 0,
     progress: Callable[[str], None] = lambda text: None,
     kinds: tuple[Fault, ...] = FAULTS,
+    settle_s: float = SETTLE_S,
 ) -> Result:
     """Strike until ``faults`` counted and ``events`` were published; every kind at least once."""
     random = Random(seed)
@@ -84,7 +85,7 @@ def run(
         tally.recoveries_s.append(took_s)
         progress(f"{result.counted:4} {fault.name}: {'hit' if hit else 'not counted'}, again after {took_s:.2f} s")
     world.publisher.stop()
-    _settle(world)
+    _settle(world, settle_s)
     _balance(world, windows, result)
     return result
 
@@ -94,8 +95,8 @@ def _now(world: World) -> float:
     return arrivals[-1].at if arrivals else 0.0
 
 
-def _settle(world: World) -> None:
-    wait_for(world.drained, SETTLE_S, every_s=0.2)
+def _settle(world: World, settle_s: float) -> None:
+    wait_for(world.drained, settle_s, every_s=0.2)
     world.note_memory()
     world.plugin.stop()
     if not isinstance(world.receiver, ChaosReceiver):

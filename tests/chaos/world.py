@@ -199,7 +199,7 @@ def make_world(
     queue_kind: Literal["classic", "quorum"] = "classic",
     rate: float = 400.0,
     seed: int = 0,
-    environment: dict[str, str] | None = None,
+    prelude: str = "",
 ) -> Iterator[World]:
     """Start everything, and stop everything."""
     certificates = make_certificates(folder / "certificates")
@@ -232,7 +232,7 @@ def make_world(
                 "shutdown_timeout": 5,
             },
         }
-        plugin = stack.enter_context(Plugin(folder, config, environment=environment))
+        plugin = stack.enter_context(Plugin(folder, config, prelude=prelude))
         publisher = Publisher(broker, stream.queue, rate, seed)
         publisher.start()
         stack.callback(publisher.stop)
