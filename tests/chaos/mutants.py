@@ -1,0 +1,68 @@
+"""``make mutants``: three plugins that break the promise, and the chaos suite must notice each of them."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.faults import FAULTS
+from tests.chaos.run import run
+from tests.chaos.world import make_world
+
+FAULTS_EACH = 12
+QUICK = tuple(
+    fault
+    for fault in FAULTS
+    if fault.name
+    in ("AMQP connection cut", "Forward connection cut", "kill -9 of the receiver", "kill -9 of the plugin")
+)
+
+ACK_ON_SEND = """
+from fluent_plugin_amp.model import Answer, Chunk, Outcome
+from fluent_plugin_amp.sink.forward.client import ForwardClient
+send = ForwardClient.send
+def send_and_hope(self, chunk):
+    send(self, Chunk(chunk.id, chunk.tag, chunk.entries, []))
+    self.on_answer(Answer(chunk, Outcome.ACKED))
+ForwardClient.send = send_and_hope
+"""
+NO_DUPLICATE_CHECK = """
+from fluent_plugin_amp.pipeline.conductor import Conductor
+Conductor._is_duplicate = lambda self, line, delivery: False
+"""
+NO_RESEND = """
+from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
+def lose(self, server, now):
+    self._up.discard(server)
+    self._blocked.discard(server)
+    forgotten = self._windows[server].lost()
+    self._in_windows -= len(forgotten)
+    return len(forgotten)
+Dispatcher.lost = lose
+"""
+MUTANTS = {"ack on send": ACK_ON_SEND, "no duplicate check": NO_DUPLICATE_CHECK, "no resend": NO_RESEND}
+
+
+def main() -> None:
+    """Run each; exit 1 when one of them passed."""
+    passed = []
+    for name, prelude in MUTANTS.items():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            make_world(Path(folder), seed=1, prelude=prelude) as world,
+        ):
+            result = run(world, FAULTS_EACH, seed=1, kinds=QUICK, settle_s=20.0)
+        verdict = "passed: the suite is blind" if result.is_clean else "caught"
+        print(
+            f"{name}: {verdict}: {len(result.lost)} lost, {result.unexplained} doubled without a reason, "
+            f"{result.left} left, stuck after {result.stuck or 'nothing'}",
+            flush=True,
+        )
+        if result.is_clean:
+            passed.append(name)
+    sys.exit(1 if passed else 0)
+
+
+if __name__ == "__main__":
+    main()
