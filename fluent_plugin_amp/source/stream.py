@@ -336,7 +336,8 @@ class Stream:
         if self._channel is None or not self._ledger.unacked:
             return
         if self.flow.holds_acks(self._intake.acked_chunks):
-            self._wake.set()
+            if not self._ledger.unresolved:
+                self._wake.set()
             return
         before = self._ledger.unacked
         for ack in self._ledger.due(self._clock(), hole_patience_s):

@@ -32,7 +32,7 @@ from fluent_plugin_amp.facts import (
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source import stream as stream_module
-from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Flow, State
+from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Act, Flow, State, View
 from fluent_plugin_amp.source.stream import Stream, StreamSettings
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 
@@ -242,6 +242,33 @@ async def test_the_trial_of_each_channel_costs_no_redelivery(
     counted = Counter(delivery.body for delivery in rig.intake.received)
     assert set(counted) <= set(bodies)
     assert not any(delivery.redelivered for delivery in rig.intake.received)
+
+
+async def test_a_trial_does_not_spin_while_other_streams_go_on(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """Acks of others decide nothing while the trial's event is in flight: the stream waited for it in a busy loop."""
+    rig = Rig(broker, make_stream())
+    looks, spun = 0, asyncio.Event()
+    look = rig.stream.flow.next
+
+    def counted(view: View) -> Act:
+        nonlocal looks
+        looks += 1
+        if looks > 100:
+            spun.set()
+        return look(view)
+
+    rig.stream.flow.next = counted  # type: ignore[method-assign]
+    await rig.publish(2)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.acked_chunks += 1
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(spun.wait(), 0.5)
+        assert len(rig.intake.received) == 1
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.received) == 2)
 
 
 async def test_nothing_is_taken_while_no_server_is_there(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
