@@ -288,7 +288,7 @@ happenings = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from([False, True]), st.lists(happenings, max_size=40))
 def test_no_view_leads_to_a_forbidden_act(consuming: bool, walk: list[object]) -> None:
     """Whatever it is shown: no consume without a server or after stop, no second consumer, nothing kept too long."""
@@ -536,4 +536,4 @@ class FlowWalk(RuleBasedStateMachine):
 
 
 TestFlowWalk = FlowWalk.TestCase
-TestFlowWalk.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestFlowWalk.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

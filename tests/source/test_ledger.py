@@ -202,4 +202,4 @@ class LedgerWalk(RuleBasedStateMachine):
 
 
 TestLedgerWalk = LedgerWalk.TestCase
-TestLedgerWalk.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestLedgerWalk.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
