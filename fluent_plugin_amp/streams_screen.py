@@ -95,7 +95,7 @@ class Screen:
             table.add_row(*(Text(_one_line(cell)) for cell in row))
         text = io.StringIO()  # rich has ways of its own with closed pipes
         watched = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if watched else _PLAIN_WIDTH
+        width = (shutil.get_terminal_size().columns or 80) if watched else _PLAIN_WIDTH
         _console(text, width=width, force_terminal=watched).print(table)
         self.data(text.getvalue())
 
