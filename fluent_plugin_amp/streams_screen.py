@@ -97,7 +97,7 @@ class Screen:
         watched = sys.stdout.isatty()
         width = (shutil.get_terminal_size().columns or 80) if watched else _PLAIN_WIDTH
         _console(text, width=width, force_terminal=watched).print(table)
-        self.data(text.getvalue())
+        self.data("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
 
     def descriptions(self, found: Sequence[Description]) -> None:
         """Event streams, a row each."""

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from fluent_plugin_amp.cisco import api as api_module
 from fluent_plugin_amp.cisco.credentials import Reservation
+from fluent_plugin_amp.config import load
 from fluent_plugin_amp.streams_cli import cli
 from fluent_plugin_amp.testing.certificates import make_certificates, server_context
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body, lost_answer, too_many_requests, web_page
@@ -453,23 +454,29 @@ def test_a_rotation_is_not_finished_before_it_is_begun(run: Run) -> None:
 # --- applying ------------------------------------------------------------------------------------
 
 
-def fleet_file(cloud: LocalCloud, *names: str, **more: Any) -> list[Organisation]:
-    """A fleet file with these tenants, each an organisation of its own."""
-    organisations = [cloud.add_organisation(f"id-{name}", f"key-{name}") for name in names]
-    tenants = [
-        {"name": name, "client_id": f"id-{name}", "api_key": f"${{KEY_{name}}}", **more.get(name, {})}
-        for name in names
-    ]
-    defaults = {"api_host": cloud.url, "streams": [{"name": "SIEM", "event_types": ["Threat Detected"]}]}
-    Path("fleet.yml").write_text(yaml.safe_dump({"defaults": defaults, "tenants": tenants}))
-    for name in names:
-        os.environ[f"KEY_{name}"] = f"key-{name}"
-    return organisations
+Fleet = Callable[..., list[Organisation]]
 
 
-def test_a_fleet_is_applied(run: Run, cloud: LocalCloud) -> None:
+@pytest.fixture
+def fleet_file(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """``fleet_file("acme", …)`` writes fleet.yml with these tenants, each an organisation of its own."""
+
+    def write(*names: str, **more: Any) -> list[Organisation]:
+        tenants = []
+        for name in names:
+            monkeypatch.setenv(f"KEY_{name}", f"key-{name}")
+            key = {"client_id": f"id-{name}", "api_key": f"${{KEY_{name}}}"}
+            tenants.append({"name": name, **key, **more.get(name, {})})
+        defaults = {"api_host": cloud.url, "streams": [{"name": "SIEM", "event_types": ["Threat Detected"]}]}
+        Path("fleet.yml").write_text(yaml.safe_dump({"defaults": defaults, "tenants": tenants}))
+        return [cloud.add_organisation(f"id-{name}", f"key-{name}") for name in names]
+
+    return write
+
+
+def test_a_fleet_is_applied(run: Run, fleet_file: Fleet) -> None:
     """First what would be done, then it is, then nothing is left to do."""
-    acme, bravo = fleet_file(cloud, "acme", "bravo")
+    acme, bravo = fleet_file("acme", "bravo")
     dry = run("apply", "fleet.yml", "--dry-run")
     assert "2 tenants: 2 create (dry run)" in dry.stderr
     assert [line.split()[:3] for line in dry.stdout.splitlines()[1:]] == [
@@ -486,9 +493,19 @@ def test_a_fleet_is_applied(run: Run, cloud: LocalCloud) -> None:
     assert (again.stdout, again.stderr) == ("", "2 tenants: 2 keep\n")
 
 
-def test_a_fleet_with_failures_ends_with_their_code(run: Run, cloud: LocalCloud) -> None:
+def test_the_plugin_takes_what_a_fleet_wrote(run: Run, fleet_file: Fleet) -> None:
+    """`include: streams.d/*.yml` and nothing else; each stream under its label, with the keys of `config:`."""
+    fleet_file("acme", "bravo", acme={"config": {"add": {"tenant": "acme"}}})
+    run("apply", "fleet.yml")
+    Path("config.yml").write_text("include: streams.d/*.yml\nforward: {servers: [{host: 127.0.0.1, port: 24224}]}\n")
+    acme, bravo = load(Path("config.yml")).streams
+    assert (acme.name, acme.add, bravo.name) == ("acme-siem", {"tenant": "acme"}, "bravo-siem")
+    assert (bravo.host, bravo.port, bravo.use_tls) == ("localhost", 443, True)
+
+
+def test_a_fleet_with_failures_ends_with_their_code(run: Run, fleet_file: Fleet, cloud: LocalCloud) -> None:
     """One cause: its code; several: 1. Every failure is named with what to do."""
-    acme, bravo, charlie = fleet_file(cloud, "acme", "bravo", "charlie")
+    acme, bravo, charlie = fleet_file("acme", "bravo", "charlie")
     acme.api_key = "changed"
     result = run("apply", "fleet.yml", "--output", "out", code=77)
     assert "acme" in result.stdout
@@ -505,9 +522,9 @@ def test_a_fleet_with_failures_ends_with_their_code(run: Run, cloud: LocalCloud)
     ]
 
 
-def test_pruning_a_fleet_is_asked_for(run: Run, cloud: LocalCloud) -> None:
+def test_pruning_a_fleet_is_asked_for(run: Run, fleet_file: Fleet) -> None:
     """Before anything is done; --yes agrees."""
-    (acme,) = fleet_file(cloud, "acme")
+    (acme,) = fleet_file("acme")
     run("apply", "fleet.yml")
     fleet_file_text = Path("fleet.yml").read_text().replace("SIEM", "SOC")
     Path("fleet.yml").write_text(fleet_file_text)
@@ -520,10 +537,10 @@ def test_pruning_a_fleet_is_asked_for(run: Run, cloud: LocalCloud) -> None:
 
 
 def test_a_password_that_a_fleet_cannot_save_is_printed(
-    run: Run, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    run: Run, fleet_file: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for a single stream."""
-    (acme,) = fleet_file(cloud, "acme")
+    (acme,) = fleet_file("acme")
     commit = Reservation.commit
 
     def fail(self: Reservation, text: str) -> None:
