@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -229,6 +230,19 @@ async def test_a_peer_that_does_not_speak_amqp(answers: tuple[bytes, ...]) -> No
     async with listening(saying(*answers)) as port:
         error = await connect_error(nobody_at(port))
     assert isinstance(error, BrokerNotTls)
+
+
+async def test_a_peer_that_resets_what_it_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load balancer with nothing behind it; the moment that pika does not expect is hit by luck only."""
+
+    def not_connected(connection: socket.socket) -> object:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(socket.socket, "getpeername", not_connected)
+    async with listening(say_nothing) as port:
+        error = await connect_error(nobody_at(port, connect_timeout_s=10 * DEADLINE_S))
+    assert isinstance(error, BrokerUnreachable)
+    assert str(error) == f"127.0.0.1:{port}: connection reset by peer"
 
 
 @pytest.mark.parametrize("answers", [(START,), (START, TUNE), (START, FORCED), (START, TUNE, FORCED)])

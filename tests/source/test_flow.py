@@ -132,6 +132,7 @@ def test_what_a_standby_still_holds_is_returned_too() -> None:
     """Who was not alone keeps what came meanwhile, but no longer than anybody else."""
     flow = flow_in_full()
     flow.not_alone()
+    assert flow.state is State.HELD
     held = replace(QUIET, unacked=1, unresolved=1, oldest_age_s=PAUSE_AFTER_S, others_consume=True)
     assert flow.next(held) is Act.RETURN
     assert flow.next(replace(QUIET, acked=1, others_consume=True)) is Act.WAIT
