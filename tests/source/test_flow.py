@@ -93,6 +93,29 @@ def test_full_follows_the_trial_with_the_configured_prefetch() -> None:
     assert flow_in_full(prefetch_count=321).prefetch_count == 321
 
 
+def test_each_consumption_says_why_now() -> None:
+    """The operator is told what a stream waits for, and what it was that let it begin."""
+    flow = new_flow()
+    reasons = []
+    for view in (
+        replace(QUIET, available=False),
+        QUIET,
+        replace(QUIET, acked=1, unacked=1),
+        replace(QUIET, acked=1),
+        replace(QUIET, held_bytes=SHARE_BYTES + 1, total_held_bytes=LIMIT_BYTES + 1),
+        QUIET,
+    ):
+        if flow.next(view) is not Act.CANCEL or flow.state is State.BRAKED:
+            reasons.append(flow.reason)
+    assert reasons == [
+        "no server takes chunks",
+        "begins with a single event",
+        "a server acked",
+        "memory limit",
+        "memory is free again",
+    ]
+
+
 def test_a_duplicate_in_the_trial_proves_nothing() -> None:
     """An event that was acked without a server, as a duplicate is, keeps the trial going, one event at a time."""
     flow = new_flow()
@@ -163,6 +186,7 @@ def test_large_events_lower_the_prefetch_for_good() -> None:
     flow = flow_in_full(prefetch_count=100)
     flow.delivered(100, returns=0)
     over = replace(QUIET, acked=1, unacked=60, unresolved=60, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1)
+    assert flow.next(replace(over, total_held_bytes=LIMIT_BYTES)) is Act.WAIT
     assert flow.next(over) is Act.CANCEL
     assert (flow.state, flow.full_prefetch_count) == (State.BRAKED, SHARE_BYTES // 2 // 100)
     assert flow.next(replace(over, held_bytes=501)) is Act.WAIT
