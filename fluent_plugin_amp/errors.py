@@ -297,7 +297,7 @@ class EventNotObject(InvalidEvent):
 
 
 class EventTooDeep(InvalidEvent):
-    """The body nests deeper than a Forward server can keep (100 levels)."""
+    """The body nests deeper than a Forward server can keep (60 levels)."""
 
     id = "event.too-deep"
 

@@ -11,7 +11,7 @@ import pytest
 from fluent_plugin_amp import errors
 from fluent_plugin_amp.testing.hostile import LARGE_BYTES, HostileBody, hostile_bodies
 
-DEEPEST = 100
+DEEPEST = 60
 
 
 def refuse(constant: str) -> None:
