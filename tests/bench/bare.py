@@ -68,5 +68,5 @@ async def consume(url: str, username: str, password: str, queue: str, ca_file: s
 
 
 if __name__ == "__main__":
-    *where, number = sys.argv[1:]
-    print(json.dumps(asyncio.run(consume(*where, count=int(number)))))
+    url, username, password, queue, ca_file, count = sys.argv[1:]
+    print(json.dumps(asyncio.run(consume(url, username, password, queue, ca_file, int(count)))))
