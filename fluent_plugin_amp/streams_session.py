@@ -25,9 +25,10 @@ from fluent_plugin_amp.streams_screen import Screen, Unprintable
 if TYPE_CHECKING:
     import httpx
 
-    from fluent_plugin_amp.cisco.api import ApiKey, CiscoApi, Wait
-    from fluent_plugin_amp.cisco.connection import Access, Given
+    from fluent_plugin_amp.cisco.api import CiscoApi, Wait
+    from fluent_plugin_amp.cisco.api_key import ApiKey
     from fluent_plugin_amp.cisco.regions import Cloud
+    from fluent_plugin_amp.streams_access import Access, Given
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -117,7 +118,7 @@ def _with_session(command: Command, options: Sequence[Callable[[Any], Any]]) -> 
         **arguments: Any,
     ) -> None:
         def given() -> Given:
-            from fluent_plugin_amp.cisco.connection import Given
+            from fluent_plugin_amp.streams_access import Given
 
             return Given(region, api_host, client_id, api_key_file, ca_file, config_file, of_stream)
 
@@ -144,7 +145,7 @@ class Session:
 
     def access(self) -> Access:
         """The key, and the cloud if one is named."""
-        from fluent_plugin_amp.cisco.connection import find_access
+        from fluent_plugin_amp.streams_access import find_access
 
         return find_access(self._given(), os.environ)
 

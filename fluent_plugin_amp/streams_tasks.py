@@ -28,7 +28,7 @@ from fluent_plugin_amp.streams_session import Session
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.cisco.fleet import Row
-    from fluent_plugin_amp.cisco.fleet_file import Tenant
+    from fluent_plugin_amp.cisco.tenants import Tenant
 
 HOLD_ON = "please wait: the cloud's answer holds the one-time password (again: give it up)"
 
@@ -241,7 +241,7 @@ def apply(
     session: Session, path: Path, folder: Path, *, prune: bool, at_once: int, dry_run: bool, as_json: bool
 ) -> int:
     """Bring the tenants of a fleet file to their streams; the exit code that all failures share, or 1."""
-    from fluent_plugin_amp.cisco.fleet_file import read_fleet
+    from fluent_plugin_amp.jobs.fleet_file import read_fleet
 
     try:
         text = path.read_text("utf-8")

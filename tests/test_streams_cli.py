@@ -616,7 +616,7 @@ def test_a_bug_is_70_and_its_words_need_debug(monkeypatch: pytest.MonkeyPatch) -
     def fail(*arguments: object) -> None:
         raise RuntimeError("s3cr3t")
 
-    monkeypatch.setattr("fluent_plugin_amp.cisco.connection.find_access", fail)
+    monkeypatch.setattr("fluent_plugin_amp.streams_access.find_access", fail)
     result = CliRunner().invoke(cli, ["list"])
     assert result.exit_code == 70
     assert "error [bug]: RuntimeError in test_streams_cli.py" in result.stderr

@@ -17,7 +17,6 @@ import asyncio
 import base64
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
@@ -25,6 +24,7 @@ from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
+from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.names import Named
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.cisco.transport import ExchangeFailed, exchange
@@ -49,24 +49,6 @@ PAGE_SIZE = 500
 """Items asked for in one page: the most that Cisco gives."""
 
 Query = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """An API credential as the console makes it (Accounts > API Credentials).
-
-    Raises ValueError when it cannot be one; the message holds neither part.
-    """
-
-    client_id: str
-    api_key: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        for name, value in (("client id", self.client_id), ("API key", self.api_key)):
-            if not value or not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
-                raise ValueError(f"the {name} is empty, or holds white space or other than ASCII characters")
-        if ":" in self.client_id:
-            raise ValueError("the client id holds a colon")
 
 
 class Wait(Protocol):

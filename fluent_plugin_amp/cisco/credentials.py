@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import shlex
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ import yaml
 
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.names import slug
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.errors import CredentialsFileUnusable
 
@@ -138,12 +138,6 @@ FORMATS: Mapping[str, Callable[[StreamCredentials], str]] = {
 def render(credentials: StreamCredentials, format_: str) -> str:
     """The text of a credentials file; ``format_`` is a key of `FORMATS`."""
     return FORMATS[format_](credentials)
-
-
-def slug(name: str) -> str:
-    """``name`` as a part of file names and Kubernetes names: lower-case letters, digits and hyphens."""
-    ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_).strip("-")[:50].strip("-") or "stream"
 
 
 def read(path: Path) -> StreamCredentials:

@@ -21,9 +21,9 @@ from pathlib import Path
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import flow, read, reserve
-from fluent_plugin_amp.cisco.fleet_file import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.names import fold
 from fluent_plugin_amp.cisco.streams import create_saved, event_type_names, group_names, update
+from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.errors import (
     CredentialsFileUnusable,
     EventStreamAmbiguous,

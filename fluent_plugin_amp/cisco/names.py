@@ -9,6 +9,7 @@ events.
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -94,6 +95,12 @@ class Names(Generic[Id]):
 def fold(text: str) -> str:
     """``text`` as names are compared: no case, one form of each letter, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def slug(name: str) -> str:
+    """``name`` as a part of file names and Kubernetes names: lower-case letters, digits and hyphens."""
+    ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_).strip("-")[:50].strip("-") or "stream"
 
 
 def _spellings(entry: Named[Id]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.cisco.api import ApiKey, CiscoApi
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.testing.cloud import LocalCloud

@@ -15,13 +15,8 @@ import pytest
 
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.cisco import transport
-from fluent_plugin_amp.cisco.api import (
-    RETRIES,
-    ApiKey,
-    CiscoApi,
-    CreationInDoubt,
-    wait_silently,
-)
+from fluent_plugin_amp.cisco.api import RETRIES, CiscoApi, CreationInDoubt, wait_silently
+from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.errors import (

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco.answers import AmqpCredentials, EventStream
-from fluent_plugin_amp.cisco.credentials import FORMATS, StreamCredentials, read, render, reserve, slug
+from fluent_plugin_amp.cisco.credentials import FORMATS, StreamCredentials, read, render, reserve
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.errors import CredentialsFileUnusable
 
@@ -112,23 +112,6 @@ def test_a_private_cloud_is_written_out() -> None:
 def test_the_password_does_not_show() -> None:
     """Not in the repr."""
     assert PASSWORD not in repr(SIEM)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("SIEM", "siem"),
-        ("Zürich / EU (1)", "zurich-eu-1"),
-        ("日本", "stream"),
-        ("../../etc/passwd", "etc-passwd"),
-        ("-" * 80 + "x", "x"),
-        ("x" * 80, "x" * 50),
-        ("", "stream"),
-    ],
-)
-def test_a_slug_is_safe_for_files_and_kubernetes(name: str, expected: str) -> None:
-    """Lower case, digits and hyphens only, neither empty nor long."""
-    assert slug(name) == expected
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from fluent_plugin_amp.cisco.answers import EventStream
-from fluent_plugin_amp.cisco.api import ApiKey, CiscoApi
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.fleet import Filters, FleetFiles, Options, Row, apply, compare
-from fluent_plugin_amp.cisco.fleet_file import Tenant, WantedStream
 from fluent_plugin_amp.cisco.regions import find_cloud
+from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream
 from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamAmbiguous, EventStreamLimit
 from fluent_plugin_amp.interrupts import Interrupted

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from fluent_plugin_amp.cisco.answers import RateLimit
-from fluent_plugin_amp.cisco.api import ApiKey, CiscoApi
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.key_check import Finding, check_key, verdict
 from fluent_plugin_amp.cisco.regions import CLOUDS, find_cloud
 from fluent_plugin_amp.cisco.transport import http_client

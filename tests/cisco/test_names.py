@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.cisco.names import Named, Names, fold
+from fluent_plugin_amp.cisco.names import Named, Names, fold, slug
 from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
 
 TYPES = Names(
@@ -114,6 +114,23 @@ def test_a_long_list_of_candidates_is_cut() -> None:
     many = Names("group", [Named(f"guid-{n}", f"Branch {n}") for n in range(40)])
     with pytest.raises(NameAmbiguous, match=r"Branch 19 \(guid-19\) and 28 more"):
         many.find("branch")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SIEM", "siem"),
+        ("Zürich / EU (1)", "zurich-eu-1"),
+        ("日本", "stream"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("-" * 80 + "x", "x"),
+        ("x" * 80, "x" * 50),
+        ("", "stream"),
+    ],
+)
+def test_a_slug_is_safe_for_files_and_kubernetes(name: str, expected: str) -> None:
+    """Lower case, digits and hyphens only, neither empty nor long."""
+    assert slug(name) == expected
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda text: fold(text)), min_size=1, unique_by=fold), st.data())

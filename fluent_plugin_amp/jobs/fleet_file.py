@@ -9,16 +9,13 @@ Pure, but for the API keys' files, which ``read_file`` reads.
 from __future__ import annotations
 
 import difflib
-import hashlib
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
-from fluent_plugin_amp.cisco.api import ApiKey
-from fluent_plugin_amp.cisco.credentials import slug
+from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.regions import Cloud, find_cloud
+from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, parse
 from fluent_plugin_amp.config.problems import Mark, Problem, join, report
 from fluent_plugin_amp.config.variables import expand
@@ -27,32 +24,6 @@ from fluent_plugin_amp.errors import FleetInvalid
 _STREAM_KEYS = ("name", "event_types", "groups", "config")
 _INHERITED = ("region", "api_host", "ca_file", "event_types", "groups", "config", "streams")
 _TENANT_KEYS = ("name", "client_id", "api_key", "api_key_file", *_INHERITED)
-
-
-@dataclass(frozen=True, slots=True)
-class WantedStream:
-    """One stream that a tenant is to have."""
-
-    name: str
-    label: str
-    """The stream's name in logs and files: tenant and stream, unique in the fleet."""
-    event_types: tuple[str, ...] | None
-    """Names or ids; None: all."""
-    groups: tuple[str, ...] | None
-    """Names or GUIDs; None: all."""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    """Keys for the stream's entry in the configuration, as they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """One organisation and its streams."""
-
-    name: str
-    label: str
-    cloud: Cloud
-    key: ApiKey
-    streams: tuple[WantedStream, ...]
 
 
 def read_fleet(
@@ -80,14 +51,6 @@ def read_fleet(
     if reader.problems:
         raise FleetInvalid(report(reader.problems).replace("in the configuration:", "in the fleet:"))
     return tenants
-
-
-def label_of(name: str) -> str:
-    """``name`` for files and log lines; where letters are lost, a hash keeps different names apart."""
-    plain = slug(name)
-    if plain == re.sub(r"[\s_]+", "-", name.strip().lower()):
-        return plain
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 class _Reader:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fluent_plugin_amp.cisco.fleet_file import Tenant, WantedStream, label_of, read_fleet
 from fluent_plugin_amp.cisco.regions import CLOUDS
+from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.errors import FleetInvalid
+from fluent_plugin_amp.jobs.fleet_file import read_fleet
 
 SECRET = "hunter2hunter2"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.cisco.connection import Access, Given, find_access
 from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud
 from fluent_plugin_amp.errors import ConfigError, UsageError
+from fluent_plugin_amp.streams_access import Access, Given, find_access
 
 KEY = "hunter2hunter2"
 ENVIRON = {"AMP_CLIENT_ID": "env-id", "AMP_API_KEY": "env-key", "AMP_REGION": "eu"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fluent_plugin_amp.cisco.api import ApiKey
+from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.regions import Cloud, find_cloud
 from fluent_plugin_amp.errors import ConfigError, UsageError
 
