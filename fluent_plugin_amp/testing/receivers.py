@@ -164,7 +164,7 @@ class FluentdReceiver(Receiver):
     def received(self) -> Iterator[Received]:
         """Everything written so far."""
         for path in sorted(self.folder.glob("events*.log")):
-            for line in path.read_text().splitlines():
+            for line in _lines(path):
                 record = json.loads(line)
                 yield Received(record.pop("__tag"), record)
 
@@ -207,7 +207,7 @@ pipeline:
     def received(self) -> Iterator[Received]:
         """Everything written so far."""
         for path in sorted((self.folder / "events").iterdir()):
-            for line in path.read_text().splitlines():
+            for line in _lines(path):
                 # TAG: [SECONDS.NANOSECONDS, {…}]
                 tag, _, rest = line.partition(": [")
                 yield Received(tag, json.loads(rest.partition(", ")[2][:-1]))
@@ -236,7 +236,7 @@ class BuiltInReceiver(Receiver):
         """Everything written so far."""
         path = self.folder / "events.ndjson"
         if path.exists():
-            for line in path.read_text().splitlines():
+            for line in _lines(path):
                 written = json.loads(line)
                 yield Received(written["tag"], written["record"])
 
@@ -257,6 +257,11 @@ def available_kinds() -> dict[Kind, str]:
 def make_receiver(kind: Kind, folder: Path, *, port: int | None = None) -> Receiver:
     """A receiver that is not started yet."""
     return _RECEIVERS[kind](folder, port=port)
+
+
+def _lines(path: Path) -> list[str]:
+    """Whole lines only: the last one may still be on its way.  Not `splitlines`: U+2028 ends no line of JSON."""
+    return path.read_text("utf-8", "replace").split("\n")[:-1]
 
 
 def _version(program: str) -> str | None:
