@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 RETRIES = 4
 """How often a request that may be repeated is repeated after trouble, before its error is reported."""
 
-PAGE_SIZE = 500
-"""Items asked for in one page: the most that Cisco gives."""
-
 Query = Sequence[tuple[str, str]]
+
+_FULL_PAGES: Query = (("limit", "500"),)
+"""The most items that Cisco puts into one page, for the lists that are paged."""
 
 
 class Wait(Protocol):
@@ -130,7 +130,7 @@ class CiscoApi:
 
     async def groups(self) -> list[Named[str]]:
         """The groups of computers."""
-        return [answers.group(item) async for item in self._all("/v1/groups")]
+        return [answers.group(item) async for item in self._all("/v1/groups", _FULL_PAGES)]
 
     async def event_streams(self) -> list[EventStream]:
         """The event streams there are, none with its password."""
@@ -147,7 +147,7 @@ class CiscoApi:
         ``filters`` as ``GET /v1/events`` takes them: ``start_date``, ``event_type[]``, ``connector_guid[]``, …
         New events push the older ones along, so one may appear on two pages.
         """
-        return self._pages("/v1/events", filters)
+        return self._pages("/v1/events", [*_FULL_PAGES, *filters])
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -184,18 +184,17 @@ class CiscoApi:
 
     # --- pages -----------------------------------------------------------------------------------
 
-    async def _all(self, path: str) -> AsyncIterator[dict[str, Any]]:
+    async def _all(self, path: str, query: Query = ()) -> AsyncIterator[dict[str, Any]]:
         previous: list[dict[str, Any]] = []
-        async for page in self._pages(path, ()):
+        async for page in self._pages(path, query):
             if page == previous:
                 raise CloudAnswerNotUnderstood(f"GET {path}: the same page came twice")
             for item in page:
                 yield item
             previous = page
 
-    async def _pages(self, path: str, filters: Query) -> AsyncIterator[list[dict[str, Any]]]:
+    async def _pages(self, path: str, query: Query) -> AsyncIterator[list[dict[str, Any]]]:
         """Every page, following ``next`` until it is absent; a link that leads back is refused."""
-        query: Query = [("limit", str(PAGE_SIZE)), *filters]
         asked_before = set[frozenset[tuple[str, str]]]()
         while frozenset(query) not in asked_before:
             asked_before.add(frozenset(query))
