@@ -65,7 +65,7 @@ async def consume(url: str, username: str, password: str, queue: str, ca_file: s
     seconds = await done
     connection.close()
     # Not getrusage: its peak is that of the process that started this one.
-    peak_kib = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    peak_kib = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # noqa: ASYNC240
     return {"events": received, "seconds": seconds, "peak_mib": int(peak_kib[0]) / 1024}
 
 
