@@ -217,7 +217,9 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
 
     config = load_config(config_path)
     body = file.read().strip()
-    explained = job.explain(make_transform(pick_stream(config, stream_name)), body, config.dead_letters.tag)
+    letters = config.dead_letters
+    transform = make_transform(pick_stream(config, stream_name))
+    explained = job.explain(transform, body, letters.tag, raw_dead_letters=letters.raw)
     if as_json:
         _echo_json(explained.as_json())
         return EXIT_OK

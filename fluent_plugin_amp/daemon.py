@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -29,6 +29,8 @@ from fluent_plugin_amp.observe.notify import Notifier
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
+from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
@@ -41,6 +43,7 @@ from fluent_plugin_amp.tls import client_context
 START_SPREAD_S = 3.0
 """Many streams start spread over this time."""
 START_STEP_S = 0.02
+UNMATCHED_EVERY_S = 3600.0
 PARENT_POLL_S = 0.5
 SINK_CLOSE_TIMEOUT_S = 2.0
 
@@ -73,6 +76,7 @@ class Daemon:
             Batcher(forward.chunk_limit_size, new_chunk_id),
             observer,
             dead_letter_tag=config.dead_letters.tag,
+            raw_dead_letters=config.dead_letters.raw,
             dead_letter_part_bytes=forward.chunk_limit_size // 2,
         )
         share_bytes = config.memory_limit // max(1, len(config.own_streams))
@@ -192,6 +196,7 @@ async def run(
         stack.enter_context(_stop_on_signals(stop))
         await stack.enter_async_context(_in_background(notifier.keep_alive()))
         await stack.enter_async_context(_in_background(_log_statistics(daemon)))
+        await stack.enter_async_context(_in_background(_log_unmatched(daemon)))
         if supervised:
             await stack.enter_async_context(_in_background(_stop_with_parent(parent, stop)))
         started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
@@ -266,15 +271,30 @@ def make_transform(stream: StreamConfig) -> Transform:
     """The steps of one stream."""
     transform: TransformConfig = stream.transform
     flatten = transform.flatten
+    obfuscate = make_obfuscation(transform)
+    links = None
+    if transform.links and stream.console_host is not None:  # a configuration without a console was refused
+        links = Links(stream.console_host) if obfuscate is None else Links(stream.console_host, obfuscate.hides)
     return Transform(
         stream=stream.name,
         tag=stream.tag,
         drop_event_types=frozenset(transform.drop_event_types),
+        obfuscate=obfuscate,
+        links=links,
         add=stream.add,
         pulling_id=transform.pulling_id,
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=transform.serialize,
     )
+
+
+def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:
+    """The rules of one stream; None without any."""
+    rules = [
+        Rule(rule.field, rule.method, rule.key.get_secret_value().encode() if rule.key else b"")
+        for rule in transform.obfuscate
+    ]
+    return Obfuscation(rules) if rules else None
 
 
 # --- beside the streams --------------------------------------------------------------------------
@@ -351,6 +371,19 @@ async def _log_statistics(daemon: Daemon) -> None:
         for line in statistics.statistics(before, after, now - since, statistics.resident_bytes()):
             LOGGER.info("%s", line)
         before, since = after, now
+
+
+async def _log_unmatched(daemon: Daemon) -> None:
+    while True:
+        await asyncio.sleep(UNMATCHED_EVERY_S)
+        log_unmatched(line.transform for line in daemon.conductor.lines.values())
+
+
+def log_unmatched(transforms: Iterable[Transform]) -> None:
+    """Say which obfuscated fields no event had: perhaps the path has a typo, and something goes out in the clear."""
+    for transform in transforms:
+        for path in transform.obfuscate.unmatched() if transform.obfuscate is not None else ():
+            LOGGER.warning("stream %s: no event had the field %s of transform.obfuscate", transform.stream, path)
 
 
 def _total(daemon: Daemon) -> str:

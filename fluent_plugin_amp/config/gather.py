@@ -137,6 +137,17 @@ def _take_credentials_file(reading: Reading, stream: MarkedDict) -> None:
     for key in _FROM_CREDENTIALS:
         if stream.get(key) is None and saved.get(key) is not None:
             stream.put(key, saved[key], saved.marks[key])
+    _take_cloud(stream, saved)
+
+
+def _take_cloud(stream: MarkedDict, saved: MarkedDict) -> None:
+    """The saved cloud also tells where its API is, which is of no use here."""
+    cloud = saved.get("cloud")
+    if isinstance(cloud, MarkedDict):
+        for key in cloud.keys() - {"console"}:
+            del cloud[key]
+    if cloud and stream.get("cloud") is None:
+        stream.put("cloud", cloud, saved.marks["cloud"])
 
 
 def _saved(reading: Reading, stream: MarkedDict, file: Path) -> MarkedDict | None:

@@ -51,10 +51,21 @@ def _root(reading: Reading, file: Path, text: str) -> MarkedDict | None:
             reading.problems.append(Problem(Mark(str(file), 1), "", "must be a mapping (key: value)"))
         return None
     gather_streams(reading, root, file)
+    streams = root.get("streams")
+    for owner in (root, *(streams if isinstance(streams, MarkedList) else ())):
+        if isinstance(owner, MarkedDict):
+            _complete_transform(reading, owner.get("transform"))
     forward = root.get("forward")
     if isinstance(forward, MarkedDict):
         _complete_forward(reading, forward)
     return root
+
+
+def _complete_transform(reading: Reading, transform: object) -> None:
+    rules = transform.get("obfuscate") if isinstance(transform, MarkedDict) else None
+    for rule in rules if isinstance(rules, MarkedList) else ():
+        if isinstance(rule, MarkedDict):
+            reading.take_secret(rule, "key")
 
 
 def _complete_forward(reading: Reading, forward: MarkedDict) -> None:

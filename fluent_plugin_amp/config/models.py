@@ -31,6 +31,11 @@ class DeadLettersConfig(Section):
     """Events that cannot be sent as records: they arrive as dead letters, with their original bytes."""
 
     tag: Tag = Field(default="edr.cisco.amp.dead_letters", description="The tag of the dead letters.")
+    raw: bool = Field(
+        default=False,
+        description="Where `transform.obfuscate` is used, a dead letter holds only the hash and the length of its "
+        "body; true: the original bytes all the same.",
+    )
 
 
 class ObserveConfig(Section):
@@ -124,7 +129,11 @@ class Config(Section):
         transform = info.data.get("transform", TransformConfig())
         if twice := repeated(stream.name for stream in streams):
             raise ValueError(f"has two streams of the name `{twice}`")
-        return tuple(stream.under(transform) for stream in streams)
+        complete = tuple(stream.under(transform) for stream in streams)
+        for stream in complete:
+            if stream.transform.links and stream.console_host is None:
+                raise ValueError(f"`{stream.name}` has `links`, but no `cloud`: its broker's host does not tell")
+        return complete
 
     @property
     def own_streams(self) -> tuple[StreamConfig, ...]:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
+from fluent_plugin_amp.cisco.regions import CLOUDS
 from fluent_plugin_amp.config.section import Section, TlsConfig
 from fluent_plugin_amp.config.units import Duration, Whole
 from fluent_plugin_amp.config.url import BrokerUrl
-from fluent_plugin_amp.config.values import EventTypeId, PrefetchCount, Secret, StaticFields, TagTemplate, Text
+from fluent_plugin_amp.config.values import (
+    ConsoleHost,
+    EventTypeId,
+    FieldPath,
+    PrefetchCount,
+    Secret,
+    StaticFields,
+    TagTemplate,
+    Text,
+    repeated,
+)
 
 
 class FlattenConfig(Section):
@@ -27,12 +38,44 @@ class FlattenConfig(Section):
     )
 
 
+class ObfuscateConfig(Section):
+    """A field that must not leave this machine as it is."""
+
+    field: FieldPath = Field(
+        description="Its path, with `[]` for each item of a list: `computer.network_addresses[].ip`. Cisco writes "
+        "some things in several places; docs/records.md says where."
+    )
+    key: Secret | None = Field(
+        default=None, description="The key for `hash`, or in `key_file`; keep it, the hashes depend on it."
+    )
+    key_file: Path | None = Field(default=None, description="File that holds nothing but the key.")
+    method: Literal["mask", "hash", "drop"] = Field(
+        description="`mask`: `***` in its place; `hash`: its HMAC-SHA-256, equal for equal values; `drop`: it goes."
+    )
+
+    @field_validator("method")
+    @classmethod
+    def _has_a_key_for_hash(cls, method: str, info: ValidationInfo) -> str:
+        if method == "hash" and info.data.get("key", method) is None:
+            raise ValueError("`hash` needs `key_file`")
+        return method
+
+
 class TransformConfig(Section):
     """What is done with each event, in the order of these keys. A stream may override any of them."""
 
     drop_event_types: tuple[EventTypeId, ...] = Field(
         default=(),
         description="Event types to drop, by name, older name, beginning of a name, or id; counted and acked.",
+    )
+    obfuscate: tuple[ObfuscateConfig, ...] = Field(
+        default=(),
+        description="Fields to mask, hash or drop before anything is written or sent; dead letters are then masked "
+        "whole, see `dead_letters.raw`.",
+    )
+    links: bool = Field(
+        default=False,
+        description="Adds `console_links`, the pages of Cisco's console about the event; see a stream's `cloud`.",
     )
     add: StaticFields = Field(
         default={}, description="Static fields for every event. A field that the event has already is kept beside it."
@@ -48,9 +91,35 @@ class TransformConfig(Section):
         description="The whole record as one JSON text in the field of this name, for outputs that take a text.",
     )
 
+    @field_validator("obfuscate")
+    @classmethod
+    def _each_field_once(cls, rules: tuple[ObfuscateConfig, ...]) -> tuple[ObfuscateConfig, ...]:
+        if twice := repeated(rule.field for rule in rules):
+            raise ValueError(f"has the field `{twice}` twice")
+        return rules
+
     def over(self, base: TransformConfig) -> TransformConfig:
         """``base`` with the keys that were given here in place of its own."""
         return base.model_copy(update={key: getattr(self, key) for key in self.model_fields_set})
+
+
+class CloudConfig(Section):
+    """Where the stream's Cisco cloud is, if it is none of Cisco's own."""
+
+    console: ConsoleHost = Field(description="Host of the console, or host:port.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        if given not in CLOUDS:
+            raise ValueError(f"must be {', '.join(CLOUDS)}, or a mapping with `console`")
+        return {"console": CLOUDS[given].console_host}
+
+
+def _or_a_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"enum": list(CLOUDS)})
 
 
 _EITHER_SOURCE: list[JsonValue] = [{"required": ["credentials_file"]}, {"required": ["url", "queue"]}]
@@ -98,6 +167,12 @@ class StreamConfig(Section):
         description="Interval of the AMQP heartbeats; a dead connection is noticed after one to two of them.",
     )
     tls: TlsConfig = Field(default=TlsConfig(), description="TLS towards the broker, where `url` is `amqps://`.")
+    cloud: CloudConfig | None = Field(
+        default=None,
+        description="`us`, `eu`, `apjc`, or the console of a private cloud, for `transform.links`; null: told by the "
+        "broker's host.",
+        json_schema_extra=_or_a_name,
+    )
     add: StaticFields = Field(
         default={}, description="Static fields of this stream, beside and before `transform.add`."
     )
@@ -137,6 +212,14 @@ class StreamConfig(Section):
     def vhost(self) -> str:
         """The virtual host, decoded."""
         return BrokerUrl.parse(self.url).vhost
+
+    @property
+    def console_host(self) -> str | None:
+        """The host of Cisco's console; None when it cannot be told."""
+        if self.cloud is not None:
+            return self.cloud.console
+        host = self.host.lower()
+        return next((cloud.console_host for cloud in CLOUDS.values() if cloud.broker_host == host), None)
 
     @property
     def use_tls(self) -> bool:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from fluent_plugin_amp.cisco.event_types import resolve
 from fluent_plugin_amp.config.units import Whole
 from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
+from fluent_plugin_amp.pipeline.obfuscate import is_path
 
 TAG_FIELDS = ("stream", "event_type", "event_type_id", "severity")
 """What ``{…}`` in a stream's tag may name."""
@@ -92,6 +93,18 @@ def _address(text: str) -> str:
     return text
 
 
+def _console_host(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", text):
+        raise ValueError("must be a host, or host:port, without https://")
+    return text
+
+
+def _field_path(text: str) -> str:
+    if not is_path(text):
+        raise ValueError("must be a field such as computer.user, or with [] for lists: group_guids[]")
+    return text
+
+
 def one_or_more(value: object) -> object:
     """A single text is a list of one."""
     return [value] if isinstance(value, str) else value
@@ -101,6 +114,8 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Whole("1", "65535")]
+ConsoleHost = Annotated[str, AfterValidator(_console_host)]
+FieldPath = Annotated[str, AfterValidator(_field_path)]
 Address = Annotated[str, AfterValidator(_address)]
 Tag = Annotated[Text, AfterValidator(_tag)]
 TagTemplate = Annotated[Text, AfterValidator(_tag_template)]

@@ -13,6 +13,7 @@ from fluent_plugin_amp.model import Delivery, Record
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.pipeline.letters import dead_letter
+from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.protocol import entry
 
@@ -43,7 +44,9 @@ class Explained:
         }
 
 
-def explain(transform: Transform, body: bytes, dead_letter_tag: str) -> Explained:
+def explain(
+    transform: Transform, body: bytes, dead_letter_tag: str, *, raw_dead_letters: bool = False
+) -> Explained:
     """Follow one event through the steps that ``transform`` has."""
     received_at = time.time()
     digest = digest_of(body).hex()
@@ -63,6 +66,8 @@ def explain(transform: Transform, body: bytes, dead_letter_tag: str) -> Explaine
             raise EventIntegerTooLarge("an integer exceeds 64 bits") from exc
     except InvalidEvent as error:
         delivery = Delivery(transform.stream, _NoLedger(), 0, body, received_at=received_at)
+        if transform.obfuscate is not None and not raw_dead_letters:
+            mask_delivery(delivery)
         letter = dead_letter(delivery, error, len(body) + 4)[0]
         return Explained(len(body), digest, steps, tag=dead_letter_tag, dead_letter=letter)
     moment = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")

@@ -34,6 +34,7 @@ from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, facts_of
 from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, dead_letter
+from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
 from fluent_plugin_amp.pipeline.transform import Transform
 
 EAGER_BYTES = 128 * 1024
@@ -79,6 +80,7 @@ class Conductor:
         observer: hears of dead letters.
         dead_letter_tag: of their records.
         dead_letter_part_bytes: of the original body in one record, at first.
+        raw_dead_letters: dead letters hold their original body even where events are obfuscated.
         delivered: remembers what was delivered; None: for as long as the process lives.
         shelf: keeps dead letters that no server takes; None: their deliveries stay unresolved.
     """
@@ -93,6 +95,7 @@ class Conductor:
         *,
         dead_letter_tag: str,
         dead_letter_part_bytes: int,
+        raw_dead_letters: bool = False,
         delivered: Delivered | None = None,
         shelf: LetterShelf | None = None,
         eager_bytes: int = EAGER_BYTES,
@@ -108,6 +111,7 @@ class Conductor:
         self._observer = observer
         self._dead_letter_tag = dead_letter_tag
         self._dead_letter_part_bytes = dead_letter_part_bytes
+        self._raw_dead_letters = raw_dead_letters
         self._delivered: Delivered = DeliveredMemory() if delivered is None else delivered
         self._wants_facts = self._delivered.wants_facts
         self._shelf = shelf
@@ -159,13 +163,13 @@ class Conductor:
             seconds, nanoseconds = event_time(record, delivery.received_at)
             if counters.newest_event_at < seconds <= delivery.received_at:
                 counters.newest_event_at = seconds
-            if self._wants_facts:
-                delivery.facts = facts_of(record, seconds, nanoseconds)
             transformed = line.transform(record, delivery.received_at)
             if transformed is None:
                 counters.dropped += 1
                 delivery.ledger.resolve(delivery.delivery_tag)
                 return
+            if self._wants_facts:  # obfuscation, which changes the event itself, comes first
+                delivery.facts = facts_of(record, seconds, nanoseconds)
             tag, record = transformed
             entry = self._pack(seconds, nanoseconds, record)
         except InvalidEvent as error:
@@ -223,8 +227,11 @@ class Conductor:
         """Make a dead letter of a delivery none of whose parts is on its way."""
         letter = self._letters[delivery] = _Letter(error, self._dead_letter_part_bytes)
         line.counters.dead_letters += 1
+        size = len(delivery.body)
+        if line.transform.obfuscate is not None and not self._raw_dead_letters:
+            mask_delivery(delivery)
         parts = self._post(delivery, letter)
-        self._observer(DeadLettered(delivery.stream, error, len(delivery.body), parts))
+        self._observer(DeadLettered(delivery.stream, error, size, parts))
 
     def post_kept(self, delivery: Delivery, error: InvalidEvent) -> None:
         """Send a dead letter from the shelf, in the smallest parts, since it was refused before.

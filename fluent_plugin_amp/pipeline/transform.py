@@ -1,11 +1,12 @@
 """What the configuration asks to do with an event, compiled once for each stream.  Pure.
 
-The order is fixed: drop_event_types, add, pulling_id, tag, flatten, serialize.  The tag is taken from the
-event as Cisco named its fields, before flattening.
+The order is fixed: drop_event_types, obfuscate, links, add, pulling_id, tag, flatten, serialize.  The tag is taken
+from the event as Cisco named its fields, before flattening.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ import msgspec
 
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.flatten import Flattener, free_name
+from fluent_plugin_amp.pipeline.links import FIELD as LINKS_FIELD
+from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
 from fluent_plugin_amp.pipeline.tags import compile_tag
 
 PULLING_ID = "@devo_pulling_id"
@@ -41,6 +45,8 @@ class Transform:
     stream: str
     tag: str = "edr.cisco.amp.events"
     drop_event_types: frozenset[int] = frozenset()
+    obfuscate: Obfuscation | None = None
+    links: Links | None = None
     add: Mapping[str, Any] = field(default_factory=dict)
     pulling_id: bool = False
     flatten: Flattener | None = None
@@ -55,6 +61,10 @@ class Transform:
         """Tag and record to send; None drops the event."""
         if self.drop_event_types and self._drops(record):
             return None
+        if self.obfuscate is not None:
+            self.obfuscate(record)
+        if self.links is not None:
+            self._add_links(record, self.links)
         if self.add:
             self._add(record)
         if self.pulling_id:
@@ -70,9 +80,15 @@ class Transform:
         """The same, one configured step at a time, each with a copy of what it made."""
         if self.drop_event_types:
             dropped = self._drops(record)
-            yield Step("drop_event_types", None if dropped else dict(record))
+            yield Step("drop_event_types", None if dropped else copy.deepcopy(record))
             if dropped:
                 return
+        if self.obfuscate is not None:
+            self.obfuscate(record)
+            yield Step("obfuscate", copy.deepcopy(record))
+        if self.links is not None:
+            self._add_links(record, self.links)
+            yield Step("links", dict(record))
         if self.add:
             self._add(record)
             yield Step("add", dict(record))
@@ -88,6 +104,11 @@ class Transform:
     def _drops(self, record: Record) -> bool:
         type_id = record.get("event_type_id")
         return type(type_id) is int and type_id in self.drop_event_types  # a list would not even be hashable
+
+    @staticmethod
+    def _add_links(record: Record, links: Links) -> None:
+        if made := links(record):
+            record[free_name(record, LINKS_FIELD)] = made
 
     def _add(self, record: Record) -> None:
         for name, value in self.add.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import selectors
 from collections import defaultdict
@@ -29,6 +30,7 @@ from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.letters import original_body
+from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.transform import Transform
 
 DROPPED_TYPE = 7
@@ -260,6 +262,7 @@ class Rig:
         window: int = 4,
         limit_bytes: int = 400,
         eager_bytes: int = 400,
+        raw_dead_letters: bool = False,
         memory: DeliveredMemory | None = None,
         has_shelf: bool = False,
     ) -> None:
@@ -281,6 +284,7 @@ class Rig:
             delivered=memory,
             shelf=self.shelf if has_shelf else None,
             eager_bytes=eager_bytes,
+            raw_dead_letters=raw_dead_letters,
         )
 
     def is_safe(self, body: bytes) -> bool:
@@ -960,3 +964,41 @@ class ConductorWalk(RuleBasedStateMachine):
 
 TestConductorWalk = ConductorWalk.TestCase
 TestConductorWalk.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+# --- obfuscation ---------------------------------------------------------------------------------
+
+
+def letters_in(rig: Rig) -> list[Record]:
+    """The records that the sink holds."""
+    return [msgpack.unpackb(entry)[2] for chunk in rig.sink.chunks for entry in chunk.entries]
+
+
+def test_dead_letters_are_masked_where_events_are_obfuscated() -> None:
+    """Nothing of the body leaves, not even of one that cannot be read."""
+    rig = Rig(limit_bytes=4000)
+    rig.conductor.lines["a"].transform = Transform("a", obfuscate=Obfuscation([Rule("computer.user", "mask")]))
+    body = b'{"computer": {"user": "johndoe"'
+    rig.deliver(Channel(rig, "a"), body)
+    assert json.loads(original_body(letters_in(rig))) == {
+        "masked": True,
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "bytes": len(body),
+    }
+
+
+def test_dead_letters_of_a_stream_that_hides_nothing_are_whole() -> None:
+    """What one stream obfuscates is no reason to mask the letters of another."""
+    rig = Rig()
+    rig.conductor.lines["a"].transform = Transform("a", obfuscate=Obfuscation([Rule("computer.user", "mask")]))
+    rig.deliver(Channel(rig, "b"), b"no json")
+    assert original_body(letters_in(rig)) == b"no json"
+
+
+def test_dead_letters_can_be_had_raw() -> None:
+    """With `dead_letters.raw` the original bytes go out all the same."""
+    rig = Rig(raw_dead_letters=True)
+    rig.conductor.lines["a"].transform = Transform("a", obfuscate=Obfuscation([Rule("computer.user", "mask")]))
+    rig.deliver(Channel(rig, "a"), b"no json")
+    (letter,) = letters_in(rig)
+    assert letter["body"] == "no json"

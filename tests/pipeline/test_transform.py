@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.pipeline.flatten import Flattener
+from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.transform import PULLING_ID, Transform
 
 ARRIVAL = 1557506167.123456
@@ -79,23 +81,66 @@ def test_add_then_flatten_then_serialize() -> None:
     }
 
 
+HIDE_SHA256 = Obfuscation([Rule("file.identity.sha256", "hash", b"key"), Rule("severity", "mask")])
+
+
+def test_links_and_tag_are_made_from_what_obfuscation_left() -> None:
+    """Obfuscation goes first: a hidden value is in no link and in no tag."""
+    sha256 = "a78c29d1fa05c2b23d1dc9b75da8c053399143682fe3779bc466f10e1a997850"
+    record = {**event(), "severity": "High", "file": {"identity": {"sha256": sha256}}, "connector_guid": "c"}
+    transform = Transform(
+        "emea", tag="amp.{severity}", obfuscate=HIDE_SHA256, links=Links("console", HIDE_SHA256.hides)
+    )
+    result = transform(record, ARRIVAL)
+    assert result is not None
+    tag, sent = result
+    assert tag == "amp.unknown"
+    assert sha256 not in json.dumps(sent)
+    assert sent["file"]["identity"]["sha256"] not in json.dumps(sent["console_links"])
+    assert sent["console_links"]["device_trajectory"] == "https://console/computers/c/trajectory2"
+
+
+def test_an_event_that_gives_no_link_has_no_field_for_them() -> None:
+    """Nothing is added where there is nothing to say, and nothing of Cisco's is overwritten."""
+    assert Transform("emea", links=Links("console"))({"a": 1}, ARRIVAL) == ("edr.cisco.amp.events", {"a": 1})
+    result = Transform("emea", links=Links("console"))({"console_links": "Cisco's", "event_type_id": 1}, ARRIVAL)
+    assert result is not None
+    assert result[1]["console_links"] == "Cisco's"
+    assert set(result[1]["console_links_2"]) == {"dashboard_event_type", "events_event_type"}
+
+
 def test_the_steps_end_where_the_call_does() -> None:
     """`explain` shows each configured step in order, and the last one is what is sent."""
     transform = Transform(
         "emea",
         drop_event_types=frozenset({1}),
+        obfuscate=Obfuscation([Rule("file.disposition", "mask")]),
+        links=Links("console"),
         add={"tenant": "acme"},
         pulling_id=True,
         flatten=Flattener(),
         serialize="message",
     )
     steps = list(transform.steps(event(), ARRIVAL))
-    assert [step.name for step in steps] == ["drop_event_types", "add", "pulling_id", "flatten", "serialize"]
+    assert [step.name for step in steps] == [
+        "drop_event_types",
+        "obfuscate",
+        "links",
+        "add",
+        "pulling_id",
+        "flatten",
+        "serialize",
+    ]
     result = transform(event(), ARRIVAL)
     assert result is not None
     assert steps[-1].record == result[1]
     assert steps[0].record == event()
-    assert steps[1].record == {**event(), "tenant": "acme"}
+    masked = {**event(), "file": {"disposition": "***"}}
+    assert steps[1].record == masked
+    linked = steps[2].record
+    assert linked is not None
+    assert linked == {**masked, "console_links": linked["console_links"]}
+    assert steps[3].record == {**linked, "tenant": "acme"}
 
 
 def test_the_steps_of_a_dropped_event_end_with_the_drop() -> None:

@@ -1,0 +1,141 @@
+"""Fields that must not leave the organisation: masked, hashed or dropped.  Pure.
+
+First of the steps that change an event, so that whatever is made from it afterwards (links, the tag, combined
+records, what the state file remembers) is made from what is left.
+
+A path names fields by their dotted names, and ``[]`` for each item of a list: ``computer.network_addresses[].ip``.
+What a path names is replaced whole, whatever it is; null stays null.  A hash is HMAC-SHA-256 in hexadecimal: equal
+values stay equal, across streams and restarts, for as long as the key is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from fluent_plugin_amp.model import Delivery, Record
+
+MASK = "***"
+
+Method = Literal["mask", "hash", "drop"]
+
+_NAME = r"[^.\[\]\s]+(?:\[\])*"
+_PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")
+
+
+def is_path(text: str) -> bool:
+    """Whether ``text`` is written as a path must be."""
+    return _PATH.fullmatch(text) is not None
+
+
+def keyed_hash(key: bytes, value: Any) -> str:
+    """HMAC-SHA-256 of a text's UTF-8, or of another value's JSON; 64 hexadecimal digits."""
+    data = value.encode() if type(value) is str else msgspec.json.encode(value, order="deterministic")
+    return hmac.digest(key, data, "sha256").hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One path, and what becomes of it."""
+
+    path: str
+    method: Method
+    key: bytes = field(default=b"", repr=False)
+    """For ``hash``."""
+
+    def replacement(self, value: Any) -> Any:
+        """What stands in the place of ``value``."""
+        if value is None:
+            return None
+        return keyed_hash(self.key, value) if self.method == "hash" else MASK
+
+
+class Obfuscation:
+    """The rules of one stream; called with an event, it changes it in place."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._steps = [(number, rule, _steps(rule.path)) for number, rule in enumerate(self.rules)]
+        self._events = 0  # since `unmatched` was asked
+        self._matched = [False] * len(self.rules)
+        self._said = [False] * len(self.rules)
+
+    def __call__(self, record: Record) -> None:
+        """Obfuscate one event."""
+        self._events += 1
+        for number, rule, steps in self._steps:
+            if _apply(rule, record, steps, 0):
+                self._matched[number] = True
+
+    def rule_for(self, source: str) -> Rule | None:
+        """The rule that hides the field ``source`` (``file.identity.sha256``), or something around or in it."""
+        wanted = _steps(source)
+        for _, rule, steps in self._steps:
+            shorter = min(len(wanted), len(steps))
+            if wanted[:shorter] == steps[:shorter]:
+                return rule
+        return None
+
+    def hides(self, source: str) -> bool:
+        """Whether a rule hides it."""
+        return self.rule_for(source) is not None
+
+    def unmatched(self) -> list[str]:
+        """Paths that matched nothing since this was last asked, although events came; each is told once."""
+        paths = []
+        if self._events:
+            for number, rule, _ in self._steps:
+                if not self._matched[number] and not self._said[number]:
+                    self._said[number] = True
+                    paths.append(rule.path)
+        self._events = 0
+        self._matched = [False] * len(self.rules)
+        return paths
+
+
+def mask_delivery(delivery: Delivery) -> None:
+    """Take everything from a delivery that becomes a dead letter, but the hash and the length of its body.
+
+    Its body cannot be relied on to have the fields that the rules name; its routing key holds the computer's GUID.
+    """
+    masked = {"masked": True, "sha256": hashlib.sha256(delivery.body).hexdigest(), "bytes": len(delivery.body)}
+    delivery.body = msgspec.json.encode(masked)
+    delivery.routing_key = MASK
+
+
+def _steps(path: str) -> tuple[str | None, ...]:
+    """``a.b[].c`` → ``("a", "b", None, "c")``; None: each item."""
+    steps: list[str | None] = []
+    for level in path.split("."):
+        name = level.rstrip("[]")
+        steps += [name, *[None] * ((len(level) - len(name)) // 2)]
+    return tuple(steps)
+
+
+def _apply(rule: Rule, inside: Any, steps: tuple[str | None, ...], at: int) -> bool:
+    """Do as ``rule`` says with what ``steps[at:]`` name inside a value; whether there was anything."""
+    step = steps[at]
+    at += 1
+    is_last = at == len(steps)
+    if step is None:
+        if type(inside) is not list or not inside:
+            return False
+        if not is_last:
+            return sum(_apply(rule, item, steps, at) for item in inside) > 0  # not `any`: it would stop at the first
+        inside[:] = [] if rule.method == "drop" else [rule.replacement(item) for item in inside]
+        return True
+    if type(inside) is not dict or step not in inside:
+        return False
+    if not is_last:
+        return _apply(rule, inside[step], steps, at)
+    if rule.method == "drop":
+        del inside[step]
+    else:
+        inside[step] = rule.replacement(inside[step])
+    return True
