@@ -1,0 +1,148 @@
+"""Events reach Fluentd, Fluent Bit and the built-in receiver: each of them, once, unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.forward import Security
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.receivers import KINDS, Kind
+from tests.conftest import MakeStream
+from tests.e2e.configs import bodies, configuration, ids_of, stream_section
+from tests.e2e.conftest import StartPlugin
+from tests.e2e.plugin import DEADLINE_S
+from tests.e2e.receiving import is_empty, receiving, texts
+
+EVENTS = 1000
+STREAMS = 8
+POLL_S = 0.2
+TAG = "edr.cisco.amp.events"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_event_once(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    tmp_path: Path,
+    kind: Kind,
+) -> None:
+    """A thousand events of all kinds arrive once each over TLS, every field and integer as it was, time in order."""
+    stream = make_stream()
+    published = list(EventGenerator(seed=1).bodies(EVENTS))
+    broker.publish(stream.queue, published)
+    with receiving(kind, tmp_path / kind) as receiver:
+        plugin = run(configuration(stream_section(stream, certificates), receiver))
+        broker.wait_for_depth(stream.queue, is_empty)
+        assert plugin.stop() == 0
+        receiver.stop()
+        received = list(receiver.received())
+    assert {event.tag for event in received} == {TAG}
+    assert texts(event.record for event in received) == texts(map(json.loads, published))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_receiver_killed(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    tmp_path: Path,
+    kind: Kind,
+) -> None:
+    """A receiver that is killed -9 while events flow, and started again, has every event in the end."""
+    stream = make_stream()
+    published = bodies(2 * EVENTS)
+    broker.publish(stream.queue, published[:EVENTS])
+    with receiving(kind, tmp_path / kind) as receiver:
+        plugin = run(configuration(stream_section(stream, certificates), receiver))
+        plugin.wait_for_log("consuming, prefetch")
+        receiver.kill()
+        broker.publish(stream.queue, published[EVENTS:])
+        plugin.wait_for_log("[forward.connection-lost]")
+        receiver.start()
+        broker.wait_for_depth(stream.queue, is_empty)
+        deadline = time.monotonic() + DEADLINE_S
+        while missing := ids_of(published).keys() - ids_of(event.record for event in receiver.received()).keys():
+            assert time.monotonic() < deadline, f"{len(missing)} events are missing"
+            time.sleep(POLL_S)  # what it had acked before is still in its buffer on disk
+
+
+async def test_every_protection_at_once(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, certificates: Certificates, run: StartPlugin
+) -> None:
+    """TLS with client certificates, shared key, user and password, and gzip: a thousand events, each once."""
+    stream = make_stream()
+    published = list(EventGenerator(seed=2).bodies(EVENTS))
+    await asyncio.to_thread(broker.publish, stream.queue, published)
+    server = FakeFluentd(
+        tls=server_context(certificates.server, client_ca_file=certificates.ca_file),
+        security=Security("key of both", {"amp": "and its password"}),
+    )
+    async with server:
+        run(
+            configuration(
+                stream_section(stream, certificates),
+                {"host": "localhost", "port": server.port},
+                tls={
+                    "ca_file": str(certificates.ca_file),
+                    "cert_file": str(certificates.client.cert_file),
+                    "key_file": str(certificates.client.key_file),
+                },
+                security={"shared_key": "key of both", "username": "amp", "password": "and its password"},
+                compress="gzip",
+            )
+        )
+        await asyncio.to_thread(broker.wait_for_depth, stream.queue, is_empty)
+        assert texts(server.records) == texts(map(json.loads, published))
+        assert {chunk.option["compressed"] for chunk in server.chunks} == {"gzip"}
+        assert server.violations == []
+
+
+async def test_unix_socket(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, certificates: Certificates, run: StartPlugin, tmp_path: Path
+) -> None:
+    """A server on a Unix socket gets each event once."""
+    stream = make_stream()
+    published = bodies(EVENTS)
+    await asyncio.to_thread(broker.publish, stream.queue, published)
+    async with FakeFluentd(unix_path=tmp_path / "fluent.sock") as server:
+        section = stream_section(stream, certificates)
+        run(configuration(section, {"unix_path": str(tmp_path / "fluent.sock")}))
+        await asyncio.to_thread(broker.wait_for_depth, stream.queue, is_empty)
+        assert ids_of(server.records) == ids_of(published)
+        assert server.violations == []
+
+
+async def test_several_streams(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """Each stream's events arrive under its tag; the one whose queue is missing is told, and holds up none."""
+    streams = [make_stream() for _ in range(STREAMS)]
+    published: dict[str, list[bytes]] = {}
+    for number, stream in enumerate(streams):
+        published[f"amp.{stream.queue}"] = bodies(EVENTS // STREAMS, first=number * EVENTS)
+        await asyncio.to_thread(broker.publish, stream.queue, published[f"amp.{stream.queue}"])
+    sections = [stream_section(stream, certificates, tag="amp.{stream}") for stream in streams]
+    broken = stream_section(make_stream(), certificates, queue="event_stream_missing", name="broken")
+    plugin = run(configuration([broken, *sections], fluentd))
+    for stream in streams:
+        await asyncio.to_thread(broker.wait_for_depth, stream.queue, is_empty)
+    for tag, events in published.items():
+        records = [entry.record for chunk in fluentd.chunks if chunk.tag == tag for entry in chunk.entries]
+        assert ids_of(records) == ids_of(events)
+    assert "stream broken: [amqp.queue-not-found]" in plugin.log
+    assert fluentd.violations == []
