@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench chaos mutants conformance docs system clean
+.PHONY: demo test lint unit bench chaos mutants conformance docs system peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -27,7 +27,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: system $(VENV)/test
+unit: system peer $(VENV)/test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: system $(VENV)/test
@@ -51,6 +51,18 @@ docs: $(VENV)/test
 system:
 	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || command -v rabbitmq-server >/dev/null \
 	  || { echo "installing RabbitMQ from the system's packages"; $(APT) update -qq && $(APT) install -y -qq rabbitmq-server >/dev/null; }
+
+# What only the tests need besides: a TLS syslog relay, and an independent Forward server from npm, at the version and
+# checksum of its lock file.
+peer: tests/peer/node_modules
+	@{ PATH="$$PATH:/usr/sbin" command -v rsyslogd >/dev/null && ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1; } \
+	  || { echo "installing rsyslog from the system's packages"; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends rsyslog rsyslog-gnutls >/dev/null; }
+
+tests/peer/node_modules: tests/peer/package-lock.json
+	@command -v npm >/dev/null \
+	  || { echo "installing Node from the system's packages"; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nodejs npm >/dev/null; }
+	npm ci --prefix tests/peer --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed"; exit 1; }
