@@ -48,16 +48,14 @@ def _tag_template(text: str) -> str:
 
 
 def _sendable(value: Any, depth: int = 1) -> Any:
-    """Refuse what no Forward server can keep."""
+    """The value in plain dicts and lists, as events hold them; refuses what no Forward server can keep."""
     if depth > 32 and isinstance(value, (dict, list)):
         raise ValueError("must not nest deeper than 32 levels")
     if isinstance(value, dict):
-        for each in value.values():
-            _sendable(each, depth + 1)
-    elif isinstance(value, list):
-        for each in value:
-            _sendable(each, depth + 1)
-    elif isinstance(value, str):
+        return {key: _sendable(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_sendable(each, depth + 1) for each in value]
+    if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
