@@ -177,6 +177,7 @@ def replay(
     from fluent_plugin_amp import daemon
     from fluent_plugin_amp.jobs import replay as job
     from fluent_plugin_amp.observe import logs
+    from fluent_plugin_amp.parts import make_sink
 
     config = load_config(config_path)
     logs.set_up("warning", config.logging.format)
@@ -184,7 +185,7 @@ def replay(
 
     async def go() -> job.Replayed:
         observer = logs.LogObserver()
-        parts = daemon.Daemon(config, daemon.make_sink(config, observer, stdout_format), observer)
+        parts = daemon.Daemon(config, make_sink(config, observer, stdout_format), observer)
         return await job.replay(parts, stream.name, (line for file in files for line in file))
 
     replayed = asyncio.run(go())
@@ -212,8 +213,8 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     """
     import msgspec
 
-    from fluent_plugin_amp.daemon import make_transform
     from fluent_plugin_amp.jobs import explain as job
+    from fluent_plugin_amp.parts import make_transform
 
     config = load_config(config_path)
     body = file.read().strip()

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fluent_plugin_amp.config import Config, StreamConfig
-from fluent_plugin_amp.daemon import forward_settings, make_broker
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
 from fluent_plugin_amp.model import Chunk
+from fluent_plugin_amp.parts import forward_settings, make_broker
 from fluent_plugin_amp.sink.forward.check import check as check_server
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.config import Config, load
-from fluent_plugin_amp.daemon import log_unmatched, make_obfuscation, make_transform
+from fluent_plugin_amp.daemon import log_unmatched
 from fluent_plugin_amp.errors import ConfigError
+from fluent_plugin_amp.parts import make_obfuscation, make_transform
 
 Write = Callable[[str, str], Path]
 
