@@ -98,6 +98,52 @@ class DeadLettered(Fact):
     parts: int
 
 
+# --- the state file ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StateOpened(Fact):
+    """The state file is open; ``letters`` dead letters are kept in it."""
+
+    path: str
+    letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateTrouble(Fact):
+    """The state file cannot be used: what is delivered is remembered in memory only, until it is."""
+
+    path: str
+    error: PluginError
+    retry_in_s: float | None
+    """None: what hangs is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecovered(Fact):
+    """The state file is in use again."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetterKept(Fact):
+    """No server takes a dead letter of ``size`` bytes: the state file keeps it, with ``letters`` in all."""
+
+    stream: str
+    error: PluginError
+    size: int
+    letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLettersSent(Fact):
+    """Servers took ``sent`` of the dead letters kept; ``left`` are still there."""
+
+    sent: int
+    left: int
+
+
 # --- servers -------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,147 @@
+"""What was delivered, remembered in the state file: a `model.Delivered`.
+
+An event is known from `record` on: by the digests in memory at first, and by the file's index when that has seen it.
+The memory holds two generations.  When the young one has `INDEX_EVENTS` it becomes the old one, and the file is asked
+to index what was added; only after that may the old one go.  In trouble it goes without: then the last events are
+known, as by a memory without a file.
+
+Lookups are for redelivered events only, so they may read the file on the loop: some microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from fluent_plugin_amp.errors import PluginError, StateSlow, StateUnusable
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.writer import Opened, Writer
+
+INDEX_EVENTS = 16_384
+"""The more at once, the fewer pages of the index each event costs."""
+PRUNE_EVERY_S = 30.0
+
+
+class FileDelivered:
+    """See the module.
+
+    Args:
+        writer: of the file.
+        remember_s: what was delivered longer ago is forgotten.
+        clock: seconds since the epoch.
+    """
+
+    wants_facts = True
+
+    def __init__(self, writer: Writer, remember_s: float, *, clock: Callable[[], float] = time.time) -> None:
+        self._writer = writer
+        self._remember_s = remember_s
+        self._clock = clock
+        self._reader: Store | None = None
+        self._young: dict[str, set[bytes]] = {}
+        self._old: dict[str, set[bytes]] = {}
+        self._young_events = 0
+        self._is_indexing = False
+        self._resets: dict[str, int] | None = None
+
+    def opened(self, opened: Opened) -> None:
+        """The file was opened, perhaps anew."""
+        self.close()
+        self._reader = opened.reader
+        for stream, digests in opened.unindexed:
+            self._young.setdefault(stream, set()).update(digests)
+            self._young_events += len(digests)
+
+    def close(self) -> None:
+        """Read no more from the file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    # --- Delivered ---------------------------------------------------------------------------------------------
+
+    def contains(self, stream: str, digest: bytes) -> bool:
+        """See `Delivered`."""
+        if digest in self._young.get(stream, ()) or digest in self._old.get(stream, ()):
+            return True
+        # A disk that hangs must not hang the loop; with any other trouble, reading may still work.
+        if self._reader is None or isinstance(self._writer.error, StateSlow):
+            return False
+        try:
+            return self._reader.contains(stream, digest)
+        except StateUnusable as error:
+            self.close()
+            self._writer.suspect(error)
+            return False
+
+    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+        """See `Delivered`: ``done`` comes after the commit, or when trouble prevents it."""
+        for delivery in deliveries:
+            young = self._young.get(delivery.stream)
+            if young is None:
+                young = self._young[delivery.stream] = set()
+            young.add(delivery.digest)
+        self._young_events += len(deliveries)
+        self._writer.put(
+            partial(_write, deliveries, int(self._clock())),
+            lambda error: done(deliveries),
+            events=len(deliveries),
+        )
+        if self._young_events >= INDEX_EVENTS and not self._is_indexing:
+            self._begin_indexing()
+
+    def _begin_indexing(self) -> None:
+        self._is_indexing = True
+        self._young_events = 0
+        self._old, self._young = self._young, {}
+        self._writer.put(Store.index, self._indexed)
+
+    def _indexed(self, error: PluginError | None) -> None:
+        """The file knows the old generation, or cannot."""
+        self._is_indexing = False
+
+    # --- housekeeping ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Forget what is too old, again and again, until cancelled."""
+        while True:
+            try:
+                self._forget_reset(await self._writer.call(Store.resets))
+                await self._prune()
+            except PluginError:
+                pass  # the writer has told
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+    async def _prune(self) -> None:
+        """Step by step, so that what was delivered meanwhile is committed in between."""
+        after: int | None = 0
+        while after is not None:
+            now = self._clock()
+            after = await self._writer.call(
+                partial(Store.prune, before=int(now - self._remember_s), now=int(now), after=after)
+            )
+
+    def _forget_reset(self, resets: dict[str, int]) -> None:
+        """Streams that a tool had the file forget are forgotten here too."""
+        for stream, count in resets.items():
+            if self._resets is not None and count != self._resets.get(stream, 0):
+                self._young.pop(stream, None)
+                self._old.pop(stream, None)
+        self._resets = resets
+
+
+def _write(deliveries: Iterable[Delivery], delivered_at: int, store: Store) -> None:
+    """In the thread: one entry for each stream."""
+    by_stream: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        by_stream.setdefault(delivery.stream, []).append(delivery)
+    for stream, events in by_stream.items():
+        store.add_delivered(
+            stream,
+            delivered_at,
+            [event.digest for event in events],
+            [event.facts or (None, int(event.received_at), 0, None, None) for event in events],
+        )

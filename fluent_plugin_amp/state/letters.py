@@ -1,0 +1,154 @@
+"""Dead letters that servers refuse in every size: kept in the state file, and sent later.
+
+A `model.LetterShelf`, and the ledger of the letters that it sends: they go the way of any other delivery.  One goes
+at a time.  Each refusal costs a server's connection, so a round ends with the first one.  The next round comes after
+`FIRST_WAIT_S`; after several rounds in which no server took any, later and later.  A refused letter goes to the end
+of the line, so that one that is hopeless does not hold up the others.
+
+A letter is removed when a server acked it; if the process ends in between, it is sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.errors import InvalidEvent, PluginError
+from fluent_plugin_amp.facts import KeptLettersSent, LetterKept, Observer
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.values import KeptLetter
+from fluent_plugin_amp.state.writer import Opened, Writer
+
+FIRST_WAIT_S = 60.0
+LONGEST_WAIT_S = 3600.0
+
+_ERRORS = {kind.id: kind for kind in InvalidEvent.__subclasses__()}
+
+
+class KeptLetters:
+    """See the module.  ``post`` and ``is_available`` must be set before `run`."""
+
+    closed = False
+
+    def __init__(self, writer: Writer, observer: Observer) -> None:
+        self.count = 0
+        """Letters kept."""
+        self.post: Callable[[Delivery, InvalidEvent], None]
+        """Sends one; `resolve` or `refused` follows."""
+        self.is_available: Callable[[], bool]
+        """Whether a server is there to take it."""
+        self._writer = writer
+        self._observer = observer
+        self._wake = asyncio.Event()
+        self._not_before = 0.0
+        self._answer: asyncio.Future[bool] | None = None
+
+    def opened(self, opened: Opened) -> None:
+        """The file was opened, perhaps anew."""
+        self.count = opened.letters
+        self._wake.set()
+
+    def wake(self) -> None:
+        """A server came or went."""
+        self._wake.set()
+
+    # --- LetterShelf -------------------------------------------------------------------------------------------
+
+    def keep(self, delivery: Delivery, error: InvalidEvent, done: Callable[[bool], None]) -> None:
+        """See `LetterShelf`."""
+        letter = KeptLetter(
+            stream=delivery.stream,
+            error_id=error.id,
+            reason=str(error),
+            routing_key=delivery.routing_key,
+            redelivered=delivery.redelivered,
+            received_at=delivery.received_at,
+            body=delivery.body,
+        )
+
+        def committed(trouble: PluginError | None) -> None:
+            if trouble is None:
+                self.count += 1
+                self._not_before = max(self._not_before, asyncio.get_running_loop().time() + FIRST_WAIT_S)
+                self._wake.set()
+                self._observer(LetterKept(letter.stream, error, len(letter.body), self.count))
+            done(trouble is None)
+
+        self._writer.put(partial(Store.add_letter, letter=letter), committed)
+
+    def refused(self, delivery: Delivery) -> None:
+        """See `LetterShelf`."""
+        self._answered(is_taken=False)
+
+    def resolve(self, delivery_tag: int) -> None:
+        """See `model.Ledger`: a server has the letter that was sent."""
+        self._answered(is_taken=True)
+
+    # --- sending -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Send what is kept, now and then, until cancelled."""
+        rounds_in_vain = 0
+        while True:
+            await self._wait_for_turn()
+            sent, is_refused = await self._round()
+            rounds_in_vain = rounds_in_vain + 1 if is_refused and not sent else 0
+            wait_s = backoff_s(max(1, rounds_in_vain), 0.0, first_s=FIRST_WAIT_S, cap_s=LONGEST_WAIT_S)
+            self._not_before = asyncio.get_running_loop().time() + wait_s
+
+    async def _wait_for_turn(self) -> None:
+        """Until there are letters, a server is there, and it is time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            if (wait_s := self._not_before - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
+            elif self.count and self.is_available() and self._writer.error is None:
+                return
+            else:
+                await self._wake.wait()
+
+    async def _round(self) -> tuple[int, bool]:
+        """Send until none is left or one is refused: how many servers took, and whether one was refused."""
+        sent = 0
+        is_taken = True
+        try:
+            while is_taken and self.is_available():
+                letter = await self._writer.call(Store.next_letter)
+                if letter is None:
+                    self.count = 0
+                    break
+                is_taken = await self._send(letter)
+                if is_taken:
+                    sent += 1
+                    self.count -= 1
+                    self._writer.put(partial(Store.remove_letter, number=letter.number), events=1)
+                else:
+                    self._writer.put(partial(Store.letter_refused, number=letter.number), events=1)
+        except PluginError:
+            pass  # the writer has told
+        if sent:
+            self._observer(KeptLettersSent(sent, self.count))
+        return sent, not is_taken
+
+    async def _send(self, letter: KeptLetter) -> bool:
+        self._answer = asyncio.get_running_loop().create_future()
+        delivery = Delivery(
+            letter.stream,
+            self,
+            letter.number,
+            letter.body,
+            bool(letter.redelivered),
+            letter.routing_key,
+            letter.received_at,
+        )
+        self.post(delivery, _ERRORS.get(letter.error_id, InvalidEvent)(letter.reason))
+        return await self._answer
+
+    def _answered(self, *, is_taken: bool) -> None:
+        assert self._answer is not None
+        if not self._answer.done():
+            self._answer.set_result(is_taken)

@@ -1,0 +1,99 @@
+"""One daemon a state file: an advisory lock on a file of its own beside it, ``<state file>.lock``.
+
+Not on the state file itself: closing any descriptor of that would drop SQLite's own locks on it.  The kernel releases
+the lock with the process, so nothing needs to be cleaned up after a crash; the file stays, with the last holder's
+name in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+
+from fluent_plugin_amp.errors import StateInUse
+from fluent_plugin_amp.state.translate import translate_os_error
+
+PATIENCE_S = 0.5
+"""`holder` has the lock for a moment when it looks whether anybody has."""
+
+
+class Lock:
+    """The lock of one state file.  Held from `acquire` to `release`, or to the end of the process."""
+
+    def __init__(self, state_file: Path) -> None:
+        self._state_file = state_file
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take it, unless it is held already.
+
+        Raises:
+            StateInUse: another process has it.
+            StateUnusable: there can be no lock file here.
+        """
+        if self._descriptor is not None:
+            return
+        file = lock_file(self._state_file)
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as exc:
+            raise translate_os_error(file, exc) from exc
+        try:
+            if not _lock(descriptor, fcntl.LOCK_EX, PATIENCE_S):
+                raise StateInUse(f"{self._state_file} is in use by {_read(descriptor)}")
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        except OSError as exc:
+            os.close(descriptor)
+            raise translate_os_error(file, exc) from exc
+        except StateInUse:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go of it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def lock_file(state_file: Path) -> Path:
+    """The file that is locked."""
+    return state_file.with_name(state_file.name + ".lock")
+
+
+def holder(state_file: Path) -> str | None:
+    """Who has the lock, such as ``process 12 on host``; None when nobody has."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(lock_file(state_file), os.O_RDONLY)
+        try:
+            return None if _lock(descriptor, fcntl.LOCK_SH, 0.0) else _read(descriptor)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def _lock(descriptor: int, kind: int, patience_s: float) -> bool:
+    """Whether the lock was to be had."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except OSError as exc:
+            if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(PATIENCE_S / 20)
+        else:
+            return True
+
+
+def _read(descriptor: int) -> str:
+    return os.pread(descriptor, 1000, 0).decode(errors="replace") or "another process"

@@ -1,0 +1,63 @@
+"""The tables of the state file, as numbered migrations.
+
+``delivered`` holds *blocks*: up to `BLOCK_EVENTS` events of one stream that were recorded together, their digests one
+behind the other.  A row for each event costs five times the processor time, and an index of digests, which are
+random, makes every commit write as many pages as it has events.  So ``known``, which finds a digest, is filled later
+and in order (`Store.index`), for some thousand events at once; `progress` says how far it has come.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x46504153
+"""In the header of each state file: "FPAS"."""
+
+BLOCK_EVENTS = 256
+DIGEST_BYTES = 16
+KEY_BYTES = 8
+"""Of a digest, in ``known``; the block tells whether it is really this digest."""
+
+Migration = tuple[str, ...]
+
+MIGRATIONS: tuple[Migration, ...] = (
+    (
+        "CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, resets INTEGER NOT NULL DEFAULT 0)",
+        # AUTOINCREMENT: a number is never given again, which `progress` relies on.
+        """CREATE TABLE delivered (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            stream INTEGER NOT NULL REFERENCES streams,
+            delivered_at INTEGER NOT NULL,
+            first_at INTEGER NOT NULL,
+            last_at INTEGER NOT NULL,
+            events INTEGER NOT NULL,
+            digests BLOB NOT NULL,
+            facts BLOB NOT NULL
+        )""",
+        # Holds all that `state show` counts, and what a comparison with the cloud asks for: a stream and a time span.
+        "CREATE INDEX delivered_by_time ON delivered (stream, last_at, first_at, delivered_at, events)",
+        """CREATE TABLE known (
+            key BLOB NOT NULL,
+            stream INTEGER NOT NULL REFERENCES streams,
+            number INTEGER NOT NULL REFERENCES delivered,
+            PRIMARY KEY (key, stream)
+        ) WITHOUT ROWID""",
+        "CREATE TABLE progress (indexed_to INTEGER NOT NULL)",
+        "INSERT INTO progress VALUES (0)",
+        # The places in a block, to make rows of its digests.
+        "CREATE TABLE place (i INTEGER PRIMARY KEY)",
+        f"""INSERT INTO place
+            WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {BLOCK_EVENTS})
+            SELECT i FROM n""",
+        """CREATE TABLE letters (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            stream TEXT NOT NULL,
+            error_id TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            routing_key TEXT NOT NULL,
+            redelivered INTEGER NOT NULL,
+            received_at REAL NOT NULL,
+            tries INTEGER NOT NULL DEFAULT 0,
+            body BLOB NOT NULL
+        )""",
+        "CREATE INDEX letters_by_tries ON letters (tries, number)",
+    ),
+)

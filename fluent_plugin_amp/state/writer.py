@@ -1,0 +1,266 @@
+"""Everything that is written to the state file: one connection, a thread of its own, group commits.
+
+Theory of operation.  The loop never waits for the disk.  Jobs are put on a queue; whatever is there is handed to the
+thread, done in one transaction and committed, and then each job's ``done`` is called, in order.  Commits begin at
+least `PACE_S` apart, so that under load a commit serves many jobs, while a lone one starts at once.
+
+Trouble (disk full, file damaged, or no answer within `PATIENCE_S`) holds nobody up: every job is answered with the
+error, those waiting and those that still come.  Of the jobs that say how many events they hold, the last
+`BACKLOG_EVENTS` are tried again when the file has been opened anew, or the disk answers at last.
+
+The queue is bounded: without trouble by what may be unacked at the broker, since each event on it waits for its ack;
+with trouble by `BACKLOG_EVENTS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.errors import PluginError, StateCorrupt, StateInUse, StateSlow, StateUnusable
+from fluent_plugin_amp.facts import Observer, StateOpened, StateRecovered, StateTrouble
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.thread import CallThread
+
+PACE_S = 0.01
+PATIENCE_S = 10.0
+BACKLOG_EVENTS = 20_000
+RETRY_FIRST_S = 1.0
+RETRY_CAP_S = 30.0
+
+Job = Callable[[Store], object]
+"""Done in the thread, within a transaction; again when that failed, so it must not change anything else."""
+
+Done = Callable[[PluginError | None], None]
+"""Called on the loop: None when the job is committed."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Opened:
+    """What opening the file gave."""
+
+    store: Store
+    reader: Store
+    """A second connection, for lookups on the loop; its user closes it."""
+    unindexed: list[tuple[str, list[bytes]]]
+    """Stream and digests that `Store.contains` does not find yet."""
+    letters: int
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    job: Job
+    done: Done
+    events: int
+    is_answered: bool = False
+
+    def answer(self, error: PluginError | None) -> None:
+        if not self.is_answered:
+            self.is_answered = True
+            self.done(error)
+
+
+class Writer:
+    """See the module.
+
+    Args:
+        path: for messages.
+        opener: opens the file, in the thread; given True, it is to look for damage everywhere.
+        on_opened: hears on the loop that the file was opened, also when it was opened anew.
+        observer: hears of trouble and recovery.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        opener: Callable[[bool], Opened],
+        on_opened: Callable[[Opened], None],
+        observer: Observer,
+        *,
+        pace_s: float = PACE_S,
+        patience_s: float = PATIENCE_S,
+        retry_first_s: float = RETRY_FIRST_S,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.error: PluginError | None = None
+        """Why nothing is written at the moment."""
+        self.decided = asyncio.Event()
+        """The file was opened for the first time, or there is trouble."""
+        self._path = str(path)
+        self._opener = opener
+        self._on_opened = on_opened
+        self._observer = observer
+        self._pace_s = pace_s
+        self._patience_s = patience_s
+        self._retry_first_s = retry_first_s
+        self._jitter = jitter
+        self._thread = CallThread("state")
+        self._opened: Opened | None = None
+        self._items: deque[_Item] = deque()
+        self._queued_events = 0
+        self._batch: list[_Item] = []  # in the thread now
+        self._suspicion: StateUnusable | None = None
+        self._wanted = asyncio.Event()
+        self._failures = 0  # in a row
+
+    # --- what others ask for -----------------------------------------------------------------------------------
+
+    def put(self, job: Job, done: Done = lambda error: None, *, events: int = 0) -> None:
+        """Have a job done; ``done`` is called once, perhaps at once.
+
+        Args:
+            job: what to write.
+            done: hears of the commit, or of the error that stands in its way.
+            events: that the job holds; more than 0: it is worth trying again after trouble.
+        """
+        item = _Item(job, done, events)
+        if self.error is None or events:
+            self._items.append(item)
+            self._queued_events += events
+            self._wanted.set()
+        if self.error is not None:
+            item.answer(self.error)
+            self._bound_backlog()
+
+    async def call(self, job: Callable[[Store], Result]) -> Result:
+        """Have a job done and committed, and return its result.
+
+        Raises:
+            StateUnusable, StateInUse: there is trouble.
+        """
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        results: list[Result] = []
+
+        def done(error: PluginError | None) -> None:
+            if committed.done():  # the caller was cancelled
+                return
+            if error is None:
+                committed.set_result(None)
+            else:
+                committed.set_exception(error)
+
+        self.put(lambda store: results.append(job(store)), done)
+        await committed
+        return results[-1]
+
+    def suspect(self, error: StateUnusable) -> None:
+        """Somebody who reads the file met this: open it anew."""
+        if self.error is None and self._suspicion is None:
+            self._suspicion = error
+            self._wanted.set()
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Open the file and write until cancelled.
+
+        Raises:
+            StateInUse: when first opened, another process has it; later that is trouble like any other.
+        """
+        while True:
+            try:
+                if self._opened is None:
+                    await self._open()
+                    self._wanted.set()
+                else:
+                    await self._serve(self._opened)
+            except (StateUnusable, StateInUse) as error:
+                if isinstance(error, StateInUse) and not self.decided.is_set():
+                    raise
+                self._failures += 1
+                retry_in_s = backoff_s(self._failures, self._jitter(), first_s=self._retry_first_s, cap_s=RETRY_CAP_S)
+                self._fail(error, retry_in_s)
+                await asyncio.sleep(retry_in_s)
+
+    async def close(self, timeout_s: float) -> None:
+        """Close the file, once `run` was cancelled; a disk that hangs is left alone."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await asyncio.wait({self._thread.call(opened.store.close)}, timeout=timeout_s)
+        self._thread.stop()
+
+    async def _open(self) -> None:
+        opened = await self._in_thread(partial(self._opener, isinstance(self.error, StateCorrupt)))
+        self._opened = opened
+        self._on_opened(opened)
+        if self.error is None:
+            self._observer(StateOpened(self._path, opened.letters))
+        elif not self._items:
+            self._recovered()
+        self.decided.set()
+
+    async def _serve(self, opened: Opened) -> None:
+        """Commit what comes until there is trouble."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            if self._suspicion is not None:
+                raise self._suspicion
+            if not self._items:
+                continue
+            began = loop.time()
+            self._batch, self._items, self._queued_events = list(self._items), deque(), 0
+            await self._in_thread(partial(_commit, opened.store, self._batch))
+            committed, self._batch = self._batch, []
+            self._recovered()
+            for item in committed:
+                item.answer(None)
+            await asyncio.sleep(began + self._pace_s - loop.time())
+
+    async def _in_thread(self, function: Callable[[], Result]) -> Result:
+        """Its result; when that takes too long, nobody waits for it but us."""
+        future = self._thread.call(function)
+        await asyncio.wait({future}, timeout=self._patience_s)
+        if not future.done():
+            self._answer_all(StateSlow(f"{self._path}: no answer for {self._patience_s:g} s"), None)
+            await asyncio.wait({future})
+        return future.result()
+
+    # --- trouble -----------------------------------------------------------------------------------------------
+
+    def _fail(self, error: PluginError, retry_in_s: float) -> None:
+        """The file is of no use: close it, answer everybody, keep what is worth trying again."""
+        opened, self._opened = self._opened, None
+        self._suspicion = None
+        if opened is not None:
+            self._thread.call(opened.store.close)
+        self._items.extendleft(reversed(self._batch))
+        self._batch = []
+        self._answer_all(error, retry_in_s)
+
+    def _answer_all(self, error: PluginError, retry_in_s: float | None) -> None:
+        self.error = error
+        self._observer(StateTrouble(self._path, error, retry_in_s))
+        for item in [*self._batch, *self._items]:
+            item.answer(error)
+        self._items = deque(item for item in self._items if item.events)
+        self._queued_events = sum(item.events for item in self._items)
+        self._bound_backlog()
+        self.decided.set()
+
+    def _bound_backlog(self) -> None:
+        while self._queued_events > BACKLOG_EVENTS:
+            self._queued_events -= self._items.popleft().events
+
+    def _recovered(self) -> None:
+        self._failures = 0
+        if self.error is not None:
+            self.error = None
+            self._observer(StateRecovered(self._path))
+
+
+def _commit(store: Store, items: list[_Item]) -> None:
+    """In the thread."""
+    with store.transaction():
+        for item in items:
+            item.job(store)
