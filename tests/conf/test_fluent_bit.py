@@ -56,23 +56,6 @@ def test_both_formats_say_the_same(name: str) -> None:
     assert keys - sections == expected
 
 
-def test_a_unix_socket(tmp_path: Path, certificates: Certificates) -> None:
-    """The plugin reaches fluent-bit.yaml by a Unix socket, as the Kubernetes example does."""
-    socket_file = tmp_path / "forward.sock"
-    with SyslogReceiver(server_context(certificates.server, client_ca_file=certificates.ca_file)) as receiver:
-        port = free_port()
-        text = shipped(
-            "fluent-bit.yaml", fluent_bit_replacements(tmp_path, port, receiver.port, certificates)
-        ).replace(f"      listen: 127.0.0.1\n      port: {port}\n", f"      unix_path: {socket_file}\n")
-        with fluent_bit(tmp_path, text, socket_file):
-            config = write_config(tmp_path, port, forward={"servers": [{"unix_path": str(socket_file)}]})
-            lines = "".join(json.dumps(event) + "\n" for event in EVENTS).encode()
-            command = plugin_command("replay", config, "-")
-            subprocess.run(command, input=lines, env=ENVIRONMENT, check=True, timeout=60)
-            header = b"<14>Jan  1 00:00:00 amp-forwarder edr.cisco.amp.events: "
-            assert events_of(receiver.wait_for(len(EVENTS)), header) == EVENTS
-
-
 def test_dead_letters_go_to_devo_too(tmp_path: Path, certificates: Certificates) -> None:
     """What cannot be sent as an event arrives under its own Devo tag."""
     with SyslogReceiver(server_context(certificates.server, client_ca_file=certificates.ca_file)) as receiver:
