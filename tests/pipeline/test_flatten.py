@@ -69,6 +69,13 @@ def test_depth_limits_the_joined_levels() -> None:
     assert Flattener(depth=2)(event) == {"a_b_c": 1, "d": 2}
 
 
+def test_an_item_of_a_list_is_a_level_too() -> None:
+    """Where items become fields, their number counts against the depth like a name."""
+    event = {"a": [[1, 2]]}
+    assert Flattener(lists="index", depth=1)(event) == {"a_0": [1, 2]}
+    assert Flattener(lists="index", depth=2)(event) == {"a_0_0": 1, "a_0_1": 2}
+
+
 def test_colliding_names_are_both_kept() -> None:
     """The later of two fields that come to one name gets the first free suffix."""
     event = {"a_b": 1, "a": {"b": 2}, "a_b_2": 3}
