@@ -231,6 +231,8 @@ def make_world(
                 "ack_response_timeout": ACK_TIMEOUT_S,
                 "shutdown_timeout": 5,
             },
+            "state": {"path": str(folder / "state.db")},
+            "observe": {"listen": None},
         }
         plugin = stack.enter_context(Plugin(folder, config, prelude=prelude))
         publisher = Publisher(broker, stream.queue, rate, seed)
