@@ -120,7 +120,16 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
     logs.set_up(config.logging.level, config.logging.format)
     for warning in config.warnings:
         logs.LOGGER.warning("%s", warning)
-    return asyncio.run(daemon.run(config, logs.LogObserver(), once=once, supervised=supervised, stdout=stdout_format))
+    return asyncio.run(
+        daemon.run(
+            config,
+            logs.LogObserver(),
+            once=once,
+            supervised=supervised,
+            stdout=stdout_format,
+            load=functools.partial(load_config, config_path),
+        )
+    )
 
 
 @cli.command()

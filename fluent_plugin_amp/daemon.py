@@ -4,6 +4,8 @@ Builds the parts from the configuration, starts the sink and then the streams, a
 consume no more, what is held is delivered and acked within ``shutdown_timeout``, then connections close.  A part that
 fails with anything but a `PluginError`, in a task or in a callback, ends the process: that is our bug, and the broker
 keeps the events.
+
+While it runs the configuration may change (`reload`): streams come and go, the sink is exchanged for another.
 """
 
 from __future__ import annotations
@@ -20,27 +22,30 @@ from typing import Any, Literal
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
-from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.facts import Fact, Observer
+from fluent_plugin_amp.fleet import Fleet
 from fluent_plugin_amp.observe import statistics
+from fluent_plugin_amp.observe.board import Board
+from fluent_plugin_amp.observe.figures import Figures, StreamFigures
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.notify import Notifier
+from fluent_plugin_amp.observe.station import Station
 from fluent_plugin_amp.parts import (
     ClosableSink,
-    make_broker,
+    forward_settings,
     make_sink,
+    make_stream,
     make_transform,
+    share_of,
 )
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.reload import Changes
+from fluent_plugin_amp.reloader import Reloader
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
-from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
-from fluent_plugin_amp.source.stream import Stream, StreamSettings
 
-START_SPREAD_S = 3.0
-"""Many streams start spread over this time."""
-START_STEP_S = 0.02
 UNMATCHED_EVERY_S = 3600.0
 PARENT_POLL_S = 0.5
 SINK_CLOSE_TIMEOUT_S = 2.0
@@ -70,34 +75,14 @@ class Daemon:
             raw_dead_letters=config.dead_letters.raw,
             dead_letter_part_bytes=forward.chunk_limit_size // 2,
         )
-        share_bytes = config.memory_limit // max(1, len(config.own_streams))
-        self.streams = [
-            Stream(
-                StreamSettings(
-                    name=stream.name,
-                    broker=make_broker(stream),
-                    queue=stream.queue,
-                    memory_limit_bytes=config.memory_limit,
-                    shutdown_timeout_s=forward.shutdown_timeout,
-                    pause_after_s=forward.pause_after,
-                    exclusive=stream.exclusive,
-                    once=once,
-                ),
-                Flow(
-                    prefetch_count=(
-                        auto_prefetch_count(share_bytes) if stream.prefetch_count == "auto" else stream.prefetch_count
-                    ),
-                    pause_after_s=forward.pause_after,
-                    share_bytes=share_bytes,
-                    memory_limit_bytes=config.memory_limit,
-                ),
-                self.conductor,
-                observer,
-            )
-            for stream in config.own_streams
-        ]
         self.conductor.on_available = self._wake_streams
-        self._stopped = asyncio.Event()
+        self._observer = observer
+        self._fleet = Fleet(once=once)
+        self.streams = {
+            stream.name: make_stream(stream, config, self.conductor, observer, once=once)
+            for stream in config.own_streams
+        }
+        self._gone: set[str] = set()
         self._stop_by: float | None = None
 
     async def run(self) -> None:
@@ -108,37 +93,85 @@ class Daemon:
         """
         bug = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().set_exception_handler(partial(_on_exception, bug))
-        sink_task = asyncio.create_task(self.sink.run(), name="sink")
-        stream_tasks = [
-            asyncio.create_task(self._start_late(stream, number), name=f"stream {stream.settings.name}")
-            for number, stream in enumerate(self.streams)
-        ]
+        sink_task = asyncio.create_task(self._run_sinks(), name="sink")
+        self._fleet.add(self.streams.values())
         try:
-            await self._until_done(stream_tasks, {sink_task, bug})
+            await self._until_done({sink_task, bug})
         finally:
             bug.cancel()
-            for task in stream_tasks:
-                task.cancel()
-            await asyncio.gather(*stream_tasks, return_exceptions=True)
+            await self._fleet.cancel()
             await self.sink.close(self._sink_close_timeout_s())
             sink_task.cancel()
             await asyncio.gather(sink_task, return_exceptions=True)
 
     def stop(self) -> None:
         """Stop in order; `run` returns when that is done."""
-        self._stopped.set()
         self._stop_by = time.monotonic() + self.config.forward.shutdown_timeout
-        for stream in self.streams:
-            stream.stop()
+        self._fleet.stop()
 
-    def samples(self) -> list[statistics.Sample]:
-        """The figures of each stream as they are now."""
-        return [
-            statistics.Sample.take(
-                stream.settings.name, self.conductor.lines[stream.settings.name].counters, stream.unacked
-            )
-            for stream in self.streams
-        ]
+    async def apply(self, changes: Changes, sink: ClosableSink | None) -> None:
+        """Go on as the changes say, with another ``sink`` if there is one; what can fail is made first.
+
+        Raises:
+            ConfigError: a file that is named cannot be used; nothing was changed.
+        """
+        config = changes.config
+        begun = {
+            each.name: make_stream(each, config, self.conductor, self._observer)
+            for each in (*changes.restarted, *changes.added)
+        }
+        transforms = {each.name: make_transform(each) for each in config.own_streams}
+        self.config = config
+        for changed in changes.transformed:
+            self.conductor.open(changed.name, transforms[changed.name])
+        if sink is not None:
+            await self._change_sink(sink)
+        await self._fleet.drain({*changes.removed, *(each.name for each in changes.restarted)})
+        self.conductor.forget_returned()
+        for name in changes.removed:
+            del self.streams[name]
+        self._gone = {
+            name for name in (self._gone | {*changes.removed}) - begun.keys() if not self.conductor.close(name)
+        }
+        for name, stream in begun.items():
+            self.streams[name] = stream
+            self.conductor.open(name, transforms[name])
+        for each in config.own_streams:
+            share_bytes, prefetch_count = share_of(each, config)
+            self.streams[each.name].flow.share(share_bytes, prefetch_count)
+        self._fleet.add(begun.values())
+
+    def figures(self) -> Figures:
+        """How everything stands now."""
+        now = time.time()
+        return Figures(
+            at=now,
+            streams=tuple(
+                StreamFigures.of(stream, self.conductor.lines[name], now) for name, stream in self.streams.items()
+            ),
+            servers=self.sink.figures(),
+            is_available=self.conductor.available,
+            chunks_in_flight=self.conductor.sink_in_flight,
+            held_bytes=self.conductor.total_held_bytes,
+            memory_limit_bytes=self.config.memory_limit,
+            resident_bytes=statistics.resident_bytes(),
+        )
+
+    async def _run_sinks(self) -> None:
+        """The sink, and those that take its place, one after the other."""
+        while True:
+            sink = self.sink
+            await sink.run()
+            if self.sink is sink:
+                return
+
+    async def _change_sink(self, sink: ClosableSink) -> None:
+        """What the old one sent is waited for; what it did not get rid of goes to the new one."""
+        old, self.sink = self.sink, sink
+        held = await old.close(self.config.forward.shutdown_timeout)
+        self.conductor.use(sink)
+        for chunk in held:
+            sink.send(chunk)
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""
@@ -146,23 +179,20 @@ class Daemon:
             return SINK_CLOSE_TIMEOUT_S
         return min(SINK_CLOSE_TIMEOUT_S, max(0.0, self._stop_by - time.monotonic()))
 
-    async def _until_done(self, stream_tasks: list[asyncio.Task[None]], endless: set[asyncio.Future[None]]) -> None:
+    async def _until_done(self, endless: set[asyncio.Future[None]]) -> None:
         """Wait for all streams; raise what any of them, or of the ``endless`` ones, ends with."""
-        pending: set[asyncio.Future[Any]] = {*endless, *stream_tasks}
-        if not stream_tasks:  # a shard may have none
-            pending.add(asyncio.create_task(self._stopped.wait()))
-        while pending - endless:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-
-    async def _start_late(self, stream: Stream, number: int) -> None:
-        step_s = min(START_STEP_S, START_SPREAD_S / len(self.streams))
-        await asyncio.sleep(number * step_s)
-        await stream.run()
+        streams = asyncio.create_task(self._fleet.run(), name="streams")
+        pending: set[asyncio.Future[None]] = {streams, *endless}
+        try:
+            while streams in pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            streams.cancel()
 
     def _wake_streams(self) -> None:
-        for stream in self.streams:
+        for stream in self.streams.values():
             stream.wake()
 
 
@@ -173,20 +203,43 @@ async def run(
     once: bool = False,
     supervised: bool = False,
     stdout: Literal["json", "msgpack"] | None = None,
+    load: Callable[[], Config] | None = None,
 ) -> int:
-    """`fluent-plugin-amp run`: until SIGTERM or SIGINT, or done.  Returns the exit code."""
+    """`fluent-plugin-amp run`: until SIGTERM or SIGINT, or done.  Returns the exit code.
+
+    On SIGHUP the configuration is read again by ``load`` (None, or with ``once``: it stays as it is).
+    """
     parent = os.getppid()
+    board = Board()
+    observer = _both(observer, board)
     daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once)
     notifier = Notifier.from_environment(os.environ, os.getpid())
+
+    station = Station(
+        config,
+        lambda: list(daemon.streams.values()),
+        daemon.figures,
+        board,
+        observer,
+        forward_settings if stdout is None else None,
+    )
 
     def stop() -> None:
         notifier.stopping()
         daemon.stop()
 
-    async with contextlib.AsyncExitStack() as stack:
+    async def apply(changes: Changes) -> None:
+        sink = make_sink(changes.config, observer, None) if changes.servers and stdout is None else None
+        await daemon.apply(changes, sink)
+        await station.follow(changes.config)
+
+    async with station, contextlib.AsyncExitStack() as stack:
         stack.enter_context(_stop_on_signals(stop))
         await stack.enter_async_context(_in_background(notifier.keep_alive()))
-        await stack.enter_async_context(_in_background(_log_statistics(daemon)))
+        if load is not None and not once:
+            reloader = Reloader(config, load, apply)
+            stack.enter_context(_ask_on_hangup(reloader.ask, stop))
+            await stack.enter_async_context(_in_background(reloader.run()))
         await stack.enter_async_context(_in_background(_log_unmatched(daemon)))
         if supervised:
             await stack.enter_async_context(_in_background(_stop_with_parent(parent, stop)))
@@ -194,8 +247,16 @@ async def run(
         LOGGER.info("started: %s", started)
         notifier.ready(started)
         await daemon.run()
-    LOGGER.info("stopped: %s", _total(daemon))
+        LOGGER.info("stopped: %s", statistics.lines(None, daemon.figures())[0].text)
     return EXIT_OK
+
+
+def _both(one: Observer, other: Observer) -> Observer:
+    def tell(fact: Fact) -> None:
+        one(fact)
+        other(fact)
+
+    return tell
 
 
 # --- beside the streams --------------------------------------------------------------------------
@@ -244,6 +305,26 @@ def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+@contextlib.contextmanager
+def _ask_on_hangup(ask: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """SIGHUP asks for a reload, unless it tells that the terminal of this process is gone: that stops it."""
+    loop = asyncio.get_running_loop()
+    had_terminal = os.isatty(2)
+
+    def handle() -> None:
+        if had_terminal and not os.isatty(2):
+            stop()
+        else:
+            LOGGER.info("SIGHUP: reading the configuration again")
+            ask()
+
+    loop.add_signal_handler(signal.SIGHUP, handle)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
 @contextlib.asynccontextmanager
 async def _in_background(job: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(job)
@@ -263,17 +344,6 @@ async def _stop_with_parent(parent: int, stop: Callable[[], None]) -> None:
     stop()
 
 
-async def _log_statistics(daemon: Daemon) -> None:
-    interval_s = daemon.config.observe.statistics_every
-    before, since = daemon.samples(), time.monotonic()
-    while True:
-        await asyncio.sleep(interval_s)
-        after, now = daemon.samples(), time.monotonic()
-        for line in statistics.statistics(before, after, now - since, statistics.resident_bytes()):
-            LOGGER.info("%s", line)
-        before, since = after, now
-
-
 async def _log_unmatched(daemon: Daemon) -> None:
     while True:
         await asyncio.sleep(UNMATCHED_EVERY_S)
@@ -285,10 +355,6 @@ def log_unmatched(transforms: Iterable[Transform]) -> None:
     for transform in transforms:
         for path in transform.obfuscate.unmatched() if transform.obfuscate is not None else ():
             LOGGER.warning("stream %s: no event had the field %s of transform.obfuscate", transform.stream, path)
-
-
-def _total(daemon: Daemon) -> str:
-    return statistics.statistics([], daemon.samples(), 0.0, statistics.resident_bytes())[0]
 
 
 def _servers_text(config: Config, stdout: str | None) -> str:

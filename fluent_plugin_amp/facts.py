@@ -89,6 +89,26 @@ class MemoryBrake(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamBehind(Fact):
+    """Events wait in the queue for long, the oldest for about ``oldest_s`` seconds."""
+
+    stream: str
+    messages: int
+    oldest_s: float
+    growth_per_s: float | None
+    """Messages a second by which the queue grows, less than 0 when it shrinks; None: not known."""
+    is_expiring: bool
+    """The oldest will be deleted by Cisco before long."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCaughtUp(Fact):
+    """Nothing waits for long any more."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLettered(Fact):
     """An event became a dead letter of ``size`` bytes in ``parts`` records."""
 

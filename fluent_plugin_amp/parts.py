@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TransformConfig
 from fluent_plugin_amp.facts import Observer
-from fluent_plugin_amp.model import Sink
+from fluent_plugin_amp.model import Chunk, ServerFigures, Sink
+from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
@@ -18,14 +19,22 @@ from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.source.amqp import Broker
+from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
+from fluent_plugin_amp.source.stream import Stream, StreamSettings
 from fluent_plugin_amp.tls import client_context
 
 
 class ClosableSink(Sink, Protocol):
     """A sink whose peers are told good-bye."""
 
-    async def close(self, timeout_s: float) -> object:
-        """Wait for the answers of what was sent, then close the connections."""
+    def figures(self) -> tuple[ServerFigures, ...]:
+        """How its servers stand; none where there are none."""
+
+    async def close(self, timeout_s: float) -> list[Chunk]:
+        """Wait for the answers of what was sent, then close the connections and end ``run``.
+
+        Returns the chunks that will not be answered.
+        """
 
 
 def make_sink(config: Config, observer: Observer, stdout: Literal["json", "msgpack"] | None) -> ClosableSink:
@@ -113,3 +122,33 @@ def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:
         for rule in transform.obfuscate
     ]
     return Obfuscation(rules) if rules else None
+
+
+def make_stream(
+    stream: StreamConfig, config: Config, conductor: Conductor, observer: Observer, *, once: bool = False
+) -> Stream:
+    """One stream, with its share of the memory limit."""
+    share_bytes, prefetch_count = share_of(stream, config)
+    settings = StreamSettings(
+        name=stream.name,
+        broker=make_broker(stream),
+        queue=stream.queue,
+        memory_limit_bytes=config.memory_limit,
+        shutdown_timeout_s=config.forward.shutdown_timeout,
+        pause_after_s=config.forward.pause_after,
+        exclusive=stream.exclusive,
+        once=once,
+    )
+    flow = Flow(
+        prefetch_count=prefetch_count,
+        pause_after_s=config.forward.pause_after,
+        share_bytes=share_bytes,
+        memory_limit_bytes=config.memory_limit,
+    )
+    return Stream(settings, flow, conductor, observer)
+
+
+def share_of(stream: StreamConfig, config: Config) -> tuple[int, int]:
+    """The bytes of the memory limit that are guaranteed to a stream, and its prefetch."""
+    share_bytes = config.memory_limit // len(config.own_streams)
+    return share_bytes, auto_prefetch_count(share_bytes) if stream.prefetch_count == "auto" else stream.prefetch_count

@@ -17,6 +17,7 @@ import msgspec
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.observe import conditions, words
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
 REPEAT_AFTER_S = 600.0
@@ -102,6 +103,15 @@ def describe(fact: facts.Fact) -> Said:
                 f"prefetch lowered to {fact.prefetch_count}"
             )
             return logging.WARNING, text, {"stream": fact.stream, "held_bytes": fact.held_bytes}
+        case facts.StreamBehind():
+            condition = conditions.EXPIRING if fact.is_expiring else conditions.FALLING_BEHIND
+            backlog = words.backlog(fact.messages, fact.oldest_s, fact.growth_per_s)
+            text = f"stream {fact.stream}: [{condition.id}] {backlog}. {condition.remedy}"
+            fields = {"stream": fact.stream, "error_id": condition.id, "messages": fact.messages}
+            fields["oldest_s"] = round(fact.oldest_s)
+            return logging.ERROR if fact.is_expiring else logging.WARNING, text, fields
+        case facts.StreamCaughtUp():
+            return logging.INFO, f"stream {fact.stream}: has caught up", {"stream": fact.stream}
         case facts.DeadLettered():
             sizes = f"{fact.size} bytes in {fact.parts} record(s)"
             text = f"stream {fact.stream}: dead letter, {sizes}: {_error_text(fact.error)}"

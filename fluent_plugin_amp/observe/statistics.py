@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.observe import words
+from fluent_plugin_amp.observe.board import EXPIRING_FROM_S
+from fluent_plugin_amp.observe.figures import Figures, StreamFigures
+
+COUNTED = ("received", "delivered", "duplicates", "dropped", "dead_letters")
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One stream at one moment: totals since the start of the process."""
+class Line:
+    """A line for people, with its figures for machines."""
 
-    stream: str
-    received: int
-    delivered: int
-    duplicates: int
-    dropped: int
-    dead_letters: int
-    unacked: int
-
-    @classmethod
-    def take(cls, stream: str, counters: Counters, unacked: int) -> Sample:
-        """The stream as it is now."""
-        return cls(
-            stream,
-            counters.received,
-            counters.delivered,
-            counters.duplicates,
-            counters.dropped,
-            counters.dead_letters,
-            unacked,
-        )
+    level: int
+    """Of `logging`: a warning when events are about to be deleted."""
+    text: str
+    fields: dict[str, Any]
 
 
-def statistics(before: list[Sample], after: list[Sample], seconds: float, rss_bytes: int) -> list[str]:
-    """One line in total, and one for each stream that was not idle between the two samplings."""
-    earlier = {sample.stream: sample for sample in before}
-    lines = []
-    totals = dict.fromkeys(("received", "delivered", "duplicates", "dropped", "dead_letters", "unacked"), 0)
-    for sample in after:
-        base = earlier.get(sample.stream)
-        grown = {
-            name: getattr(sample, name) - (getattr(base, name) if base and name != "unacked" else 0)
-            for name in totals
-        }
-        for name, value in grown.items():
-            totals[name] += value
-        if any(grown.values()):
-            lines.append(f"stream {sample.stream}: {_figures(grown, seconds)}")
-    total = f"total of {len(after)} stream(s): {_figures(totals, seconds)}, {rss_bytes / 2**20:.0f} MiB resident"
-    return [total, *lines]
+def lines(before: Figures | None, after: Figures) -> list[Line]:
+    """One line in total, and one for each stream that was not idle; since the start when there is no ``before``."""
+    earlier = {stream.name: stream.counters for stream in before.streams} if before is not None else {}
+    seconds = after.at - before.at if before is not None else 0.0
+    grown = {stream.name: _grown(earlier.get(stream.name), stream.counters) for stream in after.streams}
+    total = {name: sum(counts[name] for counts in grown.values()) for name in COUNTED}
+    figures = {
+        **_figures(total, seconds, after.streams),
+        "held_bytes": after.held_bytes,
+        "resident_bytes": after.resident_bytes,
+    }
+    memory = f"{words.size(after.held_bytes)} held of {words.size(after.memory_limit_bytes)}"
+    process = f"{words.size(after.resident_bytes)} resident"
+    text = f"total of {len(after.streams)} stream(s): {_text(figures)}, {memory}, {process}"
+    made = [Line(_level(figures), text, {"event": "Statistics", **figures})]
+    for stream in after.streams:
+        figures = _figures(grown[stream.name], seconds, [stream])
+        if any(grown[stream.name].values()) or figures["unacked"] or figures["waiting"]:
+            fields = {"event": "StreamStatistics", "stream": stream.name, **figures}
+            made.append(Line(_level(figures), f"stream {stream.name}: {_text(figures)}", fields))
+    return made
 
 
 def resident_bytes() -> int:
@@ -62,10 +58,34 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def _figures(grown: dict[str, int], seconds: float) -> str:
-    rate = grown["delivered"] / seconds if seconds else 0.0
-    return (
-        f"{grown['received']} received, {grown['delivered']} delivered ({rate:.1f}/s), "
-        f"{grown['duplicates']} duplicates, {grown['dropped']} dropped, {grown['dead_letters']} dead letters, "
-        f"{grown['unacked']} unacked"
+def _grown(before: Counters | None, after: Counters) -> dict[str, int]:
+    return {name: getattr(after, name) - (getattr(before, name) if before else 0) for name in COUNTED}
+
+
+def _figures(grown: dict[str, int], seconds: float, streams: Iterable[StreamFigures]) -> dict[str, Any]:
+    known = [stream for stream in streams if stream.messages_ready is not None]
+    return {
+        **grown,
+        "per_second": round(grown["delivered"] / seconds, 1) if seconds else 0.0,
+        "unacked": sum(stream.unacked for stream in streams),
+        "waiting": sum(stream.messages_ready or 0 for stream in known) if known else None,
+        "oldest_waiting_s": round(max((stream.oldest_waiting_s or 0.0 for stream in known), default=0.0)),
+    }
+
+
+def _text(figures: dict[str, Any]) -> str:
+    waiting = figures["waiting"]
+    text = (
+        f"{figures['received']} received, {figures['delivered']} delivered ({figures['per_second']:.1f}/s), "
+        f"{figures['duplicates']} duplicates, {figures['dropped']} dropped, {figures['dead_letters']} dead letters, "
+        f"{figures['unacked']} unacked, {'unknown' if waiting is None else waiting} waiting"
     )
+    if waiting:
+        text += f", the oldest for about {words.duration(figures['oldest_waiting_s'])}"
+    if figures["oldest_waiting_s"] >= EXPIRING_FROM_S:
+        text += " (Cisco deletes events after 10 days)"
+    return text
+
+
+def _level(figures: dict[str, Any]) -> int:
+    return logging.WARNING if figures["oldest_waiting_s"] >= EXPIRING_FROM_S else logging.INFO

@@ -124,6 +124,30 @@ class Conductor:
         sink.on_answer = self.on_answer
         sink.on_change = self.on_sink_change
 
+    # --- what comes and goes ---------------------------------------------------------------------
+
+    def use(self, sink: Sink) -> None:
+        """From now on chunks go to this sink; the one before may still answer."""
+        self._sink = sink
+        sink.on_answer = self.on_answer
+        sink.on_change = self.on_sink_change
+        self.on_sink_change()
+
+    def open(self, stream: str, transform: Transform) -> None:
+        """A stream comes, or goes on with another transform."""
+        if stream in self.lines:
+            self.lines[stream].transform = transform
+        else:
+            self.lines[stream] = Line(transform)
+
+    def close(self, stream: str) -> bool:
+        """Forget a stream that has gone; False while there is something of it on its way."""
+        line = self.lines[stream]
+        if line.held_bytes or line.in_flight:
+            return False
+        del self.lines[stream]
+        return True
+
     # --- what streams need to know ---------------------------------------------------------------
 
     def held_bytes(self, stream: str) -> int:

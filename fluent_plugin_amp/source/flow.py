@@ -147,6 +147,11 @@ class Flow:
         """Exclusive access was not granted, or not to us alone: the consumer is cancelled, stand by."""
         self.state = State.STOPPING if self._stopping else State.HELD
 
+    def share(self, share_bytes: int, prefetch_count: int) -> None:
+        """Streams came or went: a new share of the memory limit, and no more than this prefetch from now on."""
+        self._share_bytes = share_bytes
+        self.full_prefetch_count = min(self.full_prefetch_count, prefetch_count)
+
     def stop(self) -> None:
         """Consume no more; what is held may still be delivered."""
         self._stopping = True

@@ -1,0 +1,89 @@
+"""The streams that run, each in a task of its own; they come and go while others go on.
+
+Invariants: `run` returns when every stream has ended, and none is to come; what one of them raises is raised there.
+A stream is known by its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+
+from fluent_plugin_amp.source.stream import Stream
+
+START_SPREAD_S = 3.0
+"""Many streams start spread over this time."""
+START_STEP_S = 0.02
+
+
+class Fleet:
+    """See the module.
+
+    Args:
+        once: streams end by themselves, and with the last one so does `run`; otherwise it takes `stop`.
+    """
+
+    def __init__(self, *, once: bool = False) -> None:
+        self._once = once
+        self._is_stopped = False
+        self._tasks: dict[asyncio.Task[None], Stream] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Those that run, or are about to, in the order in which they were added."""
+        return [stream for task, stream in self._tasks.items() if not task.done()]
+
+    def add(self, streams: Iterable[Stream]) -> None:
+        """Have these run as well; they start one after the other, within `START_SPREAD_S`."""
+        added = list(streams)
+        for number, stream in enumerate(added):
+            late_s = number * min(START_STEP_S, START_SPREAD_S / len(added))
+            task = asyncio.create_task(_start_late(stream, late_s), name=f"stream {stream.settings.name}")
+            self._tasks[task] = stream
+            if self._is_stopped:
+                stream.stop()
+        self._changed.set()
+
+    async def drain(self, names: Collection[str]) -> None:
+        """Stop these, and return when what they held is delivered or given back."""
+        leaving = {task: stream for task, stream in self._tasks.items() if stream.settings.name in names}
+        for stream in leaving.values():
+            stream.stop()
+        if leaving:
+            await asyncio.wait(leaving)
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        self._is_stopped = True
+        self._changed.set()
+        for stream in self._tasks.values():
+            stream.stop()
+
+    async def run(self) -> None:
+        """Until all have ended.
+
+        Raises:
+            PluginError: what a stream raised, with ``once``.
+        """
+        while self._tasks or not (self._is_stopped or self._once):
+            self._changed.clear()
+            changed = asyncio.create_task(self._changed.wait())
+            try:
+                await asyncio.wait({*self._tasks, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+            for task in [task for task in self._tasks if task.done()]:
+                del self._tasks[task]
+                task.result()
+
+    async def cancel(self) -> None:
+        """Whatever still runs ends now."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _start_late(stream: Stream, late_s: float) -> None:
+    await asyncio.sleep(late_s)
+    await stream.run()

@@ -1,0 +1,98 @@
+"""What an operator should know of that is no error: a stream waits, a server is slow.  Pure.
+
+Errors bring their id and remedy along (`errors`); these are told from the figures.  Both become a `status.Finding`.
+docs/operations.md has a chapter for each of the ids.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Level(enum.IntEnum):
+    """How much it matters."""
+
+    OK = 0
+    WARNING = 1
+    TROUBLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A kind of finding."""
+
+    id: str
+    remedy: str
+    level: Level = Level.TROUBLE
+    blocks: bool = True
+    """The plugin is not ready while it lasts."""
+
+
+CONNECTING = Condition(
+    "stream.connecting",
+    "Nothing to do if it passes within seconds: many streams start spread over a few of them.",
+    Level.WARNING,
+)
+NO_SERVER = Condition(
+    "stream.no-server",
+    "See the servers: nothing is taken from the queue until one acknowledges, and nothing is lost for ten days.",
+)
+PAUSED = Condition(
+    "stream.paused",
+    "Look for a full or blocked buffer in Fluentd or Fluent Bit. The stream resumes by itself when a server "
+    "acknowledges; until then the events are back in the queue.",
+)
+WAITS_FOR_MEMORY = Condition(
+    "stream.waits-for-memory",
+    "Other streams hold all of memory_limit. Nothing to do if it passes; otherwise see why the servers are slow, or "
+    "raise memory_limit.",
+    Level.WARNING,
+)
+SLOWED = Condition(
+    "stream.slowed",
+    "Events are larger than memory_limit allows for, so fewer are taken at once. Nothing is lost; raise memory_limit "
+    "for more speed.",
+    Level.WARNING,
+    blocks=False,
+)
+RETURNED_OFTEN = Condition(
+    "stream.returned-often",
+    "At the queue's delivery limit the broker deletes the event. Mend what keeps the servers from acknowledging; "
+    "until then the stream takes one event at a time.",
+    blocks=False,
+)
+FALLING_BEHIND = Condition(
+    "stream.falling-behind",
+    "If the queue shrinks, wait. If it grows: see the latency of the servers, give Fluentd more workers or flush "
+    "threads, raise forward.max_in_flight, or share the streams among processes (shard).",
+    Level.WARNING,
+    blocks=False,
+)
+EXPIRING = Condition(
+    "stream.expiring",
+    "Cisco deletes events after ten days: find out now why the queue is not emptied.",
+    blocks=False,
+)
+STOPPING = Condition(
+    "stream.stopping",
+    "Nothing to do: what is held is delivered, then the stream ends.",
+    Level.WARNING,
+)
+SERVER_CONNECTING = Condition(
+    "forward.connecting",
+    "Nothing to do if it passes within seconds.",
+    Level.WARNING,
+)
+SLOW_ACK = Condition(
+    "forward.slow-ack",
+    "Look for a full or blocked buffer in the server. After ack_response_timeout its chunks are sent again, to "
+    "another server if there is one.",
+    Level.WARNING,
+    blocks=False,
+)
+
+ALL = (
+    *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, RETURNED_OFTEN, FALLING_BEHIND, EXPIRING, STOPPING),
+    *(SERVER_CONNECTING, SLOW_ACK),
+)

@@ -1,0 +1,129 @@
+"""A small HTTP/1.1 server on the plugin's own event loop: GET and HEAD of a few paths, one request a connection.
+
+A thin shell around h11, which knows the protocol.  Whatever a client does is bounded: the size of its request, the
+time it may take, how many there are at once.  A client in trouble is dropped without a word; it never disturbs the
+streams.  There is no password: it shows neither secrets nor what is in events, and listens on loopback by default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+import h11
+
+MAX_REQUEST_BYTES = 16 * 1024
+MAX_CONNECTIONS = 64
+DEADLINE_S = 10.0
+"""For a request to arrive and its answer to be taken."""
+
+_NO_FRAMES = "frame-ancestors 'none'"
+_HEADERS = [
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; {_NO_FRAMES}"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Connection", "close"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a path answers."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+Route = Callable[[], Answer]
+
+
+@contextlib.asynccontextmanager
+async def listening(routes: Mapping[str, Route], host: str, port: int) -> AsyncIterator[None]:
+    """Answer on ``host`` and ``port`` meanwhile.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    endpoint = _Endpoint(routes)
+    server = await asyncio.start_server(endpoint.serve, host, port, limit=MAX_REQUEST_BYTES)
+    try:
+        yield
+    finally:
+        server.close()
+        await endpoint.close()
+
+
+class _Endpoint:
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        self._routes = routes
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            if len(self._tasks) < MAX_CONNECTIONS:
+                self._tasks.add(task)
+                with contextlib.suppress(OSError, asyncio.TimeoutError):
+                    await asyncio.wait_for(self._converse(reader, writer), DEADLINE_S)
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()  # without effect after an orderly end
+
+    async def close(self) -> None:
+        """Drop whoever is connected."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST_BYTES)
+        method = b""
+        try:
+            request = await _next_request(connection, reader)
+            if request is None:
+                return
+            method = request.method
+            answer = self._answer(request)
+        except h11.RemoteProtocolError as exc:
+            answer = _text(exc.error_status_hint, str(exc))
+        if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            writer.write(_encode(connection, answer, with_body=method != b"HEAD"))
+        writer.close()
+        await writer.wait_closed()
+
+    def _answer(self, request: h11.Request) -> Answer:
+        route = self._routes.get(request.target.partition(b"?")[0].decode("ascii"))
+        if route is None:
+            return _text(404, "not found; there are: " + " ".join(self._routes))
+        if request.method not in (b"GET", b"HEAD"):
+            return _text(405, "GET or HEAD")
+        return route()
+
+
+async def _next_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
+    """The request's head; None when the client goes before it is complete."""
+    while (event := connection.next_event()) is h11.NEED_DATA:
+        connection.receive_data(await reader.read(MAX_REQUEST_BYTES))
+    return event if isinstance(event, h11.Request) else None
+
+
+def _encode(connection: h11.Connection, answer: Answer, *, with_body: bool) -> bytes:
+    headers = [
+        ("Content-Type", answer.content_type),
+        ("Content-Length", str(len(answer.body))),
+        *([("Allow", "GET, HEAD")] if answer.status == 405 else []),
+        *_HEADERS,
+    ]
+    head = connection.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+    body = connection.send(h11.Data(data=answer.body)) or b"" if with_body else b""
+    return head + body
+
+
+def _text(status: int, text: str) -> Answer:
+    return Answer(status, "text/plain; charset=utf-8", f"{text}\n".encode())

@@ -1,0 +1,68 @@
+"""The answers of the probes: whether the event loop turns, and whether events can flow.
+
+`Heart` is the sign of life behind ``/healthz``: it beats in the event loop, so a loop that was stuck shows.  A loop
+that is stuck *now* does not answer at all, which a probe takes for the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fluent_plugin_amp import __version__
+from fluent_plugin_amp.observe import words
+from fluent_plugin_amp.observe.status import Finding, Status
+
+BEAT_S = 1.0
+STUCK_AFTER_S = 10.0
+
+
+class Heart:
+    """The sign of life."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._beat_at = clock()
+
+    async def beat(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._beat_at = self._clock()
+            await asyncio.sleep(BEAT_S)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last beat."""
+        return self._clock() - self._beat_at
+
+
+def healthz(heart: Heart) -> tuple[bool, dict[str, Any]]:
+    """``/healthz``: whether the loop turns, and the JSON that says so."""
+    alive = heart.silent_s < STUCK_AFTER_S
+    return alive, {"alive": alive, "loop_silent_s": round(heart.silent_s, 3), "version": __version__}
+
+
+def readyz(status: Status) -> tuple[bool, dict[str, Any]]:
+    """``/readyz``: whether every stream consumes or stands by and a server acknowledges; if not, why.
+
+    ``reasons`` keep it from being ready; ``warnings`` do not.
+    """
+    ready = not status.reasons
+    return ready, {
+        "ready": ready,
+        "reasons": [_as_json(finding) for finding in status.reasons],
+        "warnings": [_as_json(finding) for finding in status.warnings],
+    }
+
+
+def _as_json(finding: Finding) -> dict[str, Any]:
+    subject: dict[str, Any] = {"server": finding.server} if finding.server else {"streams": list(finding.streams)}
+    return {
+        **subject,
+        "error_id": finding.error_id,
+        "what": finding.what,
+        "remedy": finding.remedy,
+        "since": words.moment(finding.since),
+    }

@@ -1,0 +1,163 @@
+"""Keeps an eye on the streams, and shows what it sees: the queues' depths, rates, who falls behind, the endpoints.
+
+Runs beside the streams and never in their way: whatever it asks of a broker is asked in a task of its own, and what
+it shows is put together when somebody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.observe.board import Board
+from fluent_plugin_amp.observe.figures import Figures
+from fluent_plugin_amp.observe.health import Heart, healthz, readyz
+from fluent_plugin_amp.observe.history import History
+from fluent_plugin_amp.observe.logs import LOGGER
+from fluent_plugin_amp.observe.status import Status, judge
+
+LOOK_EVERY_S = 5.0
+"""How often each queue's depth is asked for while somebody may be looking."""
+SAMPLE_EVERY_S = 2.0
+PORT_RETRY_S = 15.0
+
+
+class Looker(Protocol):
+    """A stream, as far as it is looked at."""
+
+    async def look(self) -> None:
+        """Ask the broker how much waits."""
+
+
+class Lookout:
+    """See the module.
+
+    Args:
+        streams: those that run now.
+        figures: of the moment.
+        board: what is remembered of the facts.
+        tell: an observer who hears which streams fall behind and catch up; the board hears it too.
+    """
+
+    def __init__(
+        self,
+        streams: Callable[[], Sequence[Looker]],
+        figures: Callable[[], Figures],
+        board: Board,
+        tell: Observer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._streams = streams
+        self._figures = figures
+        self._board = board
+        self._tell = tell
+        self._clock = clock
+        self._heart = Heart()
+        self._histories: dict[str, History] = {}
+        self._looks: dict[Looker, asyncio.Task[None]] = {}
+
+    def status(self) -> Status:
+        """How everything stands now."""
+        return judge(self._figures(), self._board)
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    async def watch(self, look_every_s: Callable[[], float]) -> None:
+        """Look, sample and show signs of life, until cancelled."""
+        tasks = [
+            asyncio.create_task(self._look_around(look_every_s)),
+            asyncio.create_task(self._sample_on()),
+            asyncio.create_task(self._heart.beat()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # they end by a bug only
+        finally:
+            for task in (*tasks, *self._looks.values()):
+                task.cancel()
+            await asyncio.gather(*tasks, *self._looks.values(), return_exceptions=True)
+
+    async def _look_around(self, look_every_s: Callable[[], float]) -> None:
+        """Each queue in turn, spread over the interval: many at once would hold up the events."""
+        while True:
+            streams = self._streams()
+            for stream in streams:
+                if stream not in self._looks:  # a broker that does not answer is not asked again
+                    self._looks[stream] = asyncio.create_task(self._look(stream))
+                await asyncio.sleep(look_every_s() / len(streams))
+            if not streams:
+                await asyncio.sleep(look_every_s())
+
+    async def _look(self, stream: Looker) -> None:
+        try:
+            await stream.look()
+        finally:
+            del self._looks[stream]
+
+    async def _sample_on(self) -> None:
+        while True:
+            self.sample()
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    def sample(self) -> None:
+        """Count for the rates, and tell who fell behind or caught up."""
+        figures, now = self._figures(), self._clock()
+        names = {stream.name for stream in figures.streams}
+        for name in self._histories.keys() - names:
+            del self._histories[name]
+            self._board.forget(name)
+        for stream in figures.streams:
+            delivered = stream.counters.delivered
+            if stream.name not in self._histories:
+                self._histories[stream.name] = History(delivered, now)
+            self._histories[stream.name].sample(delivered, now)
+        for fact in self._board.behind(figures):
+            self._tell(fact)
+
+    # --- showing ---------------------------------------------------------------------------------
+
+    async def serve(self, host: str, port: int) -> None:
+        """Answer on the endpoints until cancelled; a port that is taken is tried again."""
+        # Imported here: without endpoints neither HTTP nor Prometheus is needed.
+        from fluent_plugin_amp.observe.endpoint import Answer, listening
+        from fluent_plugin_amp.observe.metrics import CONTENT_TYPE, Metrics
+        from fluent_plugin_amp.observe.page import render
+
+        metrics = Metrics(self._figures, self._board)
+
+        def page() -> Answer:
+            text = render(self.status(), self._histories, self._board.started_at)
+            return Answer(200, "text/html; charset=utf-8", text.encode())
+
+        def probe(is_well: bool, body: dict[str, Any]) -> Answer:
+            text = msgspec.json.format(msgspec.json.encode(body), indent=2)
+            return Answer(200 if is_well else 503, "application/json", text + b"\n")
+
+        routes = {
+            "/": page,
+            "/metrics": lambda: Answer(200, CONTENT_TYPE, metrics.exposition()),
+            "/healthz": lambda: probe(*healthz(self._heart)),
+            "/readyz": lambda: probe(*readyz(self.status())),
+        }
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        warned = False
+        while True:
+            try:
+                async with listening(routes, host, port):
+                    LOGGER.info("status page and metrics: http://%s/", where)
+                    await asyncio.get_running_loop().create_future()
+            except OSError as exc:
+                if not warned:
+                    why = exc.strerror or exc
+                    LOGGER.warning(
+                        "observe.listen: no status page and no metrics on %s, trying again: %s", where, why
+                    )
+                warned = True
+            await asyncio.sleep(PORT_RETRY_S)

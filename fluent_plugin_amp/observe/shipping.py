@@ -1,0 +1,87 @@
+"""The plugin's log, sent to the servers as records: a logging handler in front of a Forward client of its own.
+
+Best effort: a line never waits for a server, and a server never waits for a line.  While no server takes lines the
+last `MAX_WAITING` are kept; how many went missing is told in a record when servers take them again.
+
+It cannot feed itself: the client here reports to nobody, so trouble on the way of the log makes no lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import replace
+
+from fluent.handler import FluentRecordFormatter
+
+from fluent_plugin_amp.model import Chunk
+from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
+from fluent_plugin_amp.sink.forward.protocol import entry
+from fluent_plugin_amp.sink.forward.settings import ForwardSettings
+
+MAX_WAITING = 1000
+MAX_IN_CHUNK = 200
+
+_FIELDS = {"host": "%(hostname)s", "pid": "%(process)d"}
+
+
+class LogShipper(logging.Handler):
+    """Sends log records, tagged ``tag``, while `run` runs; made within the event loop that it uses."""
+
+    def __init__(self, tag: str, settings: ForwardSettings) -> None:
+        super().__init__()
+        self._tag = tag
+        self._fields = FluentRecordFormatter(_FIELDS, format_json=False)
+        self._client = ForwardClient(replace(settings, max_in_flight=1), lambda fact: None)
+        self._client.on_change = self._send
+        self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
+        self._missing = 0
+        self._all_sent = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Send until `finish`, or cancelled."""
+        await self._client.run()
+
+    async def finish(self, timeout_s: float) -> None:
+        """Wait at most ``timeout_s`` for the lines logged so far, not at all without a server, and end ``run``."""
+        self._send()
+        if self._client.available:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._all_sent.wait(), timeout_s)
+        await self._client.close(0.0)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Part of logging.Handler: any thread may log."""
+        if len(self._waiting) == MAX_WAITING:
+            self._missing += 1  # the oldest makes room
+        try:
+            self._waiting.append(self._entry(record))
+        except (ValueError, OverflowError):  # half a surrogate pair, in a file's name for instance
+            self._missing += 1
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._send)
+
+    def _send(self) -> None:
+        while self._waiting and self._client.room > 0:
+            entries = [self._waiting.popleft() for _ in range(min(MAX_IN_CHUNK, len(self._waiting)))]
+            if self._missing:
+                entries.insert(0, self._entry(_notice(self._missing)))
+                self._missing = 0
+            self._client.send(Chunk(new_chunk_id(), self._tag, entries, []))
+        if self._waiting or self._client.in_flight:
+            self._all_sent.clear()
+        else:
+            self._all_sent.set()
+
+    def _entry(self, record: logging.LogRecord) -> bytes:
+        seconds, nanoseconds = divmod(round(record.created * 1e6) * 1000, 1_000_000_000)
+        level = {"level": record.levelname.lower()}  # as in the JSON log
+        return entry(seconds, nanoseconds, {**level, **self._fields.format(record), **getattr(record, "fields", {})})
+
+
+def _notice(missing: int) -> logging.LogRecord:
+    text = f"{missing} log line(s) are missing here: no server took them in time"
+    return logging.LogRecord(__package__, logging.WARNING, __file__, 0, text, None, None)

@@ -1,0 +1,134 @@
+"""Everything that an operator sees of a running plugin, in step with the configuration as it changes.
+
+Statistics lines, the watch over the streams, the endpoints, and the log on its way to the servers: each a task beside
+the streams, started and exchanged here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.observe import logs, statistics
+from fluent_plugin_amp.observe.board import Board
+from fluent_plugin_amp.observe.figures import Figures
+from fluent_plugin_amp.observe.lookout import LOOK_EVERY_S, Looker, Lookout
+from fluent_plugin_amp.sink.forward.settings import ForwardSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from fluent_plugin_amp.observe.shipping import LogShipper
+
+SHIP_TIMEOUT_S = 2.0
+
+
+class Station:
+    """An asynchronous context: what it does it does until the end of the block.
+
+    Args:
+        config: in force at the beginning.
+        streams: those that run now.
+        figures: of the moment.
+        board: what is remembered of the facts.
+        tell: an observer, for what is found out here; the board hears it too.
+        make_settings: the way to the servers as a configuration has it; None: there are none to send the log to.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        streams: Callable[[], Sequence[Looker]],
+        figures: Callable[[], Figures],
+        board: Board,
+        tell: Observer,
+        make_settings: Callable[[Config], ForwardSettings] | None,
+    ) -> None:
+        self._config = config
+        self._figures = figures
+        self._lookout = Lookout(streams, figures, board, tell)
+        self._make_settings = make_settings
+        self._tasks: list[asyncio.Task[None]] = []
+        self._endpoints: asyncio.Task[None] | None = None
+        self._shipper: LogShipper | None = None
+        self._shipping: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._ship()
+        self._serve()
+        self._tasks = [
+            asyncio.create_task(self._lookout.watch(self._look_every_s)),
+            asyncio.create_task(self._log_statistics()),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for task in (*self._tasks, self._endpoints):
+                await _end(task)
+        finally:
+            await self._stop_shipping()
+
+    async def follow(self, config: Config) -> None:
+        """The configuration in force is this one now."""
+        before, self._config = self._config, config
+        if before.observe.address != config.observe.address:
+            await _end(self._endpoints)
+            self._serve()
+        if before.logging != config.logging or before.forward != config.forward:
+            await self._stop_shipping()
+            logs.set_up(config.logging.level, config.logging.format)
+            self._ship()
+
+    # --- the parts -------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        address = self._config.observe.address
+        self._endpoints = asyncio.create_task(self._lookout.serve(*address)) if address is not None else None
+
+    def _ship(self) -> None:
+        tag = self._config.logging.forward_tag
+        if tag is None:
+            return
+        if self._make_settings is None:
+            logs.LOGGER.warning("logging.forward_tag has no effect here: there are no servers")
+            return
+        from fluent_plugin_amp.observe.shipping import LogShipper
+
+        self._shipper = LogShipper(tag, self._make_settings(self._config))
+        self._shipping = asyncio.create_task(self._shipper.run())
+        logs.LOGGER.addHandler(self._shipper)
+
+    async def _stop_shipping(self) -> None:
+        if self._shipper is not None:
+            logs.LOGGER.removeHandler(self._shipper)
+            await self._shipper.finish(SHIP_TIMEOUT_S)
+            self._shipper = None
+            await _end(self._shipping)
+
+    def _look_every_s(self) -> float:
+        return LOOK_EVERY_S if self._endpoints is not None else self._config.observe.statistics_every
+
+    async def _log_statistics(self) -> None:
+        before = self._figures()
+        while True:
+            await asyncio.sleep(self._config.observe.statistics_every)
+            after = self._figures()
+            for line in statistics.lines(before, after):
+                logs.LOGGER.log(line.level, "%s", line.text, extra={"fields": line.fields})
+            before = after
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    """Cancel it; what it ended with before, a bug, is raised."""
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,204 @@
+"""What the figures of a moment mean: which streams and servers are in trouble, why, since when, what to do.  Pure.
+
+Page, probes and log say the same because all of them say what is found here.  Findings name causes before
+consequences: while no server can be reached, three hundred streams that wait for one are a single finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from fluent_plugin_amp.model import ServerFigures
+from fluent_plugin_amp.observe import conditions, words
+from fluent_plugin_amp.observe.board import Board, Memory, Trouble
+from fluent_plugin_amp.observe.conditions import Condition, Level
+from fluent_plugin_amp.observe.figures import Figures, StreamFigures
+from fluent_plugin_amp.source import flow
+from fluent_plugin_amp.source.flow import State
+
+SLOW_ACK_FROM_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that an operator should know of, about one server or about streams that have it in common."""
+
+    error_id: str
+    what: str
+    remedy: str
+    since: float
+    """Seconds since the epoch."""
+    level: Level
+    blocks: bool
+    """The plugin is not ready while it lasts."""
+    streams: tuple[str, ...] = ()
+    server: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream, judged."""
+
+    figures: StreamFigures
+    word: str
+    """What it does, in a word or two."""
+    findings: tuple[Finding, ...]
+    last_trouble: Trouble | None
+    """Over or not."""
+
+    @property
+    def level(self) -> Level:
+        """Of the worst finding."""
+        return max((finding.level for finding in self.findings), default=Level.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One server, judged."""
+
+    figures: ServerFigures
+    word: str
+    findings: tuple[Finding, ...]
+    last_trouble: Trouble | None
+
+    @property
+    def level(self) -> Level:
+        """Of the worst finding."""
+        return max((finding.level for finding in self.findings), default=Level.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything, judged."""
+
+    figures: Figures
+    streams: tuple[StreamStatus, ...]
+    servers: tuple[ServerStatus, ...]
+    findings: tuple[Finding, ...]
+    """Those that several streams share joined to one; the worst first, servers before streams."""
+
+    @property
+    def reasons(self) -> tuple[Finding, ...]:
+        """Why the plugin is not ready; none when it is."""
+        return tuple(finding for finding in self.findings if finding.blocks)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What should be known and does not keep it from being ready."""
+        return tuple(finding for finding in self.findings if not finding.blocks)
+
+    @property
+    def level(self) -> Level:
+        """Of the worst finding."""
+        return max((finding.level for finding in self.findings), default=Level.OK)
+
+
+def judge(figures: Figures, board: Board) -> Status:
+    """What the figures mean, with what the board remembers."""
+    streams = tuple(_judge_stream(stream, board.streams[stream.name], figures, board) for stream in figures.streams)
+    servers = tuple(_judge_server(server, board.servers[server.server], figures, board) for server in figures.servers)
+    found = [
+        *(finding for server in servers for finding in server.findings),
+        *(finding for stream in streams for finding in stream.findings),
+    ]
+    return Status(figures, streams, servers, tuple(_joined(found)))
+
+
+# --- one stream ------------------------------------------------------------------------------------
+
+
+def _judge_stream(stream: StreamFigures, memory: Memory, figures: Figures, board: Board) -> StreamStatus:
+    word, finding = _what_it_does(stream, memory, figures, board)
+    findings = [] if finding is None else [finding]
+    if memory.returned_often_at:
+        what = "an event was returned to the queue again and again, and comes near to the queue's delivery limit"
+        findings.append(_of(conditions.RETURNED_OFTEN, what, memory.returned_often_at))
+    if memory.behind_at and stream.oldest_waiting_s is not None:
+        condition = conditions.EXPIRING if memory.is_expiring else conditions.FALLING_BEHIND
+        what = words.backlog(stream.messages_ready or 0, stream.oldest_waiting_s, stream.growth_per_s)
+        findings.append(_of(condition, what, memory.behind_at))
+        if finding is None:
+            word = "falling behind" if (stream.growth_per_s or 0.0) >= 0 else "catching up"
+    return StreamStatus(
+        stream, word, tuple(replace(each, streams=(stream.name,)) for each in findings), memory.trouble
+    )
+
+
+def _what_it_does(
+    stream: StreamFigures, memory: Memory, figures: Figures, board: Board
+) -> tuple[str, Finding | None]:
+    if not stream.is_connected:
+        if memory.trouble is not None and not memory.is_well:
+            return "not connected", _of_trouble(memory.trouble, Level.TROUBLE, blocks=True)
+        since = memory.well_at or board.started_at
+        return "connecting", _of(conditions.CONNECTING, "not connected to its queue yet", since)
+    held_at = memory.held_at or figures.at
+    match stream.state, stream.reason:
+        case State.HELD, flow.STANDING_BY:
+            return "standing by", None
+        case State.HELD, flow.NO_SERVER:
+            return "waiting", _of(conditions.NO_SERVER, "waiting: no server takes events", held_at)
+        case State.HELD, flow.PAUSED:
+            what = "paused: no server acknowledged for pause_after; what was held is back in the queue"
+            return "paused", _of(conditions.PAUSED, what, held_at)
+        case State.HELD, flow.MEMORY_LIMIT:
+            return "waiting", _of(
+                conditions.WAITS_FOR_MEMORY, "waiting until other streams need less memory", held_at
+            )
+        case State.BRAKED, _:
+            return "slowed", _of(
+                conditions.SLOWED, "large events: takes no more until it has delivered", memory.braked_at
+            )
+        case State.STOPPING, _:
+            return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", figures.at)
+    return "consuming", None
+
+
+# --- one server ------------------------------------------------------------------------------------
+
+
+def _judge_server(server: ServerFigures, memory: Memory, figures: Figures, board: Board) -> ServerStatus:
+    word, findings = "acknowledging", []
+    is_last = not figures.is_available  # nobody else takes events: that is why nothing flows
+    level = Level.TROUBLE if is_last else Level.WARNING
+    if not server.is_up or server.is_doubtful:
+        word = "in doubt" if server.is_up else "down"
+        if memory.trouble is not None:
+            findings.append(_of_trouble(memory.trouble, level, blocks=is_last))
+        else:
+            word = "connecting"
+            found = _of(conditions.SERVER_CONNECTING, "not connected yet", board.started_at)
+            findings.append(replace(found, blocks=is_last))
+    elif server.is_standby and not server.in_flight:
+        word = "standing by"
+    if server.owes_ack_s >= SLOW_ACK_FROM_S:
+        word = "slow" if server.is_up else word
+        what = f"has not acknowledged a chunk for {words.duration(server.owes_ack_s)}"
+        findings.append(_of(conditions.SLOW_ACK, what, figures.at - server.owes_ack_s))
+    return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
+
+
+# --- findings --------------------------------------------------------------------------------------
+
+
+def _of(condition: Condition, what: str, since: float) -> Finding:
+    return Finding(condition.id, what, condition.remedy, since, condition.level, condition.blocks)
+
+
+def _of_trouble(trouble: Trouble, level: Level, *, blocks: bool) -> Finding:
+    return Finding(trouble.error_id, trouble.what, trouble.remedy, trouble.since, level, blocks)
+
+
+def _joined(found: Iterable[Finding]) -> list[Finding]:
+    """Streams that have the same to say say it once; in the order in which an operator should read."""
+    joined: dict[tuple[str, str, str], Finding] = {}
+    for finding in found:
+        key = (finding.error_id, finding.what, finding.server)
+        other = joined.get(key)
+        joined[key] = (
+            finding
+            if other is None
+            else replace(other, streams=other.streams + finding.streams, since=min(other.since, finding.since))
+        )
+    return sorted(joined.values(), key=lambda finding: (not finding.blocks, -finding.level, not finding.server))

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from fluent_plugin_amp import facts
+from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, ServerUnreachable
+from fluent_plugin_amp.observe import conditions
+from fluent_plugin_amp.observe.conditions import Level
+from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Status
+from fluent_plugin_amp.source import flow
+from fluent_plugin_amp.source.flow import State
+from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
+
+REFUSED = BrokerCredentialsRefused("broker:443 refused the user name or the password")
+UNREACHABLE = ServerUnreachable("no connection: Connection refused")
+
+
+def ids(findings: tuple[Finding, ...]) -> list[str]:
+    """The error ids of these."""
+    return [finding.error_id for finding in findings]
+
+
+def well() -> Scene:
+    """One stream and one server, both well."""
+    return Scene().add().add_server()
+
+
+def only_stream(status: Status) -> tuple[str, Level, list[str]]:
+    """Word, level and findings of the only stream."""
+    (stream,) = status.streams
+    return stream.word, stream.level, ids(stream.findings)
+
+
+def test_all_is_well() -> None:
+    """A stream that consumes, a server that acks: nothing to tell."""
+    status = well().status()
+    assert (status.findings, status.level) == ((), Level.OK)
+    assert only_stream(status) == ("consuming", Level.OK, [])
+    assert status.servers[0].word == "acknowledging"
+
+
+@pytest.mark.parametrize("state", [State.TRIAL, State.FULL])
+def test_an_idle_stream_consumes(state: State) -> None:
+    """It waits for its first event, for days perhaps, with a consumer on the queue."""
+    assert only_stream(Scene().add(state=state).status()) == ("consuming", Level.OK, [])
+
+
+def test_between_trial_and_full_it_consumes() -> None:
+    """The consumer is changed for one with more prefetch."""
+    status = Scene().add(state=State.HELD, reason="begins with a single event").status()
+    assert only_stream(status) == ("consuming", Level.OK, [])
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "word", "condition"),
+    [
+        (State.HELD, flow.NO_SERVER, "waiting", conditions.NO_SERVER),
+        (State.HELD, flow.PAUSED, "paused", conditions.PAUSED),
+        (State.HELD, flow.MEMORY_LIMIT, "waiting", conditions.WAITS_FOR_MEMORY),
+        (State.BRAKED, flow.MEMORY_LIMIT, "slowed", conditions.SLOWED),
+        (State.STOPPING, "whatever", "stopping", conditions.STOPPING),
+    ],
+)
+def test_a_state_that_is_worth_telling(state: State, reason: str, word: str, condition: conditions.Condition) -> None:
+    """The word for the row, the condition's id, remedy and level."""
+    status = Scene().add(state=state, reason=reason).status()
+    assert only_stream(status) == (word, condition.level, [condition.id])
+    assert status.findings[0].remedy == condition.remedy
+    assert bool(status.reasons) == condition.blocks
+
+
+def test_standing_by_is_well() -> None:
+    """Another process has the queue; this one is ready to take over."""
+    status = Scene().add(is_exclusive=True, state=State.HELD, reason=flow.STANDING_BY).status()
+    assert only_stream(status) == ("standing by", Level.OK, [])
+
+
+def test_a_refused_password() -> None:
+    """The stream's error, since when, and what to do."""
+    scene = Scene().add(is_connected=False, messages_ready=None, oldest_waiting_s=None)
+    scene.tell(trouble(REFUSED), after_s=3).tell(trouble(REFUSED), after_s=7)
+    status = scene.status()
+    assert only_stream(status) == ("not connected", Level.TROUBLE, ["amqp.credentials-refused"])
+    (reason,) = status.reasons
+    assert (reason.what, reason.remedy, reason.since) == (str(REFUSED), REFUSED.remedy, NOW + 3)
+    assert (reason.streams, reason.server) == (("emea",), "")
+
+
+def test_not_connected_yet() -> None:
+    """No error so far: it is about to begin."""
+    status = Scene().add(is_connected=False, messages_ready=None).status()
+    assert only_stream(status) == ("connecting", Level.WARNING, ["stream.connecting"])
+    assert status.reasons
+
+
+def test_a_trouble_that_is_over_is_told_as_the_last_one() -> None:
+    """It is no finding any more."""
+    status = Scene().add().tell(trouble(REFUSED), connected()).status()
+    assert status.findings == ()
+    assert status.streams[0].last_trouble is not None
+
+
+def test_falling_behind() -> None:
+    """A warning that says how many wait, how old they are and where it goes; the stream stays ready."""
+    behind = facts.StreamBehind("emea", 5, 5, 5, False)
+    scene = Scene().tell(behind).add(messages_ready=1200, oldest_waiting_s=300, growth_per_s=12.5)
+    status = scene.status()
+    assert only_stream(status) == ("falling behind", Level.WARNING, ["stream.falling-behind"])
+    assert status.warnings[0].what == "1,200 events wait, the oldest for about 5 min; growing by 12 a second"
+    assert not status.reasons
+    scene = Scene().tell(behind).add(messages_ready=1200, oldest_waiting_s=300, growth_per_s=-10.0)
+    assert only_stream(scene.status())[0] == "catching up"
+
+
+def test_events_about_to_be_deleted() -> None:
+    """More than a warning, on top of what keeps the stream from being emptied."""
+    scene = Scene().tell(facts.StreamBehind("emea", 5, 5, 5, True))
+    scene.add(state=State.HELD, reason=flow.NO_SERVER, messages_ready=5, oldest_waiting_s=8 * 86400.0)
+    assert only_stream(scene.status()) == ("waiting", Level.TROUBLE, ["stream.no-server", "stream.expiring"])
+
+
+def test_returned_often() -> None:
+    """The queue's delivery limit is near: that is told while the stream consumes one event at a time."""
+    scene = Scene().add(state=State.TRIAL).tell(facts.DeliveryReturnedOften("emea", 7))
+    assert only_stream(scene.status()) == ("consuming", Level.TROUBLE, ["stream.returned-often"])
+
+
+# --- servers ---------------------------------------------------------------------------------------
+
+
+def test_the_only_server_is_down() -> None:
+    """The reason stands before its consequence, which is told once for all streams."""
+    scene = Scene().add_server(is_up=False).tell(server_trouble(UNREACHABLE), after_s=4)
+    for name in ("a", "b", "c"):
+        scene.add(name, state=State.HELD, reason=flow.NO_SERVER)
+        scene.tell(facts.StreamHeld(name, flow.NO_SERVER), after_s=1)
+    status = scene.status(is_available=False)
+    assert ids(status.reasons) == ["forward.unreachable", "stream.no-server"]
+    server, streams = status.reasons
+    assert (server.server, server.streams, server.since) == ("a:24224", (), NOW + 4)
+    assert (streams.server, streams.streams, streams.since) == ("", ("a", "b", "c"), NOW + 5)
+    assert status.servers[0].word == "down"
+
+
+def test_one_of_two_servers_is_down() -> None:
+    """A warning: the other one acks."""
+    scene = well().add_server("b:24224", is_up=False).tell(server_trouble(UNREACHABLE, "b:24224"))
+    status = scene.status()
+    assert not status.reasons
+    assert ids(status.warnings) == ["forward.unreachable"]
+    assert status.level is Level.WARNING
+
+
+def test_a_server_that_is_up_and_does_not_ack() -> None:
+    """Connected and in doubt, with the error that put it there."""
+    scene = Scene().add_server(is_doubtful=True).tell(server_trouble(AckTimeout("no ack within 60 s")))
+    scene.tell(facts.ServerConnected("a:24224"))
+    status = scene.status(is_available=False)
+    assert status.servers[0].word == "in doubt"
+    assert ids(status.reasons) == ["forward.ack-timeout"]
+
+
+def test_a_server_that_was_never_connected() -> None:
+    """No error so far."""
+    status = Scene().add_server(is_up=False).status(is_available=False)
+    assert (status.servers[0].word, ids(status.reasons)) == ("connecting", ["forward.connecting"])
+
+
+def test_a_server_that_owes_an_ack() -> None:
+    """Told before the timeout is over, and not a reason for being unready."""
+    status = Scene().add_server(in_flight=1, owes_ack_s=SLOW_ACK_FROM_S).status()
+    assert (status.servers[0].word, ids(status.warnings)) == ("slow", ["forward.slow-ack"])
+    assert not status.reasons
+    assert Scene().add_server(in_flight=1, owes_ack_s=SLOW_ACK_FROM_S - 0.1).status().findings == ()
+
+
+def test_a_standby_server_is_called_so() -> None:
+    """Unless it has something to do."""
+    scene = well().add_server("b", is_standby=True).add_server("c", is_standby=True, in_flight=1)
+    assert [server.word for server in scene.status().servers] == ["acknowledging", "standing by", "acknowledging"]
+
+
+# --- together --------------------------------------------------------------------------------------
+
+
+def test_streams_with_different_errors_are_told_apart() -> None:
+    """And those with the same are told together, since the first of them."""
+    scene = Scene()
+    for number, name in enumerate("abcd"):
+        scene.add(name, is_connected=False)
+        scene.tell(trouble(BrokerCredentialsRefused(f"broker {number % 2}"), name), after_s=1)
+    assert [(each.what, each.streams, each.since) for each in scene.status().findings] == [
+        ("broker 0", ("a", "c"), NOW + 1),
+        ("broker 1", ("b", "d"), NOW + 2),
+    ]
+
+
+def test_the_worst_stands_first() -> None:
+    """What blocks, then what is trouble, then warnings; servers before streams."""
+    scene = Scene().add("slow").add("refused", is_connected=False).add("often", state=State.TRIAL)
+    scene.tell(facts.StreamBehind("slow", 1, 1, 1, False), facts.DeliveryReturnedOften("often", 5))
+    scene.tell(trouble(REFUSED, "refused"))
+    scene.add_server().add_server("b", is_up=False).tell(server_trouble(UNREACHABLE, "b"))
+    assert ids(scene.status().findings) == [
+        "amqp.credentials-refused",
+        "stream.returned-often",
+        "forward.unreachable",
+        "stream.falling-behind",
+    ]
+
+
+def test_conditions_have_ids_of_their_own() -> None:
+    """No two of them, and none that an error has."""
+    from fluent_plugin_amp import errors
+
+    of_errors = {getattr(value, "id", None) for value in vars(errors).values()}
+    assert len({condition.id for condition in conditions.ALL}) == len(conditions.ALL)
+    assert not of_errors & {condition.id for condition in conditions.ALL}
+    assert all(len(condition.remedy) > 20 for condition in conditions.ALL)
+
+
+def test_every_state_has_a_word() -> None:
+    """Whatever the flow says, the page can tell."""
+    reasons = ["x", flow.STANDING_BY, flow.NO_SERVER, flow.PAUSED, flow.MEMORY_LIMIT]
+    for state, reason, is_connected in itertools.product(State, reasons, (True, False)):
+        status = Scene().add(state=state, reason=reason, is_connected=is_connected).status()
+        assert only_stream(status)[0]
