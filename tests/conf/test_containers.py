@@ -1,0 +1,110 @@
+"""Dockerfile and examples/docker-compose.yml: what can be known of them without a container engine.
+
+Every configuration that the compose file holds is read by the real program it is for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fluent_plugin_amp.config import load
+from fluent_plugin_amp.testing.certificates import Certificates
+from fluent_plugin_amp.testing.erlang import erlang_binary
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from tests.servers import CONF, need
+
+ROOT = CONF.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "examples/docker-compose.yml").read_text())
+
+
+def content(name: str) -> str:
+    """A configuration as the container gets it."""
+    text: str = COMPOSE["configs"][name]["content"]
+    return text.replace("$$", "$")
+
+
+def test_the_image_copies_what_is_there() -> None:
+    """Every file that the Dockerfile copies exists, and .dockerignore lets it through."""
+    copied = re.findall(r"(?m)^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text())
+    paths = {path for line in copied for path in line.split()}
+    assert paths == {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "fluent_plugin_amp"}
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert allowed == paths
+    assert all((ROOT / path).exists() for path in paths)
+
+
+def test_the_image_is_lean_and_not_root() -> None:
+    """The last stage runs nothing that installs, and ends as a numeric user that is not root."""
+    last = (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
+    assert "pip" not in last
+    assert "apt" not in last
+    assert "ARG UID=10001\n" in last
+    assert "USER ${UID}:${UID}" in last
+    assert "HEALTHCHECK" in last
+
+
+def test_references_resolve() -> None:
+    """Volumes, configs and dependencies that services name are defined."""
+    for name, service in COMPOSE["services"].items():
+        assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
+        assert {config["source"] for config in service.get("configs", [])} <= COMPOSE["configs"].keys(), name
+        named = {volume.split(":")[0] for volume in service.get("volumes", [])}
+        assert named <= COMPOSE["volumes"].keys(), name
+        assert not service.get("image", "").endswith(":latest"), name
+
+
+@pytest.mark.parametrize("forward", ["fluent-bit", "fluentd"])
+def test_the_plugin_reads_its_configuration(forward: str, tmp_path: Path, certificates: Certificates) -> None:
+    """It loads, and leads to the server that was asked for, by a name that is a service."""
+    file = tmp_path / "config.yml"
+    file.touch(mode=0o600)
+    text = content("plugin").replace("/certificates/ca.pem", str(certificates.ca_file))
+    file.write_text(text.replace("/var/lib/fluent-plugin-amp", str(tmp_path)))
+    config = load(file, {"FORWARD": forward})
+    assert config.forward.servers[0].host == forward
+    assert forward in COMPOSE["services"]
+    assert config.streams[0].queue == "event_stream_demo"
+
+
+def test_fluent_bit_reads_its_configuration(tmp_path: Path) -> None:
+    """`fluent-bit --dry-run` takes it."""
+    need("fluent-bit")
+    file = tmp_path / "fluent-bit.yaml"
+    file.write_text(content("fluent-bit"))
+    command = ["fluent-bit", "--dry-run", "-c", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+def test_fluentd_reads_its_configuration(tmp_path: Path) -> None:
+    """`fluentd --dry-run` takes it."""
+    need("fluentd")
+    file = tmp_path / "fluentd.conf"
+    file.write_text(
+        content("fluentd").replace("/fluentd/log", str(tmp_path)).replace("host fluent-bit", "host localhost")
+    )
+    command = ["fluentd", "--dry-run", "-c", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout
+
+
+def test_rabbitmq_takes_the_definitions(broker: PrivateRabbitMQ) -> None:
+    """Real RabbitMQ imports them; then the stream's user may read its one queue and nothing else."""
+    definitions = json.loads(content("definitions"))
+    definitions["users"] = [user for user in definitions["users"] if user["name"] != "admin"]
+    definitions["permissions"] = [entry for entry in definitions["permissions"] if entry["user"] != "admin"]
+    answer = broker.evaluate(f"rabbit_definitions:import_raw({erlang_binary(json.dumps(definitions))})")
+    assert answer == "ok"
+    assert broker.queue_depth("event_stream_demo") == (0, 0, 0)
+    permissions = broker.evaluate("rabbit_auth_backend_internal:list_user_permissions(<<115,116,114,101,97,109>>)")
+    assert "event_stream_demo" in permissions
+    assert permissions.count("^$") == 2
+    broker.delete_queue("event_stream_demo")
+    broker.delete_user("stream")
