@@ -127,6 +127,7 @@ class FluentdReceiver(Receiver):
         return _version("fluentd")
 
     def _command(self) -> list[str]:
+        # Times of less than a second have no unit: Fluentd reads 0.5s as five seconds.
         configuration = self.folder / "fluentd.conf"
         configuration.write_text(f"""\
 <source>
@@ -153,7 +154,7 @@ class FluentdReceiver(Receiver):
     @type file
     path {self.folder}/buffer
     flush_mode interval
-    flush_interval 0.5s
+    flush_interval 0.5
     flush_thread_interval 0.2
     flush_at_shutdown true
   </buffer>
