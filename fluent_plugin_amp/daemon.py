@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
@@ -34,21 +34,27 @@ from fluent_plugin_amp.parts import (
     ClosableSink,
     forward_settings,
     make_sink,
+    make_state,
     make_stream,
     make_transform,
     share_of,
 )
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.reload import Changes
 from fluent_plugin_amp.reloader import Reloader
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
 
+if TYPE_CHECKING:
+    from fluent_plugin_amp.state.file import StateFile
+
 UNMATCHED_EVERY_S = 3600.0
 PARENT_POLL_S = 0.5
 SINK_CLOSE_TIMEOUT_S = 2.0
+STATE_CLOSE_TIMEOUT_S = 5.0
 
 
 class Daemon:
@@ -59,11 +65,21 @@ class Daemon:
         sink: where chunks go.
         observer: hears what happens.
         once: stop when each stream has delivered what was in its queue at the start.
+        state: the state file, started before `run` and closed after it; None: nothing outlives the process.
     """
 
-    def __init__(self, config: Config, sink: ClosableSink, observer: Observer, *, once: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sink: ClosableSink,
+        observer: Observer,
+        *,
+        once: bool = False,
+        state: StateFile | None = None,
+    ) -> None:
         self.config = config
         self.sink = sink
+        self.state = state
         forward = config.forward
         self.conductor = Conductor(
             {stream.name: make_transform(stream) for stream in config.own_streams},
@@ -74,7 +90,12 @@ class Daemon:
             dead_letter_tag=config.dead_letters.tag,
             raw_dead_letters=config.dead_letters.raw,
             dead_letter_part_bytes=forward.chunk_limit_size // 2,
+            delivered=state.delivered if state else DeliveredMemory.shared_by(len(config.own_streams)),
+            shelf=state.letters if state else None,
         )
+        if state is not None:
+            state.letters.post = self.conductor.post_kept
+            state.letters.is_available = lambda: self.conductor.available
         self.conductor.on_available = self._wake_streams
         self._observer = observer
         self._fleet = Fleet(once=once)
@@ -96,7 +117,7 @@ class Daemon:
         sink_task = asyncio.create_task(self._run_sinks(), name="sink")
         self._fleet.add(self.streams.values())
         try:
-            await self._until_done({sink_task, bug})
+            await self._until_done({sink_task, bug, *self._state_tasks()})
         finally:
             bug.cancel()
             await self._fleet.cancel()
@@ -179,6 +200,9 @@ class Daemon:
             return SINK_CLOSE_TIMEOUT_S
         return min(SINK_CLOSE_TIMEOUT_S, max(0.0, self._stop_by - time.monotonic()))
 
+    def _state_tasks(self) -> set[asyncio.Task[None]]:
+        return {self.state.task} if self.state is not None and self.state.task is not None else set()
+
     async def _until_done(self, endless: set[asyncio.Future[None]]) -> None:
         """Wait for all streams; raise what any of them, or of the ``endless`` ones, ends with."""
         streams = asyncio.create_task(self._fleet.run(), name="streams")
@@ -194,6 +218,8 @@ class Daemon:
     def _wake_streams(self) -> None:
         for stream in self.streams.values():
             stream.wake()
+        if self.state is not None:
+            self.state.letters.wake()
 
 
 async def run(
@@ -212,7 +238,8 @@ async def run(
     parent = os.getppid()
     board = Board()
     observer = _both(observer, board)
-    daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once)
+    state = make_state(config, observer)
+    daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once, state=state)
     notifier = Notifier.from_environment(os.environ, os.getpid())
 
     station = Station(
@@ -235,6 +262,9 @@ async def run(
 
     async with station, contextlib.AsyncExitStack() as stack:
         stack.enter_context(_stop_on_signals(stop))
+        if state is not None:
+            stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
+            await state.start()
         await stack.enter_async_context(_in_background(notifier.keep_alive()))
         if load is not None and not once:
             reloader = Reloader(config, load, apply)

@@ -6,7 +6,7 @@ Raises ConfigError where a file that the configuration names cannot be used.
 from __future__ import annotations
 
 import sys
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TransformConfig
 from fluent_plugin_amp.facts import Observer
@@ -23,6 +23,9 @@ from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
 from fluent_plugin_amp.source.stream import Stream, StreamSettings
 from fluent_plugin_amp.tls import client_context
 
+if TYPE_CHECKING:
+    from fluent_plugin_amp.state.file import StateFile
+
 
 class ClosableSink(Sink, Protocol):
     """A sink whose peers are told good-bye."""
@@ -35,6 +38,15 @@ class ClosableSink(Sink, Protocol):
 
         Returns the chunks that will not be answered.
         """
+
+
+def make_state(config: Config, observer: Observer) -> StateFile | None:
+    """The state file, where one is configured."""
+    if config.state.path is None:
+        return None
+    from fluent_plugin_amp.state.file import StateFile
+
+    return StateFile(config.state.path, config.state.remember, observer)
 
 
 def make_sink(config: Config, observer: Observer, stdout: Literal["json", "msgpack"] | None) -> ClosableSink:

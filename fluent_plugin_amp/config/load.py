@@ -58,6 +58,9 @@ def _root(reading: Reading, file: Path, text: str) -> MarkedDict | None:
     forward = root.get("forward")
     if isinstance(forward, MarkedDict):
         _complete_forward(reading, forward)
+    state = root.get("state")
+    if isinstance(state, MarkedDict):
+        reading.file(state, "path")
     return root
 
 

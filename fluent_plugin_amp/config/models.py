@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
@@ -35,6 +36,20 @@ class DeadLettersConfig(Section):
         default=False,
         description="Where `transform.obfuscate` is used, a dead letter holds only the hash and the length of its "
         "body; true: the original bytes all the same.",
+    )
+
+
+class StateConfig(Section):
+    """What outlives the process, in a file of its own: which events were delivered, and dead letters nobody takes."""
+
+    path: Path | None = Field(
+        default=None,
+        description="The file (SQLite); made if need be, in a folder that must be there. One for each process. "
+        "null: a new process does not know what an earlier one delivered.",
+    )
+    remember: Annotated[float, Duration("1m")] = Field(
+        default=11 * 86400.0,
+        description="How long delivered events are remembered; the broker may deliver an event again for 10 days.",
     )
 
 
@@ -117,6 +132,7 @@ class Config(Section):
         default=64 * MIB,
         description="Bound of what is held in memory, over all streams; beyond it the broker keeps the events.",
     )
+    state: StateConfig = Field(default=StateConfig(), description="What outlives the process.")
     observe: ObserveConfig = Field(default=ObserveConfig(), description="Figures for the operator.")
     logging: LoggingConfig = Field(default=LoggingConfig(), description="The plugin's own log.")
 

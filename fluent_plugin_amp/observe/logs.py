@@ -50,10 +50,14 @@ class LogObserver:
                 level = self._level_of_trouble(("stream", name), error, level)
             case facts.ServerTrouble(server=name, error=error):
                 level = self._level_of_trouble(("server", name), error, level)
+            case facts.StateTrouble(path=path, error=error):
+                level = self._level_of_trouble(("state", path), error, level)
             case facts.StreamConsuming(stream=name):
                 self._troubles.pop(("stream", name), None)
             case facts.ServerConnected(server=name):
                 self._troubles.pop(("server", name), None)
+            case facts.StateRecovered(path=path):
+                self._troubles.pop(("state", path), None)
         LOGGER.log(level, text, extra={"fields": {"event": type(fact).__name__, **fields}})
 
     def _level_of_trouble(self, who: tuple[str, str], error: PluginError, level: int) -> int:
@@ -116,6 +120,28 @@ def describe(fact: facts.Fact) -> Said:
             sizes = f"{fact.size} bytes in {fact.parts} record(s)"
             text = f"stream {fact.stream}: dead letter, {sizes}: {_error_text(fact.error)}"
             return logging.WARNING, text, {"stream": fact.stream, "size": fact.size, **_error_fields(fact.error)}
+        case facts.StateOpened():
+            kept = f"; {fact.letters} dead letter(s) kept" if fact.letters else ""
+            return logging.INFO, f"state file {fact.path}: in use{kept}", {"path": fact.path, "letters": fact.letters}
+        case facts.StateTrouble():
+            retry = "" if fact.retry_in_s is None else f" Next try in {fact.retry_in_s:.1f} s."
+            text = (
+                f"state file: {_error_text(fact.error)} Events are delivered without it: those that the broker "
+                f"delivers again after a restart may arrive twice.{retry}"
+            )
+            return logging.ERROR, text, {"path": fact.path, **_error_fields(fact.error)}
+        case facts.StateRecovered():
+            return logging.INFO, f"state file {fact.path}: in use again", {"path": fact.path}
+        case facts.LetterKept():
+            text = (
+                f"stream {fact.stream}: no server takes a dead letter of {fact.size} bytes, [{fact.error.id}] "
+                f"{fact.error}: the state file keeps it ({fact.letters} in all) and it is sent later"
+            )
+            fields = {"stream": fact.stream, "size": fact.size, "letters": fact.letters}
+            return logging.ERROR, text, {**fields, **_error_fields(fact.error)}
+        case facts.KeptLettersSent():
+            text = f"{fact.sent} dead letter(s) from the state file were taken by servers, {fact.left} left"
+            return logging.INFO, text, {"sent": fact.sent, "left": fact.left}
         case facts.ServerConnected():
             return logging.INFO, f"server {fact.server}: connected", {"server": fact.server}
         case facts.ServerTrouble():

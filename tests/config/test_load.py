@@ -261,3 +261,9 @@ def test_the_error_ends_the_program_as_a_configuration_error(write: Write) -> No
         load(write("c.yml", "streams: []"), {})
     assert (refused.value.exit_code, refused.value.id) == (78, "config.invalid")
     assert refused.value.__cause__ is refused.value.__context__ is None
+
+
+def test_the_state_file_is_found_from_the_configuration(write: Write) -> None:
+    """A relative name begins at the folder of the file that holds it; the file need not be there."""
+    path = write("c.yml", STREAM + "state: {path: state/amp.db}\n")
+    assert load(path, {"PW": "p"}).state.path == path.parent / "state/amp.db"

@@ -306,3 +306,11 @@ def test_the_tag_of_the_log() -> None:
     assert config().logging.forward_tag is None
     assert config(logging={"forward_tag": "fluent_plugin_amp.log"}).logging.forward_tag == "fluent_plugin_amp.log"
     assert "white space" in refusals(Config, streams=[STREAM], logging={"forward_tag": "a b"})["logging.forward_tag"]
+
+
+def test_state() -> None:
+    """Nothing outlives the process unless a file is named; the broker's ten days are covered."""
+    assert config().state.path is None
+    assert config().state.remember == 11 * 86400
+    assert config(state={"remember": "2d"}).state.remember == 2 * 86400
+    assert "at least 1m" in refusals(Config, streams=[STREAM], state={"remember": "1s"})["state.remember"]
