@@ -104,7 +104,7 @@ def test_a_stream_user_reads_no_other_queue(broker: PrivateRabbitMQ, stream: Str
 
 def test_events_are_routed_as_in_the_cloud(broker: PrivateRabbitMQ, stream: StreamCredentials) -> None:
     """A stream of one event type gets that type alone; key and CC header are those recorded at Cisco."""
-    picky = broker.create_stream("event_stream_77", binding_keys=["*.*.553648143"])
+    picky = broker.create_stream("event_stream_7700", binding_keys=["*.*.553648143"])
     quarantined = b'{"event_type_id":553648143,"connector_guid":"c","group_guids":["g"]}'
     hostile = [b'{"event_type_id":1003}', b"no JSON", b"[1]", b"[" * 100_000, b'{"group_guids":3}']
     assert broker.publish_routed([quarantined, *hostile]) == 6
