@@ -377,7 +377,7 @@ class CloudCertificateRefused(RefusedError):
 
     id = "cloud.certificate-refused"
     default_remedy = (
-        "Give the right CA with --ca-file or SSL_CERT_FILE "
+        "Give the right CA with --ca-file, SSL_CERT_FILE or cloud.ca_file "
         "(a private cloud or a TLS-inspecting proxy brings its own)."
     )
 

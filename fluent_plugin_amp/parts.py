@@ -6,9 +6,10 @@ Raises ConfigError where a file that the configuration names cannot be used.
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from fluent_plugin_amp.config import Config, StreamConfig, TransformConfig
+from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Chunk, ServerFigures, Sink
 from fluent_plugin_amp.pipeline.conductor import Conductor
@@ -20,7 +21,7 @@ from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.source.amqp import Broker
 from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
-from fluent_plugin_amp.source.stream import Stream, StreamSettings
+from fluent_plugin_amp.source.stream import Location, Stream, StreamSettings
 from fluent_plugin_amp.tls import client_context
 
 if TYPE_CHECKING:
@@ -92,8 +93,32 @@ def forward_settings(config: Config) -> ForwardSettings:
     )
 
 
+def make_locate(stream: StreamConfig) -> Callable[[], Awaitable[Location]]:
+    """What tells where a stream is: as configured, or looked up anew each time."""
+    if stream.event_stream_name is None:
+        location = Location(make_broker(stream), stream.queue)
+
+        async def as_configured() -> Location:
+            return location
+
+        return as_configured
+
+    # a file that cannot be used is a mistake at the start, not trouble later
+    client_context(stream.tls)
+    if stream.cloud is not None:
+        client_context(TlsConfig(ca_file=stream.cloud.ca_file))
+
+    async def as_looked_up() -> Location:
+        from fluent_plugin_amp.lookup import look_up
+
+        found = await look_up(stream)
+        return Location(make_broker(found), found.queue)
+
+    return as_looked_up
+
+
 def make_broker(stream: StreamConfig) -> Broker:
-    """Where a stream's queue is."""
+    """Where the queue of a stream is that needs no looking up, or was looked up."""
     return Broker(
         host=stream.host,
         port=stream.port,
@@ -143,8 +168,7 @@ def make_stream(
     share_bytes, prefetch_count = share_of(stream, config)
     settings = StreamSettings(
         name=stream.name,
-        broker=make_broker(stream),
-        queue=stream.queue,
+        locate=make_locate(stream),
         memory_limit_bytes=config.memory_limit,
         shutdown_timeout_s=config.forward.shutdown_timeout,
         pause_after_s=config.forward.pause_after,

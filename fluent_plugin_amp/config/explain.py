@@ -21,6 +21,8 @@ _MISSING = {
     "username": "missing; give it here, in `url`, or through `credentials_file`",
     "password": "missing; give it here, in `url`, as `password_file`, or through `credentials_file`",
     "queue": "missing; give it here or through `credentials_file`",
+    "api_key": "missing; give it here or as `api_key_file`",
+    "console": "missing; give the console, or the `api`",
     "shared_key": "missing; give it here or as `shared_key_file`",
 }
 

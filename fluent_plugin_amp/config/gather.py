@@ -102,13 +102,24 @@ def _complete(reading: Reading, stream: MarkedDict) -> None:
     _split_url(reading, stream)
     reading.take_secret(stream, "password")
     _take_credentials_file(reading, stream)
+    _take_api(reading, stream)
     reading.check_tls(stream.get("tls"))
     if stream.get("url") is BROKEN:  # it may have held them
         _excuse(stream, ("username", "password"), "url")
     if stream.get("name") is None:
-        queue = stream.get("queue")
-        name = queue if isinstance(queue, str) and queue else BROKEN
-        stream.put("name", name, stream.marks.get("queue", stream.mark))
+        key = "queue" if stream.get("event_stream_name") is None else "event_stream_name"
+        label = stream.get(key)
+        name = label if isinstance(label, str) and label else BROKEN
+        stream.put("name", name, stream.marks.get(key, stream.mark))
+
+
+def _take_api(reading: Reading, stream: MarkedDict) -> None:
+    """The files that the way to the cloud's API needs."""
+    api, cloud = stream.get("api"), stream.get("cloud")
+    if isinstance(api, MarkedDict):
+        reading.take_secret(api, "api_key")
+    if isinstance(cloud, MarkedDict):
+        reading.check_file(cloud, "ca_file")
 
 
 def _split_url(reading: Reading, stream: MarkedDict) -> None:
@@ -128,6 +139,10 @@ def _split_url(reading: Reading, stream: MarkedDict) -> None:
 def _take_credentials_file(reading: Reading, stream: MarkedDict) -> None:
     """Complete a stream from its credentials file; what the stream says itself goes first."""
     if stream.get("credentials_file") is None:
+        return
+    if stream.get("event_stream_name") is not None:
+        reading.broken(stream, "credentials_file", "given beside `event_stream_name`: only one of them can hold")
+        _excuse(stream, ("password",), "credentials_file")
         return
     file = reading.file(stream, "credentials_file")
     saved = _saved(reading, stream, file) if file else None

@@ -130,11 +130,15 @@ class Reading:
     def check_tls(self, tls: Any) -> None:
         """The files of a ``tls`` mapping, if it is one, are there and may be read."""
         for key in ("ca_file", "cert_file", "key_file") if isinstance(tls, MarkedDict) else ():
-            file = self.file(tls, key)
-            if file is None:
-                continue
-            try:
-                with file.open("rb"):
-                    pass
-            except OSError as error:
-                self.broken(tls, key, f"{file} cannot be read: {error.strerror}")
+            self.check_file(tls, key)
+
+    def check_file(self, mapping: MarkedDict, key: str) -> None:
+        """The file that a key names, if it names one, is there and may be read."""
+        file = self.file(mapping, key)
+        if file is None:
+            return
+        try:
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            self.broken(mapping, key, f"{file} cannot be read: {error.strerror}")

@@ -119,7 +119,8 @@ def _type(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     default: Any = field.default
     quantity = _quantity(field)
-    if field.is_required() or field.default_factory is not None:
+    may_be_null = type(None) in parts(field.annotation)
+    if field.is_required() or field.default_factory is not None or (default is None and not may_be_null):
         return "–"
     if default is None:
         return "`null`"

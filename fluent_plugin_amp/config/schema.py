@@ -31,10 +31,11 @@ def schema() -> dict[str, Any]:
 
 def _editable(field: dict[str, Any]) -> dict[str, Any]:
     """Let a variable stand for a number, a truth value or a choice; leave out defaults that are whole
-    sections, and titles that only repeat the key."""
+    sections, or no value that may be written, and titles that only repeat the key."""
     notes = {key: field[key] for key in ("description", "default") if key in field}
-    if isinstance(notes.get("default"), (dict, list)) and notes["default"]:
-        del notes["default"]
+    default = notes.get("default")
+    if (isinstance(default, (dict, list)) and default) or (default is None and field.get("type") == "string"):
+        notes.pop("default", None)
     rest = {key: value for key, value in field.items() if key not in ("title", "description", "default")}
     options = rest.pop("anyOf", None) or [rest]
     if any(_excludes_variables(option) for option in options):

@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
-from fluent_plugin_amp.cisco.regions import CLOUDS
+from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud, find_cloud
 from fluent_plugin_amp.config.section import Section, TlsConfig
 from fluent_plugin_amp.config.units import Duration, Whole
 from fluent_plugin_amp.config.url import BrokerUrl
@@ -106,7 +117,17 @@ class TransformConfig(Section):
 class CloudConfig(Section):
     """Where the stream's Cisco cloud is, if it is none of Cisco's own."""
 
-    console: ConsoleHost = Field(description="Host of the console, or host:port.")
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["console"]}, {"required": ["api"]}]})
+
+    api: Text | None = Field(
+        default=None, description="The REST API: its host, `host:port` or `https://` URL; for `event_stream_name`."
+    )
+    console: ConsoleHost | None = Field(
+        default=None, validate_default=True, description="Host of the console, or host:port; default: as in `api`."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of the CAs to trust for `api`, in place of the system's."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -114,15 +135,62 @@ class CloudConfig(Section):
         if not isinstance(given, str):
             return given
         if given not in CLOUDS:
-            raise ValueError(f"must be {', '.join(CLOUDS)}, or a mapping with `console`")
-        return {"console": CLOUDS[given].console_host}
+            raise ValueError(f"must be {', '.join(CLOUDS)}, or a mapping with `console` or `api`")
+        return {"api": given}
+
+    @field_validator("api")
+    @classmethod
+    def _names_a_cloud(cls, api: str | None) -> str | None:
+        try:
+            if api is not None:
+                find_cloud(api)
+        except ValueError:  # without its words: they quote what may hold a password
+            raise ValueError("must be a host, host:port, or an https:// URL without user and path") from None
+        return api
+
+    @field_validator("console")
+    @classmethod
+    def _or_api(cls, console: str | None, info: ValidationInfo) -> str | None:
+        if console is None and info.data.get("api", "") is None:
+            raise PydanticKnownError("missing")
+        return console
+
+    @property
+    def cloud(self) -> Cloud | None:
+        """The cloud to ask; None where only its console is known."""
+        if self.api is None:
+            return None
+        return find_cloud(self.api, console=self.console, ca_file=str(self.ca_file) if self.ca_file else None)
 
 
 def _or_a_name(schema: dict[str, Any]) -> None:
     schema["anyOf"].append({"enum": list(CLOUDS)})
 
 
-_EITHER_SOURCE: list[JsonValue] = [{"required": ["credentials_file"]}, {"required": ["url", "queue"]}]
+class ApiConfig(Section):
+    """A key to the Cisco cloud's REST API (console: Accounts > API Credentials); one that may only read will do."""
+
+    client_id: Text = Field(description="The client id.")
+    api_key: Secret = Field(description="The key, or in `api_key_file`.")
+    api_key_file: Path | None = Field(default=None, description="File that holds nothing but the key.")
+
+    @field_validator("api_key")
+    @classmethod
+    def _can_be_a_key(cls, api_key: SecretStr, info: ValidationInfo) -> SecretStr:
+        ApiKey(info.data.get("client_id", "refused"), api_key.get_secret_value())
+        return api_key
+
+    @property
+    def key(self) -> ApiKey:
+        """Both parts."""
+        return ApiKey(self.client_id, self.api_key.get_secret_value())
+
+
+_EITHER_SOURCE: list[JsonValue] = [
+    {"required": ["credentials_file"]},
+    {"required": ["url", "queue"]},
+    {"required": ["event_stream_name", "cloud", "api"]},
+]
 
 
 class StreamConfig(Section):
@@ -131,16 +199,26 @@ class StreamConfig(Section):
     model_config = ConfigDict(json_schema_extra={"required": [], "anyOf": _EITHER_SOURCE})
 
     name: Text = Field(
-        description="Label in logs, metrics and tags, unique; default: the credentials file's `name`, else `queue`."
+        description="Label in logs, metrics and tags, unique; default: the credentials file's `name`, else `queue` "
+        "or `event_stream_name`."
+    )
+    event_stream_name: Text | None = Field(
+        default=None,
+        description="The event stream's name in Cisco's console, instead of `url`, `username` and `queue`: these are "
+        "then looked up in `cloud` with the key of `api`; `password` is needed all the same.",
     )
     url: Text = Field(
+        default=None,
+        validate_default=True,
         description="The broker: `amqps://host[:port][/vhost]`, port 443 unless given. `user:password@` may stand "
-        "before the host, percent-encoded. `amqp://` is without TLS."
+        "before the host, percent-encoded. `amqp://` is without TLS.",
     )
-    username: Text = Field(description="The stream's user name; or in `url`.")
+    username: Text = Field(default=None, validate_default=True, description="The stream's user name; or in `url`.")
     password: Secret = Field(description="The stream's password; or in `url`, or in `password_file`.")
     password_file: Path | None = Field(default=None, description="File that holds nothing but the password.")
-    queue: Text = Field(description="The stream's queue, such as `event_stream_6`.")
+    queue: Text = Field(
+        default=None, validate_default=True, description="The stream's queue, such as `event_stream_6`."
+    )
     credentials_file: Path | None = Field(
         default=None,
         description="YAML or JSON file with `url`, `username`, `password`, `queue` and perhaps `name`, as "
@@ -169,9 +247,15 @@ class StreamConfig(Section):
     tls: TlsConfig = Field(default=TlsConfig(), description="TLS towards the broker, where `url` is `amqps://`.")
     cloud: CloudConfig | None = Field(
         default=None,
-        description="`us`, `eu`, `apjc`, or the console of a private cloud, for `transform.links`; null: told by the "
-        "broker's host.",
+        validate_default=True,
+        description="`us`, `eu`, `apjc`, or a private cloud, for `event_stream_name`, `amp-streams` and "
+        "`transform.links`; null: for links, told by the broker's host.",
         json_schema_extra=_or_a_name,
+    )
+    api: ApiConfig | None = Field(
+        default=None,
+        validate_default=True,
+        description="The key for `event_stream_name`, and for `amp-streams` with `-c`.",
     )
     add: StaticFields = Field(
         default={}, description="Static fields of this stream, beside and before `transform.add`."
@@ -185,6 +269,36 @@ class StreamConfig(Section):
     def _readable(cls, url: str) -> str:
         BrokerUrl.parse(url)
         return url
+
+    @field_validator("url", "username", "queue", mode="wrap")
+    @classmethod
+    def _given_or_looked_up(cls, value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str:
+        """Empty where the stream is looked up."""
+        name = info.data.get("event_stream_name", "")  # empty when it was refused itself
+        if value is None:
+            if name is None:
+                raise PydanticKnownError("missing")
+            return ""
+        text: str = read(value)
+        if name:
+            raise ValueError("given beside `event_stream_name`, which has it looked up: take one of them out")
+        return text
+
+    @field_validator("cloud")
+    @classmethod
+    def _can_be_asked(cls, cloud: CloudConfig | None, info: ValidationInfo) -> CloudConfig | None:
+        if info.data.get("event_stream_name") and (cloud is None or cloud.api is None):
+            raise ValueError(
+                f"must say where to look up `event_stream_name`: {', '.join(CLOUDS)}, or a mapping with `api`"
+            )
+        return cloud
+
+    @field_validator("api")
+    @classmethod
+    def _is_there_to_look_up(cls, api: ApiConfig | None, info: ValidationInfo) -> ApiConfig | None:
+        if api is None and info.data.get("event_stream_name"):
+            raise ValueError("missing; `event_stream_name` is looked up with it: `client_id` and `api_key_file`")
+        return api
 
     @field_validator("tls")
     @classmethod
@@ -217,14 +331,18 @@ class StreamConfig(Section):
     def console_host(self) -> str | None:
         """The host of Cisco's console; None when it cannot be told."""
         if self.cloud is not None:
-            return self.cloud.console
+            return self.cloud.console or (self.cloud.cloud.console_host if self.cloud.cloud else None)
         host = self.host.lower()
         return next((cloud.console_host for cloud in CLOUDS.values() if cloud.broker_host == host), None)
 
     @property
     def use_tls(self) -> bool:
         """Whether the broker is spoken to over TLS."""
-        return self.scheme == "amqps"
+        return not self.url or self.scheme == "amqps"
+
+    def found(self, *, url: str, username: str, queue: str) -> StreamConfig:
+        """This stream, once it was looked up."""
+        return self.model_copy(update={"url": url, "username": username, "queue": queue})
 
     def under(self, transform: TransformConfig) -> StreamConfig:
         """This stream with the global ``transform`` below its own: both ``add`` are then the same, complete."""

@@ -11,7 +11,7 @@ from typing import Any
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
 from fluent_plugin_amp.model import Chunk
-from fluent_plugin_amp.parts import forward_settings, make_broker
+from fluent_plugin_amp.parts import forward_settings, make_locate
 from fluent_plugin_amp.sink.forward.check import check as check_server
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
@@ -56,10 +56,7 @@ async def check(config: Config, *, end_to_end: bool = False) -> list[Row]:
             return await _row(kind, name, peer, attempt)
 
     return await asyncio.gather(
-        *(
-            limited("stream", stream.name, f"{stream.host}:{stream.port}", _try_stream(stream))
-            for stream in config.streams
-        ),
+        *(limited("stream", stream.name, _peer(stream), _try_stream(stream)) for stream in config.streams),
         *(
             limited("server", server.name, server.name, _try_server(server, settings, end_to_end))
             for server in settings.servers
@@ -92,13 +89,23 @@ async def _row(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
     return Row(kind, name, peer, True, result, seconds=time.monotonic() - began)
 
 
+def _peer(stream: StreamConfig) -> str:
+    """Who is asked first."""
+    if stream.event_stream_name is None:
+        return f"{stream.host}:{stream.port}"
+    return stream.cloud.api or "" if stream.cloud is not None else ""
+
+
 async def _try_stream(stream: StreamConfig) -> str:
     """Log in and look at the queue.  Whether the user may read it only consuming tells, which would take events."""
-    connection = await amqp.connect(make_broker(stream))
+    location = await make_locate(stream)()
+    broker = location.broker
+    looked_up = "" if stream.event_stream_name is None else f"looked up: {broker.host}:{broker.port}, "
+    connection = await amqp.connect(broker)
     try:
         channel = await connection.open_channel()
-        queue = await channel.declare_passive(stream.queue)
-        text = f"{stream.queue}: {queue.messages} messages waiting"
+        queue = await channel.declare_passive(location.queue)
+        text = f"{looked_up}{location.queue}: {queue.messages} messages waiting"
         if queue.consumers:
             return f"{text}, {queue.consumers} consumer(s) attached (they split the stream)"
         return f"{text}, no consumer attached"

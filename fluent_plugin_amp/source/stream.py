@@ -11,13 +11,21 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from fluent_plugin_amp.backoff import backoff_s
-from fluent_plugin_amp.errors import NoProgress, PluginError, QueueInUse, RefusedError
+from fluent_plugin_amp.errors import (
+    BrokerAccessRefused,
+    BrokerCredentialsRefused,
+    NoProgress,
+    PluginError,
+    QueueInUse,
+    QueueNotFound,
+    RefusedError,
+)
 from fluent_plugin_amp.facts import (
     DeliveryReturnedOften,
     MemoryBrake,
@@ -85,12 +93,24 @@ class Intake(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """Where a stream is consumed, and by whom."""
+
+    broker: amqp.Broker
+    queue: str
+
+
+MAY_BE_ELSEWHERE = (BrokerAccessRefused, BrokerCredentialsRefused, QueueNotFound)
+"""After one of these a stream is located anew: it may have been made again, with another user and queue."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSettings:
     """What one stream is configured to do.  Times in seconds."""
 
     name: str
-    broker: amqp.Broker
-    queue: str
+    locate: Callable[[], Awaitable[Location]]
+    """Raises PluginError, which is trouble like that of the connection itself."""
     memory_limit_bytes: int
     shutdown_timeout_s: float
     pause_after_s: float
@@ -129,6 +149,8 @@ class Stream:
         self._task: asyncio.Task[object] | None = None
         self._stop_at: float | None = None
         self._stop_timer: asyncio.TimerHandle | None = None
+        self._location: Location | None = None  # until it is known, and when it may be another by now
+        self._queue = ""
         self._ledger = Ledger()
         self._ledger.close()
         self._channel: amqp.Channel | None = None
@@ -189,7 +211,9 @@ class Stream:
         while self._stop_at is None:
             connected_at: float | None = None
             try:
-                connection = await amqp.connect(self.settings.broker)
+                location = self._location = self._location or await self.settings.locate()
+                self._queue = location.queue
+                connection = await amqp.connect(location.broker)
                 connected_at = self._clock()
                 try:
                     self.connected = True
@@ -202,6 +226,8 @@ class Stream:
             except PluginError as error:
                 now = self._clock()
                 self._check_once(error, now)
+                if isinstance(error, MAY_BE_ELSEWHERE):
+                    self._location = None
                 if (
                     outage_began is None
                     or self._progress_at > outage_began
@@ -226,7 +252,7 @@ class Stream:
             if self._wanted is None:
                 self._wanted = queue.messages
             if not reported:
-                self._observer(StreamConnected(self.settings.name, self.settings.queue, *queue))
+                self._observer(StreamConnected(self.settings.name, self._queue, *queue))
                 reported = True
             self._ledger = Ledger(self._schedule_acks, self.durations.observe)
             self._channel = channel
@@ -253,7 +279,7 @@ class Stream:
             match self.flow.next(self._view()):
                 case Act.CONSUME:
                     await channel.consume(
-                        self.settings.queue,
+                        self._queue,
                         self.flow.prefetch_count,
                         partial(self._on_message, self._ledger),
                         exclusive=self.settings.exclusive,
@@ -294,7 +320,7 @@ class Stream:
                         await self._stop_when_done(channel)
 
     async def _look(self, channel: amqp.Channel) -> amqp.Queue:
-        queue = await channel.declare_passive(self.settings.queue)
+        queue = await channel.declare_passive(self._queue)
         self.backlog.looked(queue.messages, self._wall_clock())
         return queue
 

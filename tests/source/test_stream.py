@@ -15,8 +15,11 @@ from fluent_plugin_amp.errors import (
     BrokerConnectionLost,
     BrokerCredentialsRefused,
     BrokerUnreachable,
+    CloudUnreachable,
     ConsumerCancelled,
+    EventStreamNotFound,
     NoProgress,
+    PluginError,
     QueueNotFound,
 )
 from fluent_plugin_amp.facts import (
@@ -33,7 +36,7 @@ from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source import stream as stream_module
 from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Act, Flow, State, View
-from fluent_plugin_amp.source.stream import Stream, StreamSettings
+from fluent_plugin_amp.source.stream import Location, Stream, StreamSettings
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 
 if TYPE_CHECKING:
@@ -104,6 +107,29 @@ class ScriptedIntake:
         return len(self.waiting) + self.probes
 
 
+class Whereabouts:
+    """Tells where a stream is: what ``answers`` hold, one after the other, the last one for ever."""
+
+    def __init__(self, *answers: Location | PluginError) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def __call__(self) -> Location:
+        """The next answer."""
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, PluginError):
+            raise answer
+        return answer
+
+
+def location_of(broker: PrivateRabbitMQ, credentials: StreamCredentials) -> Location:
+    """Where this queue is."""
+    return Location(
+        amqp.Broker("127.0.0.1", broker.port, credentials.username, credentials.password), credentials.queue
+    )
+
+
 class Rig:
     """A stream with a scripted intake, and what it reported."""
 
@@ -123,8 +149,7 @@ class Rig:
         self.facts: list[Fact] = []
         settings = StreamSettings(
             name="emea",
-            broker=amqp.Broker("127.0.0.1", broker.port, credentials.username, credentials.password),
-            queue=credentials.queue,
+            locate=Whereabouts(location_of(broker, credentials)),
             memory_limit_bytes=LIMIT_BYTES,
             shutdown_timeout_s=DEADLINE_S,
             pause_after_s=600.0,
@@ -467,6 +492,63 @@ async def test_large_events_brake(broker: PrivateRabbitMQ, make_stream: MakeStre
     assert len(rig.told(MemoryBrake)) == 1
 
 
+# --- where it is ---------------------------------------------------------------------------------
+
+
+async def test_trouble_with_finding_it_is_trouble_like_any_other(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """Tried again, slowly after a refusal, until the stream is found; then not asked for again."""
+    credentials = make_stream()
+    where = Whereabouts(
+        CloudUnreachable("no connection"), EventStreamNotFound("none"), location_of(broker, credentials)
+    )
+    rig = Rig(broker, credentials, acks_at_once=True, locate=where)
+    await rig.publish(5)
+    async with rig.running():
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+        await rig.close_connection()
+        await rig.publish(5)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    assert where.asked == 3
+    first, second, third = rig.told(StreamTrouble)
+    assert [type(each.error) for each in (first, second, third)] == [
+        CloudUnreachable,
+        EventStreamNotFound,
+        BrokerConnectionLost,
+    ]
+    assert second.retry_in_s > first.retry_in_s
+
+
+@pytest.mark.parametrize("gone", ["queue", "user"])
+async def test_a_stream_that_was_made_again_is_found_again(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, gone: str
+) -> None:
+    """A queue that is not there, or a user who is refused, is asked for anew."""
+    old, new = make_stream(), make_stream()
+    stale = location_of(broker, old)
+    if gone == "queue":
+        await asyncio.to_thread(broker.delete_queue, old.queue)
+    else:
+        stale = replace(stale, broker=replace(stale.broker, username="nobody"))
+    where = Whereabouts(stale, location_of(broker, new))
+    rig = Rig(broker, new, acks_at_once=True, locate=where)
+    await rig.publish(5)
+    async with rig.running():
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    assert where.asked == 2
+    (trouble,) = rig.told(StreamTrouble)
+    assert isinstance(trouble.error, QueueNotFound if gone == "queue" else BrokerCredentialsRefused)
+    assert [fact.queue for fact in rig.told(StreamConnected)] == [new.queue]
+
+
+async def test_once_a_stream_that_is_not_there_is_raised(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """With ``once`` what the cloud refuses is not tried again."""
+    rig = Rig(broker, make_stream(), locate=Whereabouts(EventStreamNotFound("none")), once=True)
+    with pytest.raises(EventStreamNotFound):
+        await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+
+
 # --- the end -------------------------------------------------------------------------------------
 
 
@@ -512,12 +594,11 @@ async def test_stop_while_a_connection_is_awaited() -> None:
         writer.close()
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    silent = amqp.Broker("127.0.0.1", port, "user", "secret", connect_timeout_s=600.0)
     settings = StreamSettings(
         name="emea",
-        broker=amqp.Broker(
-            "127.0.0.1", server.sockets[0].getsockname()[1], "user", "secret", connect_timeout_s=600.0
-        ),
-        queue="event_stream_1",
+        locate=Whereabouts(Location(silent, "event_stream_1")),
         memory_limit_bytes=LIMIT_BYTES,
         shutdown_timeout_s=DEADLINE_S,
         pause_after_s=600.0,
@@ -623,7 +704,7 @@ async def test_once_raises_when_the_broker_stays_away(
     credentials = make_stream()
     away = amqp.Broker("127.0.0.1", free_port, credentials.username, credentials.password)
     rig = Rig(broker, credentials, once=True, pause_after_s=0.5)
-    rig.stream.settings = replace(rig.stream.settings, broker=away)
+    rig.stream.settings = replace(rig.stream.settings, locate=Whereabouts(Location(away, rig.queue)))
     with pytest.raises(BrokerUnreachable):
         await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
     assert rig.told(StreamTrouble)
