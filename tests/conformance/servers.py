@@ -1,0 +1,133 @@
+"""Fluentd and Fluent Bit of `fluent_plugin_amp.testing.receivers`, with a row's own settings in their files.
+
+An edit replaces a text of the receiver's configuration, or is added to it where the old text is a section's head.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fluent_plugin_amp.testing.receivers import FluentBitReceiver, FluentdReceiver, Received
+
+Kind = Literal["fluentd", "fluent-bit"]
+KINDS: tuple[Kind, ...] = ("fluentd", "fluent-bit")
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What a row changes: settings of the forward input, of the buffer (Fluentd), and the output."""
+
+    input: str = ""
+    buffer: str = ""
+    output_port: int | None = None
+    """Deliver to this Forward server instead of files."""
+    match: str = "**"
+    memory_only: bool = False
+    """Fluent Bit keeps events in memory, not in its filesystem storage."""
+    service: str = ""
+    """Of Fluent Bit's `service`."""
+
+
+class Fluentd(FluentdReceiver):
+    """Fluentd with edits."""
+
+    def __init__(self, folder: Path, edits: Edits, port: int | None = None) -> None:
+        super().__init__(folder, port=port)
+        self.edits = edits
+
+    def _command(self) -> list[str]:
+        command = super()._command()
+        file = Path(command[2])
+        text, edits = file.read_text(), self.edits
+        text = _replace(text, f"  port {self.port}\n", f"  port {self.port}\n{_indent(edits.input, 2)}")
+        text = _replace(text, "<match **>\n  @type file", f"<match {edits.match}>\n  @type file")
+        if edits.output_port is not None:
+            head, _, rest = text.partition(f"<match {edits.match}>\n  @type file\n")
+            buffer = rest[rest.index("  <buffer []>") :].replace("<buffer []>", "<buffer tag>")
+            text = f"""{head}<match {edits.match}>
+  @type forward
+  require_ack_response true
+  ack_response_timeout 10s
+  heartbeat_type none
+  <server>
+    host 127.0.0.1
+    port {edits.output_port}
+  </server>
+{buffer}"""
+        text = _replace(text, "    @type file\n", "    @type file\n" + _indent(edits.buffer, 4))
+        text = _replace(text, "flush_mode interval\n    flush_interval 0.5", "flush_mode immediate")
+        file.write_text(text)
+        return command
+
+    def received(self) -> Iterator[Received]:
+        """Everything written so far."""
+        for line in _lines(self.folder.glob("events*.log")):
+            record = json.loads(line)
+            yield Received(record.pop("__tag"), record)
+
+
+class FluentBit(FluentBitReceiver):
+    """Fluent Bit with edits."""
+
+    def __init__(self, folder: Path, edits: Edits, port: int | None = None) -> None:
+        super().__init__(folder, port=port)
+        self.edits = edits
+
+    def _command(self) -> list[str]:
+        command = super()._command()
+        file = Path(command[2])
+        text, edits = file.read_text(), self.edits
+        text = _replace(text, f"      port: {self.port}\n", f"      port: {self.port}\n{_indent(edits.input, 6)}")
+        text = _replace(text, 'match: "*"', f'match: "{edits.match.replace("**", "*")}"')
+        text = _replace(text, "service:\n", "service:\n" + _indent(edits.service, 2))
+        if edits.memory_only:
+            text = _replace(text, "      storage.type: filesystem\n", "      storage.type: memory\n")
+        if edits.output_port is not None:
+            head, _, _ = text.partition("    - name: file\n")
+            text = f"""{head}    - name: forward
+      match: "*"
+      host: 127.0.0.1
+      port: {edits.output_port}
+      require_ack_response: true
+      retry_limit: no_limits
+"""
+        file.write_text(text)
+        return command
+
+    def received(self) -> Iterator[Received]:
+        """Everything written so far."""
+        for line in _lines((self.folder / "events").iterdir()):
+            tag, _, rest = line.partition(b": [")
+            yield Received(tag.decode(), json.loads(rest.partition(b", ")[2][:-1]))
+
+
+def _lines(paths: Iterable[Path]) -> Iterator[bytes]:
+    """Whole lines; only a newline ends one, whatever else the events hold."""
+    for path in sorted(paths):
+        yield from path.read_bytes().split(b"\n")[:-1]
+
+
+def make_server(kind: Kind, folder: Path, edits: Edits, port: int | None = None) -> Fluentd | FluentBit:
+    """A server that is not started yet."""
+    return Fluentd(folder, edits, port) if kind == "fluentd" else FluentBit(folder, edits, port)
+
+
+def signal_server(server: Fluentd | FluentBit, number: signal.Signals) -> None:
+    """Send a signal to the server's main process."""
+    assert server._process is not None
+    os.kill(server._process.pid, number)
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    assert old in text, f"the receiver's configuration no longer holds {old!r}"
+    return text.replace(old, new, 1)
+
+
+def _indent(lines: str, by: int) -> str:
+    return "".join(" " * by + line + "\n" for line in lines.splitlines())
