@@ -229,7 +229,8 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     body = file.read().strip()
     letters = config.dead_letters
     transform = make_transform(pick_stream(config, stream_name))
-    explained = job.explain(transform, body, letters.tag, raw_dead_letters=letters.raw)
+    combines = config.detections is not None or config.incidents is not None
+    explained = job.explain(transform, body, letters.tag, raw_dead_letters=letters.raw, combines=combines)
     if as_json:
         _echo_json(explained.as_json())
         return EXIT_OK

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from fluent_plugin_amp.combining import Combining
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.facts import Fact, Observer
@@ -47,6 +48,7 @@ from fluent_plugin_amp.reload import Changes
 from fluent_plugin_amp.reloader import Reloader
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
+from fluent_plugin_amp.source.flow import State
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.state.file import StateFile
@@ -104,6 +106,7 @@ class Daemon:
             for stream in config.own_streams
         }
         self._gone: set[str] = set()
+        self.combining = Combining.of(config, self.conductor, state.combined if state else None)
         self._stop_by: float | None = None
 
     async def run(self) -> None:
@@ -121,6 +124,8 @@ class Daemon:
         finally:
             bug.cancel()
             await self._fleet.cancel()
+            if self.combining is not None:
+                await self.combining.finish(self._sink_close_timeout_s())
             await self.sink.close(self._sink_close_timeout_s())
             sink_task.cancel()
             await asyncio.gather(sink_task, return_exceptions=True)
@@ -193,6 +198,10 @@ class Daemon:
         self.conductor.use(sink)
         for chunk in held:
             sink.send(chunk)
+
+    def consuming(self) -> list[str]:
+        """The names of the streams that get what is in their queues."""
+        return [name for name, stream in self.streams.items() if stream.flow.state is State.FULL]
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""
@@ -271,6 +280,8 @@ async def run(
             stack.enter_context(_ask_on_hangup(reloader.ask, stop))
             await stack.enter_async_context(_in_background(reloader.run()))
         await stack.enter_async_context(_in_background(_log_unmatched(daemon)))
+        if daemon.combining is not None:
+            await stack.enter_async_context(_in_background(daemon.combining.run(daemon.consuming)))
         if supervised:
             await stack.enter_async_context(_in_background(_stop_with_parent(parent, stop)))
         started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"

@@ -56,6 +56,10 @@ class Delivery:
     """Hash of the body: with the stream it tells a redelivered event."""
     facts: EventFacts | None = None
     """For the memory of what was delivered; None: it does not want them, or there is no event to be read."""
+    member: Any = None
+    """Its part in combined records (`pipeline.member.Member`); None: it has none."""
+    is_combined: bool = False
+    """It stands for a combined record, which no broker delivered: nothing is counted or remembered of it."""
     parts: int = 0
     """Entries, batched or in a chunk, that are not acked by a server yet."""
     held_bytes: int = 0

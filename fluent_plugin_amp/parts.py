@@ -15,6 +15,7 @@ from fluent_plugin_amp.model import Chunk, ServerFigures, Sink
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.client import ForwardClient
@@ -137,18 +138,20 @@ def make_transform(stream: StreamConfig) -> Transform:
     flatten = transform.flatten
     obfuscate = make_obfuscation(transform)
     links = None
-    if transform.links and stream.console_host is not None:  # a configuration without a console was refused
+    if stream.console_host is not None:
         links = Links(stream.console_host) if obfuscate is None else Links(stream.console_host, obfuscate.hides)
     return Transform(
         stream=stream.name,
         tag=stream.tag,
         drop_event_types=frozenset(transform.drop_event_types),
         obfuscate=obfuscate,
-        links=links,
+        links=links if transform.links else None,
         add=stream.add,
         pulling_id=transform.pulling_id,
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=transform.serialize,
+        # The password is a secret that lasts: with it, values that are masked are known again.
+        combine=MemberMaker(obfuscate, links, stream.password.get_secret_value().encode()),
     )
 
 

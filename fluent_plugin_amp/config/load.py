@@ -35,7 +35,10 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Config:
     except ValueError as error:
         raise ConfigUnreadable(f"{file} {error}") from None
     reading = Reading(environ)
-    config = _judged(reading, _root(reading, file, text))
+    root = _root(reading, file, text)
+    config = _judged(reading, root)
+    if config is not None and root is not None:
+        _check_together(reading, root, config)
     if config is None or reading.problems:
         raise ConfigError(report(reading.problems))
     return config.with_warnings([*reading.warnings, *_unwise(config)])
@@ -95,6 +98,14 @@ def _judged(reading: Reading, root: MarkedDict | None) -> Config | None:
         if words := explain(refusal):
             reading.problems.append(Problem(*locate(root, refusal["loc"]), words))
     return None
+
+
+def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
+    """What cannot work together."""
+    is_exclusive = any(stream.exclusive for stream in config.streams)
+    for key in ("detections", "incidents"):
+        if getattr(config, key) is not None and is_exclusive and config.state.path is None:
+            reading.problem(root, key, "with an `exclusive` stream needs `state.path`: what takes over knows no more")
 
 
 def _unwise(config: Config) -> list[str]:

@@ -53,6 +53,40 @@ class StateConfig(Section):
     )
 
 
+class DetectionsConfig(Section):
+    """One more record for each detection, made from all its events: `{}` turns it on."""
+
+    window: Annotated[float, Duration("1s", "1h")] = Field(
+        default=60.0,
+        description="A detection of which only a part has arrived is written after this; when more arrives, again.",
+    )
+    tag: Tag = Field(default="edr.cisco.amp.detections", description="The tag of the records.")
+    max_open: Annotated[int, Whole("1")] = Field(
+        default=100_000, description="How many detections are remembered; of more, the oldest is closed early."
+    )
+
+
+class IncidentsConfig(Section):
+    """One more record for each group of detections that belong together: `{}` turns it on."""
+
+    window: Annotated[float, Duration("1s", "1d")] = Field(
+        default=300.0, description="Length of an incident, from its first event on, by the time of the events."
+    )
+    lateness: Annotated[float, Duration("0s", "1d")] = Field(
+        default=60.0, description="How much out of order events may arrive and still be put where they belong."
+    )
+    by: tuple[Literal["sha256", "sha256_and_computer", "computer"], ...] = Field(
+        default=("sha256", "sha256_and_computer", "computer"),
+        min_length=1,
+        description="The groupings, each on its own: the same file on any computers, the same file on one computer, "
+        "any detections on one computer.",
+    )
+    tag: Tag = Field(default="edr.cisco.amp.incidents", description="The tag of the records.")
+    max_open: Annotated[int, Whole("1")] = Field(
+        default=100_000, description="How many incidents are open at once; of more, the oldest is closed early."
+    )
+
+
 class ObserveConfig(Section):
     """What an operator sees."""
 
@@ -128,6 +162,12 @@ class Config(Section):
     )
     forward: ForwardConfig = Field(default=ForwardConfig(), description="Where the records go.")
     dead_letters: DeadLettersConfig = Field(default=DeadLettersConfig(), description="Events that cannot be sent.")
+    detections: DetectionsConfig | None = Field(
+        default=None, description="Events of one detection in one record; null: off."
+    )
+    incidents: IncidentsConfig | None = Field(
+        default=None, description="Detections that belong together in one record; null: off."
+    )
     memory_limit: Annotated[int, Size("1MiB")] = Field(
         default=64 * MIB,
         description="Bound of what is held in memory, over all streams; beyond it the broker keeps the events.",

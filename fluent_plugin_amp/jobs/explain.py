@@ -17,6 +17,9 @@ from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.protocol import entry
 
+KEYS = ("detection_id", "sha256", "computer", "remote_ip")
+"""By which an event belongs to combined records, of a `pipeline.member.Member`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -45,7 +48,7 @@ class Explained:
 
 
 def explain(
-    transform: Transform, body: bytes, dead_letter_tag: str, *, raw_dead_letters: bool = False
+    transform: Transform, body: bytes, dead_letter_tag: str, *, raw_dead_letters: bool = False, combines: bool = False
 ) -> Explained:
     """Follow one event through the steps that ``transform`` has."""
     received_at = time.time()
@@ -55,6 +58,11 @@ def explain(
         record = decode(body)
         steps.append(("decode", copy.deepcopy(record)))
         seconds, nanoseconds = event_time(record, received_at)
+        member = None
+        if combines and transform.combine is not None:
+            member = transform.combine(record, seconds, nanoseconds, digest_of(body))
+        if member is not None:
+            steps.append(("combine", {key: getattr(member, key) for key in KEYS}))
         steps += [(step.name, step.record) for step in transform.steps(copy.deepcopy(record), received_at)]
         transformed = transform(record, received_at)
         if transformed is None:

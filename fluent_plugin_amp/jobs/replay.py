@@ -52,6 +52,8 @@ async def replay(
         done, _ = await asyncio.wait({sink_task, send_task}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        if daemon.combining is not None:
+            await daemon.combining.finish(config.forward.shutdown_timeout)
     finally:
         for task in (send_task, sink_task):
             task.cancel()

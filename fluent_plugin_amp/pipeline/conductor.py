@@ -112,8 +112,11 @@ class Conductor:
         self._dead_letter_tag = dead_letter_tag
         self._dead_letter_part_bytes = dead_letter_part_bytes
         self._raw_dead_letters = raw_dead_letters
-        self._delivered: Delivered = DeliveredMemory() if delivered is None else delivered
-        self._wants_facts = self._delivered.wants_facts
+        self.delivered: Delivered = DeliveredMemory() if delivered is None else delivered
+        """Remembers what was delivered."""
+        self.combines = False
+        """Whether events' parts in combined records are made."""
+        self._wants_facts = self.delivered.wants_facts
         self._shelf = shelf
         self._eager_bytes = eager_bytes
         self._finished: list[Delivery] = []  # servers have all of them; given to `_delivered` in one go
@@ -185,6 +188,8 @@ class Conductor:
         try:
             record = decode(body)
             seconds, nanoseconds = event_time(record, delivery.received_at)
+            if self.combines and line.transform.combine is not None:
+                delivery.member = line.transform.combine(record, seconds, nanoseconds, digest)
             if counters.newest_event_at < seconds <= delivery.received_at:
                 counters.newest_event_at = seconds
             transformed = line.transform(record, delivery.received_at)
@@ -203,6 +208,26 @@ class Conductor:
         line.in_flight[digest] = delivery
         delivery.parts = 1
         self._hold(line, delivery, len(body) + len(entry))
+        self._batcher.add(tag, entry, delivery)
+        if not self._pump_scheduled:
+            self._schedule_pump()
+
+    def post_combined(self, delivery: Delivery, tag: str, seconds: int, nanoseconds: int, record: Record) -> None:
+        """Send a combined record, in the form of its stream's events.
+
+        ``delivery`` is `Delivery.is_combined`, and has the record as JSON for its body: where the record cannot be
+        sent, it becomes a dead letter.  It is resolved when a server has it.
+        """
+        if delivery.stream not in self.lines:  # not configured any more
+            self.lines[delivery.stream] = Line(Transform(delivery.stream))
+        line = self.lines[delivery.stream]
+        try:
+            entry = self._pack(seconds, nanoseconds, line.transform.shape(record))
+        except InvalidEvent as error:
+            self._bury(line, delivery, error)
+            return
+        delivery.parts = 1
+        self._hold(line, delivery, len(delivery.body) + len(entry))
         self._batcher.add(tag, entry, delivery)
         if not self._pump_scheduled:
             self._schedule_pump()
@@ -228,7 +253,7 @@ class Conductor:
             delivery.body = b""  # the first copy has it
             first.twins.append(delivery)
             return True
-        if self._delivered.contains(delivery.stream, delivery.digest):
+        if self.delivered.contains(delivery.stream, delivery.digest):
             delivery.ledger.resolve(delivery.delivery_tag)
             return True
         return False
@@ -252,7 +277,7 @@ class Conductor:
         letter = self._letters[delivery] = _Letter(error, self._dead_letter_part_bytes)
         line.counters.dead_letters += 1
         size = len(delivery.body)
-        if line.transform.obfuscate is not None and not self._raw_dead_letters:
+        if line.transform.obfuscate is not None and not (self._raw_dead_letters or delivery.is_combined):
             mask_delivery(delivery)
         parts = self._post(delivery, letter)
         self._observer(DeadLettered(delivery.stream, error, size, parts))
@@ -376,11 +401,16 @@ class Conductor:
 
     def _server_has(self, delivery: Delivery) -> None:
         """A server has all of it."""
-        self.lines[delivery.stream].counters.delivered += 1
+        if not delivery.is_combined:
+            self.lines[delivery.stream].counters.delivered += 1
         self._finish(delivery)
 
     def _finish(self, delivery: Delivery) -> None:
         """It needs nothing any more but to be remembered; until then, copies that arrive share its outcome."""
+        if delivery.is_combined:
+            self._release(self.lines[delivery.stream], delivery)
+            delivery.ledger.resolve(delivery.delivery_tag)
+            return
         self._hold(self.lines[delivery.stream], delivery, 0)
         self._letters.pop(delivery, None)
         delivery.body = b""
@@ -390,7 +420,7 @@ class Conductor:
         if self._finished:
             finished, self._finished = self._finished, []
             self._unrecorded += len(finished)
-            self._delivered.record(finished, self._recorded)
+            self.delivered.record(finished, self._recorded)
 
     def _recorded(self, deliveries: list[Delivery]) -> None:
         """These are remembered as delivered."""

@@ -73,6 +73,11 @@ class Obfuscation:
             if _apply(rule, record, steps, 0):
                 self._matched[number] = True
 
+    def apply(self, record: Record) -> None:
+        """Obfuscate a copy of an event that is counted already."""
+        for _, rule, steps in self._steps:
+            _apply(rule, record, steps, 0)
+
     def rule_for(self, source: str) -> Rule | None:
         """The rule that hides the field ``source`` (``file.identity.sha256``), or something around or in it."""
         wanted = _steps(source)

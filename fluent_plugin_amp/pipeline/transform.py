@@ -17,6 +17,7 @@ from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.flatten import Flattener, free_name
 from fluent_plugin_amp.pipeline.links import FIELD as LINKS_FIELD
 from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
 from fluent_plugin_amp.pipeline.tags import compile_tag
 
@@ -51,6 +52,8 @@ class Transform:
     pulling_id: bool = False
     flatten: Flattener | None = None
     serialize: str | None = None
+    combine: MemberMaker | None = None
+    """Makes an event's part in combined records, before anything else is done with it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_tag", compile_tag(self.tag, self.stream))
@@ -75,6 +78,14 @@ class Transform:
         if self.serialize is not None:
             record = {self.serialize: _encode_json(record).decode()}
         return tag, record
+
+    def shape(self, record: Record) -> Record:
+        """A combined record in the form of the events: with the same static fields, flattened, serialized."""
+        if self.add:
+            self._add(record)
+        if self.flatten is not None:
+            record = self.flatten(record)
+        return record if self.serialize is None else {self.serialize: _encode_json(record).decode()}
 
     def steps(self, record: Record, received_at: float) -> Iterator[Step]:
         """The same, one configured step at a time, each with a copy of what it made."""

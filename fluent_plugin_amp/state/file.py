@@ -14,6 +14,7 @@ from typing import Any
 
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.delivered import FileDelivered
 from fluent_plugin_amp.state.letters import KeptLetters
 from fluent_plugin_amp.state.lock import Lock
@@ -39,6 +40,7 @@ class StateFile:
         self.writer = Writer(path, self._open, self._opened, observer)
         self.delivered = FileDelivered(self.writer, remember_s, clock=clock)
         self.letters = KeptLetters(self.writer, observer)
+        self.combined = KeptCombined(self.writer)
         self.task: asyncio.Task[None] | None = None
         """From `start` on; it ends only with an error of ours."""
 

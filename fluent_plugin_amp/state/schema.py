@@ -60,4 +60,13 @@ MIGRATIONS: tuple[Migration, ...] = (
         )""",
         "CREATE INDEX letters_by_tries ON letters (tries, number)",
     ),
+    (
+        # What combined records are made from; the names of the rows are `pipeline.combined`'s.
+        """CREATE TABLE combined (
+            stream TEXT NOT NULL,
+            name TEXT NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (stream, name)
+        ) WITHOUT ROWID""",
+    ),
 )

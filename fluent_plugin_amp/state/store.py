@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -265,6 +265,25 @@ class Store:
     def count_letters(self) -> int:
         """How many are kept."""
         return int(self._execute("SELECT count(*) FROM letters").fetchall()[0][0])
+
+    # --- combined records --------------------------------------------------------------------------------------
+
+    @_translated
+    def put_combined(self, rows: Mapping[tuple[str, str], bytes | None]) -> None:
+        """Keep these rows, by stream and name; None: no longer."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO combined (stream, name, data) VALUES (?, ?, ?)",
+            [(*key, data) for key, data in rows.items() if data is not None],
+        )
+        self._connection.executemany(
+            "DELETE FROM combined WHERE stream = ? AND name = ?", [key for key, data in rows.items() if data is None]
+        )
+
+    @_translated
+    def combined(self) -> dict[tuple[str, str], bytes]:
+        """All rows that are kept."""
+        rows = self._execute("SELECT stream, name, data FROM combined").fetchall()
+        return {(stream, name): data for stream, name, data in rows}
 
     # --- for the operator --------------------------------------------------------------------------------------
 

@@ -1,0 +1,253 @@
+"""Combined records, from the events that servers have to the servers again: detections and incidents.
+
+A `model.Delivered` around another one.  An event takes part when a server has it, at the moment when it is to be
+remembered as delivered, and both are kept together: so an event that the broker delivers again is known, and takes
+part once.  Where there is a `Keeper`, an event that takes part is acked to the broker after its part is safe, and a
+combined record is sent after it is safe, until a server has it: a crash loses none, and one that is sent again is the
+same, byte for byte.  Without a keeper all of it is lost with the process, but what was written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from fluent_plugin_amp.model import Delivered, Delivery, Record
+from fluent_plugin_amp.pipeline.correlate import Detections, Head
+from fluent_plugin_amp.pipeline.incidents import Incidents
+from fluent_plugin_amp.pipeline.member import Emission, Member
+
+Rows = dict[tuple[str, str], bytes | None]
+"""What is to be kept: by stream and name; None: no longer."""
+
+Post = Callable[[Delivery, str, int, int, Record], None]
+"""`Conductor.post_combined`."""
+
+_encode = msgspec.msgpack.encode
+_decode_head = msgspec.msgpack.Decoder(tuple[float, int]).decode
+_decode_clock = msgspec.msgpack.Decoder(int).decode
+_decode_member = msgspec.json.Decoder(tuple[Member, tuple[str, ...]]).decode
+_decode_emission = msgspec.json.Decoder(Emission).decode
+
+_HEAD, _PART, _PLACE, _CLOCK, _UNSENT = "head ", "part ", "place ", "clock", "unsent "
+
+
+class Keeper(Protocol):
+    """Keeps rows through a crash."""
+
+    def put(self, rows: Rows, done: Callable[[], None]) -> None:
+        """Keep these; ``done`` is called when they are safe, however long that takes; in the order of the calls."""
+
+    async def load(self) -> dict[tuple[str, str], bytes]:
+        """Everything that is kept, as soon as it can be had."""
+
+
+class Combiner:
+    """See the module.  ``post`` must be set before anything is recorded.
+
+    Args:
+        detections: None: they are not wanted.
+        incidents: None: they are not wanted.
+        tags: of the records, by `Emission.kind`.
+        delivered: remembers events.
+        keeper: None: nothing outlives the process; else what is recorded waits for `restore`.
+        clock: seconds since the epoch.
+    """
+
+    closed = False
+
+    def __init__(
+        self,
+        detections: Detections | None,
+        incidents: Incidents | None,
+        tags: Mapping[str, str],
+        delivered: Delivered,
+        keeper: Keeper | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.post: Post
+        self._detections = detections
+        self._incidents = incidents
+        self._tags = tags
+        self._delivered = delivered
+        self._keeper = keeper
+        self.clock = clock
+        self._early: list[tuple[list[Delivery], Callable[[list[Delivery]], None]]] = []  # came before `restore`
+        self._is_ready = keeper is None
+        self._unsent: dict[int, Emission] = {}
+        self._next_number = 1
+        self._idle_since: dict[str, float] = {}
+        self.wants_facts = delivered.wants_facts
+
+    # --- model.Delivered ---------------------------------------------------------------------------------------
+
+    def contains(self, stream: str, digest: bytes) -> bool:
+        """See `model.Delivered`."""
+        return self._delivered.contains(stream, digest)
+
+    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+        """See `model.Delivered`; those that take part in something may be done later than the others."""
+        taking_part = [delivery for delivery in deliveries if delivery.member is not None]
+        if not taking_part:
+            self._delivered.record(deliveries, done)
+            return
+        others = [delivery for delivery in deliveries if delivery.member is None]
+        if others:
+            self._delivered.record(others, done)
+        if not self._is_ready:
+            self._early.append((taking_part, done))
+            return
+        now = self.clock()
+        for delivery in taking_part:
+            self._add(delivery.stream, delivery.member, now)
+        if self._keeper is None:
+            self._delivered.record(taking_part, done)
+            self._send(self._emissions())
+            return
+        left = 2
+
+        def one_done(_: object = None) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done(taking_part)
+
+        # Both within one turn of the loop, so that they are committed together.
+        self._keep(then=one_done)
+        self._delivered.record(taking_part, one_done)
+
+    @property
+    def closed_early(self) -> int:
+        """Detections and incidents written before their time, for lack of room."""
+        return sum(each.closed_early for each in (self._detections, self._incidents) if each is not None)
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def tick(self, idle: Iterable[str], monotonic_s: float) -> None:
+        """Do what is due.  ``idle``: streams that are connected, and brought nothing since the last tick."""
+        if not self._is_ready:
+            return
+        if self._detections is not None:
+            self._detections.tick(self.clock())
+        if self._incidents is not None:
+            self._idle_since = {stream: self._idle_since.get(stream, monotonic_s) for stream in idle}
+            for stream, since in self._idle_since.items():
+                if monotonic_s - since >= self._incidents.patience_s:
+                    self._incidents.close_idle(stream)
+        self._keep()
+
+    def finish(self) -> None:
+        """No more events will come: what is not kept is written as it is."""
+        if self._keeper is None:
+            for each in (self._detections, self._incidents):
+                if each is not None:
+                    each.flush()
+        self._keep()
+
+    # --- what is kept ------------------------------------------------------------------------------------------
+
+    def restore(self, rows: Mapping[tuple[str, str], bytes]) -> None:
+        """Go on where the last process ended, with what it kept; records that no server has are sent again."""
+        parts: dict[tuple[str, str], list[Member]] = {}
+        heads = []
+        emissions = []
+        for (stream, name), data in rows.items():
+            if name.startswith(_PART):
+                member, _ = _decode_member(data)
+                parts.setdefault((stream, member.detection_id or ""), []).append(member)
+            elif name.startswith(_HEAD):
+                heads.append((_decode_head(data), stream, name.removeprefix(_HEAD)))
+            elif name.startswith(_UNSENT):
+                emissions.append(_decode_emission(data))
+            elif self._incidents is not None and name == _CLOCK:
+                self._incidents.clocks[stream] = _decode_clock(data)
+            elif self._incidents is not None and name.startswith(_PLACE):
+                self._incidents.restore(stream, *_decode_member(data))
+        for (first_arrival, revision), stream, detection_id in sorted(heads):
+            if self._detections is not None:
+                members = parts.get((stream, detection_id), [])
+                self._detections.restore(stream, detection_id, Head(first_arrival, revision), members)
+        self._is_ready = True
+        self._send(emissions)
+        early, self._early = self._early, []
+        for deliveries, done in early:
+            self.record(deliveries, done)
+
+    def _keep(self, then: Callable[[], None] = lambda: None) -> None:
+        """Keep what changed, then send what there is to send."""
+        emissions = self._emissions()
+        rows = self._changed_rows()
+        for emission in emissions:
+            rows[emission.stream, _unsent_name(emission)] = msgspec.json.encode(emission)
+        if self._keeper is None:
+            self._send(emissions)
+            then()
+        elif rows:
+
+            def kept() -> None:
+                then()
+                self._send(emissions)
+
+            self._keeper.put(rows, kept)
+        else:
+            then()
+
+    def _changed_rows(self) -> Rows:
+        rows: Rows = {}
+        if self._detections is not None:
+            for stream, detection_id, head, members in self._detections.changes:
+                rows[stream, _HEAD + detection_id] = None if head is None else _encode(tuple(head))
+                for member in members:
+                    rows[stream, _PART + member.digest.hex()] = None if head is None else _encode_member(member)
+            self._detections.changes.clear()
+        if self._incidents is not None:
+            for stream, member in self._incidents.changes:
+                by = self._incidents.places(stream, member)
+                rows[stream, _PLACE + member.digest.hex()] = _encode_member(member, by) if by else None
+                if stream in self._incidents.clocks:
+                    rows[stream, _CLOCK] = _encode(self._incidents.clocks[stream])
+            self._incidents.changes.clear()
+        return rows
+
+    # --- sending -----------------------------------------------------------------------------------------------
+
+    def resolve(self, delivery_tag: int) -> None:
+        """See `model.Ledger`: a server has a combined record."""
+        emission = self._unsent.pop(delivery_tag)
+        if self._keeper is not None:
+            self._keeper.put({(emission.stream, _unsent_name(emission)): None}, lambda: None)
+
+    def _add(self, stream: str, member: Member, now: float) -> None:
+        if self._detections is not None and member.is_combined:
+            self._detections.add(stream, member, now)
+        if self._incidents is not None:
+            self._incidents.add(stream, member, now)
+
+    def _emissions(self) -> list[Emission]:
+        emissions: list[Emission] = []
+        for each in (self._detections, self._incidents):
+            if each is not None:
+                emissions += each.emissions
+                each.emissions.clear()
+        return emissions
+
+    def _send(self, emissions: Iterable[Emission]) -> None:
+        for emission in emissions:
+            number, self._next_number = self._next_number, self._next_number + 1
+            self._unsent[number] = emission
+            body = msgspec.json.encode(emission.record)
+            delivery = Delivery(emission.stream, self, number, body, is_combined=True, received_at=self.clock())
+            tag = self._tags[emission.kind]
+            self.post(delivery, tag, emission.seconds, emission.nanoseconds, dict(emission.record))
+
+
+def _unsent_name(emission: Emission) -> str:
+    return f"{_UNSENT}{emission.kind} {emission.name}"
+
+
+def _encode_member(member: Member, by: tuple[str, ...] = ()) -> bytes:
+    return msgspec.json.encode((member, by))

@@ -1,0 +1,150 @@
+"""What combined records are made from: of each event that takes part in one, a `Member`.  Pure.
+
+Keys are taken from the event as Cisco sent it, since two events belong together whether or not their fields are
+hidden; where a field is obfuscated, its key is a keyed hash of the original (the event's own hash, for ``method:
+hash``).  Everything else that is shown in a record is taken from a copy that was obfuscated.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fluent_plugin_amp.model import Record
+from fluent_plugin_amp.pipeline.links import Links, remote_ip_of, sha256_of, text_at
+from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, keyed_hash
+
+THREAT_DETECTED = 1090519054
+RETROSPECTIVE_DETECTION = 553648147
+THREAT_QUARANTINED = 553648143
+RETROSPECTIVE_QUARANTINE = 553648155
+QUARANTINE_FAILURE = 2164260880
+RETROSPECTIVE_QUARANTINE_FAILURE = 2164260893
+
+DETECTION_TYPES = frozenset({THREAT_DETECTED, RETROSPECTIVE_DETECTION})
+QUARANTINE_TYPES = frozenset({THREAT_QUARANTINED, RETROSPECTIVE_QUARANTINE})
+FAILURE_TYPES = frozenset({QUARANTINE_FAILURE, RETROSPECTIVE_QUARANTINE_FAILURE})
+COMBINED_TYPES = DETECTION_TYPES | QUARANTINE_TYPES | FAILURE_TYPES
+"""Cisco's list of what is to be combined by ``detection_id``."""
+
+
+class Member(NamedTuple):
+    """One event's part in combined records."""
+
+    digest: bytes
+    """Of the body: an event that comes twice is one member."""
+    seconds: int
+    nanoseconds: int
+    event_id: Any
+    """As shown; None when the event has none."""
+    event_type: Any
+    event_type_id: int | None
+    detection: Any
+    severity: Any
+    detection_id: str | None
+    """A key, like the next three."""
+    sha256: str | None
+    computer: str | None
+    remote_ip: str | None
+    details: bytes
+    """``computer``, ``file`` and ``console_links`` as shown, as JSON; only for what `is_combined`."""
+
+    @property
+    def is_combined(self) -> bool:
+        """It belongs to a detection."""
+        return self.detection_id is not None and self.event_type_id in COMBINED_TYPES
+
+    @property
+    def order(self) -> tuple[int, int, str, bytes]:
+        """By time; where that is the same, by id."""
+        return self.seconds, self.nanoseconds, f"{self.event_id:>20}", self.digest
+
+
+class MemberMaker:
+    """Makes the members of one stream; None for an event that takes no part.
+
+    Args:
+        obfuscate: the stream's rules.
+        links: makes ``console_links``.
+        secret: keys the hashes of fields that are masked or dropped.
+    """
+
+    def __init__(self, obfuscate: Obfuscation | None, links: Links | None, secret: bytes) -> None:
+        self._obfuscate = obfuscate
+        self._links = links
+        self._detection_id_key = self._hasher("detection_id", secret)
+        self._sha256_key = self._hasher("file.identity.sha256", secret)
+        self._remote_ip_key = self._hasher("network_info.remote_ip", secret)
+        self._computer_key = self._hasher("computer.connector_guid", secret) or self._hasher("connector_guid", secret)
+
+    def __call__(self, record: Record, seconds: int, nanoseconds: int, digest: bytes) -> Member | None:
+        """``record`` as decoded; it is not changed."""
+        detection_id = text_at(record, "detection_id")
+        if detection_id is None and text_at(record, "detection") is None:
+            return None
+        type_id = record.get("event_type_id")
+        type_id = type_id if type(type_id) is int else None
+        keys = (
+            _key(detection_id, self._detection_id_key),
+            _key(sha256_of(record), self._sha256_key),
+            _key(
+                text_at(record, "computer", "connector_guid") or text_at(record, "connector_guid"), self._computer_key
+            ),
+            _key(remote_ip_of(record), self._remote_ip_key),
+        )
+        shown = record
+        if self._obfuscate is not None:
+            shown = copy.deepcopy(record)
+            self._obfuscate.apply(shown)
+        details = b""
+        if detection_id is not None and type_id in COMBINED_TYPES:
+            links = self._links(shown) if self._links is not None else {}
+            details = msgspec.json.encode([shown.get("computer"), shown.get("file"), links])
+        return Member(
+            digest,
+            seconds,
+            nanoseconds,
+            shown.get("id"),
+            shown.get("event_type"),
+            type_id,
+            shown.get("detection"),
+            shown.get("severity"),
+            *keys,
+            details,
+        )
+
+    def _hasher(self, source: str, secret: bytes) -> Callable[[str], str] | None:
+        rule = self._obfuscate.rule_for(source) if self._obfuscate is not None else None
+        if rule is None:
+            return None
+        key = rule.key if rule.method == "hash" and rule.path == source else secret
+        return lambda value: keyed_hash(key, value)
+
+
+def _key(value: str | None, hasher: Callable[[str], str] | None) -> str | None:
+    if value is None:
+        return None
+    value = value.lower()  # Cisco writes a SHA-256 in either case
+    return hasher(value) if hasher is not None else value
+
+
+def moment(seconds: int, nanoseconds: int) -> str:
+    """ISO 8601, UTC, with nanoseconds."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
+
+
+class Emission(NamedTuple):
+    """A combined record that is to be sent."""
+
+    stream: str
+    kind: str
+    """``detection`` or ``incident``."""
+    name: str
+    """Unique within stream and kind."""
+    seconds: int
+    nanoseconds: int
+    record: Record

@@ -1,0 +1,74 @@
+"""What combined records are made from, kept in the state file: a `pipeline.combined.Keeper`.
+
+Rows are put within the turn of the loop in which their events are recorded as delivered, so one transaction takes
+both.  While the file is in trouble nothing is answered: whoever waits for the rows waits, and with it the acks of its
+events.  Then everything that waits is put again, in order, as one job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.writer import Writer
+
+RETRY_S = 1.0
+
+Rows = Mapping[tuple[str, str], bytes | None]
+
+
+class KeptCombined:
+    """See the module."""
+
+    def __init__(self, writer: Writer, *, retry_s: float = RETRY_S) -> None:
+        self._writer = writer
+        self._retry_s = retry_s
+        self._waiting: list[tuple[Rows, Callable[[], None]]] = []
+        self._is_retrying = False
+
+    def put(self, rows: Rows, done: Callable[[], None]) -> None:
+        """See `Keeper`."""
+        self._waiting.append((rows, done))
+        if not self._is_retrying:
+            self._writer.put(partial(Store.put_combined, rows=rows), self._answered)
+
+    async def load(self) -> dict[tuple[str, str], bytes]:
+        """All rows; waits until the file can be read."""
+        while True:
+            try:
+                return await self._writer.call(Store.combined)
+            except PluginError:  # the writer has told
+                await asyncio.sleep(self._retry_s)
+
+    def _answered(self, error: PluginError | None) -> None:
+        """The first of those that wait is committed, unless there is trouble."""
+        if self._is_retrying:
+            return  # it is put again with what failed before it
+        if error is None:
+            _, done = self._waiting.pop(0)
+            done()
+        else:
+            self._is_retrying = True
+            asyncio.get_running_loop().call_later(self._retry_s, self._put_all)
+
+    def _put_all(self) -> None:
+        waiting = list(self._waiting)
+        rows: dict[tuple[str, str], bytes | None] = {}
+        for each, _ in waiting:
+            rows.update(each)
+        self._writer.put(partial(Store.put_combined, rows=rows), partial(self._all_answered, len(waiting)))
+
+    def _all_answered(self, count: int, error: PluginError | None) -> None:
+        if error is not None:
+            asyncio.get_running_loop().call_later(self._retry_s, self._put_all)
+            return
+        answered, self._waiting = self._waiting[:count], self._waiting[count:]
+        if self._waiting:
+            self._put_all()
+        else:
+            self._is_retrying = False
+        for _, done in answered:
+            done()

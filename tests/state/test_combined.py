@@ -1,0 +1,90 @@
+"""Rows of combined records are in the file when they are answered, together with what was delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from fluent_plugin_amp.errors import StateDiskFull
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.combined import KeptCombined
+from fluent_plugin_amp.state.file import StateFile
+from fluent_plugin_amp.state.store import Store
+
+
+async def opened(path: Path) -> StateFile:
+    """A state file in use."""
+    state = StateFile(path, 1000.0, lambda fact: None)
+    state.letters.post = lambda delivery, error: None
+    state.letters.is_available = lambda: False
+    await state.start()
+    return state
+
+
+async def put(kept: KeptCombined, rows: dict[tuple[str, str], bytes | None]) -> None:
+    """Put rows and wait until they are safe."""
+    done = asyncio.Event()
+    kept.put(rows, done.set)
+    await asyncio.wait_for(done.wait(), 10)
+
+
+async def test_rows_outlive_the_process(tmp_path: Path) -> None:
+    """What was put is there, what was taken away is not."""
+    state = await opened(tmp_path / "state")
+    await put(state.combined, {("s", "a"): b"1", ("s", "b"): b"2", ("t", "a"): b"3"})
+    await put(state.combined, {("s", "a"): b"4", ("s", "b"): None})
+    await state.close(5)
+    state = await opened(tmp_path / "state")
+    assert await state.combined.load() == {("s", "a"): b"4", ("t", "a"): b"3"}
+    await state.close(5)
+
+
+async def test_rows_and_deliveries_of_one_turn_are_one_transaction(tmp_path: Path) -> None:
+    """A crash leaves both or none: when either is answered, the other is in the file."""
+    state = await opened(tmp_path / "state")
+    seen: list[tuple[int, int]] = []
+
+    def look() -> None:
+        store = Store.open(tmp_path / "state")
+        seen.append((len(store.combined()), sum(len(digests) for _, digests in store.unindexed())))
+        store.close()
+
+    both = asyncio.Semaphore(0)
+    for number in range(1, 4):
+        state.combined.put({("s", str(number)): b""}, lambda: (look(), both.release()))  # type: ignore[arg-type, func-returns-value]
+        delivery = Delivery("s", None, number, b"", digest=bytes([number]) * 16)  # type: ignore[arg-type]
+        state.delivered.record([delivery], lambda done: (look(), both.release()))  # type: ignore[arg-type, func-returns-value]
+        await both.acquire()
+        await both.acquire()
+    assert seen == [(1, 1), (1, 1), (2, 2), (2, 2), (3, 3), (3, 3)]
+    await state.close(5)
+
+
+async def test_trouble_is_waited_out_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is answered before it is safe; later rows do not overtake earlier ones."""
+    state = await opened(tmp_path / "state")
+    kept = KeptCombined(state.writer, retry_s=0.01)
+    works = Store.put_combined
+    failures = [StateDiskFull("full"), StateDiskFull("full")]
+
+    def fail(store: Store, rows: dict[tuple[str, str], bytes | None]) -> None:
+        if failures:
+            raise failures.pop()
+        works(store, rows)
+
+    monkeypatch.setattr(Store, "put_combined", fail)
+    answered: list[int] = []
+    last = asyncio.Event()
+    kept.put({("s", "a"): b"1", ("s", "b"): b"1"}, lambda: answered.append(1))
+    await asyncio.sleep(0)
+    kept.put({("s", "a"): b"2"}, lambda: answered.append(2))
+    while failures:  # noqa: ASYNC110, changed in a thread
+        await asyncio.sleep(0.01)
+    assert answered == []
+    kept.put({("s", "b"): None}, last.set)
+    await asyncio.wait_for(last.wait(), 30)
+    assert answered == [1, 2]
+    assert await kept.load() == {("s", "a"): b"2"}
+    await state.close(5)
