@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -250,6 +251,64 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     return EXIT_OK
 
 
+@cli.group()
+@config_option
+def state(config_path: Path) -> None:
+    """Look at the state file, or have it forget a stream, also while `run` uses it."""
+
+
+state_config_option = click.option(
+    "-c", "--config", "own_config_path", type=click.Path(path_type=Path), help="The same as before the command."
+)
+
+
+@state.command("show")
+@state_config_option
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@report_errors
+def show_state(own_config_path: Path | None, as_json: bool) -> int:
+    """Show what is remembered of each stream, the dead letters kept, and who uses the file.
+
+    \b
+    Example:
+      fluent-plugin-amp state show -c amp.yml
+    """
+    from fluent_plugin_amp.jobs import state as job
+
+    report = job.show(job.state_path(_state_config(own_config_path)), time.time())
+    if as_json:
+        _echo_json(report.as_json())
+        return EXIT_OK
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(job.heading(report))
+    console.print(job.table(report))
+    return EXIT_OK
+
+
+@state.command("reset")
+@state_config_option
+@click.option("--stream", "stream_name", required=True, help="The stream to forget, by its name.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@report_errors
+def reset_state(own_config_path: Path | None, stream_name: str, yes: bool) -> int:
+    """Forget which events of a stream were delivered: if the broker delivers them again, they are sent again.
+
+    \b
+    Example:
+      fluent-plugin-amp state reset -c amp.yml --stream emea
+    """
+    from fluent_plugin_amp.jobs import state as job
+
+    path = job.state_path(_state_config(own_config_path))
+    if not yes:
+        click.confirm(f"Forget what was delivered from {stream_name!r}, in {path}?", abort=True)
+    job.reset(path, stream_name)
+    click.echo(f"{stream_name}: forgotten; a running daemon follows within a minute", err=True)
+    return EXIT_OK
+
+
 @cli.command()
 @report_errors
 def schema() -> int:
@@ -295,6 +354,13 @@ def pick_stream(config: Config, name: str | None) -> StreamConfig:
             return stream
     names = ", ".join(stream.name for stream in config.streams)
     raise UsageError(f"no stream is named {name!r}; there are: {names}" if name else "no stream is configured")
+
+
+def _state_config(path: Path | None) -> Config:
+    """The configuration that a command of `state`, or `state` itself, was given."""
+    group = click.get_current_context().parent
+    assert group is not None
+    return load_config(path or group.params["config_path"])
 
 
 def _echo_json(value: Any) -> None:
