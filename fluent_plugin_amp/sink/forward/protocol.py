@@ -35,6 +35,7 @@ _PACKER = msgpack.Packer()  # `pack` starts afresh each time, after an error too
 _GZIP_WINDOW_BITS = 31
 _GZIP_LEVEL = 1  # events are full of hashes and ids: the other levels gain 2 % for twice the time
 _SHOWN_CHARS = 200
+_SET_USER = "Set forward.security.username and password as in the server's <security> section."
 
 
 def entry(seconds: int, nanoseconds: int, record: Record) -> bytes:
@@ -131,20 +132,14 @@ class ClientProtocol:
                 raise self._unexpected(_shown(message))
         if not isinstance(auth, bytes):
             raise self._unexpected(_shown(message))
-        security = self._required_security()
-        if auth and not security.username:
-            raise HandshakeRefused(
-                "the server asks for a user name and a password, and none is configured",
-                remedy="Set forward.security.username and password as in the server's <security> section.",
-            )
         self._nonce = nonce
-        self._to_send = self._ping(security, auth)
+        self._to_send = self._ping(self._required_security(), auth)
         self._expect = _Expect.PONG
 
     def _ping(self, security: Security, auth: bytes) -> bytes:
         hostname = security.self_hostname
         user, password_digest = "", ""
-        if auth:
+        if auth:  # Fluentd sends it always: without users it takes an empty user, too
             user = security.username
             password_digest = _digest(auth, user.encode(), security.password.encode())
         message: bytes = _PACKER.pack(
@@ -159,7 +154,11 @@ class ClientProtocol:
             case _:
                 raise self._unexpected(_shown(message))
         if not ok:
-            raise HandshakeRefused(f"the server refused: {_text(reason) or 'no reason given'}")
+            needs_user = b"username" in reason and not self._required_security().username
+            raise HandshakeRefused(
+                f"the server refused: {_text(reason) or 'no reason given'}",
+                remedy=_SET_USER if needs_user else None,
+            )
         if server_hostname == self._required_security().self_hostname.encode():
             raise HandshakeRefused(
                 f"the server has our own self_hostname, {_text(server_hostname)!r}",

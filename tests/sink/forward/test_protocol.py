@@ -242,11 +242,23 @@ def test_the_servers_reason_is_told_and_no_secret() -> None:
         assert "secret" not in shown
 
 
-def test_a_server_that_asks_for_a_user_needs_one() -> None:
-    """Without a configured user name the error says what is missing."""
+def test_a_shared_key_is_enough_for_a_server_without_users() -> None:
+    """Fluentd asks for a user even when it has none: an empty one is answered, and taken."""
     protocol = ClientProtocol(Security("amp.example", "secret key"), SALT)
-    with pytest.raises(HandshakeRefused, match="user name"):
-        protocol.receive(helo())
+    protocol.receive(helo())
+    ping = msgpack.unpackb(protocol.data_to_send())
+    assert ping[4:] == ["", sha512(AUTH)]
+    protocol.receive(pong())
+    assert protocol.ready
+
+
+def test_a_server_that_wants_a_user_needs_one() -> None:
+    """Without a configured user name the refusal says what is missing."""
+    protocol = ClientProtocol(Security("amp.example", "secret key"), SALT)
+    protocol.receive(helo())
+    with pytest.raises(HandshakeRefused, match="username/password mismatch") as caught:
+        protocol.receive(pong(ok=False, reason="username/password mismatch"))
+    assert "forward.security.username" in caught.value.remedy
 
 
 def test_a_helo_where_none_is_configured_is_explained() -> None:
