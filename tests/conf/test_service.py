@@ -57,6 +57,7 @@ def test_the_unit_gives_what_the_plugin_uses() -> None:
     """It is told of readiness and life, waits longer than a stop takes, and does not repeat a wrong configuration."""
     service = unit()
     assert (service["Type"], service["Restart"]) == ("notify", "always")
+    assert service["ExecReload"].endswith("-HUP $MAINPID")
     assert int(service["WatchdogSec"]) >= 30
     assert set(service["RestartPreventExitStatus"].split()) == {"2", "78"}
     default = load(CONF / "minimal.yml", {"AMP_STREAM_PASSWORD": "secret"})

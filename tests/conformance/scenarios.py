@@ -152,8 +152,8 @@ class Trial:
             if not missing or time.monotonic() > deadline:
                 break
             time.sleep(0.3)
-        as_records = sum(1 for known in wanted.values() if records[known])
         as_letters = sum(1 for body in wanted if letters[body])
+        as_records = len(wanted) - as_letters - len(missing)
         return Result(
             published=len(wanted),
             arrived=as_records,
@@ -357,7 +357,7 @@ def canonical(event: Any) -> bytes:
 def identity(body: bytes) -> bytes:
     """What a body is known by at the receiver: canonical JSON, or itself where it is no event."""
     try:
-        event = json.loads(body)
+        event = json.loads(body.decode())
     except (ValueError, RecursionError):
         return body
     return canonical(event) if isinstance(event, dict) else body
