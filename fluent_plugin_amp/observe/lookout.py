@@ -21,8 +21,10 @@ from fluent_plugin_amp.observe.history import History
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.status import Status, judge
 
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 2.0
 """How often each queue's depth is asked for while somebody may be looking."""
+LOOK_STEP_S = 0.02
+"""Between two looks at least, however many streams there are."""
 SAMPLE_EVERY_S = 2.0
 PORT_RETRY_S = 15.0
 
@@ -91,7 +93,7 @@ class Lookout:
             for stream in streams:
                 if stream not in self._looks:  # a broker that does not answer is not asked again
                     self._looks[stream] = asyncio.create_task(self._look(stream))
-                await asyncio.sleep(look_every_s() / len(streams))
+                await asyncio.sleep(max(LOOK_STEP_S, look_every_s() / len(streams)))
             if not streams:
                 await asyncio.sleep(look_every_s())
 

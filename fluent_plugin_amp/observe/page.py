@@ -219,15 +219,14 @@ def _why(findings: tuple[Finding, ...], columns: int) -> str:
 
 
 def _last(trouble: Trouble | None, now: float, *, is_current: bool) -> str:
-    """The last error; its words only as a hint when it is over, since a finding says them otherwise."""
+    """The last error, its words as a hint; when it is not over, the row below says what it is."""
     if trouble is None:
         return "none"
-    over = "" if is_current else ", over"
+    ago = f"{words.duration(max(0.0, now - trouble.at))} ago"
+    if is_current:
+        return ago
     hint = _text(f"{trouble.what}. {trouble.remedy}")
-    return (
-        f'<span title="{hint}"><code>{_text(trouble.error_id)}</code> '
-        f"{words.duration(max(0.0, now - trouble.at))} ago{over}</span>"
-    )
+    return f'<span title="{hint}"><code>{_text(trouble.error_id)}</code> {ago}, over</span>'
 
 
 def _oldest(age_s: float | None) -> str:

@@ -17,7 +17,8 @@ from fluent_plugin_amp.observe.figures import Figures, StreamFigures
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 
-SLOW_ACK_FROM_S = 10.0
+_NO_SERVER = "waiting: no server takes events"
+SLOW_ACK_FROM_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def _what_it_does(
         case State.HELD, flow.STANDING_BY:
             return "standing by", None
         case State.HELD, flow.NO_SERVER:
-            return "waiting", _of(conditions.NO_SERVER, "waiting: no server takes events", held_at)
+            return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, held_at)
         case State.HELD, flow.PAUSED:
             what = "paused: no server acknowledged for pause_after; what was held is back in the queue"
             return "paused", _of(conditions.PAUSED, what, held_at)
@@ -152,14 +153,22 @@ def _what_it_does(
             )
         case State.STOPPING, _:
             return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", figures.at)
+    if not figures.is_available:  # it holds what it may, and takes no more
+        return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, _outage_began_at(figures, board))
     return "consuming", None
+
+
+def _outage_began_at(figures: Figures, board: Board) -> float:
+    """When the last server that was well got into trouble."""
+    troubles = [board.servers[server.server].trouble for server in figures.servers]
+    return max((trouble.since for trouble in troubles if trouble is not None), default=figures.at)
 
 
 # --- one server ------------------------------------------------------------------------------------
 
 
 def _judge_server(server: ServerFigures, memory: Memory, figures: Figures, board: Board) -> ServerStatus:
-    word, findings = "acknowledging", []
+    word, findings = "connected" if server.ack_latency_s is None else "acknowledging", []
     is_last = not figures.is_available  # nobody else takes events: that is why nothing flows
     level = Level.TROUBLE if is_last else Level.WARNING
     if not server.is_up or server.is_doubtful:

@@ -133,6 +133,7 @@ def test_returned_often() -> None:
 def test_the_only_server_is_down() -> None:
     """The reason stands before its consequence, which is told once for all streams."""
     scene = Scene().add_server(is_up=False).tell(server_trouble(UNREACHABLE), after_s=4)
+    scene.add("d", state=State.FULL)
     for name in ("a", "b", "c"):
         scene.add(name, state=State.HELD, reason=flow.NO_SERVER)
         scene.tell(facts.StreamHeld(name, flow.NO_SERVER), after_s=1)
@@ -140,7 +141,7 @@ def test_the_only_server_is_down() -> None:
     assert ids(status.reasons) == ["forward.unreachable", "stream.no-server"]
     server, streams = status.reasons
     assert (server.server, server.streams, server.since) == ("a:24224", (), NOW + 4)
-    assert (streams.server, streams.streams, streams.since) == ("", ("a", "b", "c"), NOW + 5)
+    assert (streams.server, streams.streams, streams.since) == ("", ("d", "a", "b", "c"), NOW + 4)
     assert status.servers[0].word == "down"
 
 

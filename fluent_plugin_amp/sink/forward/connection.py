@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import secrets
 import socket
 import ssl
@@ -177,7 +178,9 @@ async def _connect(address: ServerAddress, settings: ForwardSettings, connection
     except ssl.SSLError as exc:
         raise _translate_tls(exc) from exc
     except OSError as exc:
-        why = exc.strerror or str(exc) or type(exc).__name__
+        # asyncio's own words for an error of the system repeat the address in brackets
+        errno = exc.errno or 0
+        why = os.strerror(errno) if errno > 0 else exc.strerror or str(exc) or type(exc).__name__
         raise ServerUnreachable(f"no connection: {why}") from exc
     finally:
         connecting.cancel()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import asyncio
+
+from fluent_plugin_amp import __version__, facts
+from fluent_plugin_amp.errors import ServerUnreachable
+from fluent_plugin_amp.observe.health import STUCK_AFTER_S, Heart, healthz, readyz
+from fluent_plugin_amp.source import flow
+from fluent_plugin_amp.source.flow import State
+from tests.observe.scenes import Clock, Scene, server_trouble
+
+
+async def test_a_loop_that_turns() -> None:
+    """The heart beats in it."""
+    clock = Clock()
+    heart = Heart(clock)
+    clock.now += STUCK_AFTER_S
+    beating = asyncio.create_task(heart.beat())
+    await asyncio.sleep(0)
+    assert healthz(heart) == (True, {"alive": True, "loop_silent_s": 0.0, "version": __version__})
+    beating.cancel()
+
+
+def test_a_loop_that_was_stuck() -> None:
+    """No beat for too long."""
+    clock = Clock()
+    heart = Heart(clock)
+    clock.now += STUCK_AFTER_S - 0.001
+    assert healthz(heart)[0]
+    clock.now += 0.001
+    assert healthz(heart) == (False, {"alive": False, "loop_silent_s": STUCK_AFTER_S, "version": __version__})
+
+
+def test_ready() -> None:
+    """Nothing to say."""
+    assert readyz(Scene().add().add_server().status()) == (True, {"ready": True, "reasons": [], "warnings": []})
+
+
+def test_not_ready() -> None:
+    """Each reason with what it is about, id, words, remedy and time; warnings apart."""
+    scene = Scene().add("a", state=State.HELD, reason=flow.NO_SERVER).add("b", messages_ready=3, oldest_waiting_s=90)
+    scene.add_server(is_up=False).tell(server_trouble(ServerUnreachable("no connection", remedy="Start it.")))
+    scene.tell(facts.StreamHeld("a", flow.NO_SERVER), facts.StreamBehind("b", 3, 90, None, False))
+    ready, body = readyz(scene.status(is_available=False))
+    assert not ready
+    assert body["ready"] is False
+    server, streams = body["reasons"]
+    assert server == {
+        "server": "a:24224",
+        "error_id": "forward.unreachable",
+        "what": "no connection",
+        "remedy": "Start it.",
+        "since": "2023-11-14T22:13:20Z",
+    }
+    assert (streams["streams"], streams["error_id"]) == (["a", "b"], "stream.no-server")
+    assert [warning["error_id"] for warning in body["warnings"]] == ["stream.falling-behind"]
+
+
+def test_warnings_alone_are_ready() -> None:
+    """A restart would not help."""
+    ready, body = readyz(Scene().add(state=State.BRAKED).status())
+    assert ready
+    assert [warning["error_id"] for warning in body["warnings"]] == ["stream.slowed"]

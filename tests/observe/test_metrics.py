@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from fluent_plugin_amp import __version__, facts
+from fluent_plugin_amp.errors import BrokerConnectionLost, EventNotJson
+from fluent_plugin_amp.histogram import Histogram
+from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.observe.metrics import PREFIX, Metrics
+from fluent_plugin_amp.source import flow
+from fluent_plugin_amp.source.flow import State
+from tests.observe.scenes import Scene, connected, trouble
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+BY_DESIGN = {
+    "events_received_total": ["stream"],
+    "events_delivered_total": ["stream"],
+    "events_duplicate_total": ["stream"],
+    "events_dropped_total": ["stream"],
+    "dead_letters_total": ["error_id", "stream"],
+    "stream_errors_total": ["error_id", "stream"],
+    "delivery_duration_seconds_bucket": ["le", "stream"],
+    "delivery_duration_seconds_count": ["stream"],
+    "delivery_duration_seconds_sum": ["stream"],
+    "last_event_timestamp_seconds": ["stream"],
+    "queue_messages_ready": ["stream"],
+    "messages_unacked": ["stream"],
+    "stream_up": ["stream"],
+    "stream_connects_total": ["stream"],
+    "forward_up": ["server"],
+    "chunks_in_flight": [],
+    "chunk_retries_total": ["server"],
+    "memory_bytes": [],
+    "build_info": ["python", "version"],
+    # beyond the design, for alerts
+    "stream_standing_by": ["stream"],
+    "oldest_waiting_event_age_seconds": ["stream"],
+    "memory_limit_bytes": [],
+}
+"""The names and labels that dashboards rely on."""
+
+
+def scrape(scene: Scene) -> Samples:
+    """What Prometheus reads: name without prefix and labels → value."""
+    metrics = Metrics(lambda: scene.figures(chunks_in_flight=3, held_bytes=4096), scene.board)
+    found: Samples = {}
+    for family in text_string_to_metric_families(metrics.exposition().decode()):
+        assert family.documentation, f"{family.name} has no help text"
+        for sample in family.samples:
+            key = (sample.name.removeprefix(PREFIX), tuple(sorted(sample.labels.items())))
+            assert key not in found, "twice"
+            found[key] = sample.value
+    return found
+
+
+def busy() -> Scene:
+    """A scene in which every metric has a sample."""
+    histogram = Histogram((0.1, 1.0))
+    histogram.observe([0.0, 9.5], 10.0)
+    counters = Counters(received=9, delivered=5, duplicates=2, dropped=1, dead_letters=1, newest_event_at=1234)
+    scene = Scene().add(
+        counters=counters,
+        durations=histogram,
+        is_exclusive=True,
+        unacked=4,
+        messages_ready=7,
+        oldest_waiting_s=60.5,
+    )
+    scene.add_server(retries=2).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
+    return scene.tell(facts.DeadLettered("emea", EventNotJson("x"), 1, 1))
+
+
+def test_names_and_labels() -> None:
+    """Those of the design, and no others with our prefix."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for name, labels in scrape(busy()):
+        if not name.startswith(("process_", "python_")):
+            found.setdefault(name, set()).add(tuple(key for key, _ in labels))
+    assert found == {name: {tuple(labels)} for name, labels in BY_DESIGN.items()}
+
+
+def test_values() -> None:
+    """Each figure arrives under its name."""
+    samples = scrape(busy())
+    emea = (("stream", "emea"),)
+    expected: Samples = {
+        ("events_received_total", emea): 9,
+        ("events_delivered_total", emea): 5,
+        ("events_duplicate_total", emea): 2,
+        ("events_dropped_total", emea): 1,
+        ("dead_letters_total", (("error_id", "event.not-json"), *emea)): 1,
+        ("stream_errors_total", (("error_id", "amqp.connection-lost"), *emea)): 1,
+        ("stream_connects_total", emea): 2,
+        ("last_event_timestamp_seconds", emea): 1234,
+        ("queue_messages_ready", emea): 7,
+        ("oldest_waiting_event_age_seconds", emea): 60.5,
+        ("messages_unacked", emea): 4,
+        ("stream_up", emea): 1,
+        ("stream_standing_by", emea): 0,
+        ("forward_up", (("server", "a:24224"),)): 1,
+        ("chunk_retries_total", (("server", "a:24224"),)): 2,
+        ("chunks_in_flight", ()): 3,
+        ("memory_bytes", ()): 4096,
+        ("delivery_duration_seconds_bucket", (("le", "0.1"), *emea)): 0,
+        ("delivery_duration_seconds_bucket", (("le", "1.0"), *emea)): 1,
+        ("delivery_duration_seconds_bucket", (("le", "+Inf"), *emea)): 2,
+        ("delivery_duration_seconds_count", emea): 2,
+        ("delivery_duration_seconds_sum", emea): 10.5,
+    }
+    assert expected.items() <= samples.items()
+    assert next(labels for name, labels in samples if name == "build_info")[1] == ("version", __version__)
+
+
+def test_what_is_not_known_has_no_sample() -> None:
+    """A missing sample is honest, a zero would not be."""
+    scene = Scene().add(is_connected=False, messages_ready=None, oldest_waiting_s=None)
+    names = {name for name, _ in scrape(scene)}
+    assert not names & {
+        "queue_messages_ready",
+        "oldest_waiting_event_age_seconds",
+        "last_event_timestamp_seconds",
+        "stream_standing_by",
+    }
+    assert scrape(scene)["stream_up", (("stream", "emea"),)] == 0
+
+
+def test_standing_by() -> None:
+    """1 on the process that would take over, 0 on the one that consumes: their sum tells whether there is one."""
+    held = Scene().add(is_exclusive=True, state=State.HELD, reason=flow.STANDING_BY)
+    assert scrape(held)["stream_standing_by", (("stream", "emea"),)] == 1
+    away = Scene().add(is_exclusive=True, is_connected=False, state=State.HELD, reason=flow.STANDING_BY)
+    assert scrape(away)["stream_standing_by", (("stream", "emea"),)] == 0
+
+
+def test_a_server_in_doubt_is_not_up() -> None:
+    """Connected is not enough."""
+    scene = Scene().add_server("a", is_doubtful=True).add_server("b", is_up=False).add_server("c")
+    assert [value for (name, _), value in scrape(scene).items() if name == "forward_up"] == [0, 0, 1]
+
+
+def test_any_name_is_a_label() -> None:
+    """Quotes and line ends are escaped."""
+    name = 'a"b\\c\nd'
+    assert scrape(Scene().add(name))["stream_up", (("stream", name),)] == 1
+
+
+def test_the_process_is_told_too() -> None:
+    """Its memory, processor time and descriptors, under the usual names."""
+    assert {"process_resident_memory_bytes", "process_open_fds"} <= {name for name, _ in scrape(Scene())}
