@@ -438,8 +438,12 @@ class Stream:
 
     async def _sleep(self, timeout_s: float) -> None:
         """Until something wakes the stream, or the time is over."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake.
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
         self._wake.clear()
 
     async def _back_off(self, delay_s: float) -> None:
