@@ -15,8 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.member import (
     DETECTION_TYPES,
@@ -171,7 +169,7 @@ def _time(member: Member) -> tuple[int, int]:
 def _record(stream: str, detection_id: str, detection: _Detection) -> Record:
     members = sorted(detection.members, key=lambda member: member.order)
     shown = detection.members[0]
-    computer, file, links = msgspec.json.decode(shown.details)
+    computer, file, links = shown.shown
     named = [member.detection for member in (shown, *members) if member.detection is not None]
     record: Record = {
         "stream": stream,

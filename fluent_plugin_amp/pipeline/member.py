@@ -8,6 +8,7 @@ hash``).  Everything else that is shown in a record is taken from a copy that wa
 from __future__ import annotations
 
 import copy
+import zlib
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -51,7 +52,13 @@ class Member(NamedTuple):
     computer: str | None
     remote_ip: str | None
     details: bytes
-    """``computer``, ``file`` and ``console_links`` as shown, as JSON; only for what `is_combined`."""
+    """What `shown` gives: JSON, compressed, since many wait; empty but for what `is_combined`."""
+
+    @property
+    def shown(self) -> list[Any]:
+        """``computer``, ``file`` and ``console_links`` as they are shown."""
+        shown: list[Any] = msgspec.json.decode(zlib.decompress(self.details))
+        return shown
 
     @property
     def is_combined(self) -> bool:
@@ -103,7 +110,7 @@ class MemberMaker:
         details = b""
         if detection_id is not None and type_id in COMBINED_TYPES:
             links = self._links(shown) if self._links is not None else {}
-            details = msgspec.json.encode([shown.get("computer"), shown.get("file"), links])
+            details = zlib.compress(msgspec.json.encode([shown.get("computer"), shown.get("file"), links]), 1)
         return Member(
             digest,
             seconds,

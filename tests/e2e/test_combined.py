@@ -1,0 +1,75 @@
+"""Detections of a real run: with a state file a crash loses nothing, without one a stop does not."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from fluent_plugin_amp.testing.certificates import Certificates
+from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from tests.conftest import MakeStream
+from tests.e2e.configs import configuration, stream_section
+from tests.e2e.conftest import StartPlugin
+from tests.e2e.plugin import eventually
+
+TAG = "edr.cisco.amp.detections"
+
+
+def event(number: int, type_id: int) -> bytes:
+    """One event of a detection."""
+    return json.dumps(
+        {"id": number, "timestamp": 1_600_000_000, "event_type_id": type_id, "detection_id": "D"}
+    ).encode()
+
+
+def detections(fluentd: FakeFluentd) -> list[dict[str, Any]]:
+    """Those that arrived."""
+    return [each.record for chunk in fluentd.chunks if chunk.tag == TAG for each in chunk.entries]
+
+
+async def test_killed_between_two_events_of_a_detection(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: Path,
+) -> None:
+    """The first event was acked before a kill -9, the second one comes after: the detection has both."""
+    stream = make_stream()
+    config = {
+        **configuration(stream_section(stream, certificates), fluentd),
+        "detections": {"window": "1h"},
+        "state": {"path": str(tmp_path / "state.db")},
+    }
+    broker.publish(stream.queue, [event(1, 1090519054)])
+    plugin = run(config)
+    await fluentd.wait_for(lambda: fluentd.records, 30)
+    await eventually(lambda: broker.queue_depth(stream.queue)[:2] == (0, 0))
+    plugin.signal(signal.SIGKILL)
+    await plugin.ended()
+    broker.publish(stream.queue, [event(2, 553648143)])
+    plugin = run(config)
+    await eventually(lambda: detections(fluentd))
+    assert await plugin.stopped() == 0
+    (record,) = detections(fluentd)
+    assert (record["event_ids"], record["status"], record["revision"]) == ([1, 2], "quarantined", 1)
+
+
+async def test_without_a_state_file_what_is_open_is_written_at_the_stop(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """It would be lost otherwise."""
+    stream = make_stream()
+    config = {**configuration(stream_section(stream, certificates), fluentd), "detections": {"window": "1h"}}
+    broker.publish(stream.queue, [event(1, 1090519054)])
+    plugin = run(config, "--once")
+    assert await plugin.ended() == 0
+    assert [record["status"] for record in detections(fluentd)] == ["detected"]
