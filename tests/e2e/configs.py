@@ -36,8 +36,12 @@ def stream_section(stream: StreamCredentials, certificates: Certificates, **keys
 def configuration(
     streams: dict[str, Any] | list[dict[str, Any]], *servers: Address | dict[str, Any], **forward: Any
 ) -> dict[str, Any]:
-    """A configuration of ``streams`` and ``servers``; ``forward`` has further keys of that section."""
+    """A configuration of ``streams`` and ``servers``; ``forward`` has further keys of that section.
+
+    Several plugins run at once, so none opens the endpoints.
+    """
     return {
+        "observe": {"listen": None},
         "streams": streams if isinstance(streams, list) else [streams],
         "forward": {
             "servers": [

@@ -220,27 +220,6 @@ async def test_stdout_closed_while_idle(section: dict[str, Any], run: StartPlugi
     assert await plugin.ended() == EXIT_UNAVAILABLE
 
 
-# --- run --supervised -----------------------------------------------------------------------------------
-
-
-async def test_supervised(section: dict[str, Any], run: StartPlugin, fluentd: FakeFluentd, tmp_path: Path) -> None:
-    """Killing the parent, as when Fluentd is killed, stops the plugin: an orphan would eat half of the stream."""
-    keep_waiting = "import subprocess, sys; subprocess.call(sys.argv[1:])"
-    plugin = Plugin(tmp_path, configuration(section, fluentd), "--supervised")
-    with plugin.log_file.open("wb") as log:
-        parent = subprocess.Popen(  # noqa: ASYNC220, no wait is involved
-            [sys.executable, "-c", keep_waiting, *PYTHON, *plugin.arguments], stderr=log, start_new_session=True
-        )
-    try:
-        await plugin.logged("connected to queue")
-        parent.kill()
-        await plugin.logged("the parent process is gone: stopping")
-        await plugin.logged("stopped: ")
-    finally:
-        parent.kill()
-        parent.wait()
-
-
 # --- check ----------------------------------------------------------------------------------------------
 
 

@@ -7,13 +7,15 @@ import json
 import time
 from pathlib import Path
 
+import pika
 import pytest
 
+from fluent_plugin_amp.errors import EXIT_OK
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.forward import Security
-from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.receivers import KINDS, Kind
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, ids_of, stream_section
@@ -146,3 +148,35 @@ async def test_several_streams(
         assert ids_of(records) == ids_of(events)
     assert "stream broken: [amqp.queue-not-found]" in plugin.log
     assert fluentd.violations == []
+
+
+async def test_delivered_before(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: Path,
+) -> None:
+    """What an earlier process delivered is not sent again when the broker delivers it again, given a state file."""
+    stream = make_stream()
+    published = bodies(EVENTS // STREAMS)
+    config = configuration(stream_section(stream, certificates), fluentd)
+    state = {"state": {"path": str(tmp_path / "state.db")}}
+    for keys, times in ((state, 1), (state, 1), ({}, 2)):
+        await asyncio.to_thread(broker.publish, stream.queue, published)
+        await asyncio.to_thread(give_back, broker, stream)
+        assert await run(config | keys, "--once").ended() == EXIT_OK
+        assert is_empty(broker.queue_depth(stream.queue))
+        assert set(ids_of(fluentd.records).values()) == {times}
+
+
+def give_back(broker: PrivateRabbitMQ, stream: StreamCredentials) -> None:
+    """Take everything from a queue without acks, so that it is delivered as redelivered."""
+    credentials = pika.PlainCredentials(stream.username, stream.password)
+    with pika.BlockingConnection(
+        pika.ConnectionParameters("127.0.0.1", broker.port, credentials=credentials)
+    ) as connection:
+        channel = connection.channel()
+        while channel.basic_get(stream.queue)[0] is not None:
+            pass
