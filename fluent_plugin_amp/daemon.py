@@ -181,6 +181,8 @@ class Daemon:
             held_bytes=self.conductor.total_held_bytes,
             memory_limit_bytes=self.config.memory_limit,
             resident_bytes=statistics.resident_bytes(),
+            detections_open=self.combining.combiner.detections_open if self.combining is not None else None,
+            incidents_open=self.combining.combiner.incidents_open if self.combining is not None else None,
         )
 
     async def _run_sinks(self) -> None:

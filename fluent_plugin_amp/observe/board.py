@@ -39,7 +39,7 @@ class Trouble:
 
 @dataclass(slots=True)
 class Memory:
-    """Of one stream or server.  Times are seconds since the epoch, 0 for never."""
+    """Of a stream, a server or the state file.  Times are seconds since the epoch, 0 for never."""
 
     trouble: Trouble | None = None
     is_well: bool = True
@@ -79,6 +79,8 @@ class Board:
         self.started_at = clock()
         self.streams: defaultdict[str, Memory] = defaultdict(Memory)
         self.servers: defaultdict[str, Memory] = defaultdict(Memory)
+        self.state = Memory()
+        self.state_path = ""
         self._clock = clock
 
     def __call__(self, fact: facts.Fact) -> None:
@@ -106,6 +108,11 @@ class Board:
                 self.streams[name].behind_at, self.streams[name].is_expiring = 0.0, False
             case facts.DeadLettered(stream=name, error=error):
                 self.streams[name].dead_letters[error.id] += 1
+            case facts.StateTrouble(path=path, error=error):
+                self.state_path = path
+                self.state.note(error, now)
+            case facts.StateOpened() | facts.StateRecovered():
+                self.state.recover(now)
             case facts.ServerTrouble(server=name, error=error):
                 self.servers[name].note(error, now)
             case facts.ServerConnected(server=name):

@@ -74,3 +74,6 @@ class Figures:
     memory_limit_bytes: int
     resident_bytes: int
     """Of the process; 0 where the system does not tell."""
+    detections_open: int | None = None
+    """Not written for the first time yet; None: there are to be none."""
+    incidents_open: int | None = None

@@ -58,7 +58,11 @@ def readyz(status: Status) -> tuple[bool, dict[str, Any]]:
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:
-    subject: dict[str, Any] = {"server": finding.server} if finding.server else {"streams": list(finding.streams)}
+    subject: dict[str, Any] = {"streams": list(finding.streams)}
+    if finding.server:
+        subject = {"server": finding.server}
+    elif finding.state_file:
+        subject = {"state_file": finding.state_file}
     return {
         **subject,
         "error_id": finding.error_id,

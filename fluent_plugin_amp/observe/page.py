@@ -23,7 +23,6 @@ from fluent_plugin_amp.observe.status import Finding, ServerStatus, Status, Stre
 
 REFRESH_S = 5
 FINDINGS_SHOWN = 12
-NAMES_SHOWN = 8
 QUEUE_KEEPS_S = 10 * 86400.0
 """After that Cisco deletes an event."""
 
@@ -115,9 +114,15 @@ def _tiles(status: Status, histories: Mapping[str, History]) -> str:
         (words.number(letters), "dead letters"),
         (words.size(figures.held_bytes), f"held, of {words.size(figures.memory_limit_bytes)} at most"),
         (words.size(figures.resident_bytes), "memory of the process"),
+        *_open("detections open", figures.detections_open),
+        *_open("incidents open", figures.incidents_open),
     ]
     items = "\n".join(f'<li><b>{value}</b><span class="soft">{label}</span></li>' for value, label in tiles)
     return f'<ul class="tiles">\n{items}\n</ul>'
+
+
+def _open(label: str, count: int | None) -> list[tuple[str, str]]:
+    return [] if count is None else [(words.number(count), label)]
 
 
 def _findings(status: Status) -> str:
@@ -130,10 +135,9 @@ def _findings(status: Status) -> str:
 
 
 def _finding(finding: Finding, now: float) -> str:
-    who = f"Server {finding.server}" if finding.server else _names(finding.streams)
     lasts = words.duration(max(0.0, now - finding.since))
     return f"""<div class="finding {_CLASSES[finding.level]}">
-<p><b>{_text(who)}:</b> {_text(finding.what)}</p>
+<p><b>{_text(finding.who)}:</b> {_text(finding.what)}</p>
 <p>→ {_with_code(finding.remedy)}</p>
 <p class="soft"><code>{_text(finding.error_id)}</code>, for {lasts} (since {words.moment(finding.since)})</p>
 </div>"""
@@ -262,14 +266,6 @@ def _spark(history: History | None) -> str:
 
 def _worst_first(those: Iterable[_Judged]) -> list[_Judged]:
     return sorted(those, key=lambda each: -each.level)
-
-
-def _names(names: tuple[str, ...]) -> str:
-    if len(names) == 1:
-        return f"Stream {names[0]}"
-    if len(names) <= NAMES_SHOWN:
-        return f"Streams {', '.join(names)}"
-    return f"{len(names)} streams ({', '.join(names[:NAMES_SHOWN])} …)"
 
 
 def _count(count: int, noun: str) -> str:

@@ -18,12 +18,13 @@ from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 
 _NO_SERVER = "waiting: no server takes events"
+_NAMES_TOLD = 8
 SLOW_ACK_FROM_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that an operator should know of, about one server or about streams that have it in common."""
+    """Something that an operator should know of: about a server, about streams that have it in common, or other."""
 
     error_id: str
     what: str
@@ -35,6 +36,19 @@ class Finding:
     """The plugin is not ready while it lasts."""
     streams: tuple[str, ...] = ()
     server: str = ""
+    state_file: str = ""
+
+    @property
+    def who(self) -> str:
+        """What it is about, as a sentence begins."""
+        if self.server:
+            return f"Server {self.server}"
+        if self.state_file:
+            return f"State file {self.state_file}"
+        names = ", ".join(self.streams[:_NAMES_TOLD])
+        if len(self.streams) == 1:
+            return f"Stream {names}"
+        return f"Streams {names}" if len(self.streams) <= _NAMES_TOLD else f"{len(self.streams)} streams ({names} …)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,7 @@ def judge(figures: Figures, board: Board) -> Status:
     found = [
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
+        *_judge_state(board),
     ]
     return Status(figures, streams, servers, tuple(_joined(found)))
 
@@ -186,6 +201,14 @@ def _judge_server(server: ServerFigures, memory: Memory, figures: Figures, board
         what = f"has not acknowledged a chunk for {words.duration(server.owes_ack_s)}"
         findings.append(_of(conditions.SLOW_ACK, what, figures.at - server.owes_ack_s))
     return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
+
+
+def _judge_state(board: Board) -> list[Finding]:
+    """The state file: without it events are delivered all the same."""
+    trouble = board.state.trouble
+    if trouble is None or board.state.is_well:
+        return []
+    return [replace(_of_trouble(trouble, Level.WARNING, blocks=False), state_file=board.state_path)]
 
 
 # --- findings --------------------------------------------------------------------------------------

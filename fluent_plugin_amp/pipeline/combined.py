@@ -125,6 +125,16 @@ class Combiner:
         """Detections and incidents written before their time, for lack of room."""
         return sum(each.closed_early for each in (self._detections, self._incidents) if each is not None)
 
+    @property
+    def detections_open(self) -> int | None:
+        """Detections that were never written; None: there are to be none."""
+        return None if self._detections is None else self._detections.waiting
+
+    @property
+    def incidents_open(self) -> int | None:
+        """Incidents that are open; None: there are to be none."""
+        return None if self._incidents is None else len(self._incidents)
+
     # --- time --------------------------------------------------------------------------------------------------
 
     def tick(self, idle: Iterable[str], monotonic_s: float) -> None:

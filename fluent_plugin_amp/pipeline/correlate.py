@@ -80,6 +80,11 @@ class Detections:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def waiting(self) -> int:
+        """Those that were never written."""
+        return len(self._waiting)
+
     def restore(self, stream: str, detection_id: str, head: Head, members: list[Member]) -> None:
         """As kept; in the order of ``head.first_arrival``."""
         detection = _Detection(head.first_arrival, head.revision)

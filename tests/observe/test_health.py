@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from fluent_plugin_amp import __version__, facts
-from fluent_plugin_amp.errors import ServerUnreachable
+from fluent_plugin_amp.errors import ServerUnreachable, StateDiskFull
 from fluent_plugin_amp.observe.health import STUCK_AFTER_S, Heart, healthz, readyz
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
@@ -54,6 +54,12 @@ def test_not_ready() -> None:
     }
     assert (streams["streams"], streams["error_id"]) == (["a", "b"], "stream.no-server")
     assert [warning["error_id"] for warning in body["warnings"]] == ["stream.falling-behind"]
+
+
+def test_a_warning_about_the_state_file() -> None:
+    """Named by its path."""
+    scene = Scene().add().tell(facts.StateTrouble("/s", StateDiskFull("no space left"), 5.0))
+    assert readyz(scene.status())[1]["warnings"][0]["state_file"] == "/s"
 
 
 def test_warnings_alone_are_ready() -> None:

@@ -12,7 +12,7 @@ from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefu
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.history import History
-from fluent_plugin_amp.observe.page import FINDINGS_SHOWN, NAMES_SHOWN, render, verdict
+from fluent_plugin_amp.observe.page import FINDINGS_SHOWN, render, verdict
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 from tests.observe.browser import CHROMIUM, Browser
@@ -214,9 +214,18 @@ def test_many_findings_are_cut() -> None:
 def test_many_names_are_cut() -> None:
     """A finding that all streams share names a few of them."""
     scene = Scene()
-    for number in range(NAMES_SHOWN + 1):
+    for number in range(9):
         scene.add(f"s{number}", state=State.HELD, reason=flow.NO_SERVER)
     assert "9 streams (s0, s1, s2, s3, s4, s5, s6, s7 …):" in Reader(page(scene)).text
+
+
+def test_open_detections_and_incidents() -> None:
+    """Their numbers, where there are to be any."""
+    scene = Scene().add().add_server()
+    assert "open" not in Reader(page(scene)).text
+    text = render(scene.status(detections_open=1234, incidents_open=0), {}, NOW)
+    assert "1,234detections open" in Reader(text).text
+    assert "0incidents open" in Reader(text).text
 
 
 def test_three_hundred_streams() -> None:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, ServerUnreachable
+from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
 from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Status
@@ -181,6 +181,18 @@ def test_a_standby_server_is_called_so() -> None:
     """Unless it has something to do."""
     scene = well().add_server("b", is_standby=True).add_server("c", is_standby=True, in_flight=1)
     assert [server.word for server in scene.status().servers] == ["acknowledging", "standing by", "acknowledging"]
+
+
+# --- the state file --------------------------------------------------------------------------------
+
+
+def test_a_state_file_in_trouble() -> None:
+    """A warning: events are delivered without it; over when the file is in use again."""
+    scene = well().tell(facts.StateTrouble("/var/lib/state", StateDiskFull("no space left"), 5.0), after_s=2)
+    status = scene.status()
+    assert (ids(status.warnings), status.reasons, status.level) == (["state.disk-full"], (), Level.WARNING)
+    assert (status.findings[0].who, status.findings[0].since) == ("State file /var/lib/state", NOW + 2)
+    assert scene.tell(facts.StateRecovered("/var/lib/state")).status().findings == ()
 
 
 # --- together --------------------------------------------------------------------------------------
