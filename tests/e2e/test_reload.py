@@ -1,0 +1,234 @@
+"""SIGHUP: what the configuration says now is done, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from fluent_plugin_amp.testing.certificates import Certificates
+from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.reactions import HoldAck, NoAck
+from tests.conftest import MakeStream
+from tests.e2e.configs import bodies, configuration, ids_of, stream_section
+from tests.e2e.conftest import StartPlugin
+from tests.e2e.plugin import Plugin, eventually
+
+
+async def reload(plugin: Plugin, config: dict[str, Any], times: int = 1) -> None:
+    """Write the file, send SIGHUP, and return when the plugin has done what it says, so often by now."""
+    plugin.config_file.write_text(yaml.safe_dump(config))
+    plugin.signal(signal.SIGHUP)
+    await plugin.logged("reloaded: ", times=times)
+
+
+async def test_streams_come_and_go(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """A new one is consumed, one that is gone is let go of, and one that stays goes on without a new connection."""
+    stays, goes, comes = (make_stream() for _ in range(3))
+    sections = {
+        name: stream_section(stream, certificates, name=name)
+        for name, stream in (("stays", stays), ("goes", goes), ("comes", comes))
+    }
+    plugin = run(configuration([sections["stays"], sections["goes"]], fluentd))
+    await plugin.logged("connected to queue", times=2)
+    await reload(plugin, configuration([sections["stays"], sections["comes"]], fluentd))
+    assert "reloaded: added: comes; removed: goes" in plugin.log
+    for number, stream in enumerate((stays, goes, comes)):
+        await asyncio.to_thread(broker.publish, stream.queue, bodies(50, first=50 * number))
+    await fluentd.wait_for(lambda: len(fluentd.records) == 100)
+    assert ids_of(fluentd.records) == ids_of([*bodies(50), *bodies(50, first=100)])
+    assert broker.queue_depth(goes.queue)[:3] == (50, 0, 0)
+    assert plugin.log.count("connected to queue") == 3
+
+
+async def test_a_stream_that_goes_is_drained(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """What it held when it was taken out is delivered and acknowledged, once."""
+    stream, other = make_stream(), make_stream()
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(30))
+    sections = [stream_section(each, certificates, name=name) for each, name in ((stream, "a"), (other, "b"))]
+    fluentd.reaction = HoldAck()
+    plugin = run(configuration(sections, fluentd))
+    await fluentd.wait_for(lambda: fluentd.chunks)
+    plugin.config_file.write_text(yaml.safe_dump(configuration(sections[1:], fluentd)))
+    plugin.signal(signal.SIGHUP)
+    await plugin.logged("SIGHUP")
+    fluentd.release()
+    await plugin.logged("reloaded: removed: a")
+    (event,) = fluentd.records
+    assert broker.queue_depth(stream.queue)[:2] == (29, 0)
+    assert ids_of([event]) == ids_of(bodies(1))
+
+
+async def test_other_transforms(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """They hold from the next event on; the connection is the same."""
+    stream = make_stream()
+    section = stream_section(stream, certificates, name="emea")
+    plugin = run(configuration(section, fluentd))
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(1))
+    await fluentd.wait_for(lambda: len(fluentd.records) == 1)
+    await reload(plugin, configuration({**section, "tag": "other.{stream}", "add": {"tenant": "acme"}}, fluentd))
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(1, first=1))
+    await fluentd.wait_for(lambda: len(fluentd.records) == 2)
+    assert fluentd.chunks[-1].tag == "other.emea"
+    assert fluentd.records[-1]["tenant"] == "acme"
+    assert plugin.log.count("connected to queue") == 1
+
+
+async def test_other_servers(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """What the old server did not acknowledge goes to the new one, and nothing is lost."""
+    stream = make_stream()
+    section = stream_section(stream, certificates)
+    plugin = run(configuration(section, fluentd, shutdown_timeout="1s"))
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(100))
+    await fluentd.wait_for(lambda: len(fluentd.records) == 100)
+    fluentd.reaction = NoAck()
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(100, first=100))
+    await fluentd.wait_for(lambda: len(fluentd.chunks) > len(fluentd.acks))
+    async with FakeFluentd() as other:
+        await reload(plugin, configuration(section, other, shutdown_timeout="1s"))
+        await eventually(lambda: sum(broker.queue_depth(stream.queue)[:2]) == 0)
+        assert ids_of(fluentd.records) + ids_of(other.records) == ids_of(bodies(200))
+        assert fluentd.connections == 0
+
+
+async def test_a_new_password(
+    make_stream: MakeStream, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd, tmp_path: Path
+) -> None:
+    """In the file that the configuration names: the stream that was refused connects at once."""
+    stream = make_stream()
+    password_file = tmp_path / "emea.password"
+    password_file.touch(mode=0o600)
+    password_file.write_text("old")
+    section = stream_section(stream, certificates, name="emea", password_file=str(password_file))
+    del section["password"]
+    config = configuration(section, fluentd)
+    plugin = run(config)
+    await plugin.logged("[amqp.credentials-refused]")
+    password_file.write_text(stream.password)
+    await reload(plugin, config)
+    await plugin.logged("connected to queue")
+    assert "reloaded: restarted: emea" in plugin.log
+    assert stream.password not in plugin.log
+
+
+async def test_a_broken_file_changes_nothing(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """All its mistakes are in the log; events flow as before; a sound file is taken afterwards."""
+    stream = make_stream()
+    config = configuration(stream_section(stream, certificates, name="emea"), fluentd)
+    plugin = run(config)
+    await plugin.logged("connected to queue")
+    broken = {**config, "memory_limt": "1MiB", "logging": {"level": "loud"}}
+    plugin.config_file.write_text(yaml.safe_dump(broken))
+    plugin.signal(signal.SIGHUP)
+    await plugin.logged("not reloaded, everything stays as it is: [config.invalid]")
+    assert "did you mean `memory_limit`" in plugin.log
+    assert "logging.level" in plugin.log
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(10))
+    await fluentd.wait_for(lambda: len(fluentd.records) == 10)
+    await reload(plugin, {**config, "logging": {"level": "debug"}, "memory_limit": "32MiB"})
+    assert "reloaded: log changed" in plugin.log
+    assert "not before the next start: memory_limit" in plugin.log
+
+
+async def test_a_ca_file_that_cannot_be_used_changes_nothing(
+    make_stream: MakeStream, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd, tmp_path: Path
+) -> None:
+    """What can fail is made before anything is touched."""
+    section = stream_section(make_stream(), certificates, name="emea")
+    plugin = run(configuration(section, fluentd))
+    await plugin.logged("connected to queue")
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
+    plugin.config_file.write_text(
+        yaml.safe_dump(configuration({**section, "tls": {"ca_file": str(ca_file)}}, fluentd))
+    )
+    plugin.signal(signal.SIGHUP)
+    await plugin.logged("not reloaded, everything stays as it is: [config.tls-files]")
+    ca_file.write_bytes(certificates.ca_file.read_bytes())
+    plugin.signal(signal.SIGHUP)
+    await plugin.logged("reloaded: restarted: emea")
+    await plugin.logged("connected to queue", times=2)
+
+
+async def test_the_log_and_the_endpoints(
+    make_stream: MakeStream, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd
+) -> None:
+    """Another address, another format, and from now on the log goes to the server too."""
+    section = stream_section(make_stream(), certificates, name="emea")
+    config = configuration(section, fluentd)
+    one, two = free_port(), free_port()
+    plugin = run({**config, "observe": {"listen": f"127.0.0.1:{one}"}})
+    await plugin.logged(f"http://127.0.0.1:{one}/")
+    logging = {"format": "json", "forward_tag": "fluent_plugin_amp.log"}
+    await reload(plugin, {**config, "observe": {"listen": f"127.0.0.1:{two}"}, "logging": logging})
+    await plugin.logged(f"http://127.0.0.1:{two}/")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://127.0.0.1:{two}/healthz")).status_code == 200
+    assert '"message":"reloaded: log changed; observe changed"' in plugin.log
+    await fluentd.wait_for(
+        lambda: any(record.get("message", "").startswith("reloaded") for record in fluentd.records)
+    )
+    assert {chunk.tag for chunk in fluentd.chunks} == {"fluent_plugin_amp.log"}
+    assert await plugin.stopped() == 0
+    assert fluentd.records[-1]["message"].startswith("stopped: total of 1 stream(s)")
+    assert Counter(record["level"] for record in fluentd.records).keys() == {"info"}
+
+
+def test_a_terminal_that_is_closed_ends_it(
+    make_stream: MakeStream, certificates: Certificates, tmp_path: Path
+) -> None:
+    """The SIGHUP of a terminal that is gone asks for no reload: nobody would know of the process."""
+    config = tmp_path / "config.yml"
+    config.touch(mode=0o600)
+    config.write_text(
+        yaml.safe_dump(configuration(stream_section(make_stream(), certificates), {"port": free_port()}))
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "fluent_plugin_amp", "run", "-c", str(config)])
+    said = b""
+    while b"connected to queue" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
