@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 UNMATCHED_EVERY_S = 3600.0
 PARENT_POLL_S = 0.5
+ORPHAN_GRACE_S = 1.0
 SINK_CLOSE_TIMEOUT_S = 2.0
 STATE_CLOSE_TIMEOUT_S = 5.0
 
@@ -385,6 +386,10 @@ async def _stop_with_parent(parent: int, stop: Callable[[], None]) -> None:
         await asyncio.sleep(PARENT_POLL_S)
     LOGGER.info("the parent process is gone: stopping")
     stop()
+    # The parent was the server, most often, and will acknowledge nothing any more: shutdown_timeout would be in vain.
+    await asyncio.sleep(ORPHAN_GRACE_S)
+    LOGGER.info("stopped: what was in flight goes back to the broker")
+    os._exit(EXIT_OK)
 
 
 async def _log_unmatched(daemon: Daemon) -> None:

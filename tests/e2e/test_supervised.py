@@ -53,24 +53,34 @@ def command(config: Path) -> list[str]:
     return [sys.executable, "-m", "fluent_plugin_amp", "run", "--supervised", "-c", str(config)]
 
 
-def test_it_ends_with_its_parent(tmp_path: Path, broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """After a kill -9 of the parent the plugin stops by itself, and the queue has no consumer any more."""
+@pytest.mark.parametrize("server", ["idle", "frozen"])
+def test_it_ends_with_its_parent(
+    server: str, tmp_path: Path, broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """After a kill -9 of the parent the plugin stops by itself, and what nobody acknowledges any more goes back."""
     stream = make_stream()
     config = tmp_path / "config.yml"
-    broker_keys = {"url": stream.url, "username": stream.username, "password": stream.password, "queue": stream.queue}
+    keys = {"url": stream.url, "username": stream.username, "password": stream.password, "queue": stream.queue}
     receiver = BuiltInReceiver(tmp_path / "receiver")
     receiver.start()
-    config.write_text(yaml.safe_dump(configuration(broker_keys, receiver)))
+    config.write_text(yaml.safe_dump(configuration(keys, receiver, shutdown_timeout="5m")))
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, *command(config)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        broker.wait_for_depth(stream.queue, lambda depth: depth.consumers == 1)
+        broker.publish(stream.queue, bodies(1))
+        broker.wait_for_depth(stream.queue, lambda depth: depth.consumers == 1 and not depth.ready + depth.unacked)
+        if server == "frozen":
+            assert receiver._process is not None
+            receiver._process.send_signal(signal.SIGSTOP)
+            broker.publish(stream.queue, bodies(5, first=1))
+            broker.wait_for_depth(stream.queue, lambda depth: depth.unacked == 5)
         parent.kill()
         wait_until(lambda: not is_running(child), "the plugin outlives its parent")
-        assert broker.queue_depth(stream.queue).consumers == 0
+        left = 5 if server == "frozen" else 0
+        broker.wait_for_depth(stream.queue, lambda depth: depth == (left, 0, 0))
     finally:
         parent.kill()
         parent.wait()
