@@ -810,6 +810,48 @@ def test_nothing_is_sent_without_room(rig: Rig) -> None:
     assert len(rig.sink.chunks) == 1
 
 
+def test_streams_come_and_go(rig: Rig) -> None:
+    """A new one is taken, one that is gone is forgotten, but not before the last answer for it."""
+    rig.conductor.open("c", Transform("c", tag="c"))
+    channel = Channel(rig, "c")
+    rig.deliver(channel, event(1))
+    assert rig.sink.chunks[0].tag == "c"
+    channel.closed = True
+    assert not rig.conductor.close("c")
+    rig.answer_all()
+    assert rig.conductor.close("c")
+    assert set(rig.conductor.lines) == {"a", "b"}
+    rig.assert_empty()
+
+
+def test_another_transform_holds_from_the_next_event_on(rig: Rig) -> None:
+    """The stream's figures go on."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    rig.conductor.open("a", Transform("a", tag="other"))
+    rig.answer_all()
+    rig.deliver(channel, event(2))
+    assert [chunk.tag for chunk in rig.sink.chunks] == ["other"]
+    assert rig.conductor.lines["a"].counters.received == 2
+
+
+def test_another_sink_takes_over(rig: Rig) -> None:
+    """New chunks go to it, the old one may still answer, and streams hear of it."""
+    heard: list[bool] = []
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    rig.conductor.on_available = lambda: heard.append(rig.conductor.available)
+    other = FakeSink(rig.server)
+    rig.within_loop(lambda: rig.conductor.use(other))
+    rig.deliver(channel, event(2))
+    assert (len(rig.sink.chunks), len(other.chunks)) == (1, 1)
+    rig.within_loop(other.answer_all)
+    assert list(channel.unacked) == [1]
+    rig.answer_all()
+    assert not channel.unacked
+    rig.assert_empty()
+
+
 def test_streams_hear_of_servers_that_come_and_go(rig: Rig) -> None:
     """Once for each change."""
     heard = []

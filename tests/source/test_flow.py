@@ -562,3 +562,12 @@ class FlowWalk(RuleBasedStateMachine):
 
 TestFlowWalk = FlowWalk.TestCase
 TestFlowWalk.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def test_a_smaller_share_brakes_earlier_and_lowers_the_prefetch() -> None:
+    """Streams came: what is guaranteed to this one is less; when they go, its prefetch stays where it is."""
+    flow = Flow(prefetch_count=500, pause_after_s=600.0, share_bytes=1000, memory_limit_bytes=1000)
+    flow.share(100, 3)
+    assert flow.full_prefetch_count == 3
+    flow.share(1000, 500)
+    assert flow.full_prefetch_count == 3
