@@ -17,7 +17,7 @@ from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep
 from fluent_plugin_amp.model import Record
 
 MAX_DEPTH = 60
-"""Levels of maps and lists, the record itself the first.  Fluent Bit acks a record of 64 and then loses it, and with it
+"""Levels of maps and lists, the record itself the first.  Fluent Bit acks a record of 64 and then loses it, with
 every event behind it in its own chunk; Fluentd closes the connection at 128."""
 
 _decode_json = msgspec.json.Decoder().decode

@@ -50,7 +50,7 @@ class Rig:
         self.sent: list[tuple[str, Record]] = []
         conductor = Conductor(
             {"s": make_transform(config.streams[0])},
-            SimpleNamespace(),  # type: ignore[arg-type]
+            SimpleNamespace(),
             lambda *entry: b"",
             Batcher(1000, lambda: ""),
             lambda fact: None,
