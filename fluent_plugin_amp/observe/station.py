@@ -53,7 +53,10 @@ class Station:
         self._figures = figures
         self._lookout = Lookout(streams, figures, board, tell)
         self._make_settings = make_settings
-        self._tasks: list[asyncio.Task[None]] = []
+        self._watch: asyncio.Task[None] | None = None
+        self._statistics: asyncio.Task[None] | None = None
+        self._counted: Figures | None = None
+        """At the last statistics lines."""
         self._endpoints: asyncio.Task[None] | None = None
         self._shipper: LogShipper | None = None
         self._shipping: asyncio.Task[None] | None = None
@@ -61,17 +64,16 @@ class Station:
     async def __aenter__(self) -> Self:
         self._ship()
         self._serve()
-        self._tasks = [
-            asyncio.create_task(self._lookout.watch(self._look_every_s)),
-            asyncio.create_task(self._log_statistics()),
-        ]
+        self._watch = asyncio.create_task(self._lookout.watch(self._look_every_s))
+        self._counted = self._figures()
+        self._statistics = asyncio.create_task(self._log_statistics())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for task in (*self._tasks, self._endpoints):
+            for task in (self._watch, self._statistics, self._endpoints):
                 await _end(task)
         finally:
             await self._stop_shipping()
@@ -82,6 +84,9 @@ class Station:
         if before.observe.address != config.observe.address:
             await _end(self._endpoints)
             self._serve()
+        if before.observe.statistics_every != config.observe.statistics_every:
+            await _end(self._statistics)
+            self._statistics = asyncio.create_task(self._log_statistics())
         if before.logging != config.logging or before.forward != config.forward:
             await self._stop_shipping()
             logs.set_up(config.logging.level, config.logging.format)
@@ -117,13 +122,11 @@ class Station:
         return LOOK_EVERY_S if self._endpoints is not None else self._config.observe.statistics_every
 
     async def _log_statistics(self) -> None:
-        before = self._figures()
         while True:
             await asyncio.sleep(self._config.observe.statistics_every)
-            after = self._figures()
-            for line in statistics.lines(before, after):
+            before, self._counted = self._counted, self._figures()
+            for line in statistics.lines(before, self._counted):
                 logs.LOGGER.log(line.level, "%s", line.text, extra={"fields": line.fields})
-            before = after
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

@@ -41,7 +41,7 @@ from tests.e2e.configs import configuration, stream_section
 from tests.e2e.conftest import StartPlugin
 
 BASE: dict[str, Any] = {
-    "streams": [{"url": "amqps://localhost", "username": "user", "password": "password", "queue": "event_stream_1"}],
+    "streams": [{"url": "amqp://localhost", "username": "user", "password": "password", "queue": "event_stream_1"}],
     "forward": {"servers": [{"host": "127.0.0.1"}]},
 }
 EVENT = {
@@ -385,9 +385,10 @@ def of_transform(at: str) -> Iterator[Case]:
 
 def of_tls(at: str, handshake: Callable[..., Look]) -> Iterator[Case]:
     """The keys of ``tls``, which may stand at two places."""
-    trusts = {f"{at}.ca_file": lambda given: str(given.certificates.ca_file)}
+    url = {"streams[].url": "amqps://localhost"}
+    trusts = {**url, f"{at}.ca_file": lambda given: str(given.certificates.ca_file)}
     shows = {f"{at}.cert_file": lambda given: str(given.certificates.client.cert_file)}
-    yield Case(f"{at}.ca_file", trusts[f"{at}.ca_file"], handshake("server"), "ok", {f"{at}.verify": True})
+    yield Case(f"{at}.ca_file", trusts[f"{at}.ca_file"], handshake("server"), "ok", {**url, f"{at}.verify": True})
     yield Case(f"{at}.server_name", OTHER_HOST, handshake("other_host"), "ok", trusts)
     yield Case(f"{at}.verify", False, handshake("untrusted_server"), "ok", trusts)
     yield Case(f"{at}.cert_file", cert_and_key, handshake("server", client_ca=True), "ok", trusts)

@@ -22,7 +22,7 @@ from tests.e2e.conftest import StartPlugin
 
 KILLS = 10
 SEED = 20
-BATCH = 100
+BATCH = 50
 EVENTS = 1000
 
 Section = dict[str, Any]

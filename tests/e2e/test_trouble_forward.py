@@ -36,6 +36,8 @@ from tests.e2e.conftest import StartPlugin
 from tests.e2e.plugin import DEADLINE_S, eventually
 
 EVENTS = 100
+BRISK = "from fluent_plugin_amp.sink.forward import outage; outage.backoff_s = lambda *_, **__: 0.02"
+"""A poisonous event is found over a number of connections: lets them follow each other quickly."""
 DEAD_LETTERS = "edr.cisco.amp.dead_letters"
 
 
@@ -157,7 +159,7 @@ async def test_poison_in_a_flow(source: Source, run: StartPlugin, fluentd: FakeF
     """While events keep coming, the one that closes the connection becomes a dead letter; all others arrive once."""
     poison = source.published[EVENTS // 3]
     fluentd.poison = lambda entry: entry.record == json.loads(poison)
-    plugin = run(configuration(source.section, fluentd))
+    plugin = run(configuration(source.section, fluentd), prelude=BRISK)
     while not letters_of(fluentd):
         await source.publish(1)
         await asyncio.sleep(0.05)
@@ -183,10 +185,8 @@ async def test_poison_and_nothing_else(
     published = bodies(1)
     broker.publish(stream.queue, published)
     fluentd.poison = lambda entry: "id" in entry.record
-    run(
-        configuration(stream_section(stream, certificates), fluentd),
-        prelude="from fluent_plugin_amp.sink.forward import bisect; bisect.PATIENCE_S = 1.0",
-    )
+    impatient = "from fluent_plugin_amp.sink.forward import bisect; bisect.PATIENCE_S = 1.0"
+    run(configuration(stream_section(stream, certificates), fluentd), prelude=f"{BRISK}\n{impatient}")
     await fluentd.wait_for(lambda: fluentd.records, timeout_s=DEADLINE_S)
     await eventually(lambda: broker.queue_depth(stream.queue)[:2] == (0, 0))
     assert original_body(letters_of(fluentd)) == published[0]

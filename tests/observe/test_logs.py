@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fluent_plugin_amp import facts
+from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, EventNotJson, ServerUnreachable
+from fluent_plugin_amp.observe import logs
+from fluent_plugin_amp.observe.logs import LOGGER, REPEAT_AFTER_S, LogObserver, describe
+from tests.observe.scenes import Clock, connected, server_trouble, trouble
+
+LOST = BrokerConnectionLost("gone", remedy="Wait.")
+EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
+    facts.StreamConnected: (connected(), logging.INFO, "stream emea: connected to queue queue, 0 messages waiting"),
+    facts.StreamConsuming: (
+        facts.StreamConsuming("emea", 9, "a server acked"),
+        logging.INFO,
+        "stream emea: consuming, prefetch 9 (a server acked)",
+    ),
+    facts.StreamHeld: (facts.StreamHeld("emea", "no"), logging.INFO, "stream emea: waiting: no"),
+    facts.StreamTrouble: (
+        facts.StreamTrouble("emea", LOST, 1.5),
+        logging.WARNING,
+        "stream emea: [amqp.connection-lost] gone. Wait. Next try in 1.5 s.",
+    ),
+    facts.StreamPaused: (facts.StreamPaused("emea", 600, 7), logging.WARNING, "paused: the oldest event stayed"),
+    facts.DeliveryReturnedOften: (facts.DeliveryReturnedOften("emea", 6), logging.ERROR, "6 times"),
+    facts.MemoryBrake: (facts.MemoryBrake("emea", 99, 3), logging.WARNING, "99 bytes held"),
+    facts.StreamBehind: (
+        facts.StreamBehind("emea", 1200, 300.0, 2.0, False),
+        logging.WARNING,
+        "stream emea: [stream.falling-behind] 1,200 events wait, the oldest for about 5 min; growing by 2.0 a second",
+    ),
+    facts.StreamCaughtUp: (facts.StreamCaughtUp("emea"), logging.INFO, "stream emea: has caught up"),
+    facts.DeadLettered: (
+        facts.DeadLettered("emea", EventNotJson("no"), 9, 2),
+        logging.WARNING,
+        "dead letter, 9 bytes in 2 record(s): [event.not-json] no.",
+    ),
+    facts.ServerConnected: (facts.ServerConnected("a:1"), logging.INFO, "server a:1: connected"),
+    facts.ServerTrouble: (
+        facts.ServerTrouble("a:1", ServerUnreachable("no"), 3, 1.0),
+        logging.WARNING,
+        "3 chunk(s) in doubt will be sent again. Next try in 1.0 s.",
+    ),
+    facts.ChunkSplit: (facts.ChunkSplit("x", 8, LOST), logging.WARNING, "chunk of 8 events split"),
+    facts.StateOpened: (facts.StateOpened("/s", 2), logging.INFO, "2 dead letter(s) kept"),
+    facts.StateTrouble: (facts.StateTrouble("/s", LOST, None), logging.ERROR, "Events are delivered without it"),
+    facts.StateRecovered: (facts.StateRecovered("/s"), logging.INFO, "in use again"),
+    facts.LetterKept: (facts.LetterKept("emea", EventNotJson("no"), 9, 2), logging.ERROR, "2 in all"),
+    facts.KeptLettersSent: (facts.KeptLettersSent(2, 3), logging.INFO, "3 left"),
+}
+"""A fact of each kind, its level, and what its line holds."""
+
+
+@pytest.mark.parametrize(
+    "kind", [each for _, each in inspect.getmembers(facts, inspect.isclass) if each.__module__ == facts.__name__]
+)
+def test_every_fact_has_a_line(kind: type[facts.Fact]) -> None:
+    """With a level, and a text that begins with what it is about."""
+    if kind is facts.Fact:
+        return
+    fact, level, text = EXAMPLES[kind]
+    said_level, said, _ = describe(fact)
+    assert said_level == level
+    assert text in said
+
+
+def test_somebody_else_on_the_queue_is_a_warning() -> None:
+    """They split the stream."""
+    level, text, fields = describe(facts.StreamConnected("emea", "q", 5, 2))
+    assert level == logging.WARNING
+    assert "2 other consumer(s)" in text
+    assert fields["consumers"] == 2
+
+
+def test_events_about_to_be_deleted_are_an_error() -> None:
+    """Louder than falling behind."""
+    level, text, _ = describe(facts.StreamBehind("emea", 1, 8 * 86400.0, None, True))
+    assert level == logging.ERROR
+    assert "[stream.expiring] 1 events wait, the oldest for about 8 days" in text
+
+
+@pytest.fixture(autouse=True)
+def own_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test sets up is gone after it."""
+    monkeypatch.setattr(LOGGER, "handlers", [])
+    monkeypatch.setattr(LOGGER, "propagate", False)
+    level = LOGGER.level
+    yield
+    LOGGER.setLevel(level)
+
+
+def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """Time, level, text; a traceback where there is one."""
+    logs.set_up("info", "text")
+    LogObserver()(trouble(LOST))
+    line = capsys.readouterr().err
+    assert line.endswith(" warning stream emea: [amqp.connection-lost] gone. Wait. Next try in 1.0 s.\n")
+    assert line[10] == "T"
+    assert line[23] == "Z"
+    try:
+        raise RuntimeError("a bug")
+    except RuntimeError:
+        LOGGER.exception("crashed")
+    assert "RuntimeError: a bug" in capsys.readouterr().err
+
+
+def test_lines_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    """One JSON object each, with the fact's fields."""
+    logs.set_up("info", "json")
+    LogObserver()(server_trouble(ServerUnreachable("no")))
+    said: dict[str, Any] = json.loads(capsys.readouterr().err)
+    assert said["level"] == "warning"
+    assert said["event"] == "ServerTrouble"
+    assert (said["server"], said["error_id"], said["error"]) == ("a:24224", "forward.unreachable", "no")
+    assert said["remedy"] == ServerUnreachable.default_remedy
+    assert said["message"].startswith("server a:24224: [forward.unreachable]")
+
+
+def test_setting_up_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reload takes the place of what was set up before."""
+    logs.set_up("info", "text")
+    logs.set_up("warning", "json")
+    LOGGER.info("not any more")
+    LOGGER.warning("once")
+    assert json.loads(capsys.readouterr().err)["message"] == "once"
+
+
+def test_a_trouble_that_lasts_is_said_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    """When it begins, when it changes, and every `REPEAT_AFTER_S`."""
+    logs.set_up("info", "text")
+    clock = Clock()
+    observe = LogObserver(clock)
+
+    def said(fact: facts.Fact, after_s: float = 1.0) -> bool:
+        clock.now += after_s
+        observe(fact)
+        return bool(capsys.readouterr().err)
+
+    refused = trouble(BrokerCredentialsRefused("no"))
+    assert said(trouble(LOST))
+    assert not said(trouble(LOST))
+    assert said(trouble(LOST, "us"))
+    assert said(refused)
+    assert not said(refused, REPEAT_AFTER_S - 1)
+    assert said(refused, 1.0)
+    assert said(facts.StreamConsuming("emea", 1, "x"))
+    assert said(refused)
+    assert said(server_trouble(ServerUnreachable("no"), "emea"))
+    assert said(facts.ServerConnected("emea"))
+    assert said(server_trouble(ServerUnreachable("no"), "emea"))
