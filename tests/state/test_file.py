@@ -113,7 +113,7 @@ def test_what_a_killed_process_had_committed_is_there(path: Path) -> None:
         process.stdout.close()
         counts = in_file(path)
         assert done <= counts.keys() <= recorded
-        assert set(counts.values()) == {5}
+        assert set(counts.values()) <= {5}  # of the first process none, when the machine is busy
     assert len(done) > 100
 
     async def look() -> None:

@@ -210,7 +210,7 @@ async def test_a_missing_client_certificate_is_explained(
         (Security("amp.example", "secret key", "amp", "wrong"), "password mismatch"),
         (Security("amp.example", "secret key", "nobody", "secret password"), "password mismatch"),
         (Security("fluentd.example", "secret key", "amp", "secret password"), "same hostname"),
-        (Security("amp.example", "secret key"), "user name"),
+        (Security("amp.example", "secret key"), "password mismatch"),
     ],
 )
 async def test_credentials_that_are_refused(security: Security, match: str) -> None:
