@@ -99,12 +99,13 @@ async def test_killed_with_chunks_in_flight_and_down_at_start(
     """After a crash of RabbitMQ the plugin that had chunks in flight goes on, and so does one started meanwhile."""
     source, other = make_source(), make_source()
     await other.publish()
-    before = run(configuration(source.section, fluentd))
+    brisk = "from fluent_plugin_amp.source import stream; stream.LONG_RETRY_CAP_S = 1.0"
+    before = run(configuration(source.section, fluentd), prelude=brisk)  # however long the broker takes to start
     await put_in_flight(source, fluentd)
     await asyncio.to_thread(source.broker.kill)
     await before.logged("[amqp.connection-lost]")
     async with FakeFluentd() as second:
-        meanwhile = run(configuration(other.section, second))
+        meanwhile = run(configuration(other.section, second), prelude=brisk)
         await meanwhile.logged("[amqp.unreachable]")
         await asyncio.to_thread(source.broker.start)
         await end_well(other, second)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,7 +161,9 @@ async def test_poison_in_a_flow(source: Source, run: StartPlugin, fluentd: FakeF
     poison = source.published[EVENTS // 3]
     fluentd.poison = lambda entry: entry.record == json.loads(poison)
     plugin = run(configuration(source.section, fluentd), prelude=BRISK)
+    deadline = time.monotonic() + DEADLINE_S  # less than the patience with one that is alone
     while not letters_of(fluentd):
+        assert time.monotonic() < deadline, plugin.log
         await source.publish(1)
         await asyncio.sleep(0.05)
     await source.is_empty()
