@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from fluent_plugin_amp.errors import PluginError, StateSlow, StateUnusable
@@ -45,6 +45,7 @@ class FileDelivered:
         self._old: dict[str, set[bytes]] = {}
         self._young_events = 0
         self._is_indexing = False
+        self._is_index_left = False
         self._resets: dict[str, int] | None = None
 
     def opened(self, opened: Opened) -> None:
@@ -85,23 +86,26 @@ class FileDelivered:
                 young = self._young[delivery.stream] = set()
             young.add(delivery.digest)
         self._young_events += len(deliveries)
-        self._writer.put(
-            partial(_write, deliveries, int(self._clock())),
-            lambda error: done(deliveries),
-            events=len(deliveries),
-        )
+        self._writer.remember(deliveries, int(self._clock()), lambda error: done(deliveries))
         if self._young_events >= INDEX_EVENTS and not self._is_indexing:
             self._begin_indexing()
 
     def _begin_indexing(self) -> None:
-        self._is_indexing = True
+        self._is_indexing = self._is_index_left = True
         self._young_events = 0
         self._old, self._young = self._young, {}
-        self._writer.put(Store.index, self._indexed)
+        self._writer.put(Store.sort_unindexed, self._index_some)
 
-    def _indexed(self, error: PluginError | None) -> None:
-        """The file knows the old generation, or cannot."""
-        self._is_indexing = False
+    def _index_some(self, error: PluginError | None) -> None:
+        """Step by step, until the file knows the old generation, or cannot."""
+        if error is None and self._is_index_left:
+            self._writer.put(self._index_step, self._index_some)
+        else:
+            self._is_indexing = False
+
+    def _index_step(self, store: Store) -> None:
+        """In the thread."""
+        self._is_index_left = store.index()
 
     # --- housekeeping ------------------------------------------------------------------------------------------
 
@@ -131,17 +135,3 @@ class FileDelivered:
                 self._young.pop(stream, None)
                 self._old.pop(stream, None)
         self._resets = resets
-
-
-def _write(deliveries: Iterable[Delivery], delivered_at: int, store: Store) -> None:
-    """In the thread: one entry for each stream."""
-    by_stream: dict[str, list[Delivery]] = {}
-    for delivery in deliveries:
-        by_stream.setdefault(delivery.stream, []).append(delivery)
-    for stream, events in by_stream.items():
-        store.add_delivered(
-            stream,
-            delivered_at,
-            [event.digest for event in events],
-            [event.facts or (None, int(event.received_at), 0, None, None) for event in events],
-        )

@@ -3,15 +3,16 @@
 ``delivered`` holds *blocks*: up to `BLOCK_EVENTS` events of one stream that were recorded together, their digests one
 behind the other.  A row for each event costs five times the processor time, and an index of digests, which are
 random, makes every commit write as many pages as it has events.  So ``known``, which finds a digest, is filled later
-and in order (`Store.index`), for some thousand events at once; `progress` says how far it has come.
+and in order (`Store.sort_unindexed`), for some thousand events at once; ``progress`` says how far it has come.
 """
 
 from __future__ import annotations
 
+from fluent_plugin_amp.state.values import BLOCK_EVENTS
+
 APPLICATION_ID = 0x46504153
 """In the header of each state file: "FPAS"."""
 
-BLOCK_EVENTS = 256
 DIGEST_BYTES = 16
 KEY_BYTES = 8
 """Of a digest, in ``known``; the block tells whether it is really this digest."""

@@ -1,160 +1,75 @@
-"""The state file: the only SQL.  SQLite with a write-ahead log; tools read and write beside the daemon.
+"""What the state file holds: all of the SQL but for what `database` needs to open it.
 
-One `Store` is one connection, for one thread at a time.  Every method is a few statements; those that write belong
-inside `Store.transaction`, which the caller keeps short, since others wait for it.  A commit is on the disk when it
-returns (``synchronous=FULL``).
-
-What SQLite and the system say about the file becomes a `StateUnusable`; a mistake in our SQL stays what it is.
+Every method is a few statements.  Those that write belong inside `Store.transaction`, which the caller keeps short,
+since tools beside the daemon wait for it, and it for them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
-from fluent_plugin_amp.errors import StateCorrupt, StateTooNew, StateUnusable
 from fluent_plugin_amp.model import EventFacts
-from fluent_plugin_amp.state.schema import (
-    APPLICATION_ID,
-    BLOCK_EVENTS,
-    DIGEST_BYTES,
-    KEY_BYTES,
-    MIGRATIONS,
-)
-from fluent_plugin_amp.state.translate import translate, translate_os_error
-from fluent_plugin_amp.state.values import DeliveredEvent, KeptLetter, StreamSummary
+from fluent_plugin_amp.state.database import Database, translated
+from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
+from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptLetter, StreamSummary
 
-BUSY_TIMEOUT_S = 5.0
-"""How long a transaction waits for another process's."""
 STEP_EVENTS = 1000
-"""`Store.prune` and `Store.forget` remove about as many at once."""
-LOG_BYTES = 16 * 1024 * 1024
-"""The write-ahead log is cut to this after it was larger."""
+"""`Store.index`, `Store.prune` and `Store.forget` handle about as many at once."""
+BLOCKS_AT_ONCE = 16
 
 _KEYS_OF = f"""
-    SELECT substr(digests, 1 + {DIGEST_BYTES} * i, {KEY_BYTES}), stream, number
+    SELECT substr(digests, 1 + {DIGEST_BYTES} * i, {KEY_BYTES}) AS key, stream, number
     FROM delivered CROSS JOIN place ON i < events WHERE number"""
 """A row for each event of the blocks whose numbers the rest of the statement chooses."""
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(list[tuple[int | str | None, int, int, int | None, str | None]]).decode
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
-
-def _translated(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """A method of `Store` whose errors of SQLite become ours."""
-
-    @wraps(method)
-    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        try:
-            return method(*args, **kwargs)
-        except sqlite3.DatabaseError as exc:
-            raise translate(args[0].path, exc) from exc  # type: ignore[attr-defined]
-
-    return wrapper
-
-
-class Store:
-    """See the module.  Made by `open`."""
+class Store(Database):
+    """See the module."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self._connection = connection
-        self._execute = connection.execute
+        super().__init__(path, connection)
         self._stream_ids: dict[str, int] = {}
+        self._sorted_rows = 0
+        self._sorted_to = 0
+        self._indexed_rows = 0
 
-    @classmethod
-    def open(cls, path: Path, *, create: bool = False) -> Store:
-        """Open the file.
+    def rolled_back(self) -> None:
+        """See `Database`: ids may have been given back."""
+        self._stream_ids.clear()
 
-        Args:
-            path: of the file; its folder must be there.
-            create: make it (readable by its owner only) or bring it up to date if need be; for its daemon.
-
-        Raises:
-            StateUnusable: it cannot be used, for the reason that the error tells.
-        """
-        if create:
-            _create(path)
-        elif not path.exists():
-            raise StateUnusable(f"{path} does not exist", remedy="`fluent-plugin-amp run` makes it.")
-        store = cls(path, _connect(path))
-        try:
-            store._prepare(create)
-        except BaseException:
-            store.close()
-            raise
-        return store
-
-    def close(self) -> None:
-        """Close the connection; the last one of a file clears its log away."""
-        with contextlib.suppress(sqlite3.Error):  # what was committed stays committed
-            self._connection.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing of what is written inside; on the disk when it ends without an exception."""
-        try:
-            self._execute("BEGIN IMMEDIATE")
-            yield
-            self._execute("COMMIT")
-        except BaseException as exc:
-            self._stream_ids.clear()
-            with contextlib.suppress(sqlite3.Error):
-                if self._connection.in_transaction:
-                    self._execute("ROLLBACK")
-            if isinstance(exc, sqlite3.DatabaseError):
-                raise translate(self.path, exc) from exc
-            raise
-
-    @_translated
+    @translated
     def check_writable(self) -> None:
         """Write something that changes nothing; a full disk or a read-only file shows."""
         self._execute("UPDATE progress SET indexed_to = indexed_to")
 
-    @_translated
-    def check_integrity(self) -> None:
-        """Read all of the file.
-
-        Raises:
-            StateCorrupt: what is wrong first.
-        """
-        result = self._value("PRAGMA quick_check(1)")
-        if result != "ok":
-            raise StateCorrupt(f"{self.path}: {result}")
-
     # --- what was delivered ------------------------------------------------------------------------------------
 
-    @_translated
-    def add_delivered(
-        self, stream: str, delivered_at: int, digests: Sequence[bytes], facts: Sequence[EventFacts]
-    ) -> None:
-        """Remember events of one stream: digests and facts in the same order."""
-        stream_id = self._stream_id(stream)
-        for start in range(0, len(digests), BLOCK_EVENTS):
-            place = slice(start, start + BLOCK_EVENTS)
-            block = digests[place]
-            seconds = [each[1] for each in facts[place]]
-            self._execute(
+    @translated
+    def add_delivered(self, blocks: Sequence[Block]) -> None:
+        """Remember these.  Up to `BLOCKS_AT_ONCE` need no transaction around: they are one statement."""
+        for start in range(0, len(blocks), BLOCKS_AT_ONCE):
+            values: list[int | bytes] = []
+            for block in blocks[start : start + BLOCKS_AT_ONCE]:
+                seconds = [each[1] for each in block.facts]
+                values += (self._stream_id(block.stream), block.delivered_at, min(seconds), max(seconds))
+                values += (len(block.digests), b"".join(block.digests), _encode_facts(block.facts))
+            rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * (len(values) // 7))
+            # `execute` would let go of the interpreter once more, and wait for a busy loop to get it back.
+            self._connection.executemany(
                 "INSERT INTO delivered (stream, delivered_at, first_at, last_at, events, digests, facts)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(stream_id, delivered_at, min(seconds), max(seconds), len(block)),
-                    *(b"".join(block), _encode_facts(facts[place])),
-                ),
+                f" VALUES {rows}",
+                [values],
             )
 
-    @_translated
+    @translated
     def contains(self, stream: str, digest: bytes) -> bool:
         """Whether an event of this stream was delivered, among those that `index` has seen."""
         # All rows are fetched: a statement left half way would keep the log from being cleared.
@@ -166,7 +81,7 @@ class Store:
             ).fetchall()
         )
 
-    @_translated
+    @translated
     def unindexed(self) -> list[tuple[str, list[bytes]]]:
         """Stream and digests of each block that `index` has not seen."""
         return [
@@ -177,16 +92,35 @@ class Store:
             )
         ]
 
-    @_translated
-    def index(self) -> None:
-        """Let `contains` find everything that was added so far."""
-        self._execute(
-            "INSERT OR REPLACE INTO known (key, stream, number)"
-            f" {_KEYS_OF} > (SELECT indexed_to FROM progress) ORDER BY 1, 2, 3"
-        )
-        self._execute("UPDATE progress SET indexed_to = (SELECT coalesce(max(number), 0) FROM delivered)")
+    @translated
+    def sort_unindexed(self) -> None:
+        """Begin to let `contains` find everything that was added so far: `index` does the rest."""
+        self._execute("DROP TABLE IF EXISTS temp.sorted")
+        self._execute(f"CREATE TEMP TABLE sorted AS {_KEYS_OF} > (SELECT indexed_to FROM progress) ORDER BY 1, 2, 3")
+        self._sorted_rows = self._value("SELECT count(*) FROM temp.sorted")
+        self._sorted_to = self._value("SELECT coalesce(max(number), 0) FROM delivered")
+        self._indexed_rows = 0
 
-    @_translated
+    @translated
+    def index(self) -> bool:
+        """Index some more of what was sorted, about `STEP_EVENTS`; False: that was all.
+
+        In the order of the keys, so that each page of the index is written once, and in steps, since what is
+        delivered meanwhile waits for its commit.
+        """
+        first, self._indexed_rows = self._indexed_rows + 1, self._indexed_rows + STEP_EVENTS
+        self._execute(  # but for what was forgotten since
+            "INSERT OR REPLACE INTO known (key, stream, number) SELECT key, sorted.stream, number"
+            " FROM temp.sorted JOIN delivered USING (number) WHERE sorted.rowid BETWEEN ? AND ?",
+            (first, self._indexed_rows),
+        )
+        if self._indexed_rows < self._sorted_rows:
+            return True
+        self._execute("UPDATE progress SET indexed_to = ?", (self._sorted_to,))
+        self._execute("DROP TABLE temp.sorted")
+        return False
+
+    @translated
     def prune(self, before: int, now: int, after: int = 0) -> int | None:
         """One step of forgetting what was delivered ``before``, oldest first; times in seconds since the epoch.
 
@@ -199,7 +133,7 @@ class Store:
         is_done = not blocks or any(before <= delivered_at <= now for _, delivered_at in blocks)
         return None if is_done else blocks[-1][0]
 
-    @_translated
+    @translated
     def forget(self, stream: str) -> bool:
         """One step of forgetting everything that was delivered from a stream; False: nothing was left."""
         blocks = self._step("stream = (SELECT id FROM streams WHERE name = ?)", stream)
@@ -208,12 +142,12 @@ class Store:
             self._execute("UPDATE streams SET resets = resets + 1 WHERE name = ?", (stream,))
         return bool(blocks)
 
-    @_translated
+    @translated
     def resets(self) -> dict[str, int]:
         """How many steps of `forget` each stream has seen: who keeps a copy in memory watches this."""
         return dict(self._execute("SELECT name, resets FROM streams").fetchall())
 
-    @_translated
+    @translated
     def delivered_between(self, stream: str, since: int, until: int) -> list[DeliveredEvent]:
         """What was delivered from a stream and happened from ``since`` to ``until``, both included."""
         blocks = self._execute(
@@ -230,7 +164,7 @@ class Store:
 
     # --- dead letters ------------------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def add_letter(self, letter: KeptLetter) -> None:
         """Keep a dead letter."""
         self._execute(
@@ -242,7 +176,7 @@ class Store:
             ),
         )
 
-    @_translated
+    @translated
     def next_letter(self) -> KeptLetter | None:
         """The letter that was tried least often, of those the oldest."""
         rows = self._execute(
@@ -251,24 +185,24 @@ class Store:
         ).fetchall()
         return KeptLetter(*rows[0]) if rows else None
 
-    @_translated
+    @translated
     def letter_refused(self, number: int) -> None:
         """A try to send it failed: the others go first."""
         self._execute("UPDATE letters SET tries = tries + 1 WHERE number = ?", (number,))
 
-    @_translated
+    @translated
     def remove_letter(self, number: int) -> None:
         """A server has it."""
         self._execute("DELETE FROM letters WHERE number = ?", (number,))
 
-    @_translated
+    @translated
     def count_letters(self) -> int:
         """How many are kept."""
         return int(self._execute("SELECT count(*) FROM letters").fetchall()[0][0])
 
     # --- combined records --------------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def put_combined(self, rows: Mapping[tuple[str, str], bytes | None]) -> None:
         """Keep these rows, by stream and name; None: no longer."""
         self._connection.executemany(
@@ -279,7 +213,7 @@ class Store:
             "DELETE FROM combined WHERE stream = ? AND name = ?", [key for key, data in rows.items() if data is None]
         )
 
-    @_translated
+    @translated
     def combined(self) -> dict[tuple[str, str], bytes]:
         """All rows that are kept."""
         rows = self._execute("SELECT stream, name, data FROM combined").fetchall()
@@ -287,7 +221,7 @@ class Store:
 
     # --- for the operator --------------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def summary(self, now: int) -> list[StreamSummary]:
         """Of each stream that anything is known of, by name."""
         return [
@@ -310,40 +244,7 @@ class Store:
             ).fetchall()
         ]
 
-    # --- within ------------------------------------------------------------------------------------------------
-
-    @_translated
-    def _prepare(self, create: bool) -> None:
-        version = self._value("PRAGMA user_version")
-        application = self._value("PRAGMA application_id")
-        is_new = application == 0 and version == 0 and self._value("SELECT count(*) FROM sqlite_master") == 0
-        if not is_new and application != APPLICATION_ID:
-            raise StateCorrupt(f"{self.path} is a database of another program", remedy="Name another `state.path`.")
-        if version > len(MIGRATIONS):
-            raise StateTooNew(f"{self.path} has version {version}; this plugin knows up to {len(MIGRATIONS)}")
-        if version < len(MIGRATIONS) and not create:
-            raise StateUnusable(
-                f"{self.path} has version {version} of {len(MIGRATIONS)}",
-                remedy="`fluent-plugin-amp run` brings it up to date.",
-            )
-        mode = self._value("PRAGMA journal_mode = WAL")
-        if mode != "wal":
-            raise StateUnusable(
-                f"{self.path}: there can be no write-ahead log here ({mode})",
-                remedy="Put the file on a local disk; network file systems lack what SQLite needs.",
-            )
-        self._execute("PRAGMA synchronous = FULL")
-        self._execute("PRAGMA temp_store = MEMORY")
-        self._execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        for number, migration in enumerate(MIGRATIONS[version:], version + 1):
-            with self.transaction():
-                for statement in migration:
-                    self._execute(statement)
-                self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._execute(f"PRAGMA user_version = {number}")
-
-    def _value(self, statement: str) -> Any:
-        return self._execute(statement).fetchall()[0][0]
+    # --- within -----------------------------------------------------------------------------------------------
 
     def _stream_id(self, name: str) -> int:
         known = self._stream_ids.get(name)
@@ -379,29 +280,6 @@ class Store:
             (chosen,),
         )
         self._execute("DELETE FROM delivered WHERE number IN (SELECT value FROM json_each(?))", (chosen,))
-
-
-def _create(path: Path) -> None:
-    """Make the file unless it is there: closing a descriptor of it would drop the locks that SQLite has on it."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        pass
-    except OSError as exc:
-        raise translate_os_error(path, exc) from exc
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        return sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw",
-            uri=True,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,  # transactions are begun and ended in the open
-            check_same_thread=False,
-        )
-    except sqlite3.DatabaseError as exc:
-        raise translate(path, exc) from exc
 
 
 def _cut(digests: bytes) -> list[bytes]:

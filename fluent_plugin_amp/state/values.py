@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from fluent_plugin_amp.model import Delivery, EventFacts
+
+BLOCK_EVENTS = 256
+
+
+class Block(NamedTuple):
+    """Up to `BLOCK_EVENTS` events of one stream that were recorded together; digests and facts in the same order."""
+
+    stream: str
+    delivered_at: int
+    """Seconds since the epoch."""
+    digests: list[bytes]
+    facts: list[EventFacts]
+
+
+def split(stream: str, delivered_at: int, digests: list[bytes], facts: list[EventFacts]) -> list[Block]:
+    """Events of one stream, in blocks."""
+    places = [slice(start, start + BLOCK_EVENTS) for start in range(0, len(digests), BLOCK_EVENTS)]
+    return [Block(stream, delivered_at, digests[place], facts[place]) for place in places]
+
+
+def blocks_of(deliveries: Iterable[Delivery], delivered_at: int) -> list[Block]:
+    """Blocks that hold these."""
+    by_stream: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        by_stream.setdefault(delivery.stream, []).append(delivery)
+    blocks: list[Block] = []
+    for stream, events in by_stream.items():
+        digests = [event.digest for event in events]
+        facts = [event.facts or (None, int(event.received_at), 0, None, None) for event in events]
+        blocks += split(stream, delivered_at, digests, facts)
+    return blocks
 
 
 @dataclass(frozen=True, slots=True)

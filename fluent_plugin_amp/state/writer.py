@@ -1,12 +1,15 @@
 """Everything that is written to the state file: one connection, a thread of its own, group commits.
 
-Theory of operation.  The loop never waits for the disk.  Jobs are put on a queue; whatever is there is handed to the
-thread, done in one transaction and committed, and then each job's ``done`` is called, in order.  Commits begin at
-least `PACE_S` apart, so that under load a commit serves many jobs, while a lone one starts at once.
+Theory of operation.  The loop never waits for the disk.  Deliveries to remember and other jobs are put on a queue.
+Whatever is there is handed to the thread and committed as one transaction; then each ``done`` is called, in order.
+Commits begin at least `PACE_S` apart, so that under load a commit serves many, while a lone one starts at once.
 
-Trouble (disk full, file damaged, or no answer within `PATIENCE_S`) holds nobody up: every job is answered with the
-error, those waiting and those that still come.  Of the jobs that say how many events they hold, the last
-`BACKLOG_EVENTS` are tried again when the file has been opened anew, or the disk answers at last.
+The thread shares the interpreter with a busy loop, and may wait for milliseconds each time that it needs it.  So the
+usual commit, of nothing but deliveries, is a single statement.
+
+Trouble (disk full, file damaged, or no answer within `PATIENCE_S`) holds nobody up: everything is answered with the
+error, what waits and what still comes.  Of what says how many events it holds, the last `BACKLOG_EVENTS` are tried
+again when the file has been opened anew, or the disk answers at last.
 
 The queue is bounded: without trouble by what may be unacked at the broker, since each event on it waits for its ack;
 with trouble by `BACKLOG_EVENTS`.
@@ -17,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +29,10 @@ from typing import TypeVar
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.errors import PluginError, StateCorrupt, StateInUse, StateSlow, StateUnusable
 from fluent_plugin_amp.facts import Observer, StateOpened, StateRecovered, StateTrouble
-from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.store import BLOCKS_AT_ONCE, Store
 from fluent_plugin_amp.state.thread import CallThread
+from fluent_plugin_amp.state.values import blocks_of
 
 PACE_S = 0.01
 PATIENCE_S = 10.0
@@ -58,9 +63,11 @@ class Opened:
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    job: Job
+    job: Job | None
     done: Done
     events: int
+    deliveries: Sequence[Delivery] = ()
+    delivered_at: int = 0
     is_answered: bool = False
 
     def answer(self, error: PluginError | None) -> None:
@@ -114,6 +121,10 @@ class Writer:
 
     # --- what others ask for -----------------------------------------------------------------------------------
 
+    def remember(self, deliveries: Sequence[Delivery], delivered_at: int, done: Done) -> None:
+        """Remember these as delivered, at ``delivered_at`` seconds since the epoch; ``done`` as with `put`."""
+        self._put(_Item(None, done, len(deliveries), deliveries, delivered_at))
+
     def put(self, job: Job, done: Done = lambda error: None, *, events: int = 0) -> None:
         """Have a job done; ``done`` is called once, perhaps at once.
 
@@ -122,14 +133,7 @@ class Writer:
             done: hears of the commit, or of the error that stands in its way.
             events: that the job holds; more than 0: it is worth trying again after trouble.
         """
-        item = _Item(job, done, events)
-        if self.error is None or events:
-            self._items.append(item)
-            self._queued_events += events
-            self._wanted.set()
-        if self.error is not None:
-            item.answer(self.error)
-            self._bound_backlog()
+        self._put(_Item(job, done, events))
 
     async def call(self, job: Callable[[Store], Result]) -> Result:
         """Have a job done and committed, and return its result.
@@ -151,6 +155,15 @@ class Writer:
         self.put(lambda store: results.append(job(store)), done)
         await committed
         return results[-1]
+
+    def _put(self, item: _Item) -> None:
+        if self.error is None or item.events:
+            self._items.append(item)
+            self._queued_events += item.events
+            self._wanted.set()
+        if self.error is not None:
+            item.answer(self.error)
+            self._bound_backlog()
 
     def suspect(self, error: StateUnusable) -> None:
         """Somebody who reads the file met this: open it anew."""
@@ -219,12 +232,12 @@ class Writer:
 
     async def _in_thread(self, function: Callable[[], Result]) -> Result:
         """Its result; when that takes too long, nobody waits for it but us."""
-        future = self._thread.call(function)
-        await asyncio.wait({future}, timeout=self._patience_s)
-        if not future.done():
-            self._answer_all(StateSlow(f"{self._path}: no answer for {self._patience_s:g} s"), None)
-            await asyncio.wait({future})
-        return future.result()
+        slow = StateSlow(f"{self._path}: no answer for {self._patience_s:g} s")
+        too_long = asyncio.get_running_loop().call_later(self._patience_s, self._answer_all, slow, None)
+        try:
+            return await self._thread.call(function)
+        finally:
+            too_long.cancel()
 
     # --- trouble -----------------------------------------------------------------------------------------------
 
@@ -260,7 +273,14 @@ class Writer:
 
 
 def _commit(store: Store, items: list[_Item]) -> None:
-    """In the thread."""
+    """In the thread: what was delivered, then the jobs, all of it or nothing."""
+    at = max(item.delivered_at for item in items)
+    blocks = blocks_of((delivery for item in items for delivery in item.deliveries), at)
+    jobs = [item.job for item in items if item.job is not None]
+    if not jobs and len(blocks) <= BLOCKS_AT_ONCE:
+        store.add_delivered(blocks)
+        return
     with store.transaction():
-        for item in items:
-            item.job(store)
+        store.add_delivered(blocks)
+        for job in jobs:
+            job(store)

@@ -14,9 +14,8 @@ from fluent_plugin_amp.cli import cli
 from fluent_plugin_amp.errors import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, StateUnusable, UsageError
 from fluent_plugin_amp.jobs import state as job
 from fluent_plugin_amp.state.lock import Lock
-from fluent_plugin_amp.state.schema import BLOCK_EVENTS
 from fluent_plugin_amp.state.store import Store
-from fluent_plugin_amp.state.values import KeptLetter
+from fluent_plugin_amp.state.values import BLOCK_EVENTS, KeptLetter, split
 
 NOW = 1_700_000_000
 DIGEST = bytes(range(16))
@@ -41,7 +40,9 @@ def daemon(path: Path) -> Iterator[Store]:
             add(store, "emea", BLOCK_EVENTS, NOW - 7200 * number, number)
         add(store, "[us]", 1, NOW, 99)
         store.add_letter(KeptLetter("emea", "event.not-json", "no JSON", "", False, 0.0, b"x"))
-        store.index()
+        store.sort_unindexed()
+        while store.index():
+            pass
     yield store
     store.close()
     lock.release()
@@ -50,7 +51,7 @@ def daemon(path: Path) -> Iterator[Store]:
 def add(store: Store, stream: str, count: int, at: int, salt: int) -> None:
     """Some events that were delivered together."""
     digests = [bytes([salt, *number.to_bytes(15, "big")]) for number in range(count)]
-    store.add_delivered(stream, at, digests, [(None, 0, 0, None, None)] * count)
+    store.add_delivered(split(stream, at, digests, [(None, 0, 0, None, None)] * count))
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateTooNew, StateUnusable
 from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.pipeline.delivered import digest_of
-from fluent_plugin_amp.state import store as store_module
-from fluent_plugin_amp.state.schema import APPLICATION_ID, BLOCK_EVENTS, MIGRATIONS
+from fluent_plugin_amp.state import database as database_module
+from fluent_plugin_amp.state.schema import APPLICATION_ID, MIGRATIONS
 from fluent_plugin_amp.state.store import STEP_EVENTS, Store
-from fluent_plugin_amp.state.values import KeptLetter
+from fluent_plugin_amp.state.values import BLOCK_EVENTS, Block, KeptLetter, split
 
 NO_FACTS: EventFacts = (None, 0, 0, None, None)
 LETTER = KeptLetter("a", "event.not-json", "no JSON", "key", True, 1.5, b"\xff\x00")
@@ -32,13 +32,15 @@ def add(store: Store, numbers: Iterable[int], *, at: int = 0, stream: str = "a")
     """Events that were delivered together."""
     digests = [digest(number) for number in numbers]
     with store.transaction():
-        store.add_delivered(stream, at, digests, [NO_FACTS] * len(digests))
+        store.add_delivered(split(stream, at, digests, [NO_FACTS] * len(digests)))
 
 
 def index(store: Store) -> None:
     """In a transaction."""
     with store.transaction():
-        store.index()
+        store.sort_unindexed()
+        while store.index():
+            pass
 
 
 def known(store: Store, numbers: Iterable[int], stream: str = "a") -> list[int]:
@@ -87,7 +89,7 @@ def test_what_was_committed_is_there_when_opened_again(path: Path, store: Store)
 def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     """Not even the stream, which is made anew by the next one."""
     with pytest.raises(TypeError), store.transaction():
-        store.add_delivered("new", 0, [digest(1), "no bytes"], [NO_FACTS] * 2)  # type: ignore[list-item]
+        store.add_delivered([Block("new", 0, [digest(1), "no bytes"], [NO_FACTS] * 2)])  # type: ignore[list-item]
     assert store.resets() == {}
     add(store, [2], stream="new")
     index(store)
@@ -141,7 +143,7 @@ def test_an_older_file_is_brought_up_to_date(path: Path, store: Store, monkeypat
     add(store, [1])
     store.close()
     later = (*MIGRATIONS, ("CREATE TABLE more (x)", "INSERT INTO more VALUES (1)"), ("UPDATE more SET x = x + 1",))
-    monkeypatch.setattr(store_module, "MIGRATIONS", later)
+    monkeypatch.setattr(database_module, "MIGRATIONS", later)
     with pytest.raises(StateUnusable, match="version"):
         Store.open(path)
     for _ in range(2):
@@ -159,7 +161,7 @@ def test_a_migration_that_fails_leaves_the_version_before_it(
 ) -> None:
     """Each is a transaction."""
     store.close()
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE more (x)", "NONSENSE")))
+    monkeypatch.setattr(database_module, "MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE more (x)", "NONSENSE")))
     with pytest.raises(StateUnusable):
         Store.open(path, create=True)
     monkeypatch.undo()
@@ -259,8 +261,8 @@ def test_an_event_is_known_by_stream_and_digest(store: Store) -> None:
 def test_a_digest_that_begins_like_another_is_not_taken_for_it(store: Store) -> None:
     """The index holds half of it; the other half is compared too."""
     with store.transaction():
-        store.add_delivered("a", 0, [b"12345678abcdefgh"], [NO_FACTS])
-        store.index()
+        store.add_delivered([Block("a", 0, [b"12345678abcdefgh"], [NO_FACTS])])
+    index(store)
     assert store.contains("a", b"12345678abcdefgh")
     assert not store.contains("a", b"12345678abcdefgi")
 
@@ -280,7 +282,7 @@ def test_facts_come_back(store: Store, event_id: int | None) -> None:
     """As they were given."""
     facts: EventFacts = (event_id, 1700000000, 999_999_999, 2164260880, "0b4883d4")
     with store.transaction():
-        store.add_delivered("a", 0, [digest(1), digest(2)], [facts, NO_FACTS])
+        store.add_delivered([Block("a", 0, [digest(1), digest(2)], [facts, NO_FACTS])])
     (event,) = store.delivered_between("a", 1700000000, 1700000000)
     assert event == (digest(1), *facts)
 
@@ -288,7 +290,7 @@ def test_facts_come_back(store: Store, event_id: int | None) -> None:
 def test_integers_beyond_64_bits_become_text(store: Store) -> None:
     """JSON has them; an id is still comparable, a type is none."""
     with store.transaction():
-        store.add_delivered("a", 0, [digest(1), digest(2)], [(2**70, 1, 0, 2**70, None), (5, 2, 0, 7, None)])
+        store.add_delivered([Block("a", 0, [digest(1), digest(2)], [(2**70, 1, 0, 2**70, None), (5, 2, 0, 7, None)])])
     first, second = store.delivered_between("a", 0, 9)
     assert (first.event_id, first.event_type_id) == (str(2**70), None)
     assert (second.event_id, second.event_type_id) == (5, 7)
@@ -299,9 +301,10 @@ def test_a_span_of_time_has_both_its_ends(store: Store) -> None:
     for stream in "ab":
         for start in (0, 10, 20):
             with store.transaction():
-                digests = [digest(start + offset) for offset in range(10)]
+                numbers = range(start, start + 10)
+                digests = [digest(number) for number in numbers]
                 store.add_delivered(
-                    stream, 0, digests, [(None, start + offset, 0, None, None) for offset in range(10)]
+                    [Block(stream, 0, digests, [(None, number, 0, None, None) for number in numbers])]
                 )
     assert [event.seconds for event in store.delivered_between("a", 5, 12)] == list(range(5, 13))
     assert store.delivered_between("a", 30, 99) == []

@@ -23,6 +23,7 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.facts import Fact, StateOpened, StateRecovered, StateTrouble
 from fluent_plugin_amp.state import writer as writer_module
 from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.values import Block
 from fluent_plugin_amp.state.writer import Opened, Writer
 
 DEADLINE_S = 10.0
@@ -93,7 +94,7 @@ class Rig:
         """A job that leaves its name in the file and in `done`."""
 
         def job(store: Store) -> None:
-            store.add_delivered(name, 0, [b"x" * 16], [(None, 0, 0, None, None)])
+            store.add_delivered([Block(name, 0, [b"x" * 16], [(None, 0, 0, None, None)])])
 
         self.writer.put(job, lambda error: self.done.append((name, error)), events=events)
 
