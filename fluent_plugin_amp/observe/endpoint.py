@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import h11
@@ -38,7 +38,7 @@ class Answer:
     body: bytes
 
 
-Route = Callable[[], Answer]
+Route = Callable[[], Awaitable[Answer]]
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +89,7 @@ class _Endpoint:
             if request is None:
                 return
             method = request.method
-            answer = self._answer(request)
+            answer = await self._answer(request)
         except h11.RemoteProtocolError as exc:
             answer = _text(exc.error_status_hint, str(exc))
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -97,13 +97,13 @@ class _Endpoint:
         writer.close()
         await writer.wait_closed()
 
-    def _answer(self, request: h11.Request) -> Answer:
+    async def _answer(self, request: h11.Request) -> Answer:
         route = self._routes.get(request.target.partition(b"?")[0].decode("ascii"))
         if route is None:
             return _text(404, "not found; there are: " + " ".join(self._routes))
         if request.method not in (b"GET", b"HEAD"):
             return _text(405, "GET or HEAD")
-        return route()
+        return await route()
 
 
 async def _next_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:

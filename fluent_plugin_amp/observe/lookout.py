@@ -134,17 +134,20 @@ class Lookout:
 
         metrics = Metrics(self._figures, self._board)
 
-        def page() -> Answer:
+        async def page() -> Answer:
             text = render(self.status(), self._histories, self._board.started_at)
             return Answer(200, "text/html; charset=utf-8", text.encode())
 
-        def probe(is_well: bool, body: dict[str, Any]) -> Answer:
+        async def numbers() -> Answer:
+            return Answer(200, CONTENT_TYPE, await metrics.exposition())
+
+        async def probe(is_well: bool, body: dict[str, Any]) -> Answer:
             text = msgspec.json.format(msgspec.json.encode(body), indent=2)
             return Answer(200 if is_well else 503, "application/json", text + b"\n")
 
         routes = {
             "/": page,
-            "/metrics": lambda: Answer(200, CONTENT_TYPE, metrics.exposition()),
+            "/metrics": numbers,
             "/healthz": lambda: probe(*healthz(self._heart)),
             "/readyz": lambda: probe(*readyz(self.status())),
         }

@@ -1,12 +1,16 @@
 """The figures as Prometheus reads them, put together when they are asked for: the path of an event pays nothing.
 
 Names and labels are part of the interface: dashboards and alerts of users depend on them (examples/).
+
+Hundreds of streams have ten thousand samples.  They are written a few streams at a time, and between these the event
+loop goes on: a scrape holds up no event.
 """
 
 from __future__ import annotations
 
+import asyncio
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -14,13 +18,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.observe.board import Board
+from fluent_plugin_amp.observe.board import Board, Memory
 from fluent_plugin_amp.observe.figures import Figures, StreamFigures
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cisco_amp_"
+STREAMS_AT_ONCE = 8
+"""Two or three milliseconds."""
 
 _COUNTERS: dict[str, tuple[str, Callable[[StreamFigures], float]]] = {
     "events_received": (
@@ -72,41 +78,63 @@ def _stands_by(stream: StreamFigures) -> bool:
     return stream.is_connected and stream.state is State.HELD and stream.reason == flow.STANDING_BY
 
 
-class Metrics(Collector):
-    """A Prometheus collector over the figures of the moment and what the board counted."""
+class Metrics:
+    """The figures of the moment, and what the board counted, in Prometheus' text format."""
 
     def __init__(self, figures: Callable[[], Figures], board: Board) -> None:
         self._figures = figures
         self._board = board
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=CollectorRegistry())
 
-    def exposition(self) -> bytes:
+    async def exposition(self) -> bytes:
         """``/metrics``, of `CONTENT_TYPE`."""
-        return generate_latest(self._registry)
-
-    def describe(self) -> list[Metric]:
-        """None beforehand: registering must not ask for figures."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Part of prometheus_client's interface."""
         figures = self._figures()
+        families: dict[bytes, list[bytes]] = {}  # head → lines: a family may have only one head, and stands together
+        for first in range(0, len(figures.streams), STREAMS_AT_ONCE):
+            _add(families, self._of_streams(figures.streams[first : first + STREAMS_AT_ONCE]))
+            await asyncio.sleep(0)
+        _add(families, self._of_the_plugin(figures))
+        _add(families, self._process.collect())
+        return b"".join(part for head, lines in families.items() for part in (head, *lines))
+
+    def _of_streams(self, streams: Sequence[StreamFigures]) -> Iterator[Metric]:
         for name, (text, value_of) in _COUNTERS.items():
             counter = CounterMetricFamily(PREFIX + name, text, labels=["stream"])
-            for stream in figures.streams:
+            for stream in streams:
                 counter.add_metric([stream.name], value_of(stream))
             yield counter
         for name, (text, gauge_of) in _GAUGES.items():
             gauge = GaugeMetricFamily(PREFIX + name, text, labels=["stream"])
-            for stream in figures.streams:
+            for stream in streams:
                 value = gauge_of(stream)
                 if value is not None:
                     gauge.add_metric([stream.name], value)
             yield gauge
-        yield self._durations(figures)
-        yield from self._counted_by_the_board(figures)
+        yield _durations(streams)
+        yield from self._counted_by_the_board(streams)
+
+    def _counted_by_the_board(self, streams: Sequence[StreamFigures]) -> Iterator[Metric]:
+        connects = CounterMetricFamily(
+            PREFIX + "stream_connects", "Connections made to the broker.", labels=["stream"]
+        )
+        errors = CounterMetricFamily(
+            PREFIX + "stream_errors",
+            "Connections lost or not made, by error id (docs/errors.md).",
+            labels=["stream", "error_id"],
+        )
+        letters = CounterMetricFamily(
+            PREFIX + "dead_letters", "Events that became dead letters, by error id.", labels=["stream", "error_id"]
+        )
+        for stream in streams:
+            memory = self._board.streams.get(stream.name) or Memory()  # it may have gone a moment ago
+            connects.add_metric([stream.name], memory.connects)
+            for error_id, count in memory.errors.items():
+                errors.add_metric([stream.name, error_id], count)
+            for error_id, count in memory.dead_letters.items():
+                letters.add_metric([stream.name, error_id], count)
+        yield from (connects, errors, letters)
+
+    def _of_the_plugin(self, figures: Figures) -> Iterator[Metric]:
         yield from self._servers(figures)
         yield _plain(
             "chunks_in_flight",
@@ -121,37 +149,6 @@ class Metrics(Collector):
         build.add_metric([__version__, platform.python_version()], 1)
         yield build
 
-    def _durations(self, figures: Figures) -> Metric:
-        text = "From the arrival of an event to its acknowledgement to the broker."
-        family = HistogramMetricFamily(PREFIX + "delivery_duration_seconds", text, labels=["stream"])
-        for stream in figures.streams:
-            histogram = stream.durations
-            bounds = [*map(repr, histogram.bounds_s), "+Inf"]
-            buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
-            family.add_metric([stream.name], buckets, histogram.sum_s)
-        return family
-
-    def _counted_by_the_board(self, figures: Figures) -> Iterator[Metric]:
-        connects = CounterMetricFamily(
-            PREFIX + "stream_connects", "Connections made to the broker.", labels=["stream"]
-        )
-        errors = CounterMetricFamily(
-            PREFIX + "stream_errors",
-            "Connections lost or not made, by error id (docs/errors.md).",
-            labels=["stream", "error_id"],
-        )
-        letters = CounterMetricFamily(
-            PREFIX + "dead_letters", "Events that became dead letters, by error id.", labels=["stream", "error_id"]
-        )
-        for stream in figures.streams:
-            memory = self._board.streams[stream.name]
-            connects.add_metric([stream.name], memory.connects)
-            for error_id, count in memory.errors.items():
-                errors.add_metric([stream.name, error_id], count)
-            for error_id, count in memory.dead_letters.items():
-                letters.add_metric([stream.name, error_id], count)
-        yield from (connects, errors, letters)
-
     def _servers(self, figures: Figures) -> Iterator[Metric]:
         up = GaugeMetricFamily(
             PREFIX + "forward_up", "1 while the server is connected and not in doubt.", labels=["server"]
@@ -165,7 +162,38 @@ class Metrics(Collector):
         yield from (up, retries)
 
 
+def _durations(streams: Sequence[StreamFigures]) -> Metric:
+    text = "From the arrival of an event to its acknowledgement to the broker."
+    family = HistogramMetricFamily(PREFIX + "delivery_duration_seconds", text, labels=["stream"])
+    for stream in streams:
+        histogram = stream.durations
+        bounds = [*map(repr, histogram.bounds_s), "+Inf"]
+        buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
+        family.add_metric([stream.name], buckets, histogram.sum_s)
+    return family
+
+
 def _plain(name: str, text: str, value: float) -> Metric:
     gauge = GaugeMetricFamily(PREFIX + name, text)
     gauge.add_metric([], value)
     return gauge
+
+
+# --- text ------------------------------------------------------------------------------------------
+
+
+class _One(Collector):
+    """A registry of one family."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> list[Metric]:
+        return [self._family]
+
+
+def _add(families: dict[bytes, list[bytes]], more: Iterable[Metric]) -> None:
+    """Write ``more`` below the heads that they belong to."""
+    for family in more:
+        helps, types, lines = generate_latest(_One(family)).split(b"\n", 2)
+        families.setdefault(b"%b\n%b\n" % (helps, types), []).append(lines)

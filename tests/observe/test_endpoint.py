@@ -10,11 +10,20 @@ import httpx
 import pytest
 
 from fluent_plugin_amp.observe import endpoint
-from fluent_plugin_amp.observe.endpoint import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Answer, listening
+from fluent_plugin_amp.observe.endpoint import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Answer, Route, listening
 from fluent_plugin_amp.testing.ports import free_port
 
 HOST = "127.0.0.1"
 LARGE = b"x" * 8_000_000
+
+
+def answering(status: int, content_type: str, body: bytes) -> Route:
+    """A route with this answer."""
+
+    async def answer() -> Answer:
+        return Answer(status, content_type, body)
+
+    return answer
 
 
 @pytest.fixture
@@ -22,9 +31,9 @@ async def port() -> AsyncIterator[int]:
     """Where a server answers on / and /large."""
     number = free_port(HOST)
     routes = {
-        "/": lambda: Answer(200, "text/html; charset=utf-8", "grüße".encode()),
-        "/large": lambda: Answer(200, "text/plain", LARGE),
-        "/not-ready": lambda: Answer(503, "application/json", b"{}"),
+        "/": answering(200, "text/html; charset=utf-8", "grüße".encode()),
+        "/large": answering(200, "text/plain", LARGE),
+        "/not-ready": answering(503, "application/json", b"{}"),
     }
     async with listening(routes, HOST, number):
         yield number

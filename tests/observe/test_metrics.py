@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluent_plugin_amp import __version__, facts
 from fluent_plugin_amp.errors import BrokerConnectionLost, EventNotJson
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
-from fluent_plugin_amp.observe.metrics import PREFIX, Metrics
+from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 from tests.observe.scenes import Scene, connected, trouble
@@ -44,8 +46,9 @@ BY_DESIGN = {
 def scrape(scene: Scene) -> Samples:
     """What Prometheus reads: name without prefix and labels → value."""
     metrics = Metrics(lambda: scene.figures(chunks_in_flight=3, held_bytes=4096), scene.board)
+    text = asyncio.run(metrics.exposition()).decode()
     found: Samples = {}
-    for family in text_string_to_metric_families(metrics.exposition().decode()):
+    for family in text_string_to_metric_families(text):
         assert family.documentation, f"{family.name} has no help text"
         for sample in family.samples:
             key = (sample.name.removeprefix(PREFIX), tuple(sorted(sample.labels.items())))
@@ -148,3 +151,45 @@ def test_any_name_is_a_label() -> None:
 def test_the_process_is_told_too() -> None:
     """Its memory, processor time and descriptors, under the usual names."""
     assert {"process_resident_memory_bytes", "process_open_fds"} <= {name for name, _ in scrape(Scene())}
+
+
+MANY = 10 * STREAMS_AT_ONCE + 1
+
+
+def test_the_lines_of_a_family_stand_together() -> None:
+    """However many streams there are: one head each, as Prometheus demands, and every stream below it."""
+    scene = Scene()
+    for number in range(MANY):
+        scene.add(f"tenant-{number}")
+    text = asyncio.run(Metrics(scene.figures, scene.board).exposition()).decode()
+    heads = [line for line in text.splitlines() if line.startswith("# ")]
+    assert len(heads) == len(set(heads))
+    samples = scrape(scene)
+    for name in ("events_received_total", "stream_up", "delivery_duration_seconds_count", "stream_connects_total"):
+        assert sum(each == name for each, _ in samples) == MANY
+
+
+async def test_the_loop_goes_on_meanwhile() -> None:
+    """It turns once at least for every few streams; with all of them in one go it would not turn at all."""
+    scene = Scene()
+    for number in range(MANY):
+        scene.add(f"tenant-{number}")
+    scrape = asyncio.create_task(Metrics(scene.figures, scene.board).exposition())
+    turns = 0
+    while not scrape.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= MANY // STREAMS_AT_ONCE
+
+
+async def test_a_stream_that_goes_during_a_scrape() -> None:
+    """It is written as it was, and the board does not remember it again."""
+    scene = Scene()
+    for number in range(MANY):
+        scene.add(f"tenant-{number}")
+    scrape = asyncio.create_task(Metrics(scene.figures, scene.board).exposition())
+    await asyncio.sleep(0)
+    last = f"tenant-{MANY - 1}"
+    scene.board.forget(last)
+    assert f'cisco_amp_stream_up{{stream="{last}"}} 1.0' in (await scrape).decode()
+    assert last not in scene.board.streams
