@@ -34,6 +34,7 @@ _HINTS = {
     "fluentd": "fluentd 1.16 or later on PATH (a gem)",
     "fluent-bit": "fluent-bit 3 or later on PATH",
     "rsyslogd": "rsyslogd on PATH (Debian: rsyslog, rsyslog-gnutls)",
+    "promtool": "promtool on PATH (Debian: prometheus)",
 }
 
 

@@ -1,7 +1,7 @@
 """What an operator should know of that is no error: a stream waits, a server is slow.  Pure.
 
 Errors bring their id and remedy along (`errors`); these are told from the figures.  Both become a `status.Finding`.
-docs/operations.md has a chapter for each of the ids.
+docs/operations.md explains each of the ids.
 """
 
 from __future__ import annotations
