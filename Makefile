@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench chaos mutants conformance docs system peer clean
+.PHONY: demo test lint unit bench chaos mutants conformance docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -27,7 +27,7 @@ lint: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: system peer $(VENV)/test
+unit: system tools peer $(VENV)/test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) || { echo; \
 	  echo "--- what failed is run once more, alone: what passes now is not steady, and must be mended"; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
@@ -54,15 +54,20 @@ system:
 	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || command -v rabbitmq-server >/dev/null \
 	  || { echo "installing RabbitMQ from the system's packages"; $(APT) update -qq && $(APT) install -y -qq rabbitmq-server >/dev/null; }
 
-# What only the tests need besides: a TLS syslog relay, and an independent Forward server from npm, at the version and
-# checksum of its lock file.
-peer: tests/peer/node_modules
-	@{ PATH="$$PATH:/usr/sbin" command -v rsyslogd >/dev/null && ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1; } \
-	  || { echo "installing rsyslog from the system's packages"; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends rsyslog rsyslog-gnutls >/dev/null; }
+# What only the tests need besides: a TLS syslog relay, a browser for the status page, Prometheus' promtool for the
+# alerts, and Node for an independent Forward server from npm, at the version and checksum of its lock file.
+tools:
+	@export PATH="$$PATH:/usr/sbin"; missing=""; \
+	command -v rsyslogd >/dev/null && ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || missing="$$missing rsyslog rsyslog-gnutls"; \
+	command -v chromium >/dev/null || missing="$$missing chromium fonts-dejavu-core"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	test -z "$$missing" || { echo "installing$$missing from the system's packages"; \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-tests/peer/node_modules: tests/peer/package-lock.json
-	@command -v npm >/dev/null \
-	  || { echo "installing Node from the system's packages"; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nodejs npm >/dev/null; }
+peer: tests/peer/node_modules
+
+tests/peer/node_modules: tests/peer/package-lock.json | tools
 	npm ci --prefix tests/peer --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
