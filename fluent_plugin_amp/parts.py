@@ -22,7 +22,8 @@ from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.source.amqp import Broker
 from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
-from fluent_plugin_amp.source.stream import Location, Stream, StreamSettings
+from fluent_plugin_amp.source.settings import Location, StreamSettings
+from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.tls import client_context
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
 """The life of one event stream: connect, consume as its flow says, ack as its ledger says, reconnect for ever.
 
-A thin shell: what to do is decided by `flow.Flow`, which acks to send by `ledger.Ledger`, and how AMQP is spoken
-by `amqp`.  The path of an event takes no task switch here: a message goes to the intake within pika's callback,
-and acks are written in the loop's next turn.  The task of the stream wakes only when something changes.
+A thin shell: what to do is decided by `flow.Flow`, which acks to send by `ledger.Ledger`, when to try again by
+`retry.Retry`, and how AMQP is spoken by `amqp`.  The path of an event takes no task switch here: a message goes to
+the intake within pika's callback, and acks are written in the loop's next turn.  The task of the stream wakes only
+when something changes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,9 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
-from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.errors import (
     BrokerAccessRefused,
     BrokerCredentialsRefused,
@@ -42,6 +40,8 @@ from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.flow import MANY_RETURNS, Act, Flow, State, View
 from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
+from fluent_plugin_amp.source.retry import Retry
+from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
 
 BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
@@ -54,70 +54,8 @@ STEP_BACK_S = 3.0
 CLOSE_TIMEOUT_S = 2.0
 DURATION_BOUNDS_S = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 
-QUICK_OUTAGE_S = 10.0
-QUICK_RETRY_CAP_S = 1.0
-LONG_RETRY_CAP_S = 30.0
-REFUSED_RETRY_FIRST_S = 1.0
-REFUSED_RETRY_CAP_S = 300.0
-STEADY_AFTER_S = 10.0
-"""A connection that lasted this long, or over which anything was acked, begins the back-off anew when it is lost."""
-
-
-class Intake(Protocol):
-    """Where deliveries go, and what a flow needs to know of it."""
-
-    def receive(self, delivery: Delivery) -> None:
-        """Take one delivery; it is resolved through its ledger, sooner or later."""
-
-    def forget_returned(self) -> None:
-        """Free what belongs to closed ledgers."""
-
-    def held_bytes(self, stream: str) -> int:
-        """What one stream's deliveries take."""
-
-    @property
-    def total_held_bytes(self) -> int:
-        """What all deliveries take."""
-
-    @property
-    def acked_chunks(self) -> int:
-        """Chunks acked by servers since the start."""
-
-    @property
-    def available(self) -> bool:
-        """A server is there, and not in doubt."""
-
-    @property
-    def sink_in_flight(self) -> int:
-        """Chunks that wait for an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a stream is consumed, and by whom."""
-
-    broker: amqp.Broker
-    queue: str
-
-
 MAY_BE_ELSEWHERE = (BrokerAccessRefused, BrokerCredentialsRefused, QueueNotFound)
 """After one of these a stream is located anew: it may have been made again, with another user and queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """What one stream is configured to do.  Times in seconds."""
-
-    name: str
-    locate: Callable[[], Awaitable[Location]]
-    """Raises PluginError, which is trouble like that of the connection itself."""
-    memory_limit_bytes: int
-    shutdown_timeout_s: float
-    pause_after_s: float
-    exclusive: bool = False
-    """Consume only while nobody else does; otherwise stand by."""
-    once: bool = False
-    """Stop when what was in the queue at the start is done; refusals and standstill are raised, not retried."""
 
 
 class Stream:
@@ -205,8 +143,7 @@ class Stream:
 
     async def _live(self) -> None:
         """One connection after the other."""
-        attempt = 0
-        outage_began: float | None = None
+        retry = Retry()
         self._progress_at = self._clock()
         while self._stop_at is None:
             connected_at: float | None = None
@@ -228,14 +165,10 @@ class Stream:
                 self._check_once(error, now)
                 if isinstance(error, MAY_BE_ELSEWHERE):
                     self._location = None
-                if (
-                    outage_began is None
-                    or self._progress_at > outage_began
-                    or (connected_at is not None and now - connected_at > STEADY_AFTER_S)
-                ):
-                    attempt, outage_began = 0, now
-                attempt += 1
-                delay_s = self._retry_delay_s(error, attempt, now - outage_began)
+                delay_s = retry.delay_s(
+                    error, now, progress_at=self._progress_at, connected_at=connected_at, jitter=self._jitter()
+                )
+                delay_s = max(delay_s, self.flow.least_retry_s)
                 self._observer(StreamTrouble(self.settings.name, error, delay_s))
             await self._back_off(delay_s)
 
@@ -451,11 +384,3 @@ class Stream:
         until = self._clock() + delay_s
         while self._stop_at is None and (left_s := until - self._clock()) > 0:
             await self._sleep(left_s)
-
-    def _retry_delay_s(self, error: PluginError, attempt: int, outage_s: float) -> float:
-        if isinstance(error, RefusedError):
-            delay_s = backoff_s(attempt, self._jitter(), first_s=REFUSED_RETRY_FIRST_S, cap_s=REFUSED_RETRY_CAP_S)
-        else:
-            cap_s = QUICK_RETRY_CAP_S if outage_s < QUICK_OUTAGE_S else LONG_RETRY_CAP_S
-            delay_s = backoff_s(attempt, self._jitter(), cap_s=cap_s)
-        return max(delay_s, self.flow.least_retry_s)

@@ -33,10 +33,11 @@ from fluent_plugin_amp.facts import (
     StreamTrouble,
 )
 from fluent_plugin_amp.model import Delivery
-from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source import amqp, retry
 from fluent_plugin_amp.source import stream as stream_module
 from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Act, Flow, State, View
-from fluent_plugin_amp.source.stream import Location, Stream, StreamSettings
+from fluent_plugin_amp.source.settings import Location, StreamSettings
+from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 
 if TYPE_CHECKING:
@@ -219,8 +220,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "IDLE_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "STANDBY_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "STEP_BACK_S", 0.1)
-    monkeypatch.setattr(stream_module, "LONG_RETRY_CAP_S", 0.2)
-    monkeypatch.setattr(stream_module, "QUICK_RETRY_CAP_S", 0.2)
+    monkeypatch.setattr(retry, "LONG_RETRY_CAP_S", 0.2)
+    monkeypatch.setattr(retry, "QUICK_RETRY_CAP_S", 0.2)
 
 
 # --- how it begins -------------------------------------------------------------------------------
@@ -392,7 +393,7 @@ async def test_a_hundred_reconnects_without_a_server_lose_nothing(
     broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
     """A quorum queue deletes what was returned too often; without a server nothing is taken, and none returned."""
-    monkeypatch.setattr(stream_module, "backoff_s", lambda *arguments, **options: 0.0)
+    monkeypatch.setattr(retry, "backoff_s", lambda *arguments, **options: 0.0)
     rig = Rig(broker, make_stream(kind=kind, delivery_limit=3 if kind == "quorum" else None))
     rig.intake.available = False
     bodies = await rig.publish(20)

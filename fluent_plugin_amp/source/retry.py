@@ -1,0 +1,51 @@
+"""How long a stream waits before it tries again.  Pure.
+
+An outage begins with the first trouble after things went well.  For its first seconds tries follow each other
+quickly, since a restart of the broker takes no longer; then more and more slowly.  A refusal is not mended by time:
+the peer is asked rarely from the beginning on.
+"""
+
+from __future__ import annotations
+
+from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.errors import PluginError, RefusedError
+
+QUICK_OUTAGE_S = 10.0
+QUICK_RETRY_CAP_S = 1.0
+LONG_RETRY_CAP_S = 30.0
+REFUSED_RETRY_FIRST_S = 1.0
+REFUSED_RETRY_CAP_S = 300.0
+STEADY_AFTER_S = 10.0
+"""A connection that lasted this long, or over which anything was acked, begins the back-off anew when it is lost."""
+
+
+class Retry:
+    """The outages of one stream, one after the other.  Times in seconds, of one clock."""
+
+    def __init__(self) -> None:
+        self._attempt = 0
+        self._outage_began: float | None = None
+
+    def delay_s(
+        self, error: PluginError, now: float, *, progress_at: float, connected_at: float | None, jitter: float
+    ) -> float:
+        """There is trouble ``now``: seconds until the next try.
+
+        Args:
+            error: the trouble.
+            now: the time.
+            progress_at: when anything was acked last.
+            connected_at: when the connection that was lost was opened; None: there was none.
+            jitter: 0 … 1, see `backoff.backoff_s`.
+        """
+        if (
+            self._outage_began is None
+            or progress_at > self._outage_began
+            or (connected_at is not None and now - connected_at > STEADY_AFTER_S)
+        ):
+            self._attempt, self._outage_began = 0, now
+        self._attempt += 1
+        if isinstance(error, RefusedError):
+            return backoff_s(self._attempt, jitter, first_s=REFUSED_RETRY_FIRST_S, cap_s=REFUSED_RETRY_CAP_S)
+        is_quick = now - self._outage_began < QUICK_OUTAGE_S
+        return backoff_s(self._attempt, jitter, cap_s=QUICK_RETRY_CAP_S if is_quick else LONG_RETRY_CAP_S)
