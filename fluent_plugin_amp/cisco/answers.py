@@ -66,6 +66,17 @@ class EventStream:
 
 
 @dataclass(frozen=True, slots=True)
+class EventPage:
+    """A part of the recorded events, newest first."""
+
+    events: list[dict[str, Any]]
+    total: int | None
+    """How many there are on all pages, at that moment; None: the cloud does not tell."""
+    is_last: bool
+    """There is no page after this one."""
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimit:
     """What is left of an organisation's requests: the rate limit headers of one answer."""
 
@@ -150,6 +161,14 @@ def next_page(decoded: Mapping[str, Any]) -> str | None:
     links = metadata.get("links") if isinstance(metadata, dict) else None
     link = links.get("next") if isinstance(links, dict) else None
     return link if isinstance(link, str) and link else None
+
+
+def total(decoded: Mapping[str, Any]) -> int | None:
+    """How many items all pages hold together; None where that is not told."""
+    metadata = decoded.get("metadata")
+    results = metadata.get("results") if isinstance(metadata, dict) else None
+    count = results.get("total") if isinstance(results, dict) else None
+    return count if type(count) is int and count >= 0 else None
 
 
 def event_type(item: Mapping[str, Any]) -> Named[int]:

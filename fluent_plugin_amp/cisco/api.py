@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.address import address_of
-from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
+from fluent_plugin_amp.cisco.answers import EventPage, EventStream, RateLimit
 from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.names import Named
 from fluent_plugin_amp.cisco.regions import Cloud
@@ -141,13 +141,19 @@ class CiscoApi:
         path = f"/v1/event_streams/{stream_id}"
         return answers.event_stream(answers.one(await self._get(path), f"GET {path}"))
 
-    def event_pages(self, filters: Query) -> AsyncIterator[list[dict[str, Any]]]:
-        """Recorded events, newest first, a page at a time.
+    async def event_page(self, filters: Query, *, offset: int, limit: int) -> EventPage:
+        """Recorded events, newest first, from the ``offset``-th on; ``limit`` is 500 at most.
 
-        ``filters`` as ``GET /v1/events`` takes them: ``start_date``, ``event_type[]``, ``connector_guid[]``, …
-        New events push the older ones along, so one may appear on two pages.
+        ``filters`` as ``GET /v1/events`` takes them: ``start_date``, ``event_type[]``, ``group_guid[]``, …
+        New events push the older ones along, so the same ``offset`` is another event a moment later.
         """
-        return self._pages("/v1/events", [*_FULL_PAGES, *filters])
+        path = "/v1/events"
+        decoded = await self._get(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
+        return EventPage(
+            answers.items(decoded, f"GET {path}"),
+            total=answers.total(decoded),
+            is_last=answers.next_page(decoded) is None,
+        )
 
     # --- changes ---------------------------------------------------------------------------------
 

@@ -12,14 +12,14 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
 from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.testing.recorded import RecordedEvents
 
 API_VERSION = "v1.2.0"
 
@@ -152,7 +152,10 @@ class Organisation:
         self.groups = dict(DEFAULT_GROUPS)
         self.streams: dict[int, LocalStream] = {}
         self.requests = RequestLimit()
-        self._events: list[dict[str, Any]] = []
+        self.events = RecordedEvents()
+        """What ``GET /v1/events`` shows."""
+        self.arriving: Iterator[list[bytes]] = iter(())
+        """Events that happen, as `publish` takes them, before each answer to ``GET /v1/events``."""
         self._broker = broker
         self._broker_address = broker_address
         self._new_id = new_id
@@ -180,7 +183,9 @@ class Organisation:
                 groups = [{"guid": guid, "name": name, "description": ""} for guid, name in self.groups.items()]
                 return _page(request, groups)
             case "GET", ["v1", "events"]:
-                return _page(request, [event for event in reversed(self._events) if _asked_for(event, request)])
+                if bodies := next(self.arriving, None):
+                    self.publish(bodies)
+                return _page(request, self.events.newest_first(request.query))
             case "GET", ["v1", "event_streams"]:
                 return _answer(200, [self._described(stream) for stream in self.streams.values()])
             case "POST", ["v1", "event_streams"]:
@@ -279,7 +284,7 @@ class Organisation:
             for body in bodies:
                 event = _decoded(body)
                 if event:
-                    self._events.append(event)
+                    self.events.add(event)
                 for stream in self.streams.values():
                     if stream.wants(event):
                         queues[stream.queue_name].append(body)
@@ -344,33 +349,3 @@ def _page(request: Request, found: Sequence[object]) -> Response:
 def _number(request: Request, name: str, default: int) -> int:
     text = (request.values(name) or [""])[0]
     return int(text) if text.isdecimal() else default
-
-
-def _asked_for(event: dict[str, Any], request: Request) -> bool:
-    """Whether ``GET /v1/events`` with this query lists the event."""
-    file = event.get("file") or {}
-    compared: dict[str, Sequence[object]] = {
-        "event_type": [str(event.get("event_type_id"))],
-        "connector_guid": [event.get("connector_guid")],
-        "group_guid": event.get("group_guids") or [],
-        "detection_sha256": [_sha256(file)],
-        "application_sha256": [_sha256(file.get("parent") or {})],
-    }
-    for name, values in compared.items():
-        asked = request.values(name)
-        if asked and not any(value in asked for value in values):
-            return False
-    return all(event.get("timestamp", 0) >= _moment(start) for start in request.values("start_date"))
-
-
-def _moment(text: str) -> float:
-    """Seconds since the epoch; a text without an offset is UTC, one that is no date asks for everything."""
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-
-
-def _sha256(file: dict[str, Any]) -> object:
-    return (file.get("identity") or {}).get("sha256")

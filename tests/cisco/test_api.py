@@ -85,13 +85,14 @@ async def test_every_page_is_read(api: CiscoApi, organisation: Organisation) -> 
 
 
 async def test_events_come_in_pages_with_exact_ids(api: CiscoApi, cloud: LocalCloud) -> None:
-    """Filters are passed on to every page; 64-bit ids stay as they are."""
+    """Filters are passed on; 64-bit ids stay as they are; the last page is known as such."""
     wanted = [6533241145273614340 + n for n in range(700)]
     cloud.publish(json.dumps({"id": id_, "event_type_id": DETECTED}).encode() for id_ in wanted)
     cloud.publish([b'{"id": 1, "event_type_id": 5}'])
-    pages = [page async for page in api.event_pages([("event_type[]", str(DETECTED))])]
-    assert [len(page) for page in pages] == [500, 200]
-    assert [event["id"] for page in pages for event in page] == wanted[::-1]
+    filters = [("event_type[]", str(DETECTED))]
+    pages = [await api.event_page(filters, offset=offset, limit=500) for offset in (0, 500)]
+    assert [(len(page.events), page.total, page.is_last) for page in pages] == [(500, 700, False), (200, 700, True)]
+    assert [event["id"] for page in pages for event in page.events] == wanted[::-1]
 
 
 def page(items: list[object], **links: str) -> bytes:

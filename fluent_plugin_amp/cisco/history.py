@@ -1,0 +1,128 @@
+"""The recorded events of an organisation, as one sequence: `walk` joined with the API, within the rate limit.
+
+An organisation's tools share one rate limit, so the last of it is left to others: before it is used up, the reader
+waits until the count starts anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import msgspec
+
+from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
+from fluent_plugin_amp.cisco.api import CiscoApi, Query, Wait
+from fluent_plugin_amp.cisco.walk import Entry, PagesDoNotGoOn, Walk
+from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
+
+RESERVE = 20
+"""The last one of so many requests is left to others."""
+USUAL_WINDOW_S = 3600.0
+"""In which Cisco counts requests; the answers tell only what is left of it."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One event as the API gave it."""
+
+    body: bytes
+    """JSON: equal in content to the message of the event stream, not in its bytes."""
+    event: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What one request brought."""
+
+    entries: list[Entry[Recorded]]
+    """New ones, later ones first."""
+    is_sorted: bool
+    """The cloud kept its order so far."""
+    offset: int
+    """Where the reader stands."""
+    left: int | None
+    """Events that are still to be read, about; None: the cloud does not tell."""
+    left_s: float | None
+    """How long that will take, about, waits for the rate limit included."""
+
+
+def filters_of(stream: EventStream, since: int) -> list[tuple[str, str]]:
+    """What makes ``GET /v1/events`` give what the stream carries, from ``since`` (seconds since the epoch) on.
+
+    A second early, since nothing says whether ``start_date`` is within what it asks for.
+    """
+    start = datetime.fromtimestamp(since - 1, timezone.utc)
+    return [
+        ("start_date", start.isoformat()),
+        *(("event_type[]", str(type_id)) for type_id in stream.event_types or ()),
+        *(("group_guid[]", guid) for guid in stream.group_guids or ()),
+    ]
+
+
+def pause_s(limit: RateLimit | None) -> float:
+    """How long to wait before the next request, so that a `RESERVE`-th of the rate limit is left to others."""
+    if limit is None or limit.remaining is None or limit.reset_s is None:
+        return 0.0
+    return limit.reset_s if limit.remaining <= (limit.limit or 0) // RESERVE else 0.0
+
+
+def time_left_s(requests: int, each_s: float, limit: RateLimit | None) -> float:
+    """How long so many requests take at the speed seen, with the waits for the rate limit that will be needed."""
+    working_s = requests * each_s
+    if limit is None or limit.remaining is None or limit.reset_s is None or not limit.limit:
+        return working_s
+    reserve = limit.limit // RESERVE
+    beyond = requests - max(0, limit.remaining - reserve)
+    if beyond <= 0:
+        return working_s
+    windows, rest = divmod(beyond - 1, limit.limit - reserve)
+    return max(working_s, limit.reset_s + windows * USUAL_WINDOW_S + (rest + 1) * each_s)
+
+
+async def read(
+    api: CiscoApi, filters: Query, walk: Walk[Recorded], second_of: Callable[[Json, int], int], wait: Wait
+) -> AsyncIterator[Stretch]:
+    """Every event that the walk finds, stretch by stretch; empty ones too, since time passes.
+
+    Args:
+        api: of the organisation.
+        filters: of ``GET /v1/events``.
+        walk: where it begins.
+        second_of: when an event happened, or the second given beside it, if it does not say: that of its neighbour.
+        wait: shows why it waits.
+
+    Raises:
+        CloudAnswerNotUnderstood: the pages repeat themselves; and what `CiscoApi` raises.
+    """
+    began = time.monotonic()
+    requests = 0
+    while (ask := walk.ask) is not None:
+        if seconds := pause_s(api.rate_limit):
+            paused_at = time.monotonic()
+            await wait(seconds, "the rate limit is nearly used up")
+            began += time.monotonic() - paused_at
+        page = await api.event_page(filters, offset=ask.offset, limit=ask.limit)
+        requests += 1
+        entries = list(_entries(page.events, walk.ceiling, second_of))
+        try:
+            new = walk.take(entries, is_last=page.is_last)
+        except PagesDoNotGoOn as exc:
+            raise CloudAnswerNotUnderstood(f"GET /v1/events: {exc}") from exc
+        left = None if page.total is None or walk.ask is None else max(0, page.total - walk.offset)
+        each_s = (time.monotonic() - began) / requests
+        left_s = None if left is None else time_left_s(-(-left // walk.step), each_s, api.rate_limit)
+        yield Stretch(new, walk.is_sorted, walk.offset, 0 if walk.ask is None else left, left_s)
+
+
+def _entries(events: list[Json], second: int, second_of: Callable[[Json, int], int]) -> Iterator[Entry[Recorded]]:
+    for event in events:
+        body = msgspec.json.encode(event)
+        second = second_of(event, second)
+        yield Entry(second, hashlib.blake2b(body, digest_size=16).digest(), Recorded(body, event))
