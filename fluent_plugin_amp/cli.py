@@ -9,76 +9,23 @@ import asyncio
 import functools
 import sys
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.errors import EXIT_BUG, EXIT_OK, PluginError, UsageError
+from fluent_plugin_amp.cli_common import config_option, echo_json, load_config, pick_stream, report_errors
+from fluent_plugin_amp.cli_history import backfill, reconcile
+from fluent_plugin_amp.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from fluent_plugin_amp.config import Config, StreamConfig
-
-DEFAULT_CONFIG = "/etc/fluent-plugin-amp/config.yml"
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+    from fluent_plugin_amp.config import Config
 
 
 def main() -> None:
     """The console script."""
     cli(prog_name="fluent-plugin-amp")
-
-
-def report_errors(command: Command) -> Command:
-    """Show a `PluginError` with its id and remedy and exit with its code; anything else is our bug, 70."""
-
-    @functools.wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        debug = bool(click.get_current_context().find_root().params.get("debug"))
-        try:
-            code = command(*args, **kwargs)
-        except PluginError as error:
-            if debug:
-                traceback.print_exc()
-            click.echo(f"error [{error.id}]: {error}", err=True)
-            if error.remedy:
-                click.echo(f"  what to do: {error.remedy}", err=True)
-            sys.exit(error.exit_code)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except BrokenPipeError:
-            sys.stderr.close()  # nobody reads any more: no second error about the first
-            sys.exit(EXIT_OK)
-        except Exception as exc:
-            if debug:
-                traceback.print_exc()
-            click.echo(f"error [bug]: {type(exc).__name__}: {exc}", err=True)
-            click.echo(
-                "  what to do: run it again with --debug before the command, and report what it prints", err=True
-            )
-            sys.exit(EXIT_BUG)
-        sys.exit(code or EXIT_OK)
-
-    return wrapper  # type: ignore[return-value]
-
-
-def config_option(command: Command) -> Command:
-    """``-c FILE``."""
-    option = click.option(
-        "-c",
-        "--config",
-        "config_path",
-        envvar="FLUENT_PLUGIN_AMP_CONFIG",
-        default=DEFAULT_CONFIG,
-        show_default=True,
-        show_envvar=True,
-        type=click.Path(path_type=Path),
-        help="Configuration file.",
-    )
-    return option(command)
 
 
 stdout_option = click.option(
@@ -150,7 +97,7 @@ def check(config_path: Path, end_to_end: bool, as_json: bool) -> int:
     config = load_config(config_path)
     rows = asyncio.run(job.check(config, end_to_end=end_to_end))
     if as_json:
-        _echo_json([row.as_json() for row in rows])
+        echo_json([row.as_json() for row in rows])
     else:
         from rich.console import Console
         from rich.table import Table
@@ -233,7 +180,7 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     combines = config.detections is not None or config.incidents is not None
     explained = job.explain(transform, body, letters.tag, raw_dead_letters=letters.raw, combines=combines)
     if as_json:
-        _echo_json(explained.as_json())
+        echo_json(explained.as_json())
         return EXIT_OK
     click.echo(f"body: {explained.body_bytes} bytes, digest {explained.digest}")
     for name, record in explained.steps:
@@ -277,7 +224,7 @@ def show_state(own_config_path: Path | None, as_json: bool) -> int:
 
     report = job.show(job.state_path(_state_config(own_config_path)), time.time())
     if as_json:
-        _echo_json(report.as_json())
+        echo_json(report.as_json())
         return EXIT_OK
     from rich.console import Console
 
@@ -320,7 +267,7 @@ def schema() -> int:
     """
     from fluent_plugin_amp.config import schema as config_schema
 
-    _echo_json(config_schema())
+    echo_json(config_schema())
     return EXIT_OK
 
 
@@ -340,22 +287,6 @@ def demo(count: int, keep: bool) -> int:
     return job.demo(count, keep=keep)
 
 
-def load_config(path: Path) -> Config:
-    """The configuration, or its mistakes, all of them (`ConfigError`)."""
-    from fluent_plugin_amp.config import load
-
-    return load(path)
-
-
-def pick_stream(config: Config, name: str | None) -> StreamConfig:
-    """The stream of that name, or the first."""
-    for stream in config.streams:
-        if name is None or stream.name == name:
-            return stream
-    names = ", ".join(stream.name for stream in config.streams)
-    raise UsageError(f"no stream is named {name!r}; there are: {names}" if name else "no stream is configured")
-
-
 def _state_config(path: Path | None) -> Config:
     """The configuration that a command of `state`, or `state` itself, was given."""
     group = click.get_current_context().parent
@@ -363,7 +294,5 @@ def _state_config(path: Path | None) -> Config:
     return load_config(path or group.params["config_path"])
 
 
-def _echo_json(value: Any) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+cli.add_command(backfill)
+cli.add_command(reconcile)

@@ -1,4 +1,4 @@
-"""Events that do not come from a broker, through the same conductor and sink: for `replay`.
+"""Events that do not come from a broker, through the same conductor and sink: for `replay`, `backfill`, `reconcile`.
 
 The place of the AMQP channel is taken by a `Feed`: it hands in bodies as deliveries, holds back while too many are
 unresolved, and knows when the last one is safe.
@@ -10,7 +10,7 @@ import asyncio
 import time
 
 from fluent_plugin_amp.errors import NoProgress
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Delivery, EventFacts
 from fluent_plugin_amp.pipeline.conductor import Conductor
 
 MAX_UNRESOLVED = 2000
@@ -32,6 +32,9 @@ class Feed:
         self.closed = False
         self.fed = 0
         self.resolved = 0
+        self.safe = 0
+        """So many of the first are resolved, each of them."""
+        self._ahead: set[int] = set()  # resolved, with others before them that are not
         self._conductor = conductor
         self._stream = stream
         self._max_held_bytes = max_held_bytes
@@ -41,10 +44,16 @@ class Feed:
     def resolve(self, delivery_tag: int) -> None:
         """An event is safe, or dropped on purpose."""
         self.resolved += 1
+        self._ahead.add(delivery_tag)
+        while self.safe + 1 in self._ahead:
+            self.safe += 1
+            self._ahead.remove(self.safe)
         self._progress.set()
 
-    async def put(self, body: bytes) -> None:
+    async def put(self, body: bytes, facts: EventFacts | None = None) -> None:
         """Hand in one event; waits while too much is on its way.
+
+        ``facts`` are remembered of it where it cannot be read as an event: it becomes a dead letter then.
 
         Raises:
             NoProgress
@@ -52,7 +61,7 @@ class Feed:
         while self.fed - self.resolved >= MAX_UNRESOLVED or self._conductor.total_held_bytes > self._max_held_bytes:
             await self._wait()
         self.fed += 1
-        self._conductor.receive(Delivery(self._stream, self, self.fed, body, received_at=time.time()))
+        self._conductor.receive(Delivery(self._stream, self, self.fed, body, received_at=time.time(), facts=facts))
         if self.fed % FEED_STEP == 0:
             await asyncio.sleep(0)
 

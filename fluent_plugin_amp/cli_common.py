@@ -1,0 +1,93 @@
+"""What the commands of `fluent-plugin-amp` share: how they end, and how they find configuration and stream."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fluent_plugin_amp.errors import EXIT_BUG, EXIT_OK, PluginError, UsageError
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.config import Config, StreamConfig
+
+DEFAULT_CONFIG = "/etc/fluent-plugin-amp/config.yml"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def report_errors(command: Command) -> Command:
+    """Show a `PluginError` with its id and remedy and exit with its code; anything else is our bug, 70."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        debug = bool(click.get_current_context().find_root().params.get("debug"))
+        try:
+            code = command(*args, **kwargs)
+        except PluginError as error:
+            if debug:
+                traceback.print_exc()
+            click.echo(f"error [{error.id}]: {error}", err=True)
+            if error.remedy:
+                click.echo(f"  what to do: {error.remedy}", err=True)
+            sys.exit(error.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:
+            sys.stderr.close()  # nobody reads any more: no second error about the first
+            sys.exit(EXIT_OK)
+        except Exception as exc:
+            if debug:
+                traceback.print_exc()
+            click.echo(f"error [bug]: {type(exc).__name__}: {exc}", err=True)
+            click.echo(
+                "  what to do: run it again with --debug before the command, and report what it prints", err=True
+            )
+            sys.exit(EXIT_BUG)
+        sys.exit(code or EXIT_OK)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def config_option(command: Command) -> Command:
+    """``-c FILE``."""
+    option = click.option(
+        "-c",
+        "--config",
+        "config_path",
+        envvar="FLUENT_PLUGIN_AMP_CONFIG",
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        show_envvar=True,
+        type=click.Path(path_type=Path),
+        help="Configuration file.",
+    )
+    return option(command)
+
+
+def load_config(path: Path) -> Config:
+    """The configuration, or its mistakes, all of them (`ConfigError`)."""
+    from fluent_plugin_amp.config import load
+
+    return load(path)
+
+
+def pick_stream(config: Config, name: str | None) -> StreamConfig:
+    """The stream of that name, or the first."""
+    for stream in config.streams:
+        if name is None or stream.name == name:
+            return stream
+    names = ", ".join(stream.name for stream in config.streams)
+    raise UsageError(f"no stream is named {name!r}; there are: {names}" if name else "no stream is configured")
+
+
+def echo_json(value: Any) -> None:
+    """``value`` as JSON, for people and programs."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))

@@ -1,0 +1,80 @@
+"""From when to when: times as people write them, and the part of a span that an interrupted run has left.  Pure.
+
+A run that was interrupted leaves a `Bookmark`.  The next one with the same words first finishes that span, then adds
+what has come since: `--since 7d` said an hour later means another week, all of which is done in the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from fluent_plugin_amp.config.units import Duration
+
+_DURATION = Duration("1s")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole seconds since the epoch, from ``since`` on and before ``until``."""
+
+    since: int
+    until: int
+
+    def __str__(self) -> str:
+        return f"{utc(self.since)} to {utc(self.until)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """How far a run came: of ``since`` to ``until``, all but ``down_to`` to ``floor`` is done."""
+
+    since: int
+    until: int
+    down_to: int
+    floor: int
+    offset: int
+    """Where the events before ``floor`` begin, at the earliest, in the cloud's list."""
+
+    @property
+    def left(self) -> Span:
+        """What is not done."""
+        return Span(self.down_to, self.floor)
+
+
+def parse_time(text: str, now: float) -> int:
+    """``2026-11-20``, ``2026-11-20T18:00:00+01:00`` (UTC unless it says otherwise), or ``7d``, ``2h``: so long ago.
+
+    Raises ValueError, with words for the user.
+    """
+    ago = _DURATION.read(text.strip()) if not text.strip().isdigit() else None
+    if ago is not None:
+        return int(now - ago)
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: 2026-11-20, 2026-11-20T18:00:00Z, or 30m, 2h, 7d ago") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
+
+
+def legs(asked: Span, mark: Bookmark | None) -> list[Bookmark]:
+    """What is to be done for ``asked``, one after the other: each as the bookmark of a run that has yet to begin it.
+
+    ``mark`` is of a run with the same words, earlier.
+    """
+    if mark is None:
+        return [Bookmark(asked.since, asked.until, asked.since, asked.until, 0)]
+    rest = [mark] if mark.down_to < mark.floor else []
+    if asked.until > mark.until:
+        rest.append(Bookmark(mark.since, asked.until, max(asked.since, mark.until), asked.until, 0))
+    return rest
+
+
+def utc(second: int) -> str:
+    """``2026-11-20 18:00:00Z``."""
+    return f"{datetime.fromtimestamp(second, timezone.utc):%Y-%m-%d %H:%M:%SZ}"
+
+
+def iso(second: int) -> str:
+    """``2026-11-20T18:00:00Z``."""
+    return utc(second).replace(" ", "T")

@@ -1,0 +1,76 @@
+"""What a tool delivers beside the daemon, remembered in the daemon's state file: a `model.Delivered`.
+
+The tool has a connection of its own and not the daemon's lock.  Its transactions are the writer's group commits, some
+milliseconds each, so neither waits for long; the daemon indexes what was added here with its own.  What cannot be
+remembered is not reported as done: `failed` tells, and the tool ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.facts import Fact
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.writer import Opened, Writer
+
+CLOSE_TIMEOUT_S = 5.0
+
+
+class DeliveredBeside:
+    """See the module.  The file must be there.
+
+    Args:
+        path: of the state file.
+        clock: seconds since the epoch.
+    """
+
+    wants_facts = True
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Takes the error that keeps something from being remembered."""
+        self._clock = clock
+        self._writer = Writer(path, lambda is_thorough: _open(path), _close_reader, _ignore)
+        self._task = asyncio.create_task(self._writer.run(), name="state")
+
+    def contains(self, stream: str, digest: bytes) -> bool:
+        """See `Delivered`: what is known is left out before it comes here, for the bytes of a body tell nothing."""
+        return False
+
+    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+        """See `Delivered`."""
+        self._writer.remember(deliveries, int(self._clock()), partial(self._recorded, deliveries, done))
+
+    async def close(self) -> None:
+        """Close the file; what was not committed is not remembered."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._writer.close(CLOSE_TIMEOUT_S)
+        self.failed.cancel()
+
+    def _recorded(
+        self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None], error: PluginError | None
+    ) -> None:
+        if error is None:
+            done(deliveries)
+        elif not self.failed.done():
+            self.failed.set_exception(error)
+
+
+def _open(path: Path) -> Opened:
+    """In the thread."""
+    return Opened(Store.open(path), Store.open(path), [], 0)
+
+
+def _close_reader(opened: Opened) -> None:
+    opened.reader.close()
+
+
+def _ignore(fact: Fact) -> None:
+    """The error itself is raised where the tool waits."""
