@@ -11,3 +11,12 @@ def backoff_s(attempt: int, jitter: float, *, first_s: float = 0.2, cap_s: float
     """
     full = min(cap_s, first_s * 2.0 ** min(attempt - 1, 32))
     return full * (1.0 - 0.5 * jitter)
+
+
+def outage_cap_s(outage_s: float, *, least_s: float = 1.0, most_s: float = 30.0) -> float:
+    """The longest wait between two tries, ``outage_s`` seconds into an outage: a tenth of that, within the limits.
+
+    So an outage lasts at most a tenth longer than the peer was away, whether that was a restart of half a minute or
+    a failure of minutes, and a long one costs few tries.
+    """
+    return max(least_s, min(most_s, outage_s / 10.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.backoff import backoff_s, outage_cap_s
 
 jitters = st.floats(min_value=0.0, max_value=1.0)
 
@@ -32,3 +32,13 @@ def test_jitter_takes_off_half_at_most(attempt: int, jitter: float) -> None:
 def test_never_waits_less_after_one_more_failure(attempt: int, jitter: float) -> None:
     """With the same jitter a later attempt waits at least as long."""
     assert backoff_s(attempt, jitter) <= backoff_s(attempt + 1, jitter)
+
+
+@given(away_s=st.floats(min_value=20.0, max_value=300.0), jitter=jitters)
+def test_an_outage_lasts_a_tenth_longer_than_the_peer_was_away(away_s: float, jitter: float) -> None:
+    """A broker that took 16 s to start was once found 16 s later: ten seconds on, waits had grown to 30 s."""
+    attempt, now = 0, 0.0
+    while now < away_s:
+        attempt += 1
+        now += backoff_s(attempt, jitter, cap_s=outage_cap_s(now))
+    assert now - away_s <= away_s / 10

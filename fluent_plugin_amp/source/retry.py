@@ -1,16 +1,15 @@
 """How long a stream waits before it tries again.  Pure.
 
-An outage begins with the first trouble after things went well.  For its first seconds tries follow each other
-quickly, since a restart of the broker takes no longer; then more and more slowly.  A refusal is not mended by time:
-the peer is asked rarely from the beginning on.
+An outage begins with the first trouble after things went well.  The longer it lasts, the more slowly tries follow
+each other, so that it ends soon after the broker is back, see `backoff.outage_cap_s`.  A refusal is not mended by
+time: the peer is asked rarely from the beginning on.
 """
 
 from __future__ import annotations
 
-from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.backoff import backoff_s, outage_cap_s
 from fluent_plugin_amp.errors import PluginError, RefusedError
 
-QUICK_OUTAGE_S = 10.0
 QUICK_RETRY_CAP_S = 1.0
 LONG_RETRY_CAP_S = 30.0
 REFUSED_RETRY_FIRST_S = 1.0
@@ -47,5 +46,5 @@ class Retry:
         self._attempt += 1
         if isinstance(error, RefusedError):
             return backoff_s(self._attempt, jitter, first_s=REFUSED_RETRY_FIRST_S, cap_s=REFUSED_RETRY_CAP_S)
-        is_quick = now - self._outage_began < QUICK_OUTAGE_S
-        return backoff_s(self._attempt, jitter, cap_s=QUICK_RETRY_CAP_S if is_quick else LONG_RETRY_CAP_S)
+        cap_s = outage_cap_s(now - self._outage_began, least_s=QUICK_RETRY_CAP_S, most_s=LONG_RETRY_CAP_S)
+        return backoff_s(self._attempt, jitter, cap_s=cap_s)

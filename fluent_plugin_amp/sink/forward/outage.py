@@ -11,15 +11,12 @@ attempts, is told once in ``REPEAT_S``: the search for a poisonous event closes 
 
 from __future__ import annotations
 
-from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.backoff import backoff_s, outage_cap_s
 from fluent_plugin_amp.errors import PluginError, RefusedError
 
 SETTLED_AFTER_S = 10.0
 REPEAT_S = 60.0
 
-_BRISK_FOR_S = 10.0  # a server that restarts is back within seconds: look often at first
-_BRISK_CAP_S = 1.0
-_CAP_S = 30.0
 _BLIP_ATTEMPTS = 3
 _REFUSED_FIRST_S = 20.0  # with the jitter 10 … 20 s: a refusal does not pass by itself
 _REFUSED_CAP_S = 60.0
@@ -47,8 +44,7 @@ class Outage:
         if isinstance(error, RefusedError):
             delay_s = backoff_s(self._attempt, jitter, first_s=_REFUSED_FIRST_S, cap_s=_REFUSED_CAP_S)
         else:
-            is_brisk = now - self._began_at < _BRISK_FOR_S
-            delay_s = backoff_s(self._attempt, jitter, cap_s=_BRISK_CAP_S if is_brisk else _CAP_S)
+            delay_s = backoff_s(self._attempt, jitter, cap_s=outage_cap_s(now - self._began_at))
         tell = (
             error.id != self._told_error_id
             or now - self._told_at >= REPEAT_S
