@@ -233,7 +233,7 @@ class Watch:
 
     def __call__(self, progress: Progress) -> None:
         """So far it is."""
-        left = "" if progress.left_s is None else f"{duration(progress.left_s)} left"
+        left = "the time left is not known" if progress.left_s is None else f"{duration(progress.left_s)} left"
         total = None if progress.left is None else progress.read + progress.left
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=progress.read, total=total, left=left, description=self._what)

@@ -1,0 +1,109 @@
+"""The reader of recorded events: filters, the rate limit, and a stream of events out of pages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, pause_s, read, time_left_s
+from fluent_plugin_amp.cisco.walk import Walk
+from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
+from fluent_plugin_amp.testing.organisation import Organisation
+from tests.cisco.helpers import Waits
+
+
+def second_of(event: Json, otherwise: int) -> int:
+    """By ``timestamp``."""
+    second: int = event.get("timestamp", otherwise)
+    return second
+
+
+def test_the_filters_are_the_streams() -> None:
+    """From a second earlier on, by every type and group; a stream of everything names none."""
+    stream = EventStream(1, "S", event_types=(5, 7), group_guids=("g",))
+    assert filters_of(stream, 1_700_000_001) == [
+        ("start_date", "2023-11-14T22:13:20+00:00"),
+        ("event_type[]", "5"),
+        ("event_type[]", "7"),
+        ("group_guid[]", "g"),
+    ]
+    assert [name for name, _ in filters_of(EventStream(1, "S"), 0)] == ["start_date"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        (None, 0.0),
+        (RateLimit(3000, 151, 900.0), 0.0),
+        (RateLimit(3000, 150, 900.0), 900.0),
+        (RateLimit(3000, 0, 900.0), 900.0),
+        (RateLimit(None, 0, 900.0), 900.0),
+        (RateLimit(None, 1, 900.0), 0.0),
+        (RateLimit(3000, None, 900.0), 0.0),
+        (RateLimit(3000, 0, None), 0.0),
+    ],
+)
+def test_the_last_twentieth_of_the_rate_limit_is_left_to_others(limit: RateLimit | None, seconds: float) -> None:
+    """Until the count starts anew; what the cloud does not tell is not waited for."""
+    assert pause_s(limit) == seconds
+
+
+@pytest.mark.parametrize(
+    ("requests", "limit", "seconds"),
+    [
+        (100, None, 50.0),
+        (100, RateLimit(3000, 250, 900.0), 50.0),
+        (101, RateLimit(3000, 250, 900.0), 900.5),
+        (100 + 2850, RateLimit(3000, 250, 900.0), 2325.0),
+        (100 + 2850 + 1, RateLimit(3000, 250, 900.0), 4500.5),
+        (3, RateLimit(3000, 0, 900.0), 901.5),
+        (100, RateLimit(None, 0, 900.0), 50.0),
+    ],
+)
+def test_the_time_left_counts_the_waits(requests: int, limit: RateLimit | None, seconds: float) -> None:
+    """Half a second for each request; what does not fit before the count starts anew comes after."""
+    assert time_left_s(requests, 0.5, limit) == pytest.approx(max(seconds, requests * 0.5))
+
+
+async def test_pages_become_events(api: CiscoApi, organisation: Organisation, waits: Waits) -> None:
+    """Later ones first, bodies exact; one without a time stands with its neighbour."""
+    organisation.publish(json.dumps({"id": 2**60 + n, "timestamp": n}).encode() for n in range(1200))
+    stretches = [stretch async for stretch in read(api, [], Walk(1000), second_of, waits)]
+    entries = [entry for stretch in stretches for entry in stretch.entries]
+    assert [entry.second for entry in entries] == list(range(1000, -1, -1))
+    first = {"id": 2**60 + 1000, "timestamp": 1000}
+    assert entries[0].item == Recorded(b'{"id":1152921504606847976,"timestamp":1000}', first)
+    assert [stretch.left for stretch in stretches][-1] == 0
+    assert stretches[0].left == 750
+    assert waits.seconds == []
+
+
+async def test_an_event_without_a_time_stands_with_its_neighbour(
+    api: CiscoApi, cloud: LocalCloud, organisation: Organisation, waits: Waits
+) -> None:
+    """It does not look as if the cloud kept no order."""
+    page = {"data": [{"timestamp": 9}, {"id": 1}, {"timestamp": 8}], "metadata": {}}
+    cloud.fail(Failure(status=200, body=json.dumps(page).encode()))
+    (stretch,) = [stretch async for stretch in read(api, [], Walk(100), second_of, waits)]
+    assert [entry.second for entry in stretch.entries] == [9, 9, 8]
+    assert stretch.is_sorted
+    assert stretch.left is None or stretch.left == 0
+
+
+async def test_a_cloud_that_repeats_itself_is_refused(
+    api: CiscoApi, cloud: LocalCloud, organisation: Organisation, waits: Waits
+) -> None:
+    """The same page for every offset ends in an error."""
+    page = {
+        "data": [{"timestamp": n} for n in range(9, 0, -1)],
+        "metadata": {"links": {"next": "https://x/?offset=1"}},
+    }
+    cloud.fail(Failure(status=200, body=json.dumps(page).encode(), times=1000))
+    with pytest.raises(CloudAnswerNotUnderstood, match="events that came before"):
+        async for _ in read(api, [], Walk(100), second_of, waits):
+            pass
+    assert len(cloud.requests) < 30
