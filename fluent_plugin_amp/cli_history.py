@@ -77,8 +77,10 @@ def backfill(
         click.echo("note: no `state.path`: everything is sent, and an interrupted run begins anew", err=True)
     job = Backfill(config, stream, span, (stream.name, since, until or ""), resend=resend, restart=restart)
     _run(f"backfill {stream.name}", job)
+    what = str(span)
     if job.resumed is not None:
         click.echo(f"went on with what an interrupted run had left: {job.resumed}", err=True)
+        what = "that, and since"
     letters = job.counters.dead_letters
     delivered = job.counters.delivered - letters
     if not job.is_done:
@@ -90,7 +92,7 @@ def backfill(
         )
     dropped = f", {job.dropped} dropped" if job.dropped else ""
     click.echo(
-        f"{span}: {job.in_cloud + job.dropped} events in the cloud: {delivered} delivered, "
+        f"{what}: {job.in_cloud + job.dropped} events in the cloud: {delivered} delivered, "
         f"{letters} dead letters, {job.known} delivered before{dropped}",
         err=True,
     )

@@ -1,0 +1,95 @@
+"""`backfill` and `reconcile` beside a running daemon: what the queue brought is known by what the API shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.organisation import Request
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from tests.e2e.configs import configuration
+from tests.e2e.conftest import StartPlugin
+
+BEFORE, DELIVERED = 150, 600
+AGE_S = 3600.0
+_first_ids = count(900_000, 100)
+
+
+@pytest.fixture
+def cloud(broker: PrivateRabbitMQ, certificates: Certificates) -> Iterator[LocalCloud]:
+    """A cloud over HTTPS with the broker that all tests share."""
+    tls = server_context(certificates.server)
+    with LocalCloud(broker=broker, tls=tls, first_stream_id=next(_first_ids)) as cloud:
+        yield cloud
+        for organisation in cloud.organisations():
+            for stream_id in list(organisation.streams):
+                organisation.delete(stream_id)
+
+
+async def test_what_the_queue_brought_is_known_and_the_rest_is_filled_in(
+    cloud: LocalCloud, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd, tmp_path: object
+) -> None:
+    """Events of before the stream are not known to the daemon's state file, one that got lost is missing; with ids
+    rounded; then all are delivered, and the daemon goes on.
+    """
+    organisation = cloud.add_organisation()
+    organisation.events.rounded_ids = True
+    generator = EventGenerator(seed=3, start_s=time.time() - AGE_S)
+    missed, streamed = list(generator.bodies(BEFORE)), list(generator.bodies(DELIVERED))
+    organisation.publish(missed)  # no stream carries them
+    organisation.answer(Request("POST", "/v1/event_streams", "https://cloud", body=b'{"name": "SIEM"}'))
+    (siem,) = organisation.streams.values()
+    section = {
+        "event_stream_name": "SIEM",
+        "password": siem.password,
+        "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
+        "cloud": {"api": cloud.url, "ca_file": str(certificates.ca_file)},
+        "tls": {"ca_file": str(certificates.ca_file)},
+    }
+    state = {"path": f"{tmp_path}/state.db"}
+    config = {**configuration(section, fluentd), "state": state}
+    daemon = run(config)
+    await asyncio.to_thread(organisation.publish, streamed)
+    await fluentd.wait_for(lambda: len(fluentd.records) == DELIVERED)
+    await daemon.logged("in use")
+
+    options = ["--since", "2h", "--until", "10m"]
+    found = run(config, *options, "--json", command="reconcile")
+    assert await found.ended() == 0, found.log
+    shown = json.loads(found.log)
+    assert (shown["in_cloud"], shown["delivered"], shown["not_known"]) == (BEFORE + DELIVERED, DELIVERED, BEFORE)
+
+    filled = run(config, *options, command="backfill")
+    assert await filled.ended() == 0, filled.log
+    assert f"{BEFORE} delivered, 0 dead letters, {DELIVERED} delivered before" in filled.log
+    assert len(fluentd.records) == BEFORE + DELIVERED
+    again = run(config, *options, "--json", command="reconcile")
+    assert await again.ended() == 0, again.log
+    shown = json.loads(again.log)
+    assert (shown["delivered"], shown["missing"], shown["not_known"]) == (BEFORE + DELIVERED, 0, 0)
+    assert shown["waiting_in_queue"] == 0
+
+    (lost,) = EventGenerator(seed=4, clock_ns=lambda: time.time_ns() - 2_000_000_000).bodies(1)
+    organisation.events.add(json.loads(lost))  # and it never came to the queue
+    options = ["--since", "2h", "--until", "0s", "--json"]
+    repaired = run(config, *options, "--repair", command="reconcile")
+    assert await repaired.ended() == 0, repaired.log
+    shown = json.loads(repaired.log)
+    assert (shown["missing"], shown["repaired"]) == (1, 1)
+
+    new = list(generator.bodies(20))
+    await asyncio.to_thread(organisation.publish, new)
+    await fluentd.wait_for(lambda: len(fluentd.records) == BEFORE + DELIVERED + 1 + len(new))
+    assert "state" not in [
+        line.split()[2] for line in daemon.log.splitlines() if "warning" in line or "error" in line
+    ]
+    assert await daemon.stopped() == 0
