@@ -48,7 +48,6 @@ from fluent_plugin_amp.reload import Changes
 from fluent_plugin_amp.reloader import Reloader
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
-from fluent_plugin_amp.source.flow import State
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.state.file import StateFile
@@ -204,7 +203,7 @@ class Daemon:
 
     def consuming(self) -> list[str]:
         """The names of the streams that get what is in their queues."""
-        return [name for name, stream in self.streams.items() if stream.flow.state is State.FULL]
+        return [name for name, stream in self.streams.items() if stream.gets_everything]
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""

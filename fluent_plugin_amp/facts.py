@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.model import Counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class StreamConnected(Fact):
     """Messages ready in the queue at that moment."""
     consumers: int
     """Other consumers attached to the queue: more than 0 means that they share the stream."""
+    is_poll: bool = False
+    """For one round only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,20 @@ class StreamConsuming(Fact):
     prefetch_count: int
     reason: str
     """Why now: "started", "a server acked", "memory is free again", …"""
+    is_poll: bool = False
+    """For one round only."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPolled(Fact):
+    """A round of a stream that is polled is over: it took ``took_s`` seconds, and is disconnected."""
+
+    stream: str
+    counted: Counters
+    """In this round."""
+    took_s: float
+    next_in_s: float | None
+    """Seconds until the next round begins; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Delivery:
     routing_key: str = ""
     received_at: float = 0.0
     """Arrival, seconds since the epoch."""
+    pulled_at: float = 0.0
+    """Beginning of the round that brought it, where its stream is polled, seconds since the epoch; 0: it is not."""
     digest: bytes = b""
     """Hash of the body: with the stream it tells a redelivered event."""
     facts: EventFacts | None = None
@@ -114,6 +116,18 @@ class Counters:
     received_bytes: int = 0
     newest_event_at: int = 0
     """Latest event time received, seconds since the epoch; not of the future: some clocks are wrong."""
+
+    def since(self, before: Counters) -> Counters:
+        """What was counted after ``before``."""
+        return Counters(
+            received=self.received - before.received,
+            delivered=self.delivered - before.delivered,
+            duplicates=self.duplicates - before.duplicates,
+            dropped=self.dropped - before.dropped,
+            dead_letters=self.dead_letters - before.dead_letters,
+            received_bytes=self.received_bytes - before.received_bytes,
+            newest_event_at=self.newest_event_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)

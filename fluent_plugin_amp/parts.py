@@ -177,6 +177,7 @@ def make_stream(
         shutdown_timeout_s=config.forward.shutdown_timeout,
         pause_after_s=config.forward.pause_after,
         exclusive=stream.exclusive,
+        poll_interval_s=stream.poll_interval,
         once=once,
     )
     flow = Flow(

@@ -55,6 +55,7 @@ def test_streams_come_and_go() -> None:
         {"queue": "other"},
         {"heartbeat": "30s"},
         {"exclusive": True},
+        {"poll_interval": "60s"},
         {"prefetch_count": 7},
         {"tls": {"server_name": "x"}},
     ],

@@ -92,7 +92,9 @@ class TransformConfig(Section):
         default={}, description="Static fields for every event. A field that the event has already is kept beside it."
     )
     pulling_id: bool = Field(
-        default=False, description="Adds `@devo_pulling_id`, the time of arrival, as Devo's own collectors do."
+        default=False,
+        description="Adds `@devo_pulling_id`, as Devo's own collectors do: the time of arrival, or with "
+        "`poll_interval` that of the poll.",
     )
     flatten: FlattenConfig | None = Field(
         default=None, description="Flattens nested objects; null: events keep their shape."
@@ -238,6 +240,11 @@ class StreamConfig(Section):
         description="true: consume only while nobody else does; a second process with the same stream stands by and "
         "takes over.",
     )
+    poll_interval: Annotated[float, Duration("1s", "1d")] | None = Field(
+        default=None,
+        description="Connect that often, deliver what is in the queue and disconnect, as collectors do; not with "
+        "`exclusive`. null: stay connected, and deliver each event at once.",
+    )
     heartbeat: Annotated[
         float, Duration("1s", "10m", why="without heartbeats a broker that hangs is never noticed")
     ] = Field(
@@ -299,6 +306,13 @@ class StreamConfig(Section):
         if api is None and info.data.get("event_stream_name"):
             raise ValueError("missing; `event_stream_name` is looked up with it: `client_id` and `api_key_file`")
         return api
+
+    @field_validator("poll_interval")
+    @classmethod
+    def _has_no_standby(cls, poll_interval: float | None, info: ValidationInfo) -> float | None:
+        if poll_interval is not None and info.data.get("exclusive"):
+            raise ValueError("not with `exclusive`: who disconnects after each poll cannot keep others away")
+        return poll_interval
 
     @field_validator("tls")
     @classmethod

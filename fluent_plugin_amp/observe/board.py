@@ -20,7 +20,8 @@ from fluent_plugin_amp.observe.figures import Figures
 
 STEADY_AFTER_S = 60.0
 BEHIND_FROM_S = 60.0
-"""A stream whose oldest waiting event is older than that is behind; half of it, and it has caught up."""
+"""A stream whose oldest waiting event is older than that is behind; half of it, and it has caught up.  One that is
+polled may be later by as much as its interval."""
 EXPIRING_FROM_S = 7 * 86400.0
 """Cisco deletes what has waited for ten days."""
 
@@ -127,9 +128,12 @@ class Board:
         news: list[facts.Fact] = []
         for stream in figures.streams:
             age_s, memory = stream.oldest_waiting_s, self.streams[stream.name]
+            if stream.is_resting:  # what was there is delivered
+                age_s = 0.0
             if age_s is None:
                 continue
-            is_behind = age_s >= (BEHIND_FROM_S / 2 if memory.behind_at else BEHIND_FROM_S)
+            behind_from_s = BEHIND_FROM_S + (stream.poll_interval_s or 0.0)
+            is_behind = age_s >= (behind_from_s / 2 if memory.behind_at else behind_from_s)
             is_expiring = age_s >= EXPIRING_FROM_S
             if is_behind and (not memory.behind_at or is_expiring != memory.is_expiring):
                 ready = stream.messages_ready or 0

@@ -38,6 +38,11 @@ class StreamFigures:
     oldest_waiting_s: float | None
     """Age of the oldest message in the queue, as `backlog` estimates it; 0 when none waits; None: not known."""
 
+    is_resting: bool = False
+    """It was polled, and waits for the next time."""
+    poll_interval_s: float | None = None
+    """How often it is polled; None: it stays connected."""
+
     @classmethod
     def of(cls, stream: Stream, line: Line, now: float) -> StreamFigures:
         """The figures of a stream and of its line in the conductor, ``now`` in seconds since the epoch."""
@@ -53,6 +58,8 @@ class StreamFigures:
             held_bytes=line.held_bytes,
             messages_ready=stream.backlog.messages,
             growth_per_s=stream.backlog.growth_per_s,
+            is_resting=stream.resting,
+            poll_interval_s=stream.settings.poll_interval_s,
             oldest_waiting_s=stream.backlog.oldest_age_s(line.counters.newest_event_at, now),
         )
 

@@ -54,6 +54,8 @@ class LogObserver:
                 level = self._level_of_trouble(("state", path), error, level)
             case facts.StreamConsuming(stream=name):
                 self._troubles.pop(("stream", name), None)
+            case facts.StreamPolled(stream=name):
+                self._troubles.pop(("stream", name), None)
             case facts.ServerConnected(server=name):
                 self._troubles.pop(("server", name), None)
             case facts.StateRecovered(path=path):
@@ -79,10 +81,13 @@ def describe(fact: facts.Fact) -> Said:
             if fact.consumers:
                 text += f"; {fact.consumers} other consumer(s) attached: they split the stream between them"
                 return logging.WARNING, text, {**fields, "consumers": fact.consumers}
-            return logging.INFO, text, fields
+            return logging.DEBUG if fact.is_poll else logging.INFO, text, fields
         case facts.StreamConsuming():
             text = f"stream {fact.stream}: consuming, prefetch {fact.prefetch_count} ({fact.reason})"
-            return logging.INFO, text, {"stream": fact.stream, "prefetch_count": fact.prefetch_count}
+            level = logging.DEBUG if fact.is_poll else logging.INFO
+            return level, text, {"stream": fact.stream, "prefetch_count": fact.prefetch_count}
+        case facts.StreamPolled():
+            return _polled(fact)
         case facts.StreamHeld():
             return logging.INFO, f"stream {fact.stream}: waiting: {fact.reason}", {"stream": fact.stream}
         case facts.StreamTrouble():
@@ -152,6 +157,31 @@ def describe(fact: facts.Fact) -> Said:
             text = f"chunk of {fact.events} events split to find the one that servers refuse: {fact.error}"
             return logging.WARNING, text, {"chunk": fact.chunk_id, **_error_fields(fact.error)}
     raise AssertionError(f"no line for {fact!r}")
+
+
+def _polled(fact: facts.StreamPolled) -> Said:
+    """The line of one round, with the figures that other collectors give for theirs."""
+    counted = fact.counted
+    per_second = counted.delivered / fact.took_s if fact.took_s > 0 else 0.0
+    text = (
+        f"stream {fact.stream}: polled in {fact.took_s:.2f} s: {counted.received} received, {counted.delivered} "
+        f"delivered ({per_second:.1f}/s), {counted.duplicates} duplicates, {counted.dropped} dropped, "
+        f"{counted.dead_letters} dead letters"
+    )
+    fields: dict[str, Any] = {
+        "stream": fact.stream,
+        "received": counted.received,
+        "delivered": counted.delivered,
+        "duplicates": counted.duplicates,
+        "dropped": counted.dropped,
+        "dead_letters": counted.dead_letters,
+        "per_second": round(per_second, 1),
+        "took_s": round(fact.took_s, 3),
+    }
+    if fact.next_in_s is not None:
+        text += f"; next run in {fact.next_in_s:.1f} s"
+        fields["next_in_s"] = round(fact.next_in_s, 3)
+    return logging.INFO, text, fields
 
 
 def _error_text(error: PluginError) -> str:

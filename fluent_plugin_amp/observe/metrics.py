@@ -48,8 +48,8 @@ _COUNTERS: dict[str, tuple[str, Callable[[StreamFigures], float]]] = {
 }
 _GAUGES: dict[str, tuple[str, Callable[[StreamFigures], float | None]]] = {
     "stream_up": (
-        "1 while the stream is connected to its queue.",
-        lambda stream: stream.is_connected,
+        "1 while the stream is connected to its queue, or rests between two polls.",
+        lambda stream: stream.is_connected or stream.is_resting,
     ),
     "stream_standing_by": (
         "1 while another process has the queue and this one would take over; only of exclusive streams.",

@@ -144,9 +144,14 @@ def _judge_stream(stream: StreamFigures, memory: Memory, figures: Figures, board
 def _what_it_does(
     stream: StreamFigures, memory: Memory, figures: Figures, board: Board
 ) -> tuple[str, Finding | None]:
+    if stream.is_resting:
+        return "resting", None
+    is_polled = stream.poll_interval_s is not None
     if not stream.is_connected:
         if memory.trouble is not None and not memory.is_well:
             return "not connected", _of_trouble(memory.trouble, Level.TROUBLE, blocks=True)
+        if is_polled and memory.connects:
+            return "connecting", None
         since = memory.well_at or board.started_at
         return "connecting", _of(conditions.CONNECTING, "not connected to its queue yet", since)
     held_at = memory.held_at or figures.at
@@ -166,6 +171,8 @@ def _what_it_does(
             return "slowed", _of(
                 conditions.SLOWED, "large events: takes no more until it has delivered", memory.braked_at
             )
+        case State.STOPPING, _ if is_polled:
+            return "consuming", None  # its round is about to end
         case State.STOPPING, _:
             return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", figures.at)
     if not figures.is_available:  # it holds what it may, and takes no more

@@ -153,6 +153,10 @@ class Conductor:
 
     # --- what streams need to know ---------------------------------------------------------------
 
+    def counters(self, stream: str) -> Counters:
+        """What was counted of one stream."""
+        return self.lines[stream].counters
+
     def held_bytes(self, stream: str) -> int:
         """Bodies and packed entries of one stream."""
         return self.lines[stream].held_bytes
@@ -192,7 +196,7 @@ class Conductor:
                 delivery.member = line.transform.combine(record, seconds, nanoseconds, digest)
             if counters.newest_event_at < seconds <= delivery.received_at:
                 counters.newest_event_at = seconds
-            transformed = line.transform(record, delivery.received_at)
+            transformed = line.transform(record, delivery.pulled_at or delivery.received_at)
             if transformed is None:
                 counters.dropped += 1
                 delivery.ledger.resolve(delivery.delivery_tag)

@@ -39,7 +39,7 @@ class Step:
 class Transform:
     """One stream's steps.
 
-    Call it with a decoded event and its arrival (seconds since the epoch): ``(tag, record)``, or None when the
+    Call it with a decoded event and its arrival or poll (seconds since the epoch): ``(tag, record)``, or None when the
     event is dropped.  The event given may be changed in place.
     """
 

@@ -156,6 +156,10 @@ class Flow:
         """Consume no more; what is held may still be delivered."""
         self._stopping = True
 
+    def start(self) -> None:
+        """Consume, also after `stop`."""
+        self._stopping = False
+
     # --- what follows ----------------------------------------------------------------------------
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Counters, Delivery
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.source.amqp import Broker
@@ -20,6 +20,9 @@ class Intake(Protocol):
 
     def forget_returned(self) -> None:
         """Free what belongs to closed ledgers."""
+
+    def counters(self, stream: str) -> Counters:
+        """What was counted of one stream."""
 
     def held_bytes(self, stream: str) -> int:
         """What one stream's deliveries take."""
@@ -61,5 +64,7 @@ class StreamSettings:
     pause_after_s: float
     exclusive: bool = False
     """Consume only while nobody else does; otherwise stand by."""
+    poll_interval_s: float | None = None
+    """Connect that often, deliver what is in the queue and disconnect; None: stay connected."""
     once: bool = False
     """Stop when what was in the queue at the start is done; refusals and standstill are raised, not retried."""

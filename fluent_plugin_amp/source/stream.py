@@ -1,5 +1,7 @@
 """The life of one event stream: connect, consume as its flow says, ack as its ledger says, reconnect for ever.
 
+With ``poll_interval_s`` it lives in rounds: connect, deliver what is in the queue, disconnect, rest.
+
 A thin shell: what to do is decided by `flow.Flow`, which acks to send by `ledger.Ledger`, when to try again by
 `retry.Retry`, and how AMQP is spoken by `amqp`.  The path of an event takes no task switch here: a message goes to
 the intake within pika's callback, and acks are written in the loop's next turn.  The task of the stream wakes only
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import (
     BrokerAccessRefused,
     BrokerCredentialsRefused,
@@ -24,29 +27,22 @@ from fluent_plugin_amp.errors import (
     QueueNotFound,
     RefusedError,
 )
-from fluent_plugin_amp.facts import (
-    DeliveryReturnedOften,
-    MemoryBrake,
-    Observer,
-    StreamConnected,
-    StreamConsuming,
-    StreamHeld,
-    StreamPaused,
-    StreamTrouble,
-)
 from fluent_plugin_amp.histogram import Histogram
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Counters, Delivery
 from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.alarm import Alarm
 from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.flow import MANY_RETURNS, Act, Flow, State, View
 from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
 from fluent_plugin_amp.source.retry import Retry
+from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
 
 BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
 IDLE_TICK_S = 5.0
-ONCE_TICK_S = 0.2
+ROUND_TICK_S = 0.2
+"""How often a stream looks whether its round is over."""
 STANDBY_TICK_S = 1.0
 """How often a standby looks whether the queue is free."""
 STEP_BACK_S = 3.0
@@ -66,7 +62,7 @@ class Stream:
         settings: StreamSettings,
         flow: Flow,
         intake: Intake,
-        observer: Observer,
+        observer: facts.Observer,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -75,6 +71,10 @@ class Stream:
         self.settings = settings
         self.flow = flow
         self.connected = False
+        self.resting = False
+        """It was polled, and is not connected until the next time."""
+        self.found_empty = False
+        """It is polled, and the last round, which went well, brought nothing."""
         self.backlog = Backlog()
         self.durations = Histogram(DURATION_BOUNDS_S)
         """From the arrival of a delivery to its ack to the broker."""
@@ -83,7 +83,7 @@ class Stream:
         self._clock = clock
         self._wall_clock = wall_clock
         self._jitter = jitter
-        self._wake = asyncio.Event()
+        self._alarm = Alarm()
         self._task: asyncio.Task[object] | None = None
         self._stop_at: float | None = None
         self._stop_timer: asyncio.TimerHandle | None = None
@@ -92,15 +92,19 @@ class Stream:
         self._ledger = Ledger()
         self._ledger.close()
         self._channel: amqp.Channel | None = None
-        self._acked = 0
+        self._round = Round(clock(), wall_clock(), Counters())
         self._progress_at = clock()
         self._others_consume = False
-        self._wanted: int | None = None  # with `once`: how many were in the queue at the start
 
     @property
     def unacked(self) -> int:
         """Deliveries not acked to the broker."""
         return self._ledger.unacked
+
+    @property
+    def gets_everything(self) -> bool:
+        """What is in its queue arrives; or it is polled, and there was nothing."""
+        return self.flow.state is State.FULL or self.found_empty
 
     async def look(self) -> None:
         """Ask the broker how much waits in the queue, for the operator; without effect while not connected."""
@@ -110,7 +114,7 @@ class Stream:
 
     def wake(self) -> None:
         """Something outside changed: look again."""
-        self._wake.set()
+        self._alarm.ring()
 
     def stop(self) -> None:
         """Consume no more; end when what is held is delivered, at the latest after ``shutdown_timeout_s``."""
@@ -118,7 +122,7 @@ class Stream:
             return
         self._stop_at = self._clock() + self.settings.shutdown_timeout_s
         self.flow.stop()
-        self._wake.set()
+        self._alarm.ring()
         if self._task is not None:
             # Without a connection nothing is held; with one, a broker that does not answer must not hold up the end.
             patience_s = self.settings.shutdown_timeout_s + CLOSE_TIMEOUT_S if self.connected else 0.0
@@ -145,7 +149,9 @@ class Stream:
         """One connection after the other."""
         retry = Retry()
         self._progress_at = self._clock()
+        self._begin_round()
         while self._stop_at is None:
+            self.flow.start()  # a round that was about to end goes on after trouble
             connected_at: float | None = None
             try:
                 location = self._location = self._location or await self.settings.locate()
@@ -155,7 +161,6 @@ class Stream:
                 try:
                     self.connected = True
                     await self._serve(connection)
-                    return
                 finally:
                     self.connected = False
                     self.backlog.lost()
@@ -163,14 +168,37 @@ class Stream:
             except PluginError as error:
                 now = self._clock()
                 self._check_once(error, now)
+                self.found_empty = False
                 if isinstance(error, MAY_BE_ELSEWHERE):
                     self._location = None
                 delay_s = retry.delay_s(
                     error, now, progress_at=self._progress_at, connected_at=connected_at, jitter=self._jitter()
                 )
                 delay_s = max(delay_s, self.flow.least_retry_s)
-                self._observer(StreamTrouble(self.settings.name, error, delay_s))
-            await self._back_off(delay_s)
+                self._observer(facts.StreamTrouble(self.settings.name, error, delay_s))
+                await self._back_off(delay_s)
+            else:
+                if self.settings.poll_interval_s is not None:
+                    retry = Retry()
+                    await self._rest(self.settings.poll_interval_s)
+
+    # --- rounds ----------------------------------------------------------------------------------
+
+    def _begin_round(self) -> None:
+        self._round = Round.begin(self._clock(), self._wall_clock(), self._intake.counters(self.settings.name))
+
+    async def _rest(self, interval_s: float) -> None:
+        """Say what the round brought, and wait for the next one to begin."""
+        now, name = self._clock(), self.settings.name
+        counted = self._intake.counters(name).since(self._round.before)
+        next_in_s = self._round.next_in_s(now, interval_s) if self._stop_at is None else None
+        self.found_empty = not counted.received
+        self._observer(facts.StreamPolled(name, counted, now - self._round.began_at, next_in_s))
+        if next_in_s is not None:
+            self.resting = True
+            await self._back_off(next_in_s)
+            self.resting = False
+            self._begin_round()
 
     # --- one connection --------------------------------------------------------------------------
 
@@ -179,13 +207,14 @@ class Stream:
         reported = False
         while True:
             channel = await connection.open_channel()
-            channel.closed.add_done_callback(lambda _: self._wake.set())
+            channel.closed.add_done_callback(lambda _: self._alarm.ring())
             queue = await self._look(channel)
             self._others_consume = self.settings.exclusive and queue.consumers > 0
-            if self._wanted is None:
-                self._wanted = queue.messages
+            self._round.looked(queue.messages)
             if not reported:
-                self._observer(StreamConnected(self.settings.name, self._queue, *queue))
+                self._observer(
+                    facts.StreamConnected(self.settings.name, self._queue, *queue, is_poll=self._is_polled)
+                )
                 reported = True
             self._ledger = Ledger(self._schedule_acks, self.durations.observe)
             self._channel = channel
@@ -202,7 +231,7 @@ class Stream:
                 self._channel = None
             if ended:
                 return
-            self._observer(StreamPaused(self.settings.name, self.settings.pause_after_s, returned))
+            self._observer(facts.StreamPaused(self.settings.name, self.settings.pause_after_s, returned))
             self._intake.forget_returned()
 
     async def _follow_flow(self, channel: amqp.Channel) -> bool:
@@ -221,27 +250,32 @@ class Stream:
                     if self.settings.exclusive and not await self._is_alone(channel):
                         continue
                     if self.flow.state is State.FULL:
+                        count = self.flow.prefetch_count
                         self._observer(
-                            StreamConsuming(self.settings.name, self.flow.prefetch_count, self.flow.reason)
+                            facts.StreamConsuming(self.settings.name, count, self.flow.reason, self._is_polled)
                         )
                 case Act.CANCEL:
                     await channel.cancel()
                     self._send_acks()
                     if self.flow.state is State.BRAKED:
                         held = self._intake.held_bytes(self.settings.name)
-                        self._observer(MemoryBrake(self.settings.name, held, self.flow.full_prefetch_count))
+                        self._observer(facts.MemoryBrake(self.settings.name, held, self.flow.full_prefetch_count))
                 case Act.RETURN:
                     self._send_acks(hole_patience_s=0.0)
                     await channel.close(CLOSE_TIMEOUT_S)
                     self._check_once(NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s"))
-                    return self.flow.state is State.STOPPING
+                    self.found_empty = False
+                    if self._stop_at is not None:
+                        return True
+                    self.flow.start()  # the round is not over
+                    return False
                 case Act.WAIT:
                     if self._is_stopped():
                         await self._finish(channel)
                         return True
                     if self.flow.state is State.HELD and self.flow.reason != held_reason:
                         held_reason = self.flow.reason
-                        self._observer(StreamHeld(self.settings.name, held_reason))
+                        self._observer(facts.StreamHeld(self.settings.name, held_reason))
                     await self._next_wake()
                     if channel.closed.done():
                         raise channel.closed.result()
@@ -249,8 +283,8 @@ class Stream:
                         queue = await self._look(channel)
                         self._others_consume = queue.consumers > 0
                     self._send_acks()
-                    if self.settings.once:
-                        await self._stop_when_done(channel)
+                    if self.settings.once or self._is_polled:
+                        await self._end_when_done(channel)
 
     async def _look(self, channel: amqp.Channel) -> amqp.Queue:
         queue = await channel.declare_passive(self._queue)
@@ -278,13 +312,14 @@ class Stream:
             message.redelivered,
             message.routing_key,
             self._wall_clock(),
+            self._round.pulled_at if self._is_polled else 0.0,
         )
         self._intake.receive(delivery)
         self.flow.delivered(delivery.held_bytes, message.returns)
         if message.returns >= MANY_RETURNS:
-            self._observer(DeliveryReturnedOften(self.settings.name, message.returns))
+            self._observer(facts.DeliveryReturnedOften(self.settings.name, message.returns))
         if self._intake.total_held_bytes > self.settings.memory_limit_bytes:
-            self._wake.set()
+            self._alarm.ring()
 
     # --- acks ------------------------------------------------------------------------------------
 
@@ -296,23 +331,23 @@ class Stream:
             return
         if self.flow.holds_acks(self._intake.acked_chunks):
             if not self._ledger.unresolved:
-                self._wake.set()
+                self._alarm.ring()
             return
         before = self._ledger.unacked
         for ack in self._ledger.due(self._clock(), hole_patience_s):
             self._channel.ack(ack.delivery_tag, multiple=ack.multiple)
         if self._ledger.unacked < before:
-            self._acked += before - self._ledger.unacked
+            self._round.acked += before - self._ledger.unacked
             self._progress_at = self._clock()
             if self.flow.state in (State.BRAKED, State.STOPPING):
-                self._wake.set()
+                self._alarm.ring()
 
     # --- the end ---------------------------------------------------------------------------------
 
     def _is_stopped(self) -> bool:
-        if self._stop_at is None or self.flow.state is not State.STOPPING:
+        if self.flow.state is not State.STOPPING:
             return False
-        return self._ledger.unresolved == 0 or self._clock() >= self._stop_at
+        return self._ledger.unresolved == 0 or (self._stop_at is not None and self._clock() >= self._stop_at)
 
     async def _finish(self, channel: amqp.Channel) -> None:
         """Send the last acks and see that the broker has them."""
@@ -322,16 +357,19 @@ class Stream:
         except (asyncio.TimeoutError, PluginError):
             return  # the broker is gone: it will deliver again, and nothing is lost by leaving
 
-    async def _stop_when_done(self, channel: amqp.Channel) -> None:
-        """With ``once``: stop when as many as were there at the start are acked, or the queue is empty."""
+    async def _end_when_done(self, channel: amqp.Channel) -> None:
+        """End the round when as many as were there at its start are acked, or the queue is empty."""
+        is_done = self._round.has_all(self._ledger.unacked)
         now = self._clock()
-        if self._acked >= (self._wanted or 0) and not self._ledger.unacked:
-            self.stop()
-        elif not self._ledger.unacked and self.flow.state is not State.HELD:
+        if not is_done and not self._ledger.unacked and self.flow.state is not State.HELD:
             queue = await self._look(channel)
-            if queue.messages == 0 and not self._ledger.unacked:
-                self.stop()
-        if now - self._progress_at >= self.settings.pause_after_s:
+            is_done = queue.messages == 0 and not self._ledger.unacked
+        if is_done and self.settings.once:
+            self.stop()
+        elif is_done:
+            self.flow.stop()
+            self._alarm.ring()
+        if self.settings.once and now - self._progress_at >= self.settings.pause_after_s:
             raise NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s ({self.flow.reason})")
 
     def _check_once(self, error: PluginError, now: float | None = None) -> None:
@@ -341,6 +379,10 @@ class Stream:
         stood_still_s = (self._clock() if now is None else now) - self._progress_at
         if isinstance(error, RefusedError | NoProgress) or stood_still_s >= self.settings.pause_after_s:
             raise error
+
+    @property
+    def _is_polled(self) -> bool:
+        return self.settings.poll_interval_s is not None
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -363,24 +405,14 @@ class Stream:
         tick_s = BUSY_TICK_S if self._ledger.unacked else IDLE_TICK_S
         if self._others_consume:
             tick_s = STANDBY_TICK_S
-        if self.settings.once:
-            tick_s = ONCE_TICK_S
+        if self.settings.once or self._is_polled:
+            tick_s = ROUND_TICK_S
         if self._stop_at is not None:
             tick_s = max(0.0, min(tick_s, self._stop_at - self._clock()))
-        await self._sleep(tick_s)
-
-    async def _sleep(self, timeout_s: float) -> None:
-        """Until something wakes the stream, or the time is over."""
-        # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake.
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            timer.cancel()
-        self._wake.clear()
+        await self._alarm.sleep(tick_s)
 
     async def _back_off(self, delay_s: float) -> None:
         """All of ``delay_s``, whatever happens meanwhile, unless stopped."""
         until = self._clock() + delay_s
         while self._stop_at is None and (left_s := until - self._clock()) > 0:
-            await self._sleep(left_s)
+            await self._alarm.sleep(left_s)

@@ -314,3 +314,11 @@ def test_state() -> None:
     assert config().state.remember == 11 * 86400
     assert config(state={"remember": "2d"}).state.remember == 2 * 86400
     assert "at least 1m" in refusals(Config, streams=[STREAM], state={"remember": "1s"})["state.remember"]
+
+
+def test_a_polled_stream_cannot_be_exclusive() -> None:
+    """Nobody keeps others away who disconnects."""
+    with pytest.raises(ValidationError, match="not with `exclusive`"):
+        Config.model_validate({"streams": [{**STREAM, "exclusive": True, "poll_interval": "60s"}]})
+    for keys in ({"exclusive": True}, {"poll_interval": "60s"}, {"exclusive": True, "poll_interval": None}):
+        Config.model_validate({"streams": [{**STREAM, **keys}]})

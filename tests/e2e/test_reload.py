@@ -232,3 +232,36 @@ def test_a_terminal_that_is_closed_ends_it(
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+async def test_a_polled_stream(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """One line for each poll, one `@devo_pulling_id` for its events, well in between; a new interval begins anew."""
+    stream, port = make_stream(), free_port()
+    section = stream_section(stream, certificates, name="emea", poll_interval="1h", transform={"pulling_id": True})
+    config = {**configuration(section, fluentd), "observe": {"listen": f"127.0.0.1:{port}"}}
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(100))
+    plugin = run(config)
+    await plugin.logged("stream emea: polled in ")
+    assert ": 100 received, 100 delivered (" in plugin.log
+    assert "0 dead letters; next run in 3599." in plugin.log
+    assert "connected to queue" not in plugin.log
+    async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client:
+        assert (await client.get("/readyz")).status_code == 200
+        assert "1 resting" in (await client.get("/")).text
+        assert 'cisco_amp_stream_up{stream="emea"} 1.0' in (await client.get("/metrics")).text
+    assert broker.queue_depth(stream.queue)[:3] == (0, 0, 0)
+    await asyncio.to_thread(broker.publish, stream.queue, bodies(50, first=100))
+    section["poll_interval"] = "1s"
+    await reload(plugin, {**configuration(section, fluentd), "observe": config["observe"]})
+    await fluentd.wait_for(lambda: len(fluentd.records) == 150)
+    await plugin.logged("stream emea: polled in ", times=3)
+    assert ids_of(fluentd.records) == ids_of(bodies(150))
+    pulls = Counter(record["@devo_pulling_id"] for record in fluentd.records)
+    assert sorted(pulls.values()) == [50, 100]
+    assert await plugin.stopped() == 0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fluent_plugin_amp import facts
@@ -134,3 +136,15 @@ def test_events_about_to_be_deleted_are_told_for_themselves() -> None:
     assert fact == facts.StreamBehind("emea", 7, EXPIRING_FROM_S - 60, -1.0, False)
     assert not scene.board.streams["emea"].is_expiring
     assert [type(fact) for fact in news(scene, 0.0, 0)] == [facts.StreamCaughtUp]
+
+
+def test_a_polled_stream_may_be_later_by_its_interval() -> None:
+    """Its events wait for the poll, which is no falling behind; and after a round nothing of before waits."""
+    scene = Scene().add(messages_ready=9, oldest_waiting_s=3600 + BEHIND_FROM_S - 1, poll_interval_s=3600.0)
+    assert scene.board.behind(scene.figures()) == []
+    scene.streams[0] = replace(scene.streams[0], oldest_waiting_s=3600 + BEHIND_FROM_S)
+    (fact,) = scene.board.behind(scene.figures())
+    scene.tell(fact)
+    assert isinstance(fact, facts.StreamBehind)
+    scene.streams[0] = replace(scene.streams[0], is_resting=True, messages_ready=None, oldest_waiting_s=None)
+    assert scene.board.behind(scene.figures()) == [facts.StreamCaughtUp("emea")]

@@ -4,16 +4,19 @@ import inspect
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, EventNotJson, ServerUnreachable
+from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import logs
 from fluent_plugin_amp.observe.logs import LOGGER, REPEAT_AFTER_S, LogObserver, describe
 from tests.observe.scenes import Clock, connected, server_trouble, trouble
 
+CONNECTED = connected()
 LOST = BrokerConnectionLost("gone", remedy="Wait.")
 EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
     facts.StreamConnected: (connected(), logging.INFO, "stream emea: connected to queue queue, 0 messages waiting"),
@@ -21,6 +24,12 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         facts.StreamConsuming("emea", 9, "a server acked"),
         logging.INFO,
         "stream emea: consuming, prefetch 9 (a server acked)",
+    ),
+    facts.StreamPolled: (
+        facts.StreamPolled("emea", Counters(received=12, delivered=10, duplicates=2), 0.5, 59.5),
+        logging.INFO,
+        "stream emea: polled in 0.50 s: 12 received, 10 delivered (20.0/s), 2 duplicates, 0 dropped, 0 dead letters; "
+        "next run in 59.5 s",
     ),
     facts.StreamHeld: (facts.StreamHeld("emea", "no"), logging.INFO, "stream emea: waiting: no"),
     facts.StreamTrouble: (
@@ -155,3 +164,21 @@ def test_a_trouble_that_lasts_is_said_now_and_then(capsys: pytest.CaptureFixture
     assert said(server_trouble(ServerUnreachable("no"), "emea"))
     assert said(facts.ServerConnected("emea"))
     assert said(server_trouble(ServerUnreachable("no"), "emea"))
+
+
+def test_a_poll_is_one_line() -> None:
+    """That it connected, and began to consume, is said at debug level only; the last round names no next one."""
+    for fact in (replace(CONNECTED, is_poll=True), facts.StreamConsuming("emea", 9, "a server acked", is_poll=True)):
+        assert describe(fact)[0] == logging.DEBUG
+    _, text, fields = describe(facts.StreamPolled("emea", Counters(), 0.0, None))
+    assert (
+        text
+        == "stream emea: polled in 0.00 s: 0 received, 0 delivered (0.0/s), 0 duplicates, 0 dropped, 0 dead letters"
+    )
+    assert "next_in_s" not in fields
+    assert fields["received"] == 0
+
+
+def test_others_on_a_polled_queue_are_a_warning_all_the_same() -> None:
+    """They take events away."""
+    assert describe(replace(CONNECTED, consumers=1, is_poll=True))[0] == logging.WARNING

@@ -193,3 +193,9 @@ async def test_a_stream_that_goes_during_a_scrape() -> None:
     scene.board.forget(last)
     assert f'cisco_amp_stream_up{{stream="{last}"}} 1.0' in (await scrape).decode()
     assert last not in scene.board.streams
+
+
+def test_a_stream_that_rests_is_up() -> None:
+    """It is not connected between two polls, and nothing is wrong with that."""
+    scene = Scene().add(is_connected=False, is_resting=True, poll_interval_s=60.0)
+    assert scrape(scene)["stream_up", (("stream", "emea"),)] == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -240,3 +241,27 @@ def test_every_state_has_a_word() -> None:
     for state, reason, is_connected in itertools.product(State, reasons, (True, False)):
         status = Scene().add(state=state, reason=reason, is_connected=is_connected).status()
         assert only_stream(status)[0]
+
+
+@pytest.mark.parametrize(
+    ("figures", "word"),
+    [
+        ({"is_connected": False, "is_resting": True}, "resting"),
+        ({"is_connected": False}, "connecting"),
+        ({"state": State.STOPPING}, "consuming"),
+    ],
+    ids=["between two polls", "as a poll begins", "as a poll ends"],
+)
+def test_a_polled_stream_is_well(figures: dict[str, Any], word: str) -> None:
+    """It comes and goes; a probe that asks at any moment of it hears that all is well."""
+    scene = Scene().tell(connected(), after_s=1).add(poll_interval_s=60.0, **figures).add_server()
+    status = scene.status()
+    assert (status.streams[0].word, status.findings) == (word, ())
+
+
+def test_a_polled_stream_in_trouble() -> None:
+    """As any other; and before it was ever connected it is not ready."""
+    scene = Scene().add(is_connected=False, poll_interval_s=60.0).add_server()
+    assert [finding.error_id for finding in scene.status().reasons] == ["stream.connecting"]
+    scene.tell(trouble(BrokerCredentialsRefused("no")))
+    assert [finding.error_id for finding in scene.status().reasons] == ["amqp.credentials-refused"]

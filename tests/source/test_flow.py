@@ -571,3 +571,15 @@ def test_a_smaller_share_brakes_earlier_and_lowers_the_prefetch() -> None:
     assert flow.full_prefetch_count == 3
     flow.share(1000, 500)
     assert flow.full_prefetch_count == 3
+
+
+def test_it_consumes_again_after_a_stop() -> None:
+    """The end of a round is not the end: the next one begins carefully, with a channel of its own."""
+    flow = flow_in_full()
+    flow.stop()
+    assert flow.next(QUIET) is Act.CANCEL
+    assert flow.state is State.STOPPING
+    flow.start()
+    flow.channel_opened()
+    assert flow.next(QUIET) is Act.CONSUME
+    assert (flow.state, flow.prefetch_count) == (State.TRIAL, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -30,9 +31,10 @@ from fluent_plugin_amp.facts import (
     StreamConsuming,
     StreamHeld,
     StreamPaused,
+    StreamPolled,
     StreamTrouble,
 )
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Counters, Delivery
 from fluent_plugin_amp.source import amqp, retry
 from fluent_plugin_amp.source import stream as stream_module
 from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Act, Flow, State, View
@@ -58,6 +60,7 @@ class ScriptedIntake:
         self.received: list[Delivery] = []
         self.waiting: list[Delivery] = []
         self.probes = 0
+        self.counted = Counters()
         self.peak_held_bytes = 0
         self.changed = asyncio.Event()
 
@@ -65,6 +68,7 @@ class ScriptedIntake:
         """One delivery; a server's ack takes a turn of the loop at least."""
         delivery.held_bytes = len(delivery.body)
         self.received.append(delivery)
+        self.counted.received += 1
         self.waiting.append(delivery)
         self.peak_held_bytes = max(self.peak_held_bytes, self.total_held_bytes)
         self.changed.set()
@@ -78,6 +82,7 @@ class ScriptedIntake:
             self.acked_chunks += 1
         for delivery in chosen:
             self.waiting.remove(delivery)
+            self.counted.delivered += 1
             delivery.ledger.resolve(delivery.delivery_tag)
         self.changed.set()
 
@@ -92,6 +97,10 @@ class ScriptedIntake:
         self.probes += any(delivery.ledger.closed for delivery in self.waiting)
         self.waiting = [delivery for delivery in self.waiting if not delivery.ledger.closed]
         self.changed.set()
+
+    def counters(self, stream: str) -> Counters:
+        """There is one stream only."""
+        return self.counted
 
     def held_bytes(self, stream: str) -> int:
         """There is one stream only."""
@@ -141,6 +150,7 @@ class Rig:
         *,
         acks_at_once: bool = False,
         prefetch_count: int = 100,
+        jitter: Callable[[], float] = lambda: 1.0,
         **options: Any,
     ) -> None:
         self.broker = broker
@@ -162,7 +172,7 @@ class Rig:
             share_bytes=LIMIT_BYTES,
             memory_limit_bytes=LIMIT_BYTES,
         )
-        self.stream = Stream(settings, flow, self.intake, self.observe, jitter=lambda: 1.0)
+        self.stream = Stream(settings, flow, self.intake, self.observe, jitter=jitter)
 
     def observe(self, fact: Fact) -> None:
         """The stream reports something."""
@@ -219,6 +229,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "BUSY_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "IDLE_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "STANDBY_TICK_S", 0.05)
+    monkeypatch.setattr(stream_module, "ROUND_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "STEP_BACK_S", 0.1)
     monkeypatch.setattr(retry, "LONG_RETRY_CAP_S", 0.2)
     monkeypatch.setattr(retry, "QUICK_RETRY_CAP_S", 0.2)
@@ -718,14 +729,18 @@ async def test_once_raises_when_the_broker_stays_away(
 async def test_a_standby_takes_over(broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any) -> None:
     """Of two exclusive streams one consumes; the other one does when the first has stopped."""
     credentials = make_stream(kind=kind)
-    first = Rig(broker, credentials, acks_at_once=True, exclusive=True)
-    second = Rig(broker, credentials, acks_at_once=True, exclusive=True)
+    # Chance keeps two that step back at the same moment from doing so for ever.
+    first, second = (
+        Rig(broker, credentials, acks_at_once=True, exclusive=True, jitter=random.random) for _ in range(2)
+    )
     async with second.running(), first.running():
         bodies = await first.publish(20)
 
+        consuming = (State.TRIAL, State.FULL)  # the first one may have emptied the queue before it stepped back
+
         def settled() -> bool:
-            full, held = sorted((first, second), key=lambda rig: rig.stream.flow.state is not State.FULL)
-            return (full.stream.flow.state, held.stream.flow.reason) == (State.FULL, STANDING_BY)
+            states = {rig.stream.flow.state in consuming for rig in (first, second)}
+            return states == {True, False} and STANDING_BY in {first.stream.flow.reason, second.stream.flow.reason}
 
         async def settle() -> None:  # until then the queue may change hands
             while not settled():
@@ -733,7 +748,7 @@ async def test_a_standby_takes_over(broker: PrivateRabbitMQ, make_stream: MakeSt
 
         await asyncio.wait_for(settle(), DEADLINE_S)
         await first.depth(lambda depth: depth == (0, 0, 1))
-        active, standby = (first, second) if first.stream.flow.state is State.FULL else (second, first)
+        active, standby = (first, second) if first.stream.flow.state in consuming else (second, first)
         active.stream.stop()
         before = len(standby.intake.received)
         await standby.publish(20)
@@ -742,3 +757,147 @@ async def test_a_standby_takes_over(broker: PrivateRabbitMQ, make_stream: MakeSt
     received = Counter(delivery.body for rig in (first, second) for delivery in rig.intake.received)
     assert set(received) == set(bodies)
     assert min(received.values()) >= 2
+
+
+# --- polled --------------------------------------------------------------------------------------
+
+POLL_S = 0.3
+LATER_S = 600.0
+
+
+async def polled(rig: Rig, times: int) -> list[StreamPolled]:
+    """The rounds so far, once there are so many."""
+    await rig.until(lambda: len(rig.told(StreamPolled)) >= times)
+    return rig.told(StreamPolled)
+
+
+async def test_a_round_brings_what_is_in_the_queue(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """Connect, deliver, disconnect; what it brought, how long it took, and when the next one begins."""
+    rig = Rig(broker, make_stream(), acks_at_once=True, poll_interval_s=LATER_S)
+    bodies = await rig.publish(30)
+    async with rig.running():
+        (told,) = await polled(rig, 1)
+        assert [delivery.body for delivery in rig.intake.received] == bodies
+        assert (told.counted.received, told.counted.delivered) == (30, 30)
+        assert told.next_in_s == pytest.approx(LATER_S - told.took_s)
+        assert (rig.stream.connected, rig.stream.resting) == (False, True)
+        await rig.depth(lambda depth: depth == (0, 0, 0))
+        await rig.publish(5)
+        await rig.depth(lambda depth: depth == (5, 0, 0))
+    assert rig.told(StreamTrouble) == []
+    assert len(rig.told(StreamPolled)) == 1
+
+
+async def test_round_after_round(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """Each has a connection of its own, what came meanwhile, and one time of its own for all its events."""
+    rig = Rig(broker, make_stream(), acks_at_once=True, poll_interval_s=POLL_S)
+    async with rig.running():
+        for number in range(3):
+            await rig.publish(20)
+            await rig.until(lambda number=number: len(rig.intake.received) == 20 * (number + 1))  # type: ignore[misc]
+            rounds = len(rig.told(StreamPolled))
+            await polled(rig, rounds + 1)
+    pulls: dict[float, list[float]] = {}
+    for delivery in rig.intake.received:
+        pulls.setdefault(delivery.pulled_at, []).append(delivery.received_at)
+    assert 3 <= len(pulls) <= len(rig.told(StreamConnected))
+    assert all(pulled_at <= min(received_at) for pulled_at, received_at in pulls.items())
+    assert sum(told.counted.received for told in rig.told(StreamPolled)) == 60
+    assert all(told.is_poll for told in rig.told(StreamConnected))
+
+
+async def test_what_comes_during_a_round_is_the_next_ones(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """A round ends, however many events come."""
+    rig = Rig(broker, make_stream(), prefetch_count=1, poll_interval_s=LATER_S)
+    await rig.publish(2)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        await rig.publish(100)
+        rig.intake.acks_at_once = True
+        rig.intake.ack()
+        (told,) = await polled(rig, 1)
+    assert 2 <= told.counted.received < 102
+
+
+async def test_a_stop_ends_a_rest(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """At once: nothing is held."""
+    rig = Rig(broker, make_stream(), acks_at_once=True, poll_interval_s=LATER_S)
+    task = asyncio.create_task(rig.stream.run())
+    await polled(rig, 1)
+    rig.stream.stop()
+    await asyncio.wait_for(task, DEADLINE_S)
+    assert len(rig.told(StreamConnected)) == 1
+
+
+async def test_once_is_one_round(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """There is no next one, and its line says so by saying nothing of it."""
+    rig = Rig(broker, make_stream(), acks_at_once=True, once=True, poll_interval_s=POLL_S)
+    await rig.publish(10)
+    await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
+    (told,) = rig.told(StreamPolled)
+    assert (told.counted.delivered, told.next_in_s) == (10, None)
+
+
+async def test_trouble_does_not_end_a_round(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """It is tried again as ever, and what was in the queue is delivered before the rest."""
+    rig = Rig(broker, make_stream(), poll_interval_s=LATER_S)
+    bodies = await rig.publish(10)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        await rig.close_connection()
+        assert not rig.told(StreamPolled)
+        rig.intake.acks_at_once = True
+        await polled(rig, 1)
+        assert {delivery.body for delivery in rig.intake.received} == set(bodies)
+        await rig.depth(lambda depth: depth == (0, 0, 0))
+    assert len(rig.told(StreamConnected)) == 2
+
+
+async def test_a_pause_does_not_end_a_round(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """What was returned is delivered when a server acks again, in the same round."""
+    rig = Rig(broker, make_stream(), pause_after_s=0.4, poll_interval_s=LATER_S)
+    await rig.publish(10)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: rig.told(StreamPaused))
+        await rig.depth(lambda depth: depth == (9, 0, 0))
+        assert not rig.told(StreamPolled)
+        rig.intake.acks_at_once = True
+        rig.intake.ack_the_probe()
+        await polled(rig, 1)
+        await rig.depth(lambda depth: depth == (0, 0, 0))
+
+
+async def test_a_pause_while_a_round_ends(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """What came after the last event that the round was about is returned; then the round goes on, and ends."""
+    rig = Rig(broker, make_stream(), pause_after_s=0.4, poll_interval_s=LATER_S)
+    await rig.publish(2)
+    async with rig.running():
+        await rig.until(lambda: rig.intake.received)
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.waiting) == 1)
+        rig.stream.flow.stop()  # as when the round has all that it is about
+        rig.stream.wake()
+        await rig.until(lambda: rig.told(StreamPaused))
+        assert not rig.told(StreamPolled)
+        rig.intake.acks_at_once = True
+        rig.intake.ack_the_probe()
+        await polled(rig, 1)
+        await rig.depth(lambda depth: depth == (0, 0, 0))
+
+
+async def test_a_polled_stream_gets_everything_once_it_found_nothing(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """Not after a round that brought events, more may be waiting by now; and not while it is in trouble."""
+    rig = Rig(broker, make_stream(), acks_at_once=True, poll_interval_s=POLL_S)
+    await rig.publish(1)
+    async with rig.running():
+        await polled(rig, 1)
+        assert not rig.stream.gets_everything
+        await polled(rig, 2)
+        assert rig.stream.gets_everything
+        await asyncio.to_thread(broker.delete_queue, rig.queue)
+        await rig.until(lambda: rig.told(StreamTrouble))
+        assert not rig.stream.gets_everything

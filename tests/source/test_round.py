@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.source.round import Round
+
+
+def test_it_is_about_what_its_first_look_found() -> None:
+    """Later looks, after a lost connection for instance, change nothing."""
+    made = Round.begin(0.0, 1.0, Counters())
+    assert not made.has_all(0)
+    made.looked(2)
+    made.looked(0)
+    assert not made.has_all(0)
+    made.acked = 2
+    assert made.has_all(0)
+    assert not made.has_all(1)
+
+
+def test_an_empty_queue_is_done_with_at_once() -> None:
+    """There is nothing to wait for."""
+    made = Round.begin(0.0, 1.0, Counters())
+    made.looked(0)
+    assert made.has_all(0)
+
+
+def test_rounds_begin_at_an_even_pace() -> None:
+    """The rest is what the round left of the interval; after a long round there is none."""
+    made = Round.begin(100.0, 1.0, Counters())
+    assert made.next_in_s(110.0, 60.0) == 50.0
+    assert made.next_in_s(161.0, 60.0) == 0.0
+
+
+def test_what_was_counted_before_is_kept() -> None:
+    """Counters go on counting; the round has a copy of how they stood."""
+    counters = Counters(received=5, delivered=4, newest_event_at=7)
+    made = Round.begin(0.0, 1.0, counters)
+    counters.received += 3
+    counters.duplicates += 1
+    counters.newest_event_at = 9
+    assert counters.since(made.before) == Counters(received=3, duplicates=1, newest_event_at=9)
