@@ -39,8 +39,8 @@ class Step:
 class Transform:
     """One stream's steps.
 
-    Call it with a decoded event and its arrival or poll (seconds since the epoch): ``(tag, record)``, or None when the
-    event is dropped.  The event given may be changed in place.
+    Call it with a decoded event and when it arrived or was polled (seconds since the epoch): ``(tag, record)``, or
+    None when the event is dropped.  The event given may be changed in place.
     """
 
     stream: str
