@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
+from typing import NamedTuple
 
-from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.faults import Fault, possible_faults
 from tests.chaos.world import Arrival, ChaosReceiver, World, wait_for
 
 SETTLE_S = 120.0
-REACH_BACK_S = 1.0
-"""An event that arrived so shortly before a fault may not have been acked to the broker when it struck."""
+REACH_S = 1.5
+"""An ack may have been on its way so long before a fault struck, or after it was healed."""
+RECOVERY_GOAL_S = 5.0
+MEMORY_GOAL_MIB = 150.0
+
+
+class Strike(NamedTuple):
+    """One fault, from its begin until what it broke could be used again; seconds since the epoch."""
+
+    fault: Fault
+    began_at: float
+    healed_at: float
+    published: int
+    """Events before it."""
+
+    def puts_in_doubt(self, at: float) -> bool:
+        """It may have taken away the ack of what arrived then."""
+        return self.fault.chunk_in_doubt and self.began_at - REACH_S <= at <= self.healed_at + REACH_S
 
 
 @dataclass
@@ -22,6 +40,8 @@ class Tally:
     struck: int = 0
     counted: int = 0
     """With evidence: a delivery was unacked and a chunk in flight at that moment."""
+    lost: int = 0
+    """Published last before another fault struck."""
     doubled: int = 0
     unexplained: int = 0
     recoveries_s: list[float] = field(default_factory=list)
@@ -53,6 +73,16 @@ class Result:
         """The promise was kept."""
         return not (self.lost or self.unexplained or self.left or self.stuck)
 
+    @property
+    def longest_recovery_s(self) -> float:
+        """Of all faults."""
+        return max((each for tally in self.tallies.values() for each in tally.recoveries_s), default=0.0)
+
+    @property
+    def meets_goals(self) -> bool:
+        """It is clean, was quick to recover, and took little memory."""
+        return self.is_clean and self.longest_recovery_s <= RECOVERY_GOAL_S and self.peak_mib <= MEMORY_GOAL_MIB
+
 
 def run(
     world: World,
@@ -61,21 +91,23 @@ def run(
     *,
     events: int = 0,
     progress: Callable[[str], None] = lambda text: None,
-    kinds: tuple[Fault, ...] = FAULTS,
+    kinds: tuple[Fault, ...] | None = None,
     settle_s: float = SETTLE_S,
 ) -> Result:
     """Strike until ``faults`` counted and ``events`` were published; every kind at least once."""
     random = Random(seed)
+    kinds = kinds or possible_faults(world)
     result = Result(tallies={fault.name: Tally() for fault in kinds})
-    windows: list[tuple[float, Fault]] = []
+    strikes: list[Strike] = []
     first = random.sample(kinds, len(kinds))
     world.wait_for_delivery()
     while result.counted < faults or len(world.publisher.confirmed) < events:
         fault = first.pop() if first else random.choices(kinds, [kind.weight for kind in kinds])[0]
         tally = result.tallies[fault.name]
         hit = world.wait_until_busy()
-        windows.append((_now(world), fault))
-        fault.strike(world, random)
+        published, began_at = world.publisher.next, time.time()
+        hit &= fault.strike(world, random) is not False
+        strikes.append(Strike(fault, began_at, time.time(), published))
         tally.struck += 1
         tally.counted += hit
         took_s = world.wait_for_delivery()
@@ -86,13 +118,8 @@ def run(
         progress(f"{result.counted:4} {fault.name}: {'hit' if hit else 'not counted'}, again after {took_s:.2f} s")
     world.publisher.stop()
     _settle(world, settle_s)
-    _balance(world, windows, result)
+    _balance(world, strikes, result)
     return result
-
-
-def _now(world: World) -> float:
-    arrivals = world.arrivals.update()
-    return arrivals[-1].at if arrivals else 0.0
 
 
 def _settle(world: World, settle_s: float) -> None:
@@ -105,7 +132,7 @@ def _settle(world: World, settle_s: float) -> None:
         world.receiver.stop()
 
 
-def _balance(world: World, windows: list[tuple[float, Fault]], result: Result) -> None:
+def _balance(world: World, strikes: list[Strike], result: Result) -> None:
     arrived = {arrival.number for arrival in world.arrivals.update()}
     depth = world.broker.queue_depth(world.queue)
     result.published = len(world.publisher.confirmed)
@@ -113,26 +140,34 @@ def _balance(world: World, windows: list[tuple[float, Fault]], result: Result) -
     result.lost = world.publisher.confirmed - arrived
     result.left = depth.ready + depth.unacked
     result.peak_mib = world.peak_mib
+    for number in result.lost:
+        before = [strike for strike in strikes if strike.published <= number] or strikes[:1]
+        result.tallies[before[-1].fault.name].lost += 1
     chunks = world.chunks()
     for arrivals in world.twice().values():
         for earlier, later in pairwise(arrivals):
-            between = [fault for at, fault in windows if earlier.at - REACH_BACK_S <= at <= later.at] or [
-                windows[0][1]
-            ]
-            tally = result.tallies[between[-1].name]
-            result.doubled += 1
-            tally.doubled += 1
             is_part = chunks[later.chunk] <= chunks[earlier.chunk]  # the same chunk, or one that it was split into
-            if not _is_explained(between, later, is_part=is_part):
-                result.unexplained += 1
-                tally.unexplained += 1
+            culprit = _culprit(strikes, earlier, later, is_part=is_part)
+            result.doubled += 1
+            if culprit is not None:
+                result.tallies[culprit.fault.name].doubled += 1
+                continue
+            result.unexplained += 1
+            between = [strike for strike in strikes if strike.began_at <= later.at] or strikes[:1]
+            result.tallies[between[-1].fault.name].unexplained += 1
 
 
-def _is_explained(between: list[Fault], later: Arrival, *, is_part: bool) -> bool:
-    """A chunk in doubt is sent again, whole or in halves; a plugin that was killed may not have known of an ack.
+def _culprit(strikes: list[Strike], earlier: Arrival, later: Arrival, *, is_part: bool) -> Strike | None:
+    """The fault that put the chunk in doubt with which the event came first, if that explains its coming again.
 
-    Where the receiver does not tell chunks, the kinds of the faults must do.
+    Such a chunk is sent again, whole or in halves.  In another chunk its events come only from a process that did not
+    know of it: after a kill, or when the plugin had to stop before the doubt was resolved.  Where the receiver tells
+    neither chunks nor times, the kinds of the faults must do.
     """
     if not later.chunk:
-        return any(fault.chunk_in_doubt for fault in between)
-    return is_part or not all(fault.plugin_survives for fault in between)
+        return next((strike for strike in strikes if strike.fault.chunk_in_doubt), None)
+    doubts = [strike for strike in strikes if strike.puts_in_doubt(earlier.at)]
+    began_anew = any(
+        not strike.fault.plugin_survives and earlier.at - REACH_S <= strike.began_at <= later.at for strike in strikes
+    )
+    return doubts[-1] if doubts and (is_part or began_anew) else None

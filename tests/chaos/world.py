@@ -8,13 +8,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
+import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,15 +28,18 @@ from fluent_plugin_amp.testing.proxy import TcpProxy
 from fluent_plugin_amp.testing.publisher import PublishError
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.receivers import BuiltInReceiver, Kind, Receiver, make_receiver
+from tests.chaos.means import Clock, SmallDisk, small_disk
 from tests.e2e.plugin import Plugin
 
 FIRST_ID = 6_533_241_145_000_000_000
 ACK_DELAY_S = 0.03
 """How much later the receiver's acks reach the plugin: so long a chunk is surely in flight."""
-ACK_TIMEOUT_S = 3.0
+ACK_TIMEOUT_S = 2.0
 HEARTBEAT_S = 2.0
 PUBLISH_EVERY_S = 0.25
 DELIVERY_LIMIT = 20
+BODIES_KEPT = 20_000
+_ID = re.compile(rb'"id": ?(%d\d{9})\b' % (FIRST_ID // 10**9))
 
 
 class Arrival(NamedTuple):
@@ -58,25 +64,36 @@ class Arrivals:
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._read_to = 0
+        self._read_to: dict[Path, int] = defaultdict(int)
         self.all: list[Arrival] = []
+        self.numbers: set[int] = set()
 
     def update(self) -> list[Arrival]:
         """Everything that arrived so far."""
         if isinstance(self._receiver, ChaosReceiver):
-            path = self._receiver.folder / "ids"
-            if path.exists():
-                with path.open("rb") as file:
-                    file.seek(self._read_to)
-                    data = file.read()
-                complete = data[: data.rfind(b"\n") + 1]
-                self._read_to += len(complete)
-                for line in complete.decode().splitlines():
-                    id_, _, _, at_ns, chunk = line.split("\t")
-                    self.all.append(Arrival(int(id_) - FIRST_ID, int(at_ns) / 1e9, chunk))
+            for line in self._new_lines(self._receiver.folder / "ids"):
+                id_, _, _, at_ns, chunk = line.decode().split("\t")
+                self._add(Arrival(int(id_) - FIRST_ID, int(at_ns) / 1e9, chunk))
         else:
-            self.all = [Arrival(int(event.record["id"]) - FIRST_ID, 0.0, "") for event in self._receiver.received()]
+            for path in (*self._receiver.folder.glob("events*.log"), *self._receiver.folder.glob("events/*")):
+                for line in self._new_lines(path):
+                    if found := _ID.search(line):
+                        self._add(Arrival(int(found.group(1)) - FIRST_ID, 0.0, ""))
         return self.all
+
+    def _add(self, arrival: Arrival) -> None:
+        self.all.append(arrival)
+        self.numbers.add(arrival.number)
+
+    def _new_lines(self, path: Path) -> list[bytes]:
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            file.seek(self._read_to[path])
+            data = file.read()
+        complete = data[: data.rfind(b"\n") + 1]
+        self._read_to[path] += len(complete)
+        return complete.split(b"\n")[:-1]
 
 
 class Publisher:
@@ -88,11 +105,14 @@ class Publisher:
 
     def __init__(self, broker: PrivateRabbitMQ, queue: str, rate: float, seed: int) -> None:
         self.confirmed: set[int] = set()
-        self.highest = -1
+        self.next = 0
+        self.pause = threading.Lock()
+        """Nothing is published while somebody has it."""
         self._broker = broker
         self._queue = queue
         self._rate = rate
         self._events = EventGenerator(seed)
+        self._bodies: dict[int, bytes] = {}  # the latest
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
@@ -105,17 +125,26 @@ class Publisher:
         self._stop.set()
         self._thread.join()
 
+    def publish_again(self, numbers: set[int]) -> None:
+        """The same bodies again, in order."""
+        self._broker.publish(self._queue, [self._bodies[number] for number in sorted(numbers)])
+
     def _run(self) -> None:
-        number = 0
         while not self._stop.wait(PUBLISH_EVERY_S):
-            numbers = range(number, number + round(self._rate * PUBLISH_EVERY_S))
-            number = numbers.stop
-            try:
-                self._broker.publish(self._queue, [self._body(each) for each in numbers])
-            except (PublishError, OSError, NodeError):
-                continue
-            self.confirmed.update(numbers)
-            self.highest = number - 1
+            with self.pause:
+                self._publish()
+
+    def _publish(self) -> None:
+        numbers = range(self.next, self.next + round(self._rate * PUBLISH_EVERY_S))
+        self.next = numbers.stop
+        self._bodies.update((number, self._body(number)) for number in numbers)
+        for number in list(itertools.islice(self._bodies, max(0, len(self._bodies) - BODIES_KEPT))):
+            del self._bodies[number]
+        try:
+            self._broker.publish(self._queue, [self._bodies[number] for number in numbers])
+        except (PublishError, OSError, NodeError):
+            return
+        self.confirmed.update(numbers)
 
     def _body(self, number: int) -> bytes:
         event = self._events.event()
@@ -136,6 +165,12 @@ class World:
     plugin: Plugin
     publisher: Publisher
     arrivals: Arrivals
+    clock: Clock
+    state_path: Path
+    disk: SmallDisk | None
+    """With the state file on it."""
+    declare: Callable[[], None]
+    """Makes the queue."""
     peak_mib: float = 0.0
 
     def is_busy(self) -> bool:
@@ -150,19 +185,53 @@ class World:
         """Wait for `is_busy`."""
         return wait_for(self.is_busy, timeout_s)
 
+    def wait_until_consuming(self, timeout_s: float = 10.0) -> None:
+        """Wait until the queue has a consumer with something unacked."""
+        self.broker.wait_for_depth(self.queue, lambda depth: depth.consumers > 0 < depth.unacked, timeout_s)
+
     def wait_for_delivery(self, timeout_s: float = 90.0) -> float | None:
         """Until an event arrives that was published after now; seconds it took, None when none did."""
-        began = time.time()
+        began = time.monotonic()
         self.note_memory()
-        if not isinstance(self.receiver, ChaosReceiver):
-            seen = len(self.arrivals.update())
-            return time.time() - began if wait_for(lambda: len(self.arrivals.update()) > seen, timeout_s) else None
-        mark = len(self.arrivals.update())
+        self.arrivals.update()
+        mark = self.publisher.next
+        seen = len(self.arrivals.all)
 
         def delivered_again() -> bool:
-            return any(arrival.at > began for arrival in self.arrivals.update()[mark:])
+            nonlocal seen
+            arrivals = self.arrivals.update()
+            new, seen = arrivals[seen:], len(arrivals)
+            return any(arrival.number >= mark for arrival in new)
 
-        return time.time() - began if wait_for(delivered_again, timeout_s) else None
+        return time.monotonic() - began if wait_for(delivered_again, timeout_s) else None
+
+    def listen(self, text: str) -> Callable[[float], bool]:
+        """A wait, of so many seconds at most, for ``text`` in what the plugin logs from now on."""
+        mark = self.plugin.log_file.stat().st_size
+
+        def is_said() -> bool:
+            with self.plugin.log_file.open("rb") as file:
+                file.seek(mark)
+                return text.encode() in file.read()
+
+        return lambda timeout_s: wait_for(is_said, timeout_s)
+
+    @contextlib.contextmanager
+    def queue_deleted(self) -> Iterator[None]:
+        """Without the queue; afterwards it is there again, with what had been published and has not arrived."""
+        with self.publisher.pause:
+            self.broker.delete_queue(self.queue)
+            try:
+                yield
+            finally:
+                self.declare()
+                self.arrivals.update()
+                self.publisher.publish_again(self.publisher.confirmed - self.arrivals.numbers)
+
+    def shorten_state_log(self) -> None:
+        """Have the state file's log begin anew, so that it has to grow with the next commit."""
+        with contextlib.closing(sqlite3.connect(self.state_path, timeout=1.0)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def note_memory(self) -> None:
         """Remember the plugin's peak."""
@@ -206,6 +275,8 @@ def make_world(
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(PrivateRabbitMQ(certificates=certificates))
         limit: dict[str, Any] = {"kind": "quorum", "delivery_limit": DELIVERY_LIMIT} if queue_kind == "quorum" else {}
+        disk = stack.enter_context(small_disk(folder / "disk"))
+        clock = Clock(folder / "clock")
         stream = broker.create_stream("event_stream_1", **limit)
         receiver = (
             ChaosReceiver(folder / "receiver") if kind == "built-in" else make_receiver(kind, folder / "receiver")
@@ -231,14 +302,29 @@ def make_world(
                 "ack_response_timeout": ACK_TIMEOUT_S,
                 "shutdown_timeout": 5,
             },
-            "state": {"path": str(folder / "state.db")},
+            "state": {"path": str(folder / "disk" / "state.db")},
             "observe": {"listen": None},
+            "logging": {"level": "debug"},  # what repeats itself is told too: evidence
         }
-        plugin = stack.enter_context(Plugin(folder, config, prelude=prelude))
+        plugin = stack.enter_context(Plugin(folder, config, prelude=clock.prelude + prelude))
         publisher = Publisher(broker, stream.queue, rate, seed)
         publisher.start()
         stack.callback(publisher.stop)
-        yield World(folder, broker, stream.queue, amqp, forward, receiver, plugin, publisher, Arrivals(receiver))
+        yield World(
+            folder=folder,
+            broker=broker,
+            queue=stream.queue,
+            declare=partial(broker.declare_queue, stream.queue, **limit),
+            amqp=amqp,
+            forward=forward,
+            receiver=receiver,
+            plugin=plugin,
+            publisher=publisher,
+            arrivals=Arrivals(receiver),
+            clock=clock,
+            disk=disk,
+            state_path=folder / "disk" / "state.db",
+        )
 
 
 def wait_for(condition: Any, timeout_s: float, every_s: float = 0.02) -> bool:
