@@ -66,7 +66,7 @@ class Delivery:
     """Entries, batched or in a chunk, that are not acked by a server yet."""
     held_bytes: int = 0
     """What it counts for against memory_limit: body and packed form."""
-    twins: list[Delivery] = field(default_factory=list)
+    twins: tuple[Delivery, ...] = ()
     """Redelivered copies that share this one's outcome."""
 
     @property

@@ -41,7 +41,9 @@ EAGER_BYTES = 128 * 1024
 """While chunks are in flight, the next one leaves when it has grown to this: few, large chunks under load."""
 
 Encode = Callable[[int, int, Record], bytes]
-"""(seconds, nanoseconds, record) → a packed entry; OverflowError or ValueError when msgpack cannot carry it."""
+"""(seconds, nanoseconds, record) → a packed entry; one of `NOT_PACKED` where msgpack cannot carry it."""
+
+NOT_PACKED = (OverflowError, RecursionError, ValueError)
 
 
 @dataclass(slots=True)
@@ -204,14 +206,19 @@ class Conductor:
             if self._wants_facts:  # obfuscation, which changes the event itself, comes first
                 delivery.facts = facts_of(record, seconds, nanoseconds)
             tag, record = transformed
-            entry = self._pack(seconds, nanoseconds, record)
+            try:
+                entry = self._encode(seconds, nanoseconds, record)
+            except NOT_PACKED as exc:
+                raise _not_packed(exc) from exc
         except InvalidEvent as error:
             line.in_flight[digest] = delivery
             self._bury(line, delivery, error)
             return
         line.in_flight[digest] = delivery
         delivery.parts = 1
-        self._hold(line, delivery, len(body) + len(entry))
+        delivery.held_bytes = size = len(body) + len(entry)  # as `_hold`, which costs more than it does
+        line.held_bytes += size
+        self.total_held_bytes += size
         self._batcher.add(tag, entry, delivery)
         if not self._pump_scheduled:
             self._schedule_pump()
@@ -226,9 +233,9 @@ class Conductor:
             self.lines[delivery.stream] = Line(Transform(delivery.stream))
         line = self.lines[delivery.stream]
         try:
-            entry = self._pack(seconds, nanoseconds, line.transform.shape(record))
-        except InvalidEvent as error:
-            self._bury(line, delivery, error)
+            entry = self._encode(seconds, nanoseconds, line.transform.shape(record))
+        except NOT_PACKED as error:
+            self._bury(line, delivery, _not_packed(error))
             return
         delivery.parts = 1
         self._hold(line, delivery, len(delivery.body) + len(entry))
@@ -255,20 +262,12 @@ class Conductor:
         first = line.in_flight.get(delivery.digest)
         if first is not None:
             delivery.body = b""  # the first copy has it
-            first.twins.append(delivery)
+            first.twins += (delivery,)
             return True
         if self.delivered.contains(delivery.stream, delivery.digest):
             delivery.ledger.resolve(delivery.delivery_tag)
             return True
         return False
-
-    def _pack(self, seconds: int, nanoseconds: int, record: Record) -> bytes:
-        try:
-            return self._encode(seconds, nanoseconds, record)
-        except OverflowError as exc:
-            raise EventIntegerTooLarge("an integer exceeds 64 bits") from exc
-        except ValueError as exc:
-            raise EventTooDeep(str(exc)) from exc
 
     def _schedule_pump(self) -> None:
         self._pump_scheduled = True
@@ -349,7 +348,7 @@ class Conductor:
             self._release(self.lines[delivery.stream], delivery)
             delivery.ledger.resolve(delivery.delivery_tag)
         else:
-            self._server_has(delivery)
+            self._events_acked([delivery])
 
     # --- back: an answer -------------------------------------------------------------------------
 
@@ -359,8 +358,11 @@ class Conductor:
         match answer.outcome:
             case Outcome.ACKED:
                 self.acked_chunks += 1
-                for delivery in chunk.deliveries:
-                    self._part_answered(delivery)
+                if chunk.is_dead_letters:
+                    for delivery in chunk.deliveries:
+                        self._part_answered(delivery)
+                else:
+                    self._events_acked(chunk.deliveries)
                 self._record_finished()
             case Outcome.REFUSED:
                 (delivery,) = chunk.deliveries
@@ -393,21 +395,19 @@ class Conductor:
                 self._release(self.lines[delivery.stream], delivery)
         self._sink.shed()
 
-    def _part_answered(self, delivery: Delivery) -> None:
-        delivery.parts -= 1
-        if delivery.parts:
-            return
-        letter = self._letters.get(delivery)
-        if letter is None:
-            self._server_has(delivery)
-        else:
-            self._letter_answered(delivery, letter)
+    def _events_acked(self, deliveries: list[Delivery]) -> None:
+        """A server has these, each of them in one part."""
+        for delivery in deliveries:
+            delivery.parts = 0
+            if not delivery.is_combined:
+                self.lines[delivery.stream].counters.delivered += 1
+            self._finish(delivery)
 
-    def _server_has(self, delivery: Delivery) -> None:
-        """A server has all of it."""
-        if not delivery.is_combined:
-            self.lines[delivery.stream].counters.delivered += 1
-        self._finish(delivery)
+    def _part_answered(self, delivery: Delivery) -> None:
+        """One record of a dead letter."""
+        delivery.parts -= 1
+        if not delivery.parts:
+            self._letter_answered(delivery, self._letters[delivery])
 
     def _finish(self, delivery: Delivery) -> None:
         """It needs nothing any more but to be remembered; until then, copies that arrive share its outcome."""
@@ -430,7 +430,9 @@ class Conductor:
         """These are remembered as delivered."""
         self._unrecorded -= len(deliveries)
         for delivery in deliveries:
-            self._no_longer_in_flight(self.lines[delivery.stream], delivery)
+            in_flight = self.lines[delivery.stream].in_flight
+            if in_flight.get(delivery.digest) is delivery:
+                del in_flight[delivery.digest]
             delivery.ledger.resolve(delivery.delivery_tag)
             for twin in delivery.twins:
                 twin.ledger.resolve(twin.delivery_tag)
@@ -463,3 +465,10 @@ class Conductor:
     def _no_longer_in_flight(self, line: Line, delivery: Delivery) -> None:
         if line.in_flight.get(delivery.digest) is delivery:
             del line.in_flight[delivery.digest]
+
+
+def _not_packed(error: Exception) -> InvalidEvent:
+    """What keeps an event out of msgpack, in our own words."""
+    if isinstance(error, OverflowError):
+        return EventIntegerTooLarge("an integer exceeds 64 bits")
+    return EventTooDeep(str(error))

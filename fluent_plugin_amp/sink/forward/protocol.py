@@ -21,6 +21,7 @@ import zlib
 from typing import Any
 
 import msgpack
+import msgspec
 
 from fluent_plugin_amp.errors import HandshakeRefused, PluginError, WrongAck
 from fluent_plugin_amp.model import Chunk, Record
@@ -32,6 +33,7 @@ MAX_BUFFER_BYTES = 64 * 1024
 # Array of two, and the head of an EventTime: fixext8 of type 0, seconds and nanoseconds as uint32.
 _ENTRY_HEAD = struct.Struct(">BBBII")
 _PACKER = msgpack.Packer()  # `pack` starts afresh each time, after an error too: only its buffer is kept
+_pack_record = msgspec.msgpack.Encoder().encode  # the same bytes, in half the time
 _GZIP_WINDOW_BITS = 31
 _GZIP_LEVEL = 1  # events are full of hashes and ids: the other levels gain 2 % for twice the time
 _SHOWN_CHARS = 200
@@ -41,12 +43,11 @@ _SET_USER = "Set forward.security.username and password as in the server's <secu
 def entry(seconds: int, nanoseconds: int, record: Record) -> bytes:
     """Pack one event: ``[EventTime, record]``.
 
-    Raises what the packer raises: ``OverflowError`` for an integer outside -2^63 … 2^64-1, ``ValueError`` for
-    more nesting than msgpack takes (and ``UnicodeEncodeError``, which is one, for half a surrogate pair);
-    ``struct.error`` unless ``seconds`` is in 0 … 2^32-1.
+    Raises what the packer raises: ``OverflowError`` for an integer outside -2^63 … 2^64-1, ``RecursionError`` for
+    more nesting than it takes, ``UnicodeEncodeError`` for half a surrogate pair; ``struct.error`` unless
+    ``seconds`` is in 0 … 2^32-1.
     """
-    packed: bytes = _PACKER.pack(record)
-    return _ENTRY_HEAD.pack(0x92, 0xD7, 0x00, seconds, nanoseconds) + packed
+    return _ENTRY_HEAD.pack(0x92, 0xD7, 0x00, seconds, nanoseconds) + _pack_record(record)
 
 
 def encode_chunk(chunk: Chunk, compress: Compress) -> bytes:

@@ -216,7 +216,7 @@ def test_a_chunk_with_a_twin_that_waits_is_not_shed(make_chunk: Any, ledger: Any
     books = dispatcher("a")
     chunk, other = make_chunk(), make_chunk()
     open_ledger = type(ledger)()
-    chunk.deliveries[0].twins.append(Delivery("emea", open_ledger, 1, b""))
+    chunk.deliveries[0].twins += (Delivery("emea", open_ledger, 1, b""),)
     books.submit(chunk)
     books.submit(other)
     ledger.closed = True
