@@ -115,10 +115,11 @@ async def read(
             new = walk.take(entries, is_last=page.is_last)
         except PagesDoNotGoOn as exc:
             raise CloudAnswerNotUnderstood(f"GET /v1/events: {exc}") from exc
-        left = None if page.total is None or walk.ask is None else max(0, page.total - walk.offset)
         each_s = (time.monotonic() - began) / requests
+        left = None if page.total is None else max(0, page.total - ask.offset - len(page.events))
+        left = left if walk.ask is not None else 0
         left_s = None if left is None else time_left_s(-(-left // walk.step), each_s, api.rate_limit)
-        yield Stretch(new, walk.is_sorted, walk.offset, 0 if walk.ask is None else left, left_s)
+        yield Stretch(new, walk.is_sorted, walk.offset, left, left_s)
 
 
 def _entries(events: list[Json], second: int, second_of: Callable[[Json, int], int]) -> Iterator[Entry[Recorded]]:

@@ -35,7 +35,7 @@ OVERLAP = 50
 KEEP = 1000
 MAX_OFFSET = 1 << 40
 PATIENCE = 10
-"""Pages without anything new that are put up with, beyond those that `Walk` can explain."""
+"""So many times a page may come again, at another offset."""
 
 Item = TypeVar("Item")
 
@@ -100,7 +100,8 @@ class Walk(Generic[Item]):
         self._seen: dict[bytes, int] = {}
         self._search: _Search | None = None
         self._step_back = page
-        self._idle_pages = 0
+        self._last_page: list[bytes] = []
+        self._repetitions = 0
         self._is_over = False
 
     @property
@@ -138,11 +139,16 @@ class Walk(Generic[Item]):
             self._search = _Search(self.offset + len(entries) - 1, None, self._page)
             return new
         self.step = step = len(entries) - min(OVERLAP, len(entries) // 2)
-        self._idle_pages = 0 if new or entries[-1].second > self.ceiling else self._idle_pages + 1
         self.offset += step
-        if self._idle_pages > PATIENCE + len(self._seen) // step or self.offset > MAX_OFFSET:
-            raise PagesDoNotGoOn(f"up to offset {self.offset} there are only events that came before")
+        self._refuse_repetition([entry.digest for entry in entries])
         return new
+
+    def _refuse_repetition(self, page: list[bytes]) -> None:
+        """Events that happen may push the list along by just a page, but not again and again."""
+        self._repetitions = self._repetitions + 1 if page == self._last_page else 0
+        self._last_page = page
+        if self._repetitions > PATIENCE:
+            raise PagesDoNotGoOn(f"up to offset {self.offset} always the same events come")
 
     def _is_passed(self, entry: Entry[Item]) -> bool:
         return entry.second > self.ceiling or entry.digest in self._seen

@@ -153,7 +153,8 @@ def test_smaller_pages_than_asked_for_are_no_end() -> None:
 
 
 @pytest.mark.parametrize("ceiling", [100, 1])
-def test_a_cloud_that_ignores_the_offset_is_refused(ceiling: int) -> None:
+@pytest.mark.parametrize("order", [1, -1], ids=["sorted", "not sorted"])
+def test_a_cloud_that_ignores_the_offset_is_refused(ceiling: int, order: int) -> None:
     """The same page for ever is an error, whether the walk reads or searches."""
     walk: Walk[int] = Walk(ceiling, page=PAGE, keep=KEEP)
     page = [Entry(second, b"%d" % second, second) for second in range(20, 20 - PAGE, -1)]
