@@ -4,6 +4,7 @@
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
 # make mutants      three plugins that break the promise: the chaos suite must notice each
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
+# make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make docs         the pages that are generated from the code
 #
 # Both demo and test need Debian with Python ≥ 3.10 and nothing else: what is missing is installed from the system's
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench chaos mutants conformance docs system tools peer clean
+.PHONY: demo test lint unit bench chaos mutants conformance history docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -43,6 +44,9 @@ mutants: system $(VENV)/test
 
 conformance: system $(VENV)/test
 	$(BIN)/python -m tests.conformance
+
+history: $(VENV)/test
+	$(BIN)/python -m tests.history $(HISTORY_ARGS)
 
 docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md

@@ -255,14 +255,14 @@ class StreamConfig(Section):
     cloud: CloudConfig | None = Field(
         default=None,
         validate_default=True,
-        description="`us`, `eu`, `apjc`, or a private cloud, for `event_stream_name`, `amp-streams` and "
-        "`transform.links`; null: for links, told by the broker's host.",
+        description="`us`, `eu`, `apjc`, or a private cloud, for `event_stream_name`, `backfill`, `reconcile`, "
+        "`amp-streams` and `transform.links`; null: told by the broker's host where it is one of Cisco's.",
         json_schema_extra=_or_a_name,
     )
     api: ApiConfig | None = Field(
         default=None,
         validate_default=True,
-        description="The key for `event_stream_name`, and for `amp-streams` with `-c`.",
+        description="The key for `event_stream_name`, `backfill` and `reconcile`, and for `amp-streams` with `-c`.",
     )
     add: StaticFields = Field(
         default={}, description="Static fields of this stream, beside and before `transform.add`."
