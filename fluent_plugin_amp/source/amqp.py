@@ -177,6 +177,11 @@ class Channel:
         if self._channel.is_open:
             self._channel.basic_ack(delivery_tag, multiple)
 
+    def consumer_forgotten(self) -> None:
+        """The broker delivers nothing although it should: of no more use."""
+        if not self.closed.done():
+            self.closed.set_result(ConsumerCancelled("messages wait, and the broker delivers none of them"))
+
     async def barrier(self) -> None:
         """Return when the broker has handled every ack sent before: acks themselves have no reply."""
         await self._call(lambda callback: self._channel.basic_qos(prefetch_count=1, callback=callback))

@@ -37,6 +37,7 @@ from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
 from fluent_plugin_amp.source.retry import Retry
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
+from fluent_plugin_amp.source.starvation import Starvation
 
 BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
@@ -92,6 +93,7 @@ class Stream:
         self._ledger = Ledger()
         self._ledger.close()
         self._channel: amqp.Channel | None = None
+        self._starvation = Starvation()
         self._round = Round(clock(), wall_clock(), Counters())
         self._progress_at = clock()
         self._others_consume = False
@@ -108,9 +110,16 @@ class Stream:
 
     async def look(self) -> None:
         """Ask the broker how much waits in the queue, for the operator; without effect while not connected."""
-        if self._channel is not None:
-            with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
-                await self._look(self._channel)
+        channel = self._channel
+        if channel is None:
+            return
+        with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
+            queue = await self._look(channel)
+            idle = self.flow.state in (State.TRIAL, State.FULL) and not self._ledger.unacked
+            if self._starvation.looked(
+                messages=queue.messages, consumers=queue.consumers, idle=idle, progress_at=self._progress_at
+            ):
+                channel.consumer_forgotten()
 
     def wake(self) -> None:
         """Something outside changed: look again."""
@@ -218,6 +227,7 @@ class Stream:
                 reported = True
             self._ledger = Ledger(self._schedule_acks, self.durations.observe)
             self._channel = channel
+            self._starvation = Starvation()
             self.flow.channel_opened()
             try:
                 ended = await self._follow_flow(channel)

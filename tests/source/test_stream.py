@@ -39,7 +39,9 @@ from fluent_plugin_amp.source import amqp, retry
 from fluent_plugin_amp.source import stream as stream_module
 from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Act, Flow, State, View
 from fluent_plugin_amp.source.settings import Location, StreamSettings
+from fluent_plugin_amp.source.starvation import LOOKS
 from fluent_plugin_amp.source.stream import Stream
+from fluent_plugin_amp.testing.erlang import erlang_binary
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 
 if TYPE_CHECKING:
@@ -383,6 +385,28 @@ async def test_a_deleted_queue_is_noticed(broker: PrivateRabbitMQ, make_stream: 
     first, second, *_ = rig.told(StreamTrouble)
     assert isinstance(first.error, ConsumerCancelled)
     assert isinstance(second.error, QueueNotFound)
+
+
+async def test_a_forgotten_consumer_is_noticed(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """RabbitMQ 3.10 kept silent when a quorum queue was deleted and declared at once: the stream stood for ever."""
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    name = f"rabbit_misc:r({erlang_binary('/')}, queue, {erlang_binary(rig.queue)})"
+    forget = f"""
+        {{ok, Queue}} = rabbit_amqqueue:lookup({name}),
+        [Consumer] = rabbit_amqqueue:consumers(Queue),
+        Cancel = {{basic_cancel, element(1, Consumer), element(2, Consumer), undefined, {erlang_binary("test")}}},
+        gen_server2:call(amqqueue:get_pid(Queue), Cancel, infinity)
+    """
+    await rig.publish(5)
+    async with rig.running():
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+        await asyncio.to_thread(broker.evaluate, forget)
+        await rig.publish(5)
+        assert await rig.depth(lambda depth: True) == (5, 0, 0)
+        for _ in range(LOOKS + 1):
+            await rig.stream.look()
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    assert isinstance(rig.told(StreamTrouble)[0].error, ConsumerCancelled)
 
 
 async def test_a_bug_in_the_intake_is_raised(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
