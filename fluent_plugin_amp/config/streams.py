@@ -238,7 +238,7 @@ class StreamConfig(Section):
     exclusive: bool = Field(
         default=False,
         description="true: consume only while nobody else does; a second process with the same stream stands by and "
-        "takes over.",
+        "takes over, within two `heartbeat`s where the first one's host vanished.",
     )
     poll_interval: Annotated[float, Duration("1s", "1d")] | None = Field(
         default=None,
