@@ -45,6 +45,7 @@ class Tally:
     doubled: int = 0
     unexplained: int = 0
     recoveries_s: list[float] = field(default_factory=list)
+    """From the heal on, until the next arrival of an event that was published after the fault struck."""
 
 
 @dataclass
@@ -110,7 +111,7 @@ def run(
         strikes.append(Strike(fault, began_at, time.time(), published))
         tally.struck += 1
         tally.counted += hit
-        took_s = world.wait_for_delivery()
+        took_s = world.wait_for_delivery(published_since=published)
         if took_s is None:
             result.stuck.append(fault.name)
             break

@@ -189,13 +189,15 @@ class World:
         """Wait until the queue has a consumer with something unacked."""
         self.broker.wait_for_depth(self.queue, lambda depth: depth.consumers > 0 < depth.unacked, timeout_s)
 
-    def wait_for_delivery(self, timeout_s: float = 90.0) -> float | None:
-        """Until an event arrives that was published after now; seconds it took, None when none did."""
+    def wait_for_delivery(self, timeout_s: float = 90.0, *, published_since: int | None = None) -> float | None:
+        """Until an event arrives that was published after now, or from that number on.
+
+        Returns the seconds it took, None when none came.
+        """
         began = time.monotonic()
         self.note_memory()
-        self.arrivals.update()
-        mark = self.publisher.next
-        seen = len(self.arrivals.all)
+        mark = self.publisher.next if published_since is None else published_since
+        seen = len(self.arrivals.update())
 
         def delivered_again() -> bool:
             nonlocal seen
