@@ -85,11 +85,14 @@ class Backfill:
             delivering = await stack.enter_async_context(Delivering(self.config, self.stream, observer, path))
             self.counters = delivering.counters
             work = self._work(api, delivering, store, file, wait, on_progress)
-            self.is_done = await supervise(work, stop, delivering.ends)
-            if not self.is_done:
-                with contextlib.suppress(NoProgress, asyncio.TimeoutError):
-                    await asyncio.wait_for(delivering.feed.finish(), self.config.forward.shutdown_timeout)
-                self._save(file, delivering.feed.safe)
+            try:
+                self.is_done = await supervise(work, stop, delivering.ends)
+            finally:
+                # Stopped, or an error of the cloud: what is on its way need not come again.
+                if not self.is_done and not any(end.done() for end in delivering.ends):
+                    with contextlib.suppress(NoProgress, asyncio.TimeoutError):
+                        await asyncio.wait_for(delivering.feed.finish(), self.config.forward.shutdown_timeout)
+                    self._save(file, delivering.feed.safe)
 
     async def _work(
         self,

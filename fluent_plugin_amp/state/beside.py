@@ -1,8 +1,8 @@
 """What a tool delivers beside the daemon, remembered in the daemon's state file: a `model.Delivered`.
 
 The tool has a connection of its own and not the daemon's lock.  Its transactions are the writer's group commits, some
-milliseconds each, so neither waits for long; the daemon indexes what was added here with its own.  What cannot be
-remembered is not reported as done: `failed` tells, and the tool ends.
+milliseconds each, so neither waits for long.  It indexes much of what it adds, since a daemon that starts takes what
+is not indexed into its memory.  What cannot be remembered is not reported as done: `failed` tells, and the tool ends.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Fact
 from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.indexing import INDEX_EVENTS, Indexing
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.writer import Opened, Writer
 
@@ -36,7 +37,9 @@ class DeliveredBeside:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Takes the error that keeps something from being remembered."""
         self._clock = clock
+        self._added = 0
         self._writer = Writer(path, lambda is_thorough: _open(path), _close_reader, _ignore)
+        self._indexing = Indexing(self._writer)
         self._task = asyncio.create_task(self._writer.run(), name="state")
 
     def contains(self, stream: str, digest: bytes) -> bool:
@@ -58,6 +61,10 @@ class DeliveredBeside:
         self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None], error: PluginError | None
     ) -> None:
         if error is None:
+            self._added += len(deliveries)
+            if self._added >= INDEX_EVENTS and not self._indexing.is_running:
+                self._added = 0
+                self._indexing.begin()
             done(deliveries)
         elif not self.failed.done():
             self.failed.set_exception(error)

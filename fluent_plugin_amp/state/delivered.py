@@ -17,11 +17,10 @@ from functools import partial
 
 from fluent_plugin_amp.errors import PluginError, StateSlow, StateUnusable
 from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.indexing import INDEX_EVENTS, Indexing
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.writer import Opened, Writer
 
-INDEX_EVENTS = 16_384
-"""The more at once, the fewer pages of the index each event costs."""
 PRUNE_EVERY_S = 30.0
 
 
@@ -44,8 +43,7 @@ class FileDelivered:
         self._young: dict[str, set[bytes]] = {}
         self._old: dict[str, set[bytes]] = {}
         self._young_events = 0
-        self._is_indexing = False
-        self._is_index_left = False
+        self._indexing = Indexing(writer)
         self._resets: dict[str, int] | None = None
 
     def opened(self, opened: Opened) -> None:
@@ -87,25 +85,13 @@ class FileDelivered:
             young.add(delivery.digest)
         self._young_events += len(deliveries)
         self._writer.remember(deliveries, int(self._clock()), lambda error: done(deliveries))
-        if self._young_events >= INDEX_EVENTS and not self._is_indexing:
+        if self._young_events >= INDEX_EVENTS and not self._indexing.is_running:
             self._begin_indexing()
 
     def _begin_indexing(self) -> None:
-        self._is_indexing = self._is_index_left = True
         self._young_events = 0
         self._old, self._young = self._young, {}
-        self._writer.put(Store.sort_unindexed, self._index_some)
-
-    def _index_some(self, error: PluginError | None) -> None:
-        """Step by step, until the file knows the old generation, or cannot."""
-        if error is None and self._is_index_left:
-            self._writer.put(self._index_step, self._index_some)
-        else:
-            self._is_indexing = False
-
-    def _index_step(self, store: Store) -> None:
-        """In the thread."""
-        self._is_index_left = store.index()
+        self._indexing.begin()
 
     # --- housekeeping ------------------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ import json
 import pytest
 
 from fluent_plugin_amp.cisco.walk import PAGE
-from fluent_plugin_amp.errors import EventStreamNotFound, StateUnusable, UsageError
+from fluent_plugin_amp.errors import EventStreamNotFound, RefusedError, StateUnusable, UsageError
 from fluent_plugin_amp.jobs import bookmark
 from fluent_plugin_amp.jobs.history import Progress
 from fluent_plugin_amp.state.store import Store
-from fluent_plugin_amp.testing.cloud import too_many_requests
+from fluent_plugin_amp.testing.cloud import Failure, error_body, too_many_requests
 from fluent_plugin_amp.testing.organisation import DEFAULT_GROUPS, RequestLimit
 from fluent_plugin_amp.testing.reactions import Ack, HoldAck
 from tests.jobs.history_rig import DETECTED, NOW, QUARANTINED, Rig, event, events, ids_of
@@ -234,6 +234,25 @@ async def test_a_refusal_for_the_rate_limit_is_waited_out(rig: Rig) -> None:
     await rig.run(rig.backfill(NOW - 10))
     assert rig.arrived() == ids_of(events(10))
     assert rig.waits[0][0] == 3500
+
+
+async def test_a_cloud_that_fails_half_way_costs_nothing(rig: Rig) -> None:
+    """What was sent until then is waited for and noted; the next run delivers the rest, nothing twice."""
+    rig.organisation.publish(events(2000))
+    seen: list[Progress] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append(progress)
+        if len(seen) == 2:
+            rig.cloud.fail(Failure(status=403, body=error_body(403, "Forbidden", "not today")))
+
+    with pytest.raises(RefusedError):
+        await rig.run(rig.backfill(NOW - 2000, resend=True), on_progress=watch)
+    assert len(rig.arrived()) == seen[-1].read - 1  # the last second is held back until it is whole
+    job = rig.backfill(NOW - 2000, resend=True)
+    await rig.run(job)
+    assert job.resumed is not None
+    assert rig.arrived() == ids_of(events(2000))
 
 
 async def test_a_state_file_that_fails_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

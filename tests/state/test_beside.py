@@ -13,7 +13,8 @@ import pytest
 from fluent_plugin_amp.errors import StateUnusable
 from fluent_plugin_amp.facts import Fact
 from fluent_plugin_amp.model import Delivery
-from fluent_plugin_amp.state import database
+from fluent_plugin_amp.pipeline.delivered import digest_of
+from fluent_plugin_amp.state import beside, database
 from fluent_plugin_amp.state.beside import DeliveredBeside
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
@@ -32,7 +33,7 @@ class NoLedger:
 
 def delivery(number: int) -> Delivery:
     """An event with facts."""
-    digest = number.to_bytes(16, "big")
+    digest = digest_of(b"%d" % number)
     facts = (number, 1_700_000_000 + number, 5, 7, "c")
     return Delivery("emea", NoLedger(), number, b"{}", digest=digest, facts=facts)
 
@@ -69,6 +70,20 @@ async def test_it_works_beside_a_daemon(path: Path) -> None:
     await daemon.close(1.0)
     assert sorted(each.event_id for each in found if isinstance(each.event_id, int)) == [1, 2, 3, 4]
     assert summary[0].events == 4
+
+
+async def test_what_was_added_is_indexed(path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that starts afterwards has little to take into its memory."""
+    monkeypatch.setattr(beside, "INDEX_EVENTS", 4)
+    delivered = DeliveredBeside(path)
+    for number in range(0, 30, 3):
+        await record(delivered, number, number + 1, number + 2)
+    deadline = time.monotonic() + DEADLINE_S
+    while not store.contains("emea", delivery(3).digest):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    await delivered.close()
+    assert sum(len(digests) for _, digests in store.unindexed()) < 30
 
 
 async def test_a_file_that_stays_locked_is_told(path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

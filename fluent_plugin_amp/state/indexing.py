@@ -1,0 +1,34 @@
+"""The index of the state file sees what was added: as jobs of the writer, one after the other, commits in between."""
+
+from __future__ import annotations
+
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.writer import Writer
+
+INDEX_EVENTS = 16_384
+"""The more at once, the fewer pages of the index each event costs."""
+
+
+class Indexing:
+    """See the module.  In trouble it goes without; the next `begin` takes what was left."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.is_running = False
+        self._writer = writer
+        self._is_left = False
+
+    def begin(self) -> None:
+        """Index everything that was added so far; not while `is_running`."""
+        self.is_running = self._is_left = True
+        self._writer.put(Store.sort_unindexed, self._go_on)
+
+    def _go_on(self, error: PluginError | None) -> None:
+        if error is None and self._is_left:
+            self._writer.put(self._step, self._go_on)
+        else:
+            self.is_running = False
+
+    def _step(self, store: Store) -> None:
+        """In the thread."""
+        self._is_left = store.index()
