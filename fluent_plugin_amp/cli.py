@@ -250,6 +250,8 @@ def show_state(own_config_path: Path | None, as_json: bool) -> int:
 def reset_state(own_config_path: Path | None, stream_name: str, yes: bool) -> int:
     """Forget which events of a stream were delivered: if the broker delivers them again, they are sent again.
 
+    Its open detections and incidents are forgotten too. What is still to be sent stays.
+
     \b
     Example:
       fluent-plugin-amp state reset -c amp.yml --stream emea

@@ -107,6 +107,8 @@ class Daemon:
         }
         self._gone: set[str] = set()
         self.combining = Combining.of(config, self.conductor, state.combined if state else None)
+        if state is not None and self.combining is not None:
+            state.delivered.on_reset = self.combining.combiner.forget
         self._stop_by: float | None = None
 
     async def run(self) -> None:

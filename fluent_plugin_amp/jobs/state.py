@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.pipeline.combined import UNSENT
 from fluent_plugin_amp.state.lock import holder
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import StreamSummary
@@ -71,9 +72,10 @@ def show(path: Path, now: float) -> Report:
 
 
 def reset(path: Path, stream: str) -> None:
-    """Forget everything that was delivered from a stream, in small steps; its dead letters stay.
+    """Forget everything that was delivered from a stream, and its open detections and incidents, in small steps.
 
-    A daemon that uses the file does the same in its memory, within a minute.
+    What is still to be sent stays: dead letters, and combined records that no server has.  A daemon that uses the
+    file does the same in its memory, within a minute.
 
     Raises:
         UsageError: nothing is known of such a stream.
@@ -87,7 +89,7 @@ def reset(path: Path, stream: str) -> None:
         is_left = True
         while is_left:
             with store.transaction():
-                is_left = store.forget(stream)
+                is_left = store.forget(stream) or store.forget_combined(stream, but=UNSENT)
     finally:
         store.close()
 

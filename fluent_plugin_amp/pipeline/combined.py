@@ -32,7 +32,9 @@ _decode_clock = msgspec.msgpack.Decoder(int).decode
 _decode_member = msgspec.json.Decoder(tuple[Member, tuple[str, ...]]).decode
 _decode_emission = msgspec.json.Decoder(Emission).decode
 
-_HEAD, _PART, _PLACE, _CLOCK, _UNSENT = "head ", "part ", "place ", "clock", "unsent "
+UNSENT = "unsent "
+"""So begin the names of the rows of records that no server has yet."""
+_HEAD, _PART, _PLACE, _CLOCK = "head ", "part ", "place ", "clock"
 
 
 class Keeper(Protocol):
@@ -158,6 +160,16 @@ class Combiner:
                     each.flush()
         self._keep()
 
+    def forget(self, stream: str) -> None:
+        """Forget what is open of a stream; what was made is sent all the same."""
+        for each in (self._detections, self._incidents):
+            if each is not None:
+                each.forget(stream)
+        self._idle_since.pop(stream, None)
+        self._keep()
+        if self._keeper is not None and self._incidents is not None:
+            self._keeper.put({(stream, _CLOCK): None}, lambda: None)
+
     # --- what is kept ------------------------------------------------------------------------------------------
 
     def restore(self, rows: Mapping[tuple[str, str], bytes]) -> None:
@@ -171,7 +183,7 @@ class Combiner:
                 parts.setdefault((stream, member.detection_id or ""), []).append(member)
             elif name.startswith(_HEAD):
                 heads.append((_decode_head(data), stream, name.removeprefix(_HEAD)))
-            elif name.startswith(_UNSENT):
+            elif name.startswith(UNSENT):
                 emissions.append(_decode_emission(data))
             elif self._incidents is not None and name == _CLOCK:
                 self._incidents.clocks[stream] = _decode_clock(data)
@@ -256,7 +268,7 @@ class Combiner:
 
 
 def _unsent_name(emission: Emission) -> str:
-    return f"{_UNSENT}{emission.kind} {emission.name}"
+    return f"{UNSENT}{emission.kind} {emission.name}"
 
 
 def _encode_member(member: Member, by: tuple[str, ...] = ()) -> bytes:

@@ -126,6 +126,12 @@ class Detections:
                 break
             self._close(key)
 
+    def forget(self, stream: str) -> None:
+        """Forget all of a stream, and write nothing."""
+        for key in [key for key in self._open if key[0] == stream]:
+            self._waiting.pop(key, None)
+            self.changes.append(Change(*key, None, self._open.pop(key).members))
+
     def flush(self) -> None:
         """Write what was never written: nothing will be remembered."""
         for key in list(self._waiting):

@@ -127,6 +127,13 @@ class Incidents:
         for key in [key for key in self._groups if key[0] == stream]:
             self._close(key)
 
+    def forget(self, stream: str) -> None:
+        """Forget all of a stream, and write nothing."""
+        for key in [key for key in self._groups if key[0] == stream]:
+            self.changes += [Change(stream, member) for member in self._groups.pop(key).members.values()]
+        self._due.pop(stream, None)
+        self.clocks.pop(stream, None)
+
     def flush(self) -> None:
         """Close everything."""
         for key in list(self._groups):

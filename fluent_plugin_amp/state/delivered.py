@@ -45,6 +45,8 @@ class FileDelivered:
         self._young_events = 0
         self._indexing = Indexing(writer)
         self._resets: dict[str, int] | None = None
+        self.on_reset: Callable[[str], None] = lambda stream: None
+        """Called with the name of a stream that a tool had the file forget."""
 
     def opened(self, opened: Opened) -> None:
         """The file was opened, perhaps anew."""
@@ -120,4 +122,5 @@ class FileDelivered:
             if self._resets is not None and count != self._resets.get(stream, 0):
                 self._young.pop(stream, None)
                 self._old.pop(stream, None)
+                self.on_reset(stream)
         self._resets = resets

@@ -19,7 +19,7 @@ from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
 from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptLetter, StreamSummary
 
 STEP_EVENTS = 1000
-"""`Store.index`, `Store.prune` and `Store.forget` handle about as many at once."""
+"""`Store.index`, `Store.prune`, `Store.forget` and `Store.forget_combined` handle about as many at once."""
 BLOCKS_AT_ONCE = 16
 
 _KEYS_OF = f"""
@@ -139,12 +139,12 @@ class Store(Database):
         blocks = self._step("stream = (SELECT id FROM streams WHERE name = ?)", stream)
         self._delete_blocks([number for number, _ in blocks])
         if blocks:
-            self._execute("UPDATE streams SET resets = resets + 1 WHERE name = ?", (stream,))
+            self._count_reset(stream)
         return bool(blocks)
 
     @translated
     def resets(self) -> dict[str, int]:
-        """How many steps of `forget` each stream has seen: who keeps a copy in memory watches this."""
+        """How many steps of forgetting each stream has seen: who keeps a copy in memory watches this."""
         return dict(self._execute("SELECT name, resets FROM streams").fetchall())
 
     @translated
@@ -219,6 +219,19 @@ class Store(Database):
         rows = self._execute("SELECT stream, name, data FROM combined").fetchall()
         return {(stream, name): data for stream, name, data in rows}
 
+    @translated
+    def forget_combined(self, stream: str, but: str) -> bool:
+        """One step of forgetting a stream's rows whose names do not begin with ``but``; False: nothing was left."""
+        deleted = self._execute(
+            "DELETE FROM combined WHERE stream = :stream AND name IN ("
+            " SELECT name FROM combined WHERE stream = :stream AND substr(name, 1, length(:but)) != :but"
+            " LIMIT :step)",
+            {"stream": stream, "but": but, "step": STEP_EVENTS},
+        ).rowcount
+        if deleted:
+            self._count_reset(stream)
+        return bool(deleted)
+
     # --- for the operator --------------------------------------------------------------------------------------
 
     @translated
@@ -245,6 +258,9 @@ class Store(Database):
         ]
 
     # --- within -----------------------------------------------------------------------------------------------
+
+    def _count_reset(self, stream: str) -> None:
+        self._execute("UPDATE streams SET resets = resets + 1 WHERE name = ?", (stream,))
 
     def _stream_id(self, name: str) -> int:
         known = self._stream_ids.get(name)

@@ -14,7 +14,7 @@ from fluent_plugin_amp.cli import cli
 from fluent_plugin_amp.errors import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, StateUnusable, UsageError
 from fluent_plugin_amp.jobs import state as job
 from fluent_plugin_amp.state.lock import Lock
-from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.store import STEP_EVENTS, Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, KeptLetter, split
 
 NOW = 1_700_000_000
@@ -145,6 +145,31 @@ def test_a_stream_is_forgotten_beside_the_daemon(path: Path, daemon: Store) -> N
     with daemon.transaction():
         add(daemon, "emea", 1, NOW, 5)
     assert daemon.summary(NOW)[1].events == 1
+
+
+def test_open_detections_and_incidents_are_forgotten_too(path: Path, daemon: Store) -> None:
+    """All rows of that stream, in small steps; what is still to be sent stays, as other streams' rows do."""
+    rows = {("emea", f"part {number}"): b"x" for number in range(2 * STEP_EVENTS)}
+    stay = {("emea", "unsent detection D/1"): b"x", ("[us]", "part 1"): b"x"}
+    with daemon.transaction():
+        daemon.put_combined({**rows, **stay, ("emea", "clock"): b"x"})
+    before = daemon.resets()
+    job.reset(path, "emea")
+    assert daemon.combined() == stay
+    after = daemon.resets()
+    assert after["emea"] > before["emea"]
+    assert after["[us]"] == before["[us]"]
+
+
+def test_a_stream_of_which_only_detections_are_left(path: Path, daemon: Store) -> None:
+    """A daemon is told all the same."""
+    job.reset(path, "emea")
+    before = daemon.resets()["emea"]
+    with daemon.transaction():
+        daemon.put_combined({("emea", "head D"): b"x"})
+    job.reset(path, "emea")
+    assert daemon.combined() == {}
+    assert daemon.resets()["emea"] == before + 1
 
 
 def test_a_stream_that_is_unknown_is_a_mistake(path: Path, daemon: Store) -> None:

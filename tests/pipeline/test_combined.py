@@ -253,6 +253,30 @@ def test_a_record_is_sent_after_it_is_safe() -> None:
     assert [tag for tag, *_ in world.got] == ["detections"]
 
 
+def test_a_stream_that_is_forgotten_leaves_nothing_open() -> None:
+    """Neither in memory nor in what is kept; what was made before is sent, and the same events begin anew."""
+    opened = event(1, 0, THREAT_DETECTED, "D", "a" * 64, "C")
+    settled = [event(2, 0, kind, "E", "b" * 64, "C") | {"id": kind} for kind in (THREAT_DETECTED, THREAT_QUARANTINED)]
+    world = World([opened, *settled])
+    world.deliver(3)
+    world.disk.commit()
+    assert (world.combiner.detections_open, world.combiner.incidents_open) == (1, 5)
+    world.combiner.forget("s")
+    world.disk.commit()
+    assert (world.combiner.detections_open, world.combiner.incidents_open) == (0, 0)
+    assert {name for _, name in world.disk.rows} == {"unsent detection e/1"}
+    world.now += 10_000
+    world.combiner.tick(["s"], 0.0)
+    world.combiner.tick(["s"], 10_000.0)
+    world.disk.commit()
+    assert {tag for tag, _, _ in world.got} == {"detections"}
+    assert {name for _, name, _ in world.got} == {"e"}
+    world.disk.delivered.clear()
+    world.taken, world.acked = set(), set()
+    world.deliver(1)
+    assert world.combiner.detections_open == 1
+
+
 def test_an_idle_stream_closes_its_incidents() -> None:
     """After window and lateness in which it was consumed and brought nothing; not while it was away."""
     world = World([event(1, 0, THREAT_DETECTED, "d", "f", "c")])

@@ -276,12 +276,15 @@ async def test_a_reset_by_a_tool_reaches_the_memory(rig: Rig, path: Path, monkey
     monkeypatch.setattr(delivered_module, "PRUNE_EVERY_S", 0.01)
     again = await restarted(rig, path)
     await again.until(lambda: again.delivered._resets is not None)
+    told: list[str] = []
+    again.delivered.on_reset = told.append
     tool = Store.open(path)
     with tool.transaction():
         assert tool.forget("a")
     tool.close()
     await again.until(lambda: again.known([1], "a") == [])
     assert again.known([2], "b") == [2]
+    assert told == ["a"]
     await again.close()
 
 
