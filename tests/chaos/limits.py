@@ -25,6 +25,7 @@ import click
 
 from fluent_plugin_amp.testing.certificates import Certificates, make_certificates
 from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.proxy import TcpProxy
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.chaos.world import FIRST_ID, Arrivals, ChaosReceiver, wait_for
@@ -99,6 +100,10 @@ def _processor_s(plugin: Plugin) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _log_has(plugin: Plugin, text: str, times: int) -> None:
+    assert wait_for(lambda: plugin.log.count(text) == times, 180.0, every_s=0.5), plugin.log[-2000:]
+
+
 def idle_streams(ground: Ground) -> bool:
     """Many streams without events."""
     queues = [f"event_stream_{number}" for number in range(1000, 1000 + IDLE_STREAMS)]
@@ -107,12 +112,12 @@ def idle_streams(ground: Ground) -> bool:
     ground.broker.add_user("idle", "idle", read="^event_stream_")
     streams = [ground.stream(queue, "idle", "idle", ground.broker.tls_port) for queue in queues]
     config = ground.config("idle", streams)
-    config["observe"] = {"listen": "127.0.0.1:0"}  # with the endpoints, as it is run
+    config["observe"] = {"listen": f"127.0.0.1:{free_port()}"}  # with the endpoints, as it is run
     with Plugin(ground.folder / "idle", config) as plugin:
-        wait_for(lambda: plugin.log.count(": connected to queue") == IDLE_STREAMS, 180.0, every_s=0.5)
+        _log_has(plugin, ": connected to queue", IDLE_STREAMS)
         for queue in queues:
             ground.broker.publish(queue, EventGenerator(1).bodies(1))  # so that each consumes in full
-        wait_for(lambda: plugin.log.count(": consuming, prefetch") == IDLE_STREAMS, 120.0, every_s=0.5)
+        _log_has(plugin, ": consuming, prefetch", IDLE_STREAMS)
         time.sleep(10.0)
         began_s, began_at = _processor_s(plugin), time.monotonic()
         time.sleep(120.0)

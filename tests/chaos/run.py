@@ -148,17 +148,17 @@ def _balance(world: World, strikes: list[Strike], result: Result) -> None:
     for arrivals in world.twice().values():
         for earlier, later in pairwise(arrivals):
             is_part = chunks[later.chunk] <= chunks[earlier.chunk]  # the same chunk, or one that it was split into
-            culprit = _culprit(strikes, earlier, later, is_part=is_part)
+            suspect = culprit(strikes, earlier, later, is_part=is_part)
             result.doubled += 1
-            if culprit is not None:
-                result.tallies[culprit.fault.name].doubled += 1
+            if suspect is not None:
+                result.tallies[suspect.fault.name].doubled += 1
                 continue
             result.unexplained += 1
             between = [strike for strike in strikes if strike.began_at <= later.at] or strikes[:1]
             result.tallies[between[-1].fault.name].unexplained += 1
 
 
-def _culprit(strikes: list[Strike], earlier: Arrival, later: Arrival, *, is_part: bool) -> Strike | None:
+def culprit(strikes: list[Strike], earlier: Arrival, later: Arrival, *, is_part: bool) -> Strike | None:
     """The fault that put the chunk in doubt with which the event came first, if that explains its coming again.
 
     Such a chunk is sent again, whole or in halves.  In another chunk its events come only from a process that did not
