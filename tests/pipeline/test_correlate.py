@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fluent_plugin_amp.pipeline.member import (
 )
 
 PAIR: list[dict[str, Any]] = json.loads(Path(__file__).with_name("cisco_pair.json").read_text())
+ROOT = Path(__file__).parents[2]
 NOW = 1_700_000_000.0
 
 
@@ -44,16 +46,36 @@ def records(detections: Detections) -> list[dict[str, Any]]:
     return written
 
 
+def record_of(pair: list[dict[str, Any]]) -> dict[str, Any]:
+    """What two events make together."""
+    maker = MemberMaker(None, Links("console.amp.cisco.com"), b"")
+    detections = Detections(60, 10)
+    for number, event in enumerate(pair):
+        made = maker(event, event["timestamp"], event["timestamp_nanoseconds"], str(event["id"]).encode())
+        assert made is not None
+        detections.add("emea", made, NOW + number)
+    (record,) = records(detections)
+    return record
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/records.md"])
+def test_the_record_that_is_shown_to_users(page: str) -> None:
+    """Shortened, and in all that is left what Cisco's own pair makes."""
+    text = (ROOT / page).read_text("utf-8")
+    (shown,) = (json.loads(each) for each in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    record = record_of(PAIR)
+    assert len(shown) >= 12
+    for name, value in shown.items():
+        if isinstance(value, dict):
+            assert value.items() <= record[name].items()
+        else:
+            assert value == record[name]
+
+
 def test_ciscos_own_pair() -> None:
     """Both events in one record, with what the detection knows about computer and file, in either order."""
-    maker = MemberMaker(None, Links("console.amp.cisco.com"), b"")
     for pair in (PAIR, PAIR[::-1]):
-        detections = Detections(60, 10)
-        for number, event in enumerate(pair):
-            made = maker(event, event["timestamp"], event["timestamp_nanoseconds"], str(event["id"]).encode())
-            assert made is not None
-            detections.add("emea", made, NOW + number)
-        (record,) = records(detections)
+        record = record_of(pair)
         links = record.pop("console_links")
         assert links["device_trajectory_event"].endswith("trajectory2?id=6533241145273614339")
         assert record == {
