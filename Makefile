@@ -34,7 +34,7 @@ unit: system tools peer $(VENV)/test
 	  echo "--- what failed is run once more, alone: what passes now is not steady, and must be mended"; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 
-bench: system $(VENV)/test
+bench: system $(VENV)/bench
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 chaos: system $(VENV)/test
@@ -93,6 +93,10 @@ $(VENV)/demo: $(VENV)/bin/python setup.cfg pyproject.toml
 $(VENV)/test: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/demo
+
+$(VENV)/bench: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@ $(VENV)/test $(VENV)/demo
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

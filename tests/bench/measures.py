@@ -1,0 +1,442 @@
+"""What ``make bench`` measures: each measure is a generator of rows, in an order that alternates what is compared."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pika
+
+from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
+from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
+from tests.bench.rig import Figures, Rig, cpu_seconds, peak_mib, receiver, report, wait_until, watch
+
+EVENT_BYTES = 1500
+SIZES = {"256 B": 256, "1.5 kB": 1500, "20 kB": 20_000, "1 MiB": 1024 * 1024}
+STREAMS = (1, 10, 50, 100)
+WAITING = (10_000, 100_000, 1_000_000)
+PROCESSES = (1, 2, 4, 8)
+LATENCY_RATES = (10, 500, 5000)
+LATENCY_SECONDS = 20.0
+HIDDEN_FIELDS = ("computer.hostname", "computer.user", "computer.network_addresses[].ip")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what, and its values of several runs."""
+
+    what: str
+    values: tuple[float, ...]
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is measured with, and how often."""
+
+    rig: Rig
+    events: int
+    runs: int
+    say: Callable[[str], None]
+
+    def bodies(self, count: int | None = None, size: int = EVENT_BYTES) -> list[bytes]:
+        """Events of all kinds."""
+        if size < EVENT_BYTES:
+            return [small_event(number, size) for number in range(count or self.events)]
+        return list(EventGenerator(seed=1).bodies(count or self.events, size=size))
+
+    def alternate(self, ways: dict[str, Callable[[], Figures]], runs: int | None = None) -> dict[str, list[Figures]]:
+        """Each way in turn, several times over."""
+        figures: dict[str, list[Figures]] = {way: [] for way in ways}
+        for run in range(runs or self.runs):
+            for way, measure in ways.items():
+                found = measure()
+                figures[way].append(found)
+                self.say(f"run {run + 1}: {way:32} {found.rate:8.0f} events/s {found.peak_mib:5.0f} MiB")
+        return figures
+
+
+def small_event(number: int, size: int) -> bytes:
+    """An event of the fields that none is without."""
+    head = b'{"id":%d,"timestamp":%d,"timestamp_nanoseconds":%d,"event_type_id":553648147,"event_type":"' % (
+        *(6_533_241_145_273_614_000 + number, 1_700_000_000 + number // 100, number % 100 * 1_000_000),
+    )
+    return head + b"x" * (size - len(head) - 2) + b'"}'
+
+
+def hiding(folder: Path) -> list[dict[str, Any]]:
+    """Three fields to obfuscate, in each of the ways that keep something."""
+    key = folder / "obfuscation.key"
+    key.write_text("key of the bench\n")
+    key.chmod(0o600)
+    first, second, third = HIDDEN_FIELDS
+    return [
+        {"field": first, "method": "hash", "key_file": str(key)},
+        {"field": second, "method": "mask"},
+        {"field": third, "method": "mask"},
+    ]
+
+
+def with_state(rig: Rig) -> dict[str, Any]:
+    """A state file that has never been used."""
+    shutil.rmtree(rig.folder / "state", ignore_errors=True)
+    (rig.folder / "state").mkdir()
+    return {"state": {"path": str(rig.folder / "state" / "state.db")}}
+
+
+def everything(rig: Rig) -> dict[str, Any]:
+    """Flattened, links, three fields obfuscated, detections and incidents, a state file."""
+    return {
+        "transform": {"flatten": {}, "links": True, "obfuscate": hiding(rig.folder)},
+        "detections": {},
+        "incidents": {},
+        "of_stream": {"cloud": "eu"},
+        **with_state(rig),
+    }
+
+
+# --- the measures --------------------------------------------------------------------------------
+
+
+def throughput(job: Job) -> Iterator[Row]:
+    """The plugin beside a bare pika loop that only acknowledges."""
+    rig, bodies = job.rig, job.bodies()
+
+    def filled(measure: Callable[..., Figures], **options: Any) -> Figures:
+        rig.fill(bodies)
+        return measure(len(bodies), **options)
+
+    figures = job.alternate(
+        {
+            "bare": lambda: filled(rig.bare),
+            "nested": lambda: filled(rig.plugin),
+            "flattened": lambda: filled(rig.plugin, transform={"flatten": {}}),
+            "everything": lambda: filled(rig.plugin, **everything(rig)),
+        }
+    )
+    yield from _compared(figures, "bare", len(bodies))
+
+
+def options(job: Job) -> Iterator[Row]:
+    """What each option costs: the plain run's rate beside the one with it (1.2 = a fifth more time)."""
+    rig, bodies = job.rig, job.bodies(job.events // 4)
+    tls = ("--tls-cert", str(rig.certificates.server.cert_file), "--tls-key", str(rig.certificates.server.key_file))
+    ways: dict[str, Callable[[], dict[str, Any]]] = {
+        "plain": dict,
+        "metrics": lambda: {"observe": {"listen": f"127.0.0.1:{free_port()}"}},
+        "flatten": lambda: {"transform": {"flatten": {}}},
+        "serialize": lambda: {"transform": {"serialize": "message"}},
+        "links": lambda: {"transform": {"links": True}, "of_stream": {"cloud": "eu"}},
+        "obfuscate": lambda: {"transform": {"obfuscate": hiding(rig.folder)}},
+        "gzip": lambda: {"forward": {"compress": "gzip"}},
+        "TLS to the receiver": lambda: {
+            "forward": {"tls": {"ca_file": str(rig.certificates.ca_file)}},
+            "arguments": tls,
+        },
+        "state file": lambda: with_state(rig),
+        "detections, incidents, state file": lambda: {"detections": {}, "incidents": {}, **with_state(rig)},
+    }
+
+    def measure(make: Callable[[], dict[str, Any]]) -> Figures:
+        rig.fill(bodies)
+        return rig.plugin(len(bodies), **make())
+
+    figures = job.alternate({way: lambda make=make: measure(make) for way, make in ways.items()})  # type: ignore[misc]
+    for way, of_way in figures.items():
+        if way != "plain":
+            yield Row(f"{way}: cost", _ratios(figures["plain"], of_way))
+
+
+def sizes(job: Job) -> Iterator[Row]:
+    """Small and large events, nested, beside the bare loop."""
+    for name, size in SIZES.items():
+        bodies = job.bodies(max(100, min(job.events // 4, 60_000_000 // size)), size)
+
+        def measure(run: Callable[[int], Figures], bodies: list[bytes] = bodies) -> Figures:
+            job.rig.fill(bodies)
+            return run(len(bodies))
+
+        figures = job.alternate(
+            {f"{name} bare": lambda: measure(job.rig.bare), f"{name} nested": lambda: measure(job.rig.plugin)}
+        )
+        bare, nested = figures.values()
+        yield Row(f"{name}: events/s", tuple(each.rate for each in nested), 0)
+        yield Row(f"{name}: nested / bare", _ratios(nested, bare))
+        yield Row(f"{name}: peak MiB", tuple(each.peak_mib for each in nested), 0)
+
+
+def streams(job: Job) -> Iterator[Row]:
+    """As many events over more streams, in one process."""
+    bodies = job.bodies(job.events // 2)
+
+    def measure(count: int) -> Figures:
+        job.rig.fill(bodies, count)
+        return job.rig.plugin(len(bodies), streams=count)
+
+    figures = job.alternate({f"{count} streams": lambda count=count: measure(count) for count in STREAMS})  # type: ignore[misc]
+    for way, of_way in figures.items():
+        yield Row(f"{way}: events/s", tuple(each.rate for each in of_way), 0)
+        yield Row(f"{way}: peak MiB", tuple(each.peak_mib for each in of_way), 0)
+
+
+def receivers(job: Job) -> Iterator[Row]:
+    """Into the built-in receiver, Fluentd and Fluent Bit, those two writing to files behind a buffer on disk."""
+    bodies = job.bodies(job.events // 4)
+
+    def measure(kind: Any) -> Figures:
+        job.rig.fill(bodies)
+        folder = job.rig.folder / "receiver"
+        shutil.rmtree(folder, ignore_errors=True)
+        server = make_receiver(kind, folder)
+        server.start()
+        try:
+            return job.rig.plugin_into(server.port, len(bodies))
+        finally:
+            server.stop()
+
+    figures = job.alternate({str(kind): lambda kind=kind: measure(kind) for kind in available_kinds()})  # type: ignore[misc]
+    for kind, of_kind in figures.items():
+        yield Row(f"into {kind}: events/s", tuple(each.rate for each in of_kind), 0)
+
+
+def peer(job: Job) -> Iterator[Row]:
+    """Fluentd's RabbitMQ input plugin, inside Fluentd and into nothing, beside ours into the built-in receiver."""
+    if not _has_peer(job.rig):
+        job.say("not measured: no fluentd on PATH that has the input plugin rabbitmq")
+        return
+    bodies = job.bodies(job.events // 4)
+
+    def ours() -> Figures:
+        job.rig.fill(bodies)
+        return job.rig.plugin(len(bodies))
+
+    def theirs() -> Figures:
+        job.rig.fill(bodies)
+        return _run_peer(job.rig, len(bodies))
+
+    figures = job.alternate({"fluent-plugin-amp": ours, "in_rabbitmq": theirs})
+    for way, of_way in figures.items():
+        yield Row(f"{way}: events/s", tuple(each.rate for each in of_way), 0)
+        yield Row(f"{way}: peak MiB", tuple(each.peak_mib for each in of_way), 0)
+    yield Row("fluent-plugin-amp / in_rabbitmq", _ratios(*figures.values()))
+
+
+def latency(job: Job) -> Iterator[Row]:
+    """From publishing to receipt, at a steady rate, in milliseconds."""
+    for rate in LATENCY_RATES:
+        moments = _latencies_ms(job.rig, rate)
+        cuts = statistics.quantiles(moments, n=1000)
+        job.say(f"{rate} events/s: p50 {cuts[499]:.1f} ms, p99 {cuts[989]:.1f} ms")
+        for name, value in (("p50", cuts[499]), ("p90", cuts[899]), ("p99", cuts[989]), ("max", moments[-1])):
+            yield Row(f"{rate} events/s: {name}, ms", (value,), 1)
+
+
+def start(job: Job) -> Iterator[Row]:
+    """From the start of the process to the first event; and what the command line takes to import."""
+    seconds = []
+    imports = []
+    for _ in range(max(job.runs, 3)):
+        job.rig.fill(job.bodies(10))
+        with receiver() as (port, server):
+            began = time.time()
+            job.rig.start_plugin(port, "--once").wait(60)
+            seconds.append(report(server)["first_at"] - began)
+        before = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+        between = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import fluent_plugin_amp.cli"], check=True)
+        imports.append(time.perf_counter() - between - (between - before))
+    yield Row("start to first event, s", tuple(seconds))
+    yield Row("import of the command line, s", tuple(imports))
+
+
+def memory(job: Job) -> Iterator[Row]:
+    """With no server there, and the queue full."""
+    job.rig.fill(job.bodies(20_000))
+    process = job.rig.start_plugin(free_port())
+    _, peak = watch(process, 15.0)
+    process.terminate()
+    process.wait(60)
+    yield Row("no server, queue full: peak MiB", (peak,), 0)
+
+
+def growth(job: Job) -> Iterator[Row]:
+    """More events waiting, and more processes on streams of their own."""
+    taken = 30_000
+    for waiting in WAITING:
+        if waiting > 5 * job.events:
+            continue
+        job.rig.fill(job.bodies(waiting))
+        rate, cpu_us = _take(job.rig, taken if waiting > taken else waiting)
+        job.say(f"{waiting} waiting: {rate:.0f} events/s")
+        yield Row(f"{waiting} events waiting: events/s", (rate,), 0)
+        yield Row(f"{waiting} events waiting: microseconds of processor an event", (cpu_us,), 0)
+    for count in PROCESSES:
+        bodies = job.bodies(job.events // 4)
+        job.rig.fill(bodies, count)
+        rate, cpu_us = _together(job.rig, count, len(bodies))
+        job.say(f"{count} processes: {rate:.0f} events/s")
+        yield Row(f"{count} processes: events/s", (rate,), 0)
+        yield Row(f"{count} processes: microseconds of processor an event", (cpu_us,), 0)
+
+
+MEASURES: dict[str, Callable[[Job], Iterator[Row]]] = {
+    measure.__name__: measure
+    for measure in (throughput, options, sizes, streams, receivers, peer, latency, start, memory, growth)
+}
+
+
+# --- how -----------------------------------------------------------------------------------------
+
+
+def _compared(figures: dict[str, list[Figures]], base: str, count: int) -> Iterator[Row]:
+    for way, of_way in figures.items():
+        yield Row(f"{way}: events/s", tuple(each.rate for each in of_way), 0)
+    for way, of_way in figures.items():
+        if way != base:
+            yield Row(f"{way} / {base}", _ratios(of_way, figures[base]))
+    for way, of_way in figures.items():
+        yield Row(f"{way}: processor seconds a million events", tuple(each.cpu_s / count * 1e6 for each in of_way), 0)
+    for way, of_way in figures.items():
+        yield Row(f"{way}: peak MiB", tuple(each.peak_mib for each in of_way), 0)
+
+
+def _ratios(figures: Sequence[Figures], base: Sequence[Figures]) -> tuple[float, ...]:
+    """Of rates, run by run."""
+    return tuple(one.rate / other.rate for one, other in zip(figures, base, strict=True))
+
+
+def _latencies_ms(rig: Rig, rate: int) -> list[float]:
+    """Ascending."""
+    rig.fill([])
+    ids = rig.folder / "ids"
+    ids.unlink(missing_ok=True)
+    count = int(rate * LATENCY_SECONDS)
+    event = msgspec.json.decode(EventGenerator(seed=1).body(size=EVENT_BYTES))
+    for field in ("id", "timestamp", "timestamp_nanoseconds"):
+        event.pop(field)
+    rest = msgspec.json.encode(event)[1:]
+    with receiver("--ids", str(ids)) as (port, _):
+        process = rig.start_plugin(port)
+        rig.moment("connected to queue")
+        connection = pika.BlockingConnection(
+            pika.ConnectionParameters(
+                rig.broker.host, rig.broker.port, credentials=pika.PlainCredentials(ADMIN, ADMIN_PASSWORD)
+            )
+        )
+        channel = connection.channel()
+        began = time.monotonic()
+        for number in range(count):
+            delay = began + number / rate - time.monotonic()
+            if delay > 0:
+                time.sleep(delay)
+            moment = divmod(time.time_ns(), 1_000_000_000)
+            head = b'{"id":%d,"timestamp":%d,"timestamp_nanoseconds":%d,' % (number, *moment)
+            channel.basic_publish("", rig.streams[0].queue, head + rest)
+        connection.close()
+        wait_until(lambda: ids.read_bytes().count(b"\n") >= count, rig.log)
+        process.terminate()
+        process.wait(60)
+    lines = [line.split("\t") for line in ids.read_text().splitlines()]
+    return sorted((int(arrived) - int(sent)) / 1e6 for _, _, sent, arrived, _ in lines)
+
+
+def _take(rig: Rig, count: int) -> tuple[float, float]:
+    """Of what waits, take so many: events a second, microseconds of processor for each."""
+    with receiver() as (port, server):
+        process = rig.start_plugin(port)
+        rig.moment("connected to queue")
+        depth = rig.broker.queue_depth(rig.streams[0].queue)
+        wanted = depth.ready + depth.unacked - count
+        before = cpu_seconds(process.pid)
+        began = time.monotonic()
+
+        def left() -> int:
+            now = rig.broker.queue_depth(rig.streams[0].queue)
+            return now.ready + now.unacked
+
+        wait_until(lambda: left() <= max(wanted, 0), rig.log, 300.0)
+        seconds = time.monotonic() - began
+        cpu_s = cpu_seconds(process.pid) - before
+        taken = depth.ready + depth.unacked - left()
+        process.kill()
+        process.wait()
+        server.kill()
+    return taken / seconds, cpu_s / taken * 1e6
+
+
+def _together(rig: Rig, processes: int, count: int) -> tuple[float, float]:
+    """So many processes, each with a stream of its own: events a second in all, processor microseconds for each."""
+    with receiver() as (port, server):
+        running = [rig.start_plugin(port, "--once", first=number) for number in range(processes)]
+        cpu_s = [0.0] * processes
+        while any(process.poll() is None for process in running):
+            for number, process in enumerate(running):
+                if process.poll() is None:
+                    cpu_s[number] = max(cpu_s[number], cpu_seconds(process.pid))
+            time.sleep(0.05)
+        figures = report(server)
+    assert figures["events"] >= count, figures
+    return count / (figures["last_at"] - figures["first_at"]), sum(cpu_s) / count * 1e6
+
+
+def _peer_configuration(rig: Rig) -> str:
+    stream = rig.streams[0]
+    return f"""\
+<source>
+  @type rabbitmq
+  tag edr.cisco.amp.events
+  host localhost
+  port {rig.broker.tls_port}
+  user {ADMIN}
+  pass {ADMIN_PASSWORD}
+  vhost /
+  tls true
+  tls_ca_certificates {rig.certificates.ca_file}
+  queue {stream.queue}
+  durable true
+  manual_ack true
+  prefetch_count 500
+</source>
+<match **>
+  @type null
+</match>
+"""
+
+
+def _has_peer(rig: Rig) -> bool:
+    if shutil.which("fluentd") is None:
+        return False
+    path = rig.folder / "peer.conf"
+    path.write_text(_peer_configuration(rig))
+    return subprocess.run(["fluentd", "--dry-run", "-c", path], capture_output=True, check=False).returncode == 0
+
+
+def _run_peer(rig: Rig, count: int) -> Figures:
+    """From the first message that left the queue to the last that was acked."""
+    with (rig.folder / "peer.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["fluentd", "--no-supervisor", "-c", rig.folder / "peer.conf"], stdout=log, stderr=log
+        )
+    try:
+        queue = rig.streams[0].queue
+        wait_until(lambda: rig.broker.queue_depth(queue).unacked > 0, (rig.folder / "peer.log").read_text)
+        began = time.monotonic()
+        before = rig.broker.queue_depth(queue)
+        wait_until(lambda: sum(rig.broker.queue_depth(queue)[:2]) == 0, (rig.folder / "peer.log").read_text, 900.0)
+        seconds = time.monotonic() - began
+        used = cpu_seconds(process.pid), peak_mib(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+    return Figures((before.ready + before.unacked) / seconds, *used)
