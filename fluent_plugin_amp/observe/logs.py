@@ -47,11 +47,13 @@ class LogObserver:
         level, text, fields = describe(fact)
         match fact:
             case facts.StreamTrouble(stream=name, error=error):
-                level = self._level_of_trouble(("stream", name), error, level)
+                level = self._level_of_trouble(("stream", name), error.id, level)
+            case facts.StreamConnected(stream=name, consumers=others, is_poll=True) if others:
+                level = self._level_of_trouble(("queue of", name), "shared", level)
             case facts.ServerTrouble(server=name, error=error):
-                level = self._level_of_trouble(("server", name), error, level)
+                level = self._level_of_trouble(("server", name), error.id, level)
             case facts.StateTrouble(path=path, error=error):
-                level = self._level_of_trouble(("state", path), error, level)
+                level = self._level_of_trouble(("state", path), error.id, level)
             case facts.StreamConsuming(stream=name):
                 self._troubles.pop(("stream", name), None)
             case facts.StreamPolled(stream=name):
@@ -62,13 +64,13 @@ class LogObserver:
                 self._troubles.pop(("state", path), None)
         LOGGER.log(level, text, extra={"fields": {"event": type(fact).__name__, **fields}})
 
-    def _level_of_trouble(self, who: tuple[str, str], error: PluginError, level: int) -> int:
+    def _level_of_trouble(self, who: tuple[str, str], error_id: str, level: int) -> int:
         """``level``, or DEBUG when the same trouble was said a short while ago."""
         now = self._clock()
         said_id, said_at = self._troubles.get(who, ("", 0.0))
-        if error.id == said_id and now - said_at < REPEAT_AFTER_S:
+        if error_id == said_id and now - said_at < REPEAT_AFTER_S:
             return logging.DEBUG
-        self._troubles[who] = (error.id, now)
+        self._troubles[who] = (error_id, now)
         return level
 
 

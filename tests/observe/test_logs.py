@@ -182,3 +182,21 @@ def test_a_poll_is_one_line() -> None:
 def test_others_on_a_polled_queue_are_a_warning_all_the_same() -> None:
     """They take events away."""
     assert describe(replace(CONNECTED, consumers=1, is_poll=True))[0] == logging.WARNING
+
+
+def test_others_on_a_polled_queue_are_told_once_in_a_while(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not with each poll; a stream that stays connected tells it with each connection."""
+    logs.set_up("info", "text")
+    clock = Clock(0.0)
+    observer = LogObserver(clock)
+
+    def told(fact: facts.Fact) -> bool:
+        observer(fact)
+        return "split the stream" in capsys.readouterr().err
+
+    shared = replace(CONNECTED, consumers=1, is_poll=True)
+    assert [told(shared), told(shared)] == [True, False]
+    clock.now += REPEAT_AFTER_S
+    assert told(shared)
+    stays = replace(CONNECTED, consumers=1)
+    assert [told(stays), told(stays)] == [True, True]
