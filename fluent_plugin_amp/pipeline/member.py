@@ -7,7 +7,6 @@ hash``).  Everything else that is shown in a record is taken from a copy that wa
 
 from __future__ import annotations
 
-import copy
 import zlib
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -105,7 +104,7 @@ class MemberMaker:
         )
         shown = record
         if self._obfuscate is not None:
-            shown = copy.deepcopy(record)
+            shown = _copied(record)
             self._obfuscate.apply(shown)
         details = b""
         if detection_id is not None and type_id in COMBINED_TYPES:
@@ -139,9 +138,18 @@ def _key(value: str | None, hasher: Callable[[str], str] | None) -> str | None:
     return hasher(value) if hasher is not None else value
 
 
+def _copied(value: Any) -> Any:
+    """A copy of what a JSON decoder made; `copy.deepcopy` takes ten times as long."""
+    if type(value) is dict:
+        return {name: _copied(item) for name, item in value.items()}
+    if type(value) is list:
+        return [_copied(item) for item in value]
+    return value
+
+
 def moment(seconds: int, nanoseconds: int) -> str:
     """ISO 8601, UTC, with nanoseconds."""
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09}Z"
+    return f"{datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()}.{nanoseconds:09}Z"
 
 
 class Emission(NamedTuple):

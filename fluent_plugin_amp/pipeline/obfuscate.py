@@ -15,6 +15,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -36,8 +37,14 @@ def is_path(text: str) -> bool:
 
 def keyed_hash(key: bytes, value: Any) -> str:
     """HMAC-SHA-256 of a text's UTF-8, or of another value's JSON; 64 hexadecimal digits."""
-    data = value.encode() if type(value) is str else msgspec.json.encode(value, order="deterministic")
-    return hmac.digest(key, data, "sha256").hex()
+    if type(value) is str:
+        return _hash_text(key, value)
+    return hmac.digest(key, msgspec.json.encode(value, order="deterministic"), "sha256").hex()
+
+
+@lru_cache(maxsize=4096)  # the same computers and users come again and again
+def _hash_text(key: bytes, text: str) -> str:
+    return hmac.digest(key, text.encode(), "sha256").hex()
 
 
 @dataclass(frozen=True, slots=True)
