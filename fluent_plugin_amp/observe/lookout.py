@@ -23,9 +23,12 @@ from fluent_plugin_amp.observe.status import Status, judge
 
 LOOK_EVERY_S = 2.0
 """How often each queue's depth is asked for while somebody may be looking."""
-LOOK_STEP_S = 0.02
-"""Between two looks at least, however many streams there are."""
+LOOK_STEP_S = 0.1
+"""Between two looks at least: with hundreds of streams a look at each costs more than they do while idle."""
 SAMPLE_EVERY_S = 2.0
+SAMPLE_STEP_S = 0.02
+"""For each stream at least: of hundreds samples are taken less often, up to `SAMPLE_AT_LEAST_EVERY_S`."""
+SAMPLE_AT_LEAST_EVERY_S = 10.0
 PORT_RETRY_S = 15.0
 
 
@@ -106,7 +109,8 @@ class Lookout:
     async def _sample_on(self) -> None:
         while True:
             self.sample()
-            await asyncio.sleep(SAMPLE_EVERY_S)
+            every_s = max(SAMPLE_EVERY_S, SAMPLE_STEP_S * len(self._histories))
+            await asyncio.sleep(min(every_s, SAMPLE_AT_LEAST_EVERY_S))
 
     def sample(self) -> None:
         """Count for the rates, and tell who fell behind or caught up."""

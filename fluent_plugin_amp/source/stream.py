@@ -42,6 +42,9 @@ from fluent_plugin_amp.source.starvation import Starvation
 BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
 IDLE_TICK_S = 5.0
+"""How often a stream that holds nothing, and does not consume, looks whether it may."""
+QUIET_TICK_S = 15.0
+"""How often one that consumes looks whether it holds anything by now, and how old that is: hundreds may be quiet."""
 ROUND_TICK_S = 0.2
 """How often a stream looks whether its round is over."""
 STANDBY_TICK_S = 1.0
@@ -51,6 +54,7 @@ STEP_BACK_S = 3.0
 CLOSE_TIMEOUT_S = 2.0
 DURATION_BOUNDS_S = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 
+CONSUMING = (State.TRIAL, State.FULL)
 MAY_BE_ELSEWHERE = (BrokerAccessRefused, BrokerCredentialsRefused, QueueNotFound)
 """After one of these a stream is located anew: it may have been made again, with another user and queue."""
 
@@ -115,7 +119,7 @@ class Stream:
             return
         with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
             queue = await self._look(channel)
-            idle = self.flow.state in (State.TRIAL, State.FULL) and not self._ledger.unacked
+            idle = self.flow.state in CONSUMING and not self._ledger.unacked
             if self._starvation.looked(
                 messages=queue.messages, consumers=queue.consumers, idle=idle, progress_at=self._progress_at
             ):
@@ -412,7 +416,12 @@ class Stream:
         )
 
     async def _next_wake(self) -> None:
-        tick_s = BUSY_TICK_S if self._ledger.unacked else IDLE_TICK_S
+        if self._ledger.unacked:
+            tick_s = BUSY_TICK_S
+        elif self.flow.state in CONSUMING:
+            tick_s = min(QUIET_TICK_S, self.settings.pause_after_s)
+        else:
+            tick_s = IDLE_TICK_S
         if self._others_consume:
             tick_s = STANDBY_TICK_S
         if self.settings.once or self._is_polled:

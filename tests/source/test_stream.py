@@ -230,6 +230,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that looks at its deliveries more often than it needs to, and never waits long."""
     monkeypatch.setattr(stream_module, "BUSY_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "IDLE_TICK_S", 0.05)
+    monkeypatch.setattr(stream_module, "QUIET_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "STANDBY_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "ROUND_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "STEP_BACK_S", 0.1)
