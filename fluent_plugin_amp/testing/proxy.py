@@ -21,6 +21,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ class TcpProxy:
         self.target_port = target_port
         self.port = port or free_port()
         self.reply_delay_s = reply_delay_s
+        self.replies = 0
+        """How often something came back from the server, over all connections."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp proxy", daemon=True)
         self._server: asyncio.Server | None = None
@@ -141,12 +144,16 @@ class TcpProxy:
         try:
             await asyncio.gather(
                 self._pump(pair, client_reader, server_writer, pair.note_sent, 0.0),
-                self._pump(pair, server_reader, client_writer, pair.note_replied, self.reply_delay_s),
+                self._pump(pair, server_reader, client_writer, partial(self._note_replied, pair), self.reply_delay_s),
             )
         except (OSError, asyncio.IncompleteReadError):
             pair.reset()
         finally:
             self._pairs.discard(pair)
+
+    def _note_replied(self, pair: _Pair) -> None:
+        pair.replied_at = time.monotonic()
+        self.replies += 1
 
     async def _pump(
         self,
@@ -201,9 +208,6 @@ class _Pair:
 
     def note_sent(self) -> None:
         self.sent_at = time.monotonic()
-
-    def note_replied(self) -> None:
-        self.replied_at = time.monotonic()
 
     def reset(self) -> None:
         """RST to both sides."""
