@@ -192,8 +192,8 @@ class World:
     def wait_for_delivery(self, timeout_s: float = 90.0, *, published_since: int | None = None) -> float | None:
         """Until an event arrives that was published after now, or from that number on.
 
-        Real servers write what they acked when they see fit: of those the next ack is waited for.  Returns the seconds
-        it took, None when nothing came.
+        Real servers write what they acked when they see fit: of those the next ack is waited for.  Returns the
+        seconds it took, None when nothing came.
         """
         began = time.monotonic()
         self.note_memory()
