@@ -147,7 +147,8 @@ def _balance(world: World, strikes: list[Strike], result: Result) -> None:
     chunks = world.chunks()
     for arrivals in world.twice().values():
         for earlier, later in pairwise(arrivals):
-            is_part = chunks[later.chunk] <= chunks[earlier.chunk]  # the same chunk, or one that it was split into
+            # The same chunk, or one that it was split into.
+            is_part = later.chunk == earlier.chunk or chunks[later.chunk] <= chunks[earlier.chunk]
             suspect = culprit(strikes, earlier, later, is_part=is_part)
             result.doubled += 1
             if suspect is not None:
