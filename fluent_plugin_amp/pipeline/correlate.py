@@ -12,7 +12,8 @@ is closed early, and written if it was not yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from fluent_plugin_amp.model import Record
@@ -43,7 +44,7 @@ class Head(NamedTuple):
 class _Detection:
     first_arrival: float
     revision: int = 0
-    members: list[Member] = field(default_factory=list)
+    members: tuple[Member, ...] = ()
     """In their order; only the first has its details."""
 
     @property
@@ -58,7 +59,7 @@ class Change(NamedTuple):
     stream: str
     detection_id: str
     head: Head | None
-    members: list[Member]
+    members: Sequence[Member]
     """Those that came, or went."""
 
 
@@ -159,12 +160,14 @@ def _insert(detection: _Detection, member: Member) -> bool:
     members = detection.members
     if any(each.digest == member.digest for each in members):
         return False
+    if members:  # keep no second copy of what they have in common
+        first = members[0]
+        sha256 = first.sha256 if first.sha256 == member.sha256 else member.sha256
+        member = member._replace(detection_id=first.detection_id, sha256=sha256)
     if not members or _rank(member) < _rank(members[0]):
-        if members:
-            members[0] = members[0]._replace(details=b"")
-        members.insert(0, member)
+        detection.members = (member, *(each._replace(details=b"") for each in members))
     else:
-        members.append(member._replace(details=b""))
+        detection.members = (*members, member._replace(details=b""))
     return True
 
 

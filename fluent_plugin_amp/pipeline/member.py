@@ -32,6 +32,10 @@ COMBINED_TYPES = DETECTION_TYPES | QUARANTINE_TYPES | FAILURE_TYPES
 """Cisco's list of what is to be combined by ``detection_id``."""
 
 
+MAX_NAMES = 10_000
+"""Of events, detections, severities and computers that a `MemberMaker` knows again."""
+
+
 class Member(NamedTuple):
     """One event's part in combined records."""
 
@@ -85,6 +89,7 @@ class MemberMaker:
         self._detection_id_key = self._hasher("detection_id", secret)
         self._sha256_key = self._hasher("file.identity.sha256", secret)
         self._remote_ip_key = self._hasher("network_info.remote_ip", secret)
+        self._names: dict[int | str, int | str] = {}
         self._computer_key = self._hasher("computer.connector_guid", secret) or self._hasher("connector_guid", secret)
 
     def __call__(self, record: Record, seconds: int, nanoseconds: int, digest: bytes) -> Member | None:
@@ -94,12 +99,13 @@ class MemberMaker:
             return None
         type_id = record.get("event_type_id")
         type_id = type_id if type(type_id) is int else None
+        computer = _key(
+            text_at(record, "computer", "connector_guid") or text_at(record, "connector_guid"), self._computer_key
+        )
         keys = (
             _key(detection_id, self._detection_id_key),
             _key(sha256_of(record), self._sha256_key),
-            _key(
-                text_at(record, "computer", "connector_guid") or text_at(record, "connector_guid"), self._computer_key
-            ),
+            self._shared(computer),
             _key(remote_ip_of(record), self._remote_ip_key),
         )
         shown = record
@@ -115,13 +121,21 @@ class MemberMaker:
             seconds,
             nanoseconds,
             shown.get("id"),
-            shown.get("event_type"),
-            type_id,
-            shown.get("detection"),
-            shown.get("severity"),
+            self._shared(shown.get("event_type")),
+            self._shared(type_id),
+            self._shared(shown.get("detection")),
+            self._shared(shown.get("severity")),
             *keys,
             details,
         )
+
+    def _shared(self, value: Any) -> Any:
+        """The same object for the same name: many thousand members have some hundred of them between them."""
+        if type(value) is not str and type(value) is not int:
+            return value
+        if len(self._names) >= MAX_NAMES:
+            self._names.clear()
+        return self._names.setdefault(value, value)
 
     def _hasher(self, source: str, secret: bytes) -> Callable[[str], str] | None:
         rule = self._obfuscate.rule_for(source) if self._obfuscate is not None else None
