@@ -20,6 +20,7 @@ from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
 from tests.bench.rig import Figures, Rig, cpu_seconds, peak_mib, receiver, report, wait_until, watch
+from tests.bench.steps import microseconds
 
 EVENT_BYTES = 1500
 SIZES = {"256 B": 256, "1.5 kB": 1500, "20 kB": 20_000, "1 MiB": 1024 * 1024}
@@ -260,6 +261,12 @@ def start(job: Job) -> Iterator[Row]:
     yield Row("import of the command line, s", tuple(imports))
 
 
+def steps(job: Job) -> Iterator[Row]:
+    """Where an event's time goes, in microseconds."""
+    for name, microseconds_each in microseconds(job.bodies(3000)):
+        yield Row(name, (microseconds_each,), 1)
+
+
 def memory(job: Job) -> Iterator[Row]:
     """With no server there, and the queue full."""
     job.rig.fill(job.bodies(20_000))
@@ -292,7 +299,7 @@ def growth(job: Job) -> Iterator[Row]:
 
 MEASURES: dict[str, Callable[[Job], Iterator[Row]]] = {
     measure.__name__: measure
-    for measure in (throughput, options, sizes, streams, receivers, peer, latency, start, memory, growth)
+    for measure in (throughput, options, sizes, streams, receivers, peer, latency, start, memory, steps, growth)
 }
 
 
