@@ -9,6 +9,9 @@ returned too often (RabbitMQ 4: 20 times).  Hence three habits:
   event, a crash of this process included, returns one message and not hundreds.  The consumer is cancelled
   *before* that event is acked: with the prefetch of 1 still used up, the broker has sent nothing that the
   cancel could cross.  Then consumption starts in full (FULL).
+  A redelivered event that was delivered before proves nothing by itself, since no server sees it.  But when a server
+  acked on the channel before, and owes no answer now, it ends the trial: hundreds of them follow a lost connection,
+  and one at a time each of them would take a round trip.
 * While a message that was returned `MANY_RETURNS` times or more is around, the stream stays at one event at
   a time, and waits long before each new connection.
 
@@ -124,7 +127,8 @@ class Flow:
         self._memory_limit_bytes = memory_limit_bytes
         self._proven = False  # a server acked since this channel was opened
         self._acked_when_paused: int | None = None
-        self._trial_began_acked = 0
+        self._trial_began_acked: int | None = None
+        self._earlier_trial_began_acked: int | None = None
         self._returns = 0  # of the most often returned delivery that is not safe yet
         self._largest_bytes = 0
         self._stopping = False
@@ -167,9 +171,19 @@ class Flow:
         """For the consume asked for last."""
         return self.full_prefetch_count if self.state is State.FULL else 1
 
-    def holds_acks(self, acked: int) -> bool:
-        """Whether acks to the broker wait: those of a trial that a server's ack has decided, for the cancel."""
-        return self.state is State.TRIAL and acked > self._trial_began_acked and not self._returned_often
+    def holds_acks(self, acked: int, *, settled: bool) -> bool:
+        """Whether acks to the broker wait: those of a trial that is decided, for the cancel.
+
+        Args:
+            acked: chunks that servers acked since the start of the process.
+            settled: a server takes chunks, and owes none an answer.
+        """
+        if self.state is not State.TRIAL or self._returned_often:
+            return False
+        began = self._trial_began_acked
+        if began is not None and acked > began:
+            return True
+        return settled and self._earlier_trial_began_acked is not None and acked > self._earlier_trial_began_acked
 
     @property
     def least_retry_s(self) -> float:
@@ -217,7 +231,7 @@ class Flow:
             self.reason = "a server acked"
         else:
             self.state = State.TRIAL
-            self._trial_began_acked = view.acked
+            self._earlier_trial_began_acked, self._trial_began_acked = self._trial_began_acked, view.acked
             self.reason = "begins with a single event"
         return Act.CONSUME
 
@@ -227,7 +241,8 @@ class Flow:
             return Act.CANCEL
         if self._too_old(view):
             return self._give_back(view)
-        if self.holds_acks(view.acked) and view.unacked and not view.unresolved:
+        settled = view.available and not view.sink_in_flight
+        if self.holds_acks(view.acked, settled=settled) and view.unacked and not view.unresolved:
             self._proven = True
             self.state = State.HELD
             return Act.CANCEL
@@ -268,6 +283,7 @@ class Flow:
         self.reason = "paused: the oldest delivery stayed unacked too long"
         self._proven = False
         self._acked_when_paused = view.acked
+        self._trial_began_acked = None  # what was acked before the pause proves nothing
         return Act.RETURN
 
     def _wait(self, reason: str) -> Act:

@@ -343,7 +343,7 @@ class Stream:
     def _send_acks(self, hole_patience_s: float = HOLE_PATIENCE_S) -> None:
         if self._channel is None or not self._ledger.unacked:
             return
-        if self.flow.holds_acks(self._intake.acked_chunks):
+        if self.flow.state is State.TRIAL and self._is_decided():
             if not self._ledger.unresolved:
                 self._alarm.ring()
             return
@@ -355,6 +355,10 @@ class Stream:
             self._progress_at = self._clock()
             if self.flow.state in (State.BRAKED, State.STOPPING):
                 self._alarm.ring()
+
+    def _is_decided(self) -> bool:
+        settled = self._intake.available and not self._intake.sink_in_flight
+        return self.flow.holds_acks(self._intake.acked_chunks, settled=settled)
 
     # --- the end ---------------------------------------------------------------------------------
 
