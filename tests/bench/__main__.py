@@ -1,7 +1,7 @@
 """``make bench``: what the plugin costs, beside a bare pika loop on the same machine in the same run.
 
 Prints tables (minimum, median, maximum) and never fails for being slow.  ``--only`` chooses among the measures of
-``measures.py``; ``--save`` keeps the figures, and ``--plots`` draws them.
+``measures.py``; ``--save`` keeps the figures, and ``--report`` makes tables and pictures of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fluent_plugin_amp.testing.certificates import make_certificates
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.bench.measures import MEASURES, STREAMS, Job, Row
 from tests.bench.rig import Rig
+from tests.bench.tables import markdown
 
 
 def machine() -> str:
@@ -46,8 +47,8 @@ def table_of(title: str, rows: list[Row]) -> Table:
 @click.option("--runs", default=5, show_default=True, help="How often each way is run, in turn.")
 @click.option("--only", multiple=True, type=click.Choice(list(MEASURES)), help="Only this measure; may be repeated.")
 @click.option("--save", type=click.Path(path_type=Path), help="Keep all figures in this JSON file; adds to it.")
-@click.option("--plots", type=click.Path(path_type=Path), help="Draw what --save holds into this folder.")
-def main(events: int, runs: int, only: tuple[str, ...], save: Path | None, plots: Path | None) -> None:
+@click.option("--report", type=click.Path(path_type=Path), help="Tables and pictures of what --save holds, in here.")
+def main(events: int, runs: int, only: tuple[str, ...], save: Path | None, report: Path | None) -> None:
     """Run the bench and print its tables."""
     console = Console(width=110)
     kept: dict[str, list[Row]] = {}
@@ -65,10 +66,11 @@ def main(events: int, runs: int, only: tuple[str, ...], save: Path | None, plots
         held = json.loads(save.read_text()) if save.exists() else {}
         held |= {measure: {row.what: row.values for row in rows} for measure, rows in kept.items()}
         save.write_text(json.dumps(held, indent=1))
-        if plots is not None:
+        if report is not None:
             from tests.bench.plots import draw
 
-            draw(held, plots)
+            draw(held, report)
+            (report / "figures.md").write_text(markdown(held))
 
 
 main()

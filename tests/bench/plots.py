@@ -12,8 +12,7 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 
-Held = dict[str, dict[str, list[float]]]
-"""Values by measure and row."""
+from tests.bench.tables import Held
 
 COLOUR = "#2f6f9f"
 
