@@ -20,6 +20,7 @@ Strike = Callable[[World, Random], bool | None]
 CLOCK_STEPS_S = (1.0, 60.0, 3600.0, 86_400.0)
 CONSUMER_TIMEOUT_S = 1.0
 SLOW_S = 1.2
+UNREAD_S = 0.5
 DISK_FULL = "disk of the state file full"
 HEARTBEAT_NOTICE_S = 2 * (HEARTBEAT_S + 5) + 4
 """pika looks every ``heartbeat + 5`` seconds whether bytes moved."""
@@ -41,6 +42,17 @@ class Fault:
 def _kill_plugin(world: World, _random: Random) -> None:
     world.note_memory()
     world.plugin.kill()
+    world.plugin.start()
+
+
+def _kill_plugin_unread(world: World, _random: Random) -> None:
+    """What it has sent, and nobody has read, is lost with it: whoever acked that to the broker loses events."""
+    world.note_memory()
+    world.forward.black_hole()
+    time.sleep(UNREAD_S)
+    world.plugin.kill()
+    world.forward.cut()
+    world.forward.heal()
     world.plugin.start()
 
 
@@ -171,6 +183,7 @@ def _step_clock(world: World, random: Random) -> None:
 
 FAULTS = (
     Fault("kill -9 of the plugin", _kill_plugin, 8, plugin_survives=False, chunk_in_doubt=True),
+    Fault("kill -9 with chunks unread", _kill_plugin_unread, 3, plugin_survives=False, chunk_in_doubt=True),
     Fault("SIGTERM of the plugin", _stop_plugin, 5, plugin_survives=False),
     Fault("restart of the broker", _restart_broker, 1),
     Fault("kill -9 of the broker", _kill_broker, 1),

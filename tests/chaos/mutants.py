@@ -11,12 +11,14 @@ from tests.chaos.run import run
 from tests.chaos.world import make_world
 
 FAULTS_EACH = 12
-QUICK = tuple(
-    fault
-    for fault in FAULTS
-    if fault.name
-    in ("AMQP connection cut", "Forward connection cut", "kill -9 of the receiver", "kill -9 of the plugin")
+NAMES = (
+    "AMQP connection cut",
+    "Forward connection cut",
+    "kill -9 of the receiver",
+    "kill -9 of the plugin",
+    "kill -9 with chunks unread",
 )
+QUICK = tuple(fault for fault in FAULTS if fault.name in NAMES)
 
 ACK_ON_SEND = """
 from fluent_plugin_amp.model import Answer, Chunk, Outcome
