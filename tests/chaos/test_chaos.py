@@ -17,6 +17,7 @@ LEFT_OUT = (
     "channel closed by consumer_timeout",
     "AMQP black hole until the heartbeat tells",
     "AMQP slow link",
+    "AMQP half open",
     "disk of the state file full",
 )
 """They take long to heal, or a user who may mount a disk."""
