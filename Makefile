@@ -30,7 +30,7 @@ lint: $(VENV)/test
 	$(BIN)/mypy
 
 unit: system tools peer $(VENV)/test
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) || { echo; \
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS) || { echo; \
 	  echo "--- what failed is run once more, alone: what passes now is not steady, and must be mended"; \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 
