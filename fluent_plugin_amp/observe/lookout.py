@@ -23,10 +23,10 @@ from fluent_plugin_amp.observe.status import Status, judge
 
 LOOK_EVERY_S = 2.0
 """How often each queue's depth is asked for while somebody may be looking."""
-LOOK_STEP_S = 0.1
+LOOK_STEP_S = 0.15
 """Between two looks at least: with hundreds of streams a look at each costs more than they do while idle."""
 SAMPLE_EVERY_S = 2.0
-SAMPLE_STEP_S = 0.02
+SAMPLE_STEP_S = 0.04
 """For each stream at least: of hundreds samples are taken less often, up to `SAMPLE_AT_LEAST_EVERY_S`."""
 SAMPLE_AT_LEAST_EVERY_S = 10.0
 PORT_RETRY_S = 15.0

@@ -43,7 +43,7 @@ BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
 IDLE_TICK_S = 5.0
 """How often a stream that holds nothing, and does not consume, looks whether it may."""
-QUIET_TICK_S = 15.0
+QUIET_TICK_S = 30.0
 """How often one that consumes looks whether it holds anything by now, and how old that is: hundreds may be quiet."""
 ROUND_TICK_S = 0.2
 """How often a stream looks whether its round is over."""
