@@ -112,6 +112,8 @@ class Publisher:
         self._queue = queue
         self._rate = rate
         self._events = EventGenerator(seed)
+        self.twice: set[int] = set()
+        """Published again: two messages, of which both may arrive."""
         self._bodies: dict[int, bytes] = {}  # the latest
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -127,6 +129,7 @@ class Publisher:
 
     def publish_again(self, numbers: set[int]) -> None:
         """The same bodies again, in order."""
+        self.twice |= numbers
         self._broker.publish(self._queue, [self._bodies[number] for number in sorted(numbers)])
 
     def _run(self) -> None:
@@ -258,11 +261,15 @@ class World:
         return events
 
     def twice(self) -> dict[int, list[Arrival]]:
-        """The arrivals of each event that arrived more than once."""
+        """The arrivals of each event that arrived more than once, but for those that were published again."""
         by_number: dict[int, list[Arrival]] = defaultdict(list)
         for arrival in self.arrivals.update():
             by_number[arrival.number].append(arrival)
-        return {number: arrivals for number, arrivals in by_number.items() if len(arrivals) > 1}
+        return {
+            number: arrivals
+            for number, arrivals in by_number.items()
+            if len(arrivals) > 1 and number not in self.publisher.twice
+        }
 
 
 @contextlib.contextmanager
