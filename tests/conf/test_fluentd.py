@@ -22,6 +22,7 @@ from tests.conf.ways import (
     activate,
     events_of,
     fluent_bit_replacements,
+    need_output_plugin,
     plugin_command,
     send,
     write_config,
@@ -50,15 +51,37 @@ def test_activate(way: int) -> None:
 
 @pytest.mark.parametrize("way", sorted(GEMS))
 def test_ways_that_need_a_gem_are_valid(way: int, tmp_path: Path) -> None:
-    """`fluentd --dry-run` takes them where the gem is installed."""
-    need("fluentd")
+    """`fluentd --dry-run` takes them, and knows each of their parameters, where the gem is installed."""
+    need_output_plugin(tmp_path, GEMS[way])
     file = tmp_path / "fluentd.conf"
     file.write_text(activate((CONF / "fluentd.conf").read_text(), way).replace("/var/lib/fluentd", str(tmp_path)))
     command = ["fluentd", "--dry-run", "-c", str(file)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    if f"Unknown output plugin '{GEMS[way]}'" in result.stdout:
-        pytest.skip(f"not run: way {way} of fluentd.conf needs the gem of the output plugin {GEMS[way]}")
     assert result.returncode == 0, result.stdout
+    assert "is not used" not in result.stdout
+
+
+def test_by_devos_own_gem(tmp_path: Path, certificates: Certificates) -> None:
+    """Way 5: over TLS with the client certificate, each event whole, under the tag with its colon."""
+    need_output_plugin(tmp_path, "devo")
+    port, _ = free_ports(2)
+    with SyslogReceiver(server_context(certificates.server, client_ca_file=certificates.ca_file)) as receiver:
+        replacements = {
+            "port 24224": f"port {port}",
+            "collector-us.devo.io": "localhost",
+            "port 443": f"port {receiver.port}",
+            "/etc/fluent/devo/chain.crt": str(certificates.ca_file),
+            "/etc/fluent/devo/mydomain.crt": str(certificates.client.cert_file),
+            "/etc/fluent/devo/mydomain.key": str(certificates.client.key_file),
+        }
+        text = activate(shipped("fluentd.conf", replacements), 5)
+        with fluentd(tmp_path, text, port):
+            send(tmp_path, port, transform={"add": {"app_name": "edr.cisco.amp.events:"}})
+            lines = receiver.wait_for(len(EVENTS))
+    for line, event in zip(lines, EVENTS, strict=True):
+        header, _, body = line.partition(b"{")
+        assert re.fullmatch(rb"<14>\w+ +\d+ [\d:]+ amp-forwarder edr\.cisco\.amp\.events: ", header), header
+        assert json.loads(b"{" + body) == {**event, "app_name": "edr.cisco.amp.events:"}
 
 
 def test_by_fluent_bit(tmp_path: Path, certificates: Certificates) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.syslog import SyslogReceiver
-from tests.servers import Server, find, need, shipped
+from tests.conf.ways import EVENTS, activate, need_output_plugin
+from tests.conf.ways import send as send_events
+from tests.servers import Server, find, fluentd, need, shipped
 
 EVENT = b'{"id":1152921504606846977,"n":"a\\nb\\t%s","u":"\xc3\xbc"}' % (b"x" * 20_000)
 
@@ -79,3 +83,23 @@ def test_receiver_down_and_up_again(relay: tuple[Server, int], receiver: SyslogR
     server.start()
     lines = receiver.wait_for(len(events))
     assert {line.rpartition(b": ")[2] for line in lines} == set(events)
+
+
+def test_from_fluentd(relay: tuple[Server, int], receiver: SyslogReceiver, tmp_path: Path) -> None:
+    """Way 4 of fluentd.conf: the plugin, Fluentd, this relay and the receiver, with the files as they are shipped."""
+    need_output_plugin(tmp_path, "remote_syslog")
+    folder = tmp_path / "fluentd"
+    folder.mkdir()
+    port = free_port()
+    replacements = {
+        "port 24224": f"port {port}",
+        "port 10514": f"port {relay[1]}",
+        "/var/lib/fluentd/buffer": str(folder / "buffer"),
+    }
+    with fluentd(folder, activate(shipped("fluentd.conf", replacements), 4), port):
+        send_events(folder, port)
+        lines = receiver.wait_for(len(EVENTS))
+    for line, event in zip(lines, EVENTS, strict=True):
+        header, _, body = line.partition(b"{")
+        assert re.fullmatch(rb"<14>\w+ +\d+ [\d:]+ amp-forwarder edr\.cisco\.amp\.events: ", header), header
+        assert json.loads(b"{" + body) == event

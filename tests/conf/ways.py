@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from fluent_plugin_amp.testing.certificates import Certificates, KeyPair
-from tests.servers import CONF
+from tests.servers import CONF, need
 
 FIRST_ID = 2**60 + 1
 EVENTS: list[dict[str, Any]] = [
@@ -39,10 +40,10 @@ def write_config(folder: Path, port: int, **sections: Any) -> Path:
     return config
 
 
-def send(folder: Path, port: int, events: Sequence[Mapping[str, Any]] = EVENTS) -> None:
+def send(folder: Path, port: int, events: Sequence[Mapping[str, Any]] = EVENTS, **sections: Any) -> None:
     """Have the plugin deliver events to a Forward server; returns once that has acknowledged them."""
     lines = "".join(json.dumps(event) + "\n" for event in events)
-    command = plugin_command("replay", write_config(folder, port), "-")
+    command = plugin_command("replay", write_config(folder, port, **sections), "-")
     subprocess.run(command, input=lines.encode(), env=ENVIRONMENT, check=True, timeout=60)
 
 
@@ -60,6 +61,17 @@ def fluent_bit_replacements(
         "/var/lib/fluent-bit/storage": str(folder / "storage"),
         "24224": str(port),
     }
+
+
+def need_output_plugin(folder: Path, name: str) -> None:
+    """Skip where Fluentd, or this output plugin of a gem of its own, is not installed."""
+    need("fluentd")
+    file = folder / "dry-run.conf"
+    file.write_text(f"<match **>\n  @type {name}\n  host localhost\n  port 1\n</match>\n")
+    command = ["fluentd", "--dry-run", "-c", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if f"Unknown output plugin '{name}'" in result.stdout:
+        pytest.skip(f"not run: needs the gem of Fluentd's output plugin {name}")
 
 
 def events_of(lines: Sequence[bytes], header: bytes) -> list[dict[str, Any]]:
