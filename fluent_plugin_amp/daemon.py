@@ -34,20 +34,17 @@ from fluent_plugin_amp.observe.station import Station
 from fluent_plugin_amp.parts import (
     ClosableSink,
     forward_settings,
+    make_conductor,
     make_sink,
     make_state,
     make_stream,
     make_transform,
     share_of,
 )
-from fluent_plugin_amp.pipeline.batcher import Batcher
-from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.reload import Changes
 from fluent_plugin_amp.reloader import Reloader
-from fluent_plugin_amp.sink.forward.client import new_chunk_id
-from fluent_plugin_amp.sink.forward.protocol import entry
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.state.file import StateFile
@@ -82,16 +79,11 @@ class Daemon:
         self.config = config
         self.sink = sink
         self.state = state
-        forward = config.forward
-        self.conductor = Conductor(
-            {stream.name: make_transform(stream) for stream in config.own_streams},
+        self.conductor = make_conductor(
+            config,
+            config.own_streams,
             sink,
-            entry,
-            Batcher(forward.chunk_limit_size, new_chunk_id),
             observer,
-            dead_letter_tag=config.dead_letters.tag,
-            raw_dead_letters=config.dead_letters.raw,
-            dead_letter_part_bytes=forward.chunk_limit_size // 2,
             delivered=state.delivered if state else DeliveredMemory.shared_by(len(config.own_streams)),
             shelf=state.letters if state else None,
         )

@@ -16,11 +16,7 @@ from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.jobs.feed import Feed
 from fluent_plugin_amp.model import Counters
-from fluent_plugin_amp.parts import make_sink, make_transform
-from fluent_plugin_amp.pipeline.batcher import Batcher
-from fluent_plugin_amp.pipeline.conductor import Conductor
-from fluent_plugin_amp.sink.forward.client import new_chunk_id
-from fluent_plugin_amp.sink.forward.protocol import entry
+from fluent_plugin_amp.parts import make_conductor, make_sink
 from fluent_plugin_amp.state.beside import DeliveredBeside
 
 if TYPE_CHECKING:
@@ -40,22 +36,13 @@ class Delivering:
     """
 
     def __init__(self, config: Config, stream: StreamConfig, observer: Observer, state_file: Path | None) -> None:
-        forward = config.forward
         self._sink = make_sink(config, observer, None)
         self._delivered = DeliveredBeside(state_file) if state_file is not None else None
-        conductor = Conductor(
-            {stream.name: make_transform(stream)},
-            self._sink,
-            entry,
-            Batcher(forward.chunk_limit_size, new_chunk_id),
-            observer,
-            dead_letter_tag=config.dead_letters.tag,
-            raw_dead_letters=config.dead_letters.raw,
-            dead_letter_part_bytes=forward.chunk_limit_size // 2,
-            delivered=self._delivered,
-        )
+        conductor = make_conductor(config, [stream], self._sink, observer, delivered=self._delivered)
         self._line = conductor.lines[stream.name]
-        self.feed = Feed(conductor, stream.name, max_held_bytes=config.memory_limit, patience_s=forward.pause_after)
+        self.feed = Feed(
+            conductor, stream.name, max_held_bytes=config.memory_limit, patience_s=config.forward.pause_after
+        )
         """Where events are put."""
 
     @property

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
-from fluent_plugin_amp.errors import EventIntegerTooLarge, InvalidEvent
+from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.model import Delivery, Record
+from fluent_plugin_amp.pipeline.conductor import NOT_PACKED, not_packed
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.pipeline.letters import dead_letter
+from fluent_plugin_amp.pipeline.member import moment
 from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.protocol import entry
@@ -70,16 +71,15 @@ def explain(
         tag, sent = transformed
         try:
             packed = entry(seconds, nanoseconds, sent)
-        except OverflowError as exc:
-            raise EventIntegerTooLarge("an integer exceeds 64 bits") from exc
+        except NOT_PACKED as exc:
+            raise not_packed(exc) from exc
     except InvalidEvent as error:
         delivery = Delivery(transform.stream, _NoLedger(), 0, body, received_at=received_at)
         if transform.obfuscate is not None and not raw_dead_letters:
             mask_delivery(delivery)
         letter = dead_letter(delivery, error, len(body) + 4)[0]
         return Explained(len(body), digest, steps, tag=dead_letter_tag, dead_letter=letter)
-    moment = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-    return Explained(len(body), digest, steps, tag, f"{moment}.{nanoseconds:09}Z", packed)
+    return Explained(len(body), digest, steps, tag, moment(seconds, nanoseconds), packed)
 
 
 class _NoLedger:

@@ -209,16 +209,14 @@ class Conductor:
             try:
                 entry = self._encode(seconds, nanoseconds, record)
             except NOT_PACKED as exc:
-                raise _not_packed(exc) from exc
+                raise not_packed(exc) from exc
         except InvalidEvent as error:
             line.in_flight[digest] = delivery
             self._bury(line, delivery, error)
             return
         line.in_flight[digest] = delivery
         delivery.parts = 1
-        delivery.held_bytes = size = len(body) + len(entry)  # as `_hold`, which costs more than it does
-        line.held_bytes += size
-        self.total_held_bytes += size
+        self._hold(line, delivery, len(body) + len(entry))
         self._batcher.add(tag, entry, delivery)
         if not self._pump_scheduled:
             self._schedule_pump()
@@ -235,7 +233,7 @@ class Conductor:
         try:
             entry = self._encode(seconds, nanoseconds, line.transform.shape(record))
         except NOT_PACKED as error:
-            self._bury(line, delivery, _not_packed(error))
+            self._bury(line, delivery, not_packed(error))
             return
         delivery.parts = 1
         self._hold(line, delivery, len(delivery.body) + len(entry))
@@ -430,9 +428,7 @@ class Conductor:
         """These are remembered as delivered."""
         self._unrecorded -= len(deliveries)
         for delivery in deliveries:
-            in_flight = self.lines[delivery.stream].in_flight
-            if in_flight.get(delivery.digest) is delivery:
-                del in_flight[delivery.digest]
+            self._no_longer_in_flight(self.lines[delivery.stream], delivery)
             delivery.ledger.resolve(delivery.delivery_tag)
             for twin in delivery.twins:
                 twin.ledger.resolve(twin.delivery_tag)
@@ -467,7 +463,7 @@ class Conductor:
             del line.in_flight[delivery.digest]
 
 
-def _not_packed(error: Exception) -> InvalidEvent:
+def not_packed(error: Exception) -> InvalidEvent:
     """What keeps an event out of msgpack, in our own words."""
     if isinstance(error, OverflowError):
         return EventIntegerTooLarge("an integer exceeds 64 bits")
