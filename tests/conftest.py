@@ -9,10 +9,14 @@ from typing import Literal, Protocol
 
 import pytest
 
-from fluent_plugin_amp.testing.certificates import Certificates, make_certificates
+from fluent_plugin_amp.testing.certificates import Certificates, make_certificates, server_context
+from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.ports import free_port as find_free_port
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+
+_first_stream_ids = count(700_000, 100)
+"""Apart for each cloud: an id names a queue of the broker that they share."""
 
 
 class MakeStream(Protocol):
@@ -71,3 +75,14 @@ def make_stream(broker: PrivateRabbitMQ) -> Callable[..., StreamCredentials]:
 def free_port() -> int:
     """A TCP port on loopback that nothing listens on."""
     return find_free_port()
+
+
+@pytest.fixture
+def cloud(broker: PrivateRabbitMQ, certificates: Certificates) -> Iterator[LocalCloud]:
+    """A cloud over HTTPS with the broker that all tests share; its streams are gone afterwards."""
+    tls = server_context(certificates.server)
+    with LocalCloud(broker=broker, tls=tls, first_stream_id=next(_first_stream_ids)) as cloud:
+        yield cloud
+        for organisation in cloud.organisations():
+            for stream_id in list(organisation.streams):
+                organisation.delete(stream_id)

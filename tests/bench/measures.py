@@ -19,8 +19,9 @@ from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
-from tests.bench.rig import Figures, Rig, cpu_seconds, peak_mib, receiver, report, wait_until, watch
+from tests.bench.rig import Figures, Rig, receiver, report, wait_until, watch
 from tests.bench.steps import microseconds
+from tests.processes import cpu_seconds, memory_mib
 
 EVENT_BYTES = 1500
 SIZES = {"256 B": 256, "1.5 kB": 1500, "20 kB": 20_000, "1 MiB": 1024 * 1024}
@@ -56,10 +57,10 @@ class Job:
             return [small_event(number, size) for number in range(count or self.events)]
         return list(EventGenerator(seed=1).bodies(count or self.events, size=size))
 
-    def alternate(self, ways: dict[str, Callable[[], Figures]], runs: int | None = None) -> dict[str, list[Figures]]:
+    def alternate(self, ways: dict[str, Callable[[], Figures]]) -> dict[str, list[Figures]]:
         """Each way in turn, several times over."""
         figures: dict[str, list[Figures]] = {way: [] for way in ways}
-        for run in range(runs or self.runs):
+        for run in range(self.runs):
             for way, measure in ways.items():
                 found = measure()
                 figures[way].append(found)
@@ -284,7 +285,7 @@ def growth(job: Job) -> Iterator[Row]:
         if waiting > 5 * job.events:
             continue
         job.rig.fill(job.bodies(waiting))
-        rate, cpu_us = _take(job.rig, taken if waiting > taken else waiting)
+        rate, cpu_us = _take(job.rig, min(taken, waiting))
         job.say(f"{waiting} waiting: {rate:.0f} events/s")
         yield Row(f"{waiting} events waiting: events/s", (rate,), 0)
         yield Row(f"{waiting} events waiting: microseconds of processor an event", (cpu_us,), 0)
@@ -442,7 +443,7 @@ def _run_peer(rig: Rig, count: int) -> Figures:
         before = rig.broker.queue_depth(queue)
         wait_until(lambda: sum(rig.broker.queue_depth(queue)[:2]) == 0, (rig.folder / "peer.log").read_text, 900.0)
         seconds = time.monotonic() - began
-        used = cpu_seconds(process.pid), peak_mib(process.pid)
+        used = cpu_seconds(process.pid), memory_mib(process.pid)
     finally:
         process.terminate()
         process.wait()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -24,11 +22,11 @@ import yaml
 
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+from tests.processes import cpu_seconds, memory_mib
 
 BARE = Path(__file__).with_name("bare.py")
 DEADLINE_S = 900.0
 POLL_S = 0.05
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Figures(NamedTuple):
@@ -166,23 +164,11 @@ def watch(process: subprocess.Popen[Any], seconds: float = DEADLINE_S) -> tuple[
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             cpu_s = max(cpu_s, cpu_seconds(process.pid))
-            peak = max(peak, peak_mib(process.pid))
+            peak = max(peak, memory_mib(process.pid))
         if process.poll() is not None:
             break
         time.sleep(POLL_S)
     return cpu_s, peak
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-
-def peak_mib(pid: int) -> float:
-    """The most of resident memory that a process had; 0 for one that has just ended."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found.group(1)) / 1024 if found else 0.0
 
 
 def wait_until(condition: Callable[[], bool], describe: Callable[[], str], seconds: float = 60.0) -> None:

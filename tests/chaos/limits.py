@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from fluent_plugin_amp.testing.proxy import TcpProxy
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.chaos.world import FIRST_ID, Arrivals, ChaosReceiver, wait_for
 from tests.e2e.plugin import Plugin
+from tests.processes import cpu_seconds, memory_mib
 
 IDLE_STREAMS = 300
 IDLE_MIB = 120.0
@@ -87,19 +87,6 @@ def _ground() -> Iterator[Ground]:
         yield Ground(folder, certificates, broker, receiver)
 
 
-def _memory_mib(plugin: Plugin, of: str) -> float:
-    """``VmRSS`` or ``VmHWM`` of its process."""
-    found = re.search(rf"{of}:\s+(\d+) kB", Path(f"/proc/{plugin.pid}/status").read_text())
-    assert found is not None
-    return int(found.group(1)) / 1024
-
-
-def _processor_s(plugin: Plugin) -> float:
-    """User and system time so far."""
-    fields = Path(f"/proc/{plugin.pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _log_has(plugin: Plugin, text: str, times: int) -> None:
     assert wait_for(lambda: plugin.log.count(text) == times, 180.0, every_s=0.5), plugin.log[-2000:]
 
@@ -119,10 +106,10 @@ def idle_streams(ground: Ground) -> bool:
             ground.broker.publish(queue, EventGenerator(1).bodies(1))  # so that each consumes in full
         _log_has(plugin, ": consuming, prefetch", IDLE_STREAMS)
         time.sleep(10.0)
-        began_s, began_at = _processor_s(plugin), time.monotonic()
+        began_s, began_at = cpu_seconds(plugin.pid), time.monotonic()
         time.sleep(120.0)
-        percent = 100.0 * (_processor_s(plugin) - began_s) / (time.monotonic() - began_at)
-        mib = _memory_mib(plugin, "VmRSS")
+        percent = 100.0 * (cpu_seconds(plugin.pid) - began_s) / (time.monotonic() - began_at)
+        mib = memory_mib(plugin.pid, "VmRSS")
     print(f"{IDLE_STREAMS} idle streams: {mib:.0f} MiB, {percent:.2f} % of a core", flush=True)
     return mib <= IDLE_MIB and percent <= IDLE_CORE_PERCENT
 
@@ -139,7 +126,7 @@ def large_events(ground: Ground) -> bool:
         arrivals = Arrivals(ground.receiver)
         arrived = wait_for(lambda: len({each.number for each in arrivals.update()}) >= LARGE_EVENTS, 300.0)
         took_s = time.monotonic() - began
-        mib = _memory_mib(plugin, "VmHWM")
+        mib = memory_mib(plugin.pid, "VmHWM")
     print(f"{LARGE_EVENTS} events of 4 MiB: {mib:.0f} MiB at most, all within {took_s:.1f} s: {arrived}", flush=True)
     return arrived and mib <= LARGE_MIB
 

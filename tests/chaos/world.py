@@ -30,6 +30,7 @@ from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.receivers import BuiltInReceiver, Kind, Receiver, make_receiver
 from tests.chaos.means import Clock, SmallDisk, small_disk
 from tests.e2e.plugin import Plugin
+from tests.processes import memory_mib
 
 FIRST_ID = 6_533_241_145_000_000_000
 ACK_DELAY_S = 0.03
@@ -244,9 +245,7 @@ class World:
     def note_memory(self) -> None:
         """Remember the plugin's peak."""
         with contextlib.suppress(OSError):
-            status = Path(f"/proc/{self.plugin.pid}/status").read_text()
-            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-                self.peak_mib = max(self.peak_mib, int(found.group(1)) / 1024)
+            self.peak_mib = max(self.peak_mib, memory_mib(self.plugin.pid))
 
     def drained(self) -> bool:
         """Nothing is left at the broker, and everything confirmed has arrived."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.organisation import Organisation, Request
@@ -22,18 +20,6 @@ from tests.e2e.plugin import DEADLINE_S, POLL_S
 EVENTS = 20
 API_OUTAGE = 6
 """Requests that fail: one look-up gives up after five."""
-_first_ids = count(800_000, 100)
-
-
-@pytest.fixture
-def cloud(broker: PrivateRabbitMQ, certificates: Certificates) -> Iterator[LocalCloud]:
-    """A cloud over HTTPS with the broker that all tests share."""
-    tls = server_context(certificates.server)
-    with LocalCloud(broker=broker, tls=tls, first_stream_id=next(_first_ids)) as cloud:
-        yield cloud
-        for organisation in cloud.organisations():
-            for stream_id in list(organisation.streams):
-                organisation.delete(stream_id)
 
 
 @pytest.fixture

@@ -5,34 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from itertools import count
 
-import pytest
-
-from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.organisation import Request
-from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.e2e.configs import configuration
 from tests.e2e.conftest import StartPlugin
 
 BEFORE, DELIVERED = 150, 600
 AGE_S = 3600.0
-_first_ids = count(900_000, 100)
-
-
-@pytest.fixture
-def cloud(broker: PrivateRabbitMQ, certificates: Certificates) -> Iterator[LocalCloud]:
-    """A cloud over HTTPS with the broker that all tests share."""
-    tls = server_context(certificates.server)
-    with LocalCloud(broker=broker, tls=tls, first_stream_id=next(_first_ids)) as cloud:
-        yield cloud
-        for organisation in cloud.organisations():
-            for stream_id in list(organisation.streams):
-                organisation.delete(stream_id)
 
 
 async def test_what_the_queue_brought_is_known_and_the_rest_is_filled_in(

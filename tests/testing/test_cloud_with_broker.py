@@ -5,8 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ import yaml
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, ProbableAuthenticationError
 
-from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.organisation import Organisation
@@ -25,18 +24,6 @@ from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 DETECTED = b'{"id": 6533241145273614341, "event_type_id": 1090519054, "group_guids": [], "timestamp": 1593079552}'
 OTHER = b'{"id": 6533241145273614342, "event_type_id": 553648143, "group_guids": [], "timestamp": 1593079552}'
 DEADLINE_S = 60.0
-_first_ids = count(700_000, 100)
-
-
-@pytest.fixture
-def cloud(broker: PrivateRabbitMQ, certificates: Certificates) -> Iterator[LocalCloud]:
-    """A cloud over HTTPS with the broker that all tests share."""
-    tls = server_context(certificates.server)
-    with LocalCloud(broker=broker, tls=tls, first_stream_id=next(_first_ids)) as cloud:
-        yield cloud
-        for organisation in cloud.organisations():
-            for stream_id in list(organisation.streams):
-                organisation.delete(stream_id)
 
 
 @pytest.fixture
