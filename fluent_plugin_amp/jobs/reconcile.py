@@ -20,17 +20,16 @@ from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.jobs.delivering import Delivering, supervise
 from fluent_plugin_amp.jobs.feed import Feed
 from fluent_plugin_amp.jobs.history import Batch, Progress, batches, delivered_facts, find_stream, open_api
-from fluent_plugin_amp.jobs.span import Bookmark, Span, iso, utc
+from fluent_plugin_amp.jobs.span import Span, iso, legs, utc
 from fluent_plugin_amp.jobs.state import state_path
+from fluent_plugin_amp.jobs.waiting import messages_ready
 from fluent_plugin_amp.parts import make_locate
-from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.state.store import Store
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 HOUR_S = 3600
-CLOSE_TIMEOUT_S = 2.0
 
 
 @dataclass(slots=True)
@@ -113,7 +112,7 @@ class Reconciliation:
             if self.repair:
                 delivering = await stack.enter_async_context(Delivering(self.config, self.stream, observer, path))
             feed = delivering.feed if delivering is not None else None
-            leg = Bookmark(self.span.since, self.span.until, self.span.since, self.span.until, 0)
+            (leg,) = legs(self.span, None)
             found = batches(
                 api,
                 event_stream,
@@ -240,16 +239,9 @@ def _known_since(store: Store, stream: str, now: float, remember_s: float) -> in
 
 
 async def _count_waiting(stream: StreamConfig) -> int | None:
-    """Messages in the stream's queue; asking takes none of them."""
+    """Messages in the stream's queue; None where the cloud or the broker does not tell."""
     try:
         location = await make_locate(stream)()
-        connection = await amqp.connect(location.broker)
     except PluginError:
         return None
-    try:
-        channel = await connection.open_channel()
-        return (await channel.declare_passive(location.queue)).messages
-    except PluginError:
-        return None
-    finally:
-        await connection.close(CLOSE_TIMEOUT_S)
+    return await messages_ready(location.broker, location.queue)

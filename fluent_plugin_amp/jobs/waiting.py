@@ -1,4 +1,4 @@
-"""How many events wait in the queue of a stream that is being rotated."""
+"""How many events wait in a queue, for a command that tells it beside its own findings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,23 @@ CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 
 
+async def messages_ready(broker: amqp.Broker, queue: str) -> int | None:
+    """Messages ready in ``queue``, of which asking takes none; None where the broker does not tell."""
+    try:
+        connection = await amqp.connect(broker)
+    except PluginError:
+        return None
+    try:
+        channel = await connection.open_channel()
+        return (await channel.declare_passive(queue)).messages
+    except PluginError:
+        return None
+    finally:
+        await connection.close(CLOSE_TIMEOUT_S)
+
+
 async def count_waiting(queue: str, twin_file: Path, *, ca_file: str | None) -> int | None:
-    """Messages ready in ``queue``, asked for with the credentials in ``twin_file``; None where that cannot be told.
+    """`messages_ready` of a stream that is being rotated, asked for with the credentials in ``twin_file``.
 
     A passive declare needs no permission on the queue, so the twin's user can ask about the old stream's, whose
     password may be lost.  Brokers are free to refuse, and the file may be in a form for another program.
@@ -31,13 +46,6 @@ async def count_waiting(queue: str, twin_file: Path, *, ca_file: str | None) -> 
             tls=ssl.create_default_context(cafile=ca_file),
             connect_timeout_s=CONNECT_TIMEOUT_S,
         )
-        connection = await amqp.connect(broker)
+        return await messages_ready(broker, queue)
     except (CredentialsFileUnusable, PluginError, ValueError, OSError):
         return None
-    try:
-        channel = await connection.open_channel()
-        return (await channel.declare_passive(queue)).messages
-    except PluginError:
-        return None
-    finally:
-        await connection.close(CLOSE_TIMEOUT_S)
