@@ -1,4 +1,4 @@
-"""pika's callbacks as awaitables, and its exceptions as ours.  The only module that imports pika.
+"""pika's callbacks as awaitables, and its exceptions as ours.  With `transport` the only module that imports pika.
 
 Four habits of AMQP clients decide what this shell looks like:
 
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pika
 import pika.exceptions
-from pika.adapters.asyncio_connection import AsyncioConnection, _AsyncioIOServicesAdapter
+from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from fluent_plugin_amp import __version__
@@ -40,6 +40,7 @@ from fluent_plugin_amp.errors import (
     QueueNotFound,
     RefusedError,
 )
+from fluent_plugin_amp.source.transport import IoServices
 
 # pika logs a traceback for every failed connection; what happened is reported as a fact instead.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -246,7 +247,7 @@ async def connect(broker: Broker) -> Connection:
 
     # pika cannot give up while it shakes hands without an AssertionError in the event loop.  So an attempt that
     # nobody waits for any more is left to pika's own timeouts, and a connection that comes too late is closed.
-    AsyncioConnection(parameters, opened.set_result, on_open_error, on_closed, custom_ioloop=_IoServices())
+    AsyncioConnection(parameters, opened.set_result, on_open_error, on_closed, custom_ioloop=IoServices())
     try:
         await asyncio.wait({opened}, timeout=broker.connect_timeout_s)
     except asyncio.CancelledError:
@@ -256,42 +257,6 @@ async def connect(broker: Broker) -> Connection:
         opened.add_done_callback(_close_late)
         raise BrokerUnreachable(f"{broker}: no connection within {broker.connect_timeout_s:g} s")
     return Connection(opened.result(), closed)
-
-
-class _IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
-    """pika's own, but a peer that resets the connection as soon as it has accepted it is an ordinary failure.
-
-    pika raises that into the event loop and then waits for ever.  Load balancers without a server behind them do
-    just this.
-    """
-
-    def create_streaming_connection(
-        self,
-        protocol_factory: Callable[[], Any],
-        sock: socket.socket,
-        on_done: Callable[[Any], None],
-        ssl_context: ssl.SSLContext | None = None,
-        server_hostname: str | None = None,
-    ) -> Any:
-        """As in pika; a reset peer is told to ``on_done``."""
-        try:
-            return super().create_streaming_connection(protocol_factory, sock, on_done, ssl_context, server_hostname)
-        except ValueError:  # getpeername() failed
-            return _Failed(
-                asyncio.get_running_loop().call_soon(on_done, ConnectionResetError("connection reset by peer"))
-            )
-
-
-class _Failed:
-    """pika's reference to an operation that has failed already."""
-
-    def __init__(self, handle: asyncio.Handle) -> None:
-        self._handle = handle
-
-    def cancel(self) -> bool:
-        """Don't tell."""
-        self._handle.cancel()
-        return True
 
 
 def _close_late(opened: asyncio.Future[AsyncioConnection]) -> None:
