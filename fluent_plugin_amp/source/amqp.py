@@ -6,8 +6,12 @@ Four habits of AMQP clients decide what this shell looks like:
 * A consumer can be cancelled by the broker (queue deleted) while channel and connection stay open; that ends
   ``closed`` too, since a channel without its consumer is of no use to a stream.
 * pika opens, and closes, without a deadline over the whole; name resolution has none at all.  Ours has one.
-* An exception in a callback would end the connection looking like a network fault.  The message callback is
+* An exception in a callback would end the connection looking like a network fault.  The callback for messages is
   guarded, and what it raised is handed to whoever waits for ``closed``: it is our bug.
+
+Messages that are read together are handed on together, when pika is done with them: parsing frames and working on
+events in turn takes a third more processor time than one after the other, since each drives the other's code and data
+out of the caches.
 """
 
 from __future__ import annotations
@@ -144,18 +148,31 @@ class Channel:
         self,
         queue: str,
         prefetch_count: int,
-        on_message: Callable[[Message], None],
+        on_messages: Callable[[list[Message]], None],
         *,
         exclusive: bool = False,
     ) -> None:
-        """``basic.qos``, then ``basic.consume`` with manual acks."""
+        """``basic.qos``, then ``basic.consume`` with manual acks.
+
+        ``on_messages`` gets what arrived together, in the loop's next turn, before anybody who waits for a reply or
+        for the end is told of one that came with it.
+        """
+        loop = asyncio.get_running_loop()
+        arrived: list[Message] = []
         await self._call(lambda callback: self._channel.basic_qos(prefetch_count=prefetch_count, callback=callback))
 
         def deliver(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             headers = properties.headers
             returns = headers.get(DELIVERY_COUNT_HEADER, 0) if headers else 0
+            if not arrived:
+                loop.call_soon(hand_on)
+            arrived.append(Message(method.delivery_tag, method.redelivered, method.routing_key, returns, body))
+
+        def hand_on() -> None:
+            messages = arrived.copy()
+            arrived.clear()
             try:
-                on_message(Message(method.delivery_tag, method.redelivered, method.routing_key, returns, body))
+                on_messages(messages)
             except BaseException as exc:
                 if not self.closed.done():
                     self.closed.set_result(exc)

@@ -3,9 +3,9 @@
 With ``poll_interval_s`` it lives in rounds: connect, deliver what is in the queue, disconnect, rest.
 
 A thin shell: what to do is decided by `flow.Flow`, which acks to send by `ledger.Ledger`, when to try again by
-`retry.Retry`, and how AMQP is spoken by `amqp`.  The path of an event takes no task switch here: a message goes to
-the intake within pika's callback, and acks are written in the loop's next turn.  The task of the stream wakes only
-when something changes.
+`retry.Retry`, and how AMQP is spoken by `amqp`.  The path of an event takes no task switch here: messages go to the
+intake in the callback that brings them, and acks are written in the loop's next turn.  The task of the stream wakes
+only when something changes.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ class Stream:
                     await channel.consume(
                         self._queue,
                         self.flow.prefetch_count,
-                        partial(self._on_message, self._ledger),
+                        partial(self._on_messages, self._ledger),
                         exclusive=self.settings.exclusive,
                     )
                     held_reason = ""
@@ -316,23 +316,21 @@ class Stream:
         await self._back_off(self._jitter() * STEP_BACK_S)
         return False
 
-    def _on_message(self, ledger: Ledger, message: amqp.Message) -> None:
-        ledger.deliver(message.delivery_tag, self._clock())
-        delivery = Delivery(
-            self.settings.name,
-            ledger,
-            message.delivery_tag,
-            message.body,
-            message.redelivered,
-            message.routing_key,
-            self._wall_clock(),
-            self._round.pulled_at if self._is_polled else 0.0,
-        )
-        self._intake.receive(delivery)
-        self.flow.delivered(delivery.held_bytes, message.returns)
-        if message.returns >= MANY_RETURNS:
-            self._observer(facts.DeliveryReturnedOften(self.settings.name, message.returns))
-        if self._intake.total_held_bytes > self.settings.memory_limit_bytes:
+    def _on_messages(self, ledger: Ledger, messages: list[amqp.Message]) -> None:
+        """What arrived together; nothing of it is taken when the broker has it back already."""
+        if ledger.closed:
+            return
+        name, intake, flow = self.settings.name, self._intake, self.flow
+        now, received_at = self._clock(), self._wall_clock()
+        pulled_at = self._round.pulled_at if self._is_polled else 0.0
+        for tag, redelivered, routing_key, returns, body in messages:
+            ledger.deliver(tag, now)
+            delivery = Delivery(name, ledger, tag, body, redelivered, routing_key, received_at, pulled_at)
+            intake.receive(delivery)
+            flow.delivered(delivery.held_bytes, returns)
+            if returns >= MANY_RETURNS:
+                self._observer(facts.DeliveryReturnedOften(name, returns))
+        if intake.total_held_bytes > self.settings.memory_limit_bytes:
             self._alarm.ring()
 
     # --- acks ------------------------------------------------------------------------------------

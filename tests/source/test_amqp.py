@@ -11,7 +11,7 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pika
 import pytest
@@ -214,9 +214,9 @@ def saying(*answers: bytes) -> Handle:
     return answer
 
 
-def frame(method: object) -> bytes:
-    """A method on channel 0, as the broker sends it."""
-    return bytes(pika.frame.Method(0, method).marshal())
+def frame(method: object, channel: int = 0) -> bytes:
+    """A method, as the broker sends it."""
+    return bytes(pika.frame.Method(channel, method).marshal())
 
 
 START = frame(pika.spec.Connection.Start(server_properties={}, mechanisms="PLAIN"))
@@ -392,7 +392,7 @@ async def test_a_client_certificate(certificates: Certificates, pair: str | None
 async def consume_error(channel: amqp.Channel, queue: str, **options: bool) -> BaseException:
     """Why a consume fails."""
     with pytest.raises(PluginError) as caught:
-        await within_deadline(channel.consume(queue, 1, lambda message: None, **options))
+        await within_deadline(channel.consume(queue, 1, lambda messages: None, **options))
     assert channel.closed.done()
     return caught.value
 
@@ -428,7 +428,7 @@ async def test_queue_in_exclusive_use(broker: PrivateRabbitMQ, make_stream: Make
     """The same 403 as for a lack of permission, told apart by its words."""
     stream = make_stream()
     async with connected(plain(broker, stream)) as (_, first), connected(plain(broker, stream)) as (_, second):
-        await first.consume(stream.queue, 1, lambda message: None, exclusive=True)
+        await first.consume(stream.queue, 1, lambda messages: None, exclusive=True)
         assert isinstance(await consume_error(second, stream.queue, exclusive=exclusive), QueueInUse)
 
 
@@ -447,7 +447,7 @@ async def test_queue_deleted_while_consuming(broker: PrivateRabbitMQ, make_strea
     """Connection and channel stay open, so only the cancel tells that nothing will ever come."""
     stream = make_stream()
     async with connected(plain(broker, stream)) as (connection, channel):
-        await channel.consume(stream.queue, 1, lambda message: None)
+        await channel.consume(stream.queue, 1, lambda messages: None)
         await asyncio.to_thread(broker.delete_queue, stream.queue)
         reason = await within_deadline(asyncio.shield(channel.closed))
         assert isinstance(reason, ConsumerCancelled)
@@ -469,7 +469,7 @@ async def test_every_call_after_the_end_tells_why(broker: PrivateRabbitMQ, make_
     """pika raises errors of its own for calls on what is closed; here they all give the reason of the end."""
     stream = make_stream()
     async with connected(plain(broker, stream)) as (connection, channel):
-        await channel.consume(stream.queue, 1, lambda message: None)
+        await channel.consume(stream.queue, 1, lambda messages: None)
         await asyncio.to_thread(broker.close_all_connections, stream.username)
         await within_deadline(asyncio.shield(connection.closed))
         calls: list[Callable[[], Awaitable[object]]] = [
@@ -477,7 +477,7 @@ async def test_every_call_after_the_end_tells_why(broker: PrivateRabbitMQ, make_
             channel.barrier,
             channel.cancel,
             lambda: channel.declare_passive(stream.queue),
-            lambda: channel.consume(stream.queue, 1, lambda message: None),
+            lambda: channel.consume(stream.queue, 1, lambda messages: None),
         ]
         for call in calls:
             with pytest.raises(BrokerConnectionLost, match="320"):
@@ -533,9 +533,9 @@ class Inbox:
         self.messages: list[amqp.Message] = []
         self._arrived = asyncio.Event()
 
-    def put(self, message: amqp.Message) -> None:
-        """One message."""
-        self.messages.append(message)
+    def put(self, messages: list[amqp.Message]) -> None:
+        """Messages that arrived together."""
+        self.messages += messages
         self._arrived.set()
 
     async def wait_for(self, count: int) -> list[amqp.Message]:
@@ -614,8 +614,8 @@ async def test_a_bug_in_the_message_callback_is_told_as_such(
     stream = make_stream()
     await asyncio.to_thread(broker.publish, stream.queue, [b"one", b"two"])
 
-    def bug(message: amqp.Message) -> None:
-        raise ZeroDivisionError(message.body.decode())
+    def bug(messages: list[amqp.Message]) -> None:
+        raise ZeroDivisionError(messages[0].body.decode())
 
     async with connected(plain(broker, stream)) as (connection, channel):
         await channel.consume(stream.queue, 2, bug)
@@ -623,6 +623,55 @@ async def test_a_bug_in_the_message_callback_is_told_as_such(
         assert isinstance(reason, ZeroDivisionError)
         assert str(reason) == "one"
         assert not connection.closed.done()
+
+
+def delivering(*bodies: bytes, then: bytes) -> Handle:
+    """A broker that lets everybody in and gives a consumer these, with the reply to its consume, in one write."""
+
+    def on_consume(method: Any) -> bytes:
+        frames = [frame(pika.spec.Basic.ConsumeOk(method.consumer_tag), 1)]
+        for tag, body in enumerate(bodies, 1):
+            deliver = pika.spec.Basic.Deliver(method.consumer_tag, tag, False, "", "key")
+            header = pika.frame.Header(1, len(body), pika.spec.BasicProperties())
+            frames += [frame(deliver, 1), header.marshal(), pika.frame.Body(1, body).marshal()]
+        return b"".join([*frames, then])
+
+    answers: dict[type, Callable[[Any], bytes]] = {
+        pika.spec.Connection.StartOk: lambda _: TUNE,
+        pika.spec.Connection.Open: lambda _: frame(pika.spec.Connection.OpenOk()),
+        pika.spec.Channel.Open: lambda _: frame(pika.spec.Channel.OpenOk(), 1),
+        pika.spec.Basic.Qos: lambda _: frame(pika.spec.Basic.QosOk(), 1),
+        pika.spec.Basic.Consume: on_consume,
+    }
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # the protocol header
+        writer.write(START)
+        data = b""
+        while more := await reader.read(4096):
+            data += more
+            while (decoded := pika.frame.decode_frame(data))[1] is not None:
+                data = data[decoded[0] :]
+                method = getattr(decoded[1], "method", None)
+                writer.write(answers[type(method)](method) if type(method) in answers else b"")
+
+    return answer
+
+
+async def test_what_arrives_together_is_handed_on_together() -> None:
+    """And before whoever waits for the end of the channel, which arrived with it, is told."""
+    handed_on: list[list[amqp.Message]] = []
+    closed = frame(pika.spec.Channel.Close(404, "gone", 0, 0), 1)
+    async with listening(delivering(b"one", b"two", b"three", then=closed)) as port:
+        connection = await amqp.connect(nobody_at(port))
+        channel = await connection.open_channel()
+        with contextlib.suppress(QueueNotFound):  # the reply and the end arrive together
+            await channel.consume("queue", 3, handed_on.append)
+        assert isinstance(await within_deadline(asyncio.shield(channel.closed)), QueueNotFound)
+        assert handed_on == [
+            [amqp.Message(tag, False, "key", 0, body) for tag, body in enumerate((b"one", b"two", b"three"), 1)]
+        ]
+        await connection.close(0.0)
 
 
 def test_a_broker_does_not_show_its_password() -> None:
