@@ -7,8 +7,8 @@ holds, it stays one value of its link: it is percent-encoded, and written as JSO
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +32,7 @@ SOURCES = (
 
 _DAYS_30_IN_HOURS = 720
 _encode_json = msgspec.json.Encoder().encode
+_is_plain = re.compile(r"[A-Za-z0-9_.~-]+", re.ASCII).fullmatch  # percent-encoding leaves these as they are
 
 
 class Links:
@@ -45,9 +46,10 @@ class Links:
     def __init__(self, console: str, is_hidden: Callable[[str], bool] = lambda source: False) -> None:
         base = f"https://{console}"
         self._dashboard = f"{base}/dashboard?duration={_DAYS_30_IN_HOURS}"
-        self._events = f"{base}/dashboard/overview#/events/show/"
+        events = f"{base}/dashboard/overview#/events/show/"
         self._file = f"{base}/file/trajectory/"
         self._computers = f"{base}/computers/"
+        self._lists = {name: _around_values(events, name) for name in ("tid", "det_name", "agg", "sha", "ag")}
         self._hidden = frozenset(source for source in SOURCES if is_hidden(source))
 
     def __call__(self, record: Record) -> dict[str, str]:
@@ -57,23 +59,25 @@ class Links:
         type_id = record.get("event_type_id")
         if type(type_id) is int and "event_type_id" not in hidden:
             links["dashboard_event_type"] = f"{self._dashboard}&event_type={type_id}"
-            links["events_event_type"] = self._events + _filter("tid", type_id)
+            links["events_event_type"] = self._list_of("tid", str(type_id))
         detection = record.get("detection")
         if type(detection) is str and detection and "detection" not in hidden:
-            links["events_detection"] = self._events + _filter("det_name", detection)
+            links["events_detection"] = self._list_of("det_name", _quote_json(detection))
         groups = record.get("group_guids")
         if type(groups) is list and "group_guids" not in hidden:
-            guids = tuple(guid for guid in groups if type(guid) is str and guid)
+            guids = [_quote_json(guid) for guid in groups if type(guid) is str and guid]
             if guids:
-                links["events_group"] = self._events + _filter("agg", *guids)
+                links["events_group"] = self._list_of("agg", "%2C".join(guids))
         sha256 = None if "file.identity.sha256" in hidden else sha256_of(record)
         if sha256 is not None:
-            links["dashboard_sha256"] = f"{self._dashboard}&artifact_type=sha&artifact={_quote(sha256)}"
-            links["events_sha256"] = self._events + _filter("sha", sha256)
-            links["file_trajectory"] = self._file + _quote(sha256)
+            links["events_sha256"] = self._list_of("sha", _quote_json(sha256))
+            sha256 = _quote(sha256)
+            links["dashboard_sha256"] = f"{self._dashboard}&artifact_type=sha&artifact={sha256}"
+            links["file_trajectory"] = self._file + sha256
         address = None if "network_info.remote_ip" in hidden else remote_ip_of(record)
         if address is not None:
-            links["dashboard_ip"] = f"{self._dashboard}&artifact_type=ip&artifact={_quote(address)}"
+            address = _quote(address)
+            links["dashboard_ip"] = f"{self._dashboard}&artifact_type=ip&artifact={address}"
         guid = self._connector_guid(record)
         if guid is not None:
             self._add_computer(links, record, guid, sha256, address)
@@ -82,16 +86,22 @@ class Links:
     def _add_computer(
         self, links: dict[str, str], record: Record, guid: str, sha256: str | None, address: str | None
     ) -> None:
+        """``sha256`` and ``address`` are percent-encoded."""
         computer = self._computers + _quote(guid)
-        links["events_computer"] = self._events + _filter("ag", guid)
+        links["events_computer"] = self._list_of("ag", _quote_json(guid))
         links["device_trajectory"] = f"{computer}/trajectory2"
         event_id = record.get("id")
         if type(event_id) in (int, str) and event_id != "" and "id" not in self._hidden:
             links["device_trajectory_event"] = f"{computer}/trajectory2?id={_quote(str(event_id))}"
         if sha256 is not None:
-            links["device_trajectory_sha256"] = f"{computer}/trajectory?q={_quote(sha256)}"
+            links["device_trajectory_sha256"] = f"{computer}/trajectory?q={sha256}"
         if address is not None:
-            links["device_trajectory_ip"] = f"{computer}/trajectory?q={_quote(address)}"
+            links["device_trajectory_ip"] = f"{computer}/trajectory?q={address}"
+
+    def _list_of(self, name: str, values: str) -> str:
+        """A link to the list of events; ``values`` are JSON, percent-encoded, with commas between them."""
+        before, after = self._lists[name]
+        return f"{before}{values}{after}"
 
     def _connector_guid(self, record: Record) -> str | None:
         """From either of the two places where Cisco writes it."""
@@ -122,15 +132,23 @@ def remote_ip_of(record: Record) -> str | None:
     return text_at(record, "network_info", "remote_ip")
 
 
-@lru_cache(maxsize=1024)
 def _quote(text: str) -> str:
-    return quote(text, safe="")
+    """``text`` percent-encoded."""
+    return text if _is_plain(text) else quote(text, safe="")
 
 
-@lru_cache(maxsize=1024)
-def _filter(name: str, *values: str | int) -> str:
-    """The list of all events for which ``name`` is one of the values, as the console's page wants it after the #."""
+def _quote_json(text: str) -> str:
+    """``text`` as JSON, percent-encoded."""
+    return f"%22{text}%22" if _is_plain(text) else quote(_encode_json(text), safe="")
+
+
+def _around_values(events: str, name: str) -> tuple[str, str]:
+    """What goes before and after the values in a link to all events for which ``name`` is one of them.
+
+    The console's page wants it after the #.
+    """
     filters: dict[str, Any] = {"agg": [], "time": "all", "tid": []}
-    filters[name] = list(values)
+    filters[name] = [0]
     shown = {"filters": filters, "sort_by": "ts", "sort_order": "desc", "name": ""}
-    return quote(_encode_json(shown), safe="")
+    before, after = quote(_encode_json(shown), safe="").split(quote("[0]"))
+    return events + before + quote("["), quote("]") + after
