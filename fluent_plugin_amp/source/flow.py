@@ -99,6 +99,11 @@ class View:
     others_consume: bool = False
     """Exclusive access is asked for, and somebody else has it."""
 
+    @property
+    def settled(self) -> bool:
+        """A server takes chunks, and owes none an answer."""
+        return self.available and not self.sink_in_flight
+
 
 def auto_prefetch_count(share_bytes: int) -> int:
     """The prefetch that keeps usual events within a stream's share of the memory limit."""
@@ -171,19 +176,15 @@ class Flow:
         """For the consume asked for last."""
         return self.full_prefetch_count if self.state is State.FULL else 1
 
-    def holds_acks(self, acked: int, *, settled: bool) -> bool:
-        """Whether acks to the broker wait: those of a trial that is decided, for the cancel.
-
-        Args:
-            acked: chunks that servers acked since the start of the process.
-            settled: a server takes chunks, and owes none an answer.
-        """
+    def holds_acks(self, view: View) -> bool:
+        """Whether acks to the broker wait: those of a trial that is decided, for the cancel."""
         if self.state is not State.TRIAL or self._returned_often:
             return False
         began = self._trial_began_acked
-        if began is not None and acked > began:
+        if began is not None and view.acked > began:
             return True
-        return settled and self._earlier_trial_began_acked is not None and acked > self._earlier_trial_began_acked
+        earlier = self._earlier_trial_began_acked
+        return view.settled and earlier is not None and view.acked > earlier
 
     @property
     def least_retry_s(self) -> float:
@@ -241,8 +242,7 @@ class Flow:
             return Act.CANCEL
         if self._too_old(view):
             return self._give_back(view)
-        settled = view.available and not view.sink_in_flight
-        if self.holds_acks(view.acked, settled=settled) and view.unacked and not view.unresolved:
+        if self.holds_acks(view) and view.unacked and not view.unresolved:
             self._proven = True
             self.state = State.HELD
             return Act.CANCEL

@@ -2,10 +2,9 @@
 
 With ``poll_interval_s`` it lives in rounds: connect, deliver what is in the queue, disconnect, rest.
 
-A thin shell: what to do is decided by `flow.Flow`, which acks to send by `ledger.Ledger`, when to try again by
-`retry.Retry`, and how AMQP is spoken by `amqp`.  The path of an event takes no task switch here: messages go to the
-intake in the callback that brings them, and acks are written in the loop's next turn.  The task of the stream wakes
-only when something changes.
+A thin shell: what to do is decided by `flow.Flow`, when to try again by `retry.Retry`, what becomes of deliveries is
+seen to by `consumer.Consumer`, and how AMQP is spoken by `amqp`.  The task of the stream wakes only when something
+changes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
-from functools import partial
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import (
@@ -28,12 +26,12 @@ from fluent_plugin_amp.errors import (
     RefusedError,
 )
 from fluent_plugin_amp.histogram import Histogram
-from fluent_plugin_amp.model import Counters, Delivery
+from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.alarm import Alarm
 from fluent_plugin_amp.source.backlog import Backlog
-from fluent_plugin_amp.source.flow import MANY_RETURNS, Act, Flow, State, View
-from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
+from fluent_plugin_amp.source.consumer import Consumer
+from fluent_plugin_amp.source.flow import Act, Flow, State
 from fluent_plugin_amp.source.retry import Retry
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
@@ -94,9 +92,7 @@ class Stream:
         self._stop_timer: asyncio.TimerHandle | None = None
         self._location: Location | None = None  # until it is known, and when it may be another by now
         self._queue = ""
-        self._ledger = Ledger()
-        self._ledger.close()
-        self._channel: amqp.Channel | None = None
+        self._consumer: Consumer | None = None
         self._starvation = Starvation()
         self._round = Round(clock(), wall_clock(), Counters())
         self._progress_at = clock()
@@ -105,7 +101,7 @@ class Stream:
     @property
     def unacked(self) -> int:
         """Deliveries not acked to the broker."""
-        return self._ledger.unacked
+        return 0 if self._consumer is None else self._consumer.ledger.unacked
 
     @property
     def gets_everything(self) -> bool:
@@ -114,16 +110,16 @@ class Stream:
 
     async def look(self) -> None:
         """Ask the broker how much waits in the queue, for the operator; without effect while not connected."""
-        channel = self._channel
-        if channel is None:
+        consumer = self._consumer
+        if consumer is None:
             return
         with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
-            queue = await self._look(channel)
-            idle = self.flow.state in CONSUMING and not self._ledger.unacked
+            queue = await self._look(consumer.channel)
+            idle = self.flow.state in CONSUMING and not consumer.ledger.unacked
             if self._starvation.looked(
                 messages=queue.messages, consumers=queue.consumers, idle=idle, progress_at=self._progress_at
             ):
-                channel.consumer_forgotten()
+                consumer.channel.consumer_forgotten()
 
     def wake(self) -> None:
         """Something outside changed: look again."""
@@ -229,37 +225,47 @@ class Stream:
                     facts.StreamConnected(self.settings.name, self._queue, *queue, is_poll=self._is_polled)
                 )
                 reported = True
-            self._ledger = Ledger(self._schedule_acks, self.durations.observe)
-            self._channel = channel
+            consumer = self._consumer = self._consumer_on(channel)
             self._starvation = Starvation()
             self.flow.channel_opened()
             try:
-                ended = await self._follow_flow(channel)
+                ended = await self._follow_flow(consumer)
             except QueueInUse:
                 if not self.settings.exclusive:
                     raise
                 await self._back_off(self._jitter() * STEP_BACK_S)  # somebody else was quicker
                 continue
             finally:
-                returned = self._ledger.close()
-                self._channel = None
+                returned = consumer.close()
+                self._consumer = None
             if ended:
                 return
             self._observer(facts.StreamPaused(self.settings.name, self.settings.pause_after_s, returned))
             self._intake.forget_returned()
 
-    async def _follow_flow(self, channel: amqp.Channel) -> bool:
+    def _consumer_on(self, channel: amqp.Channel) -> Consumer:
+        return Consumer(
+            channel,
+            self.settings,
+            self.flow,
+            self._intake,
+            self._observer,
+            wake=self._alarm.ring,
+            on_acked=self._acked,
+            durations=self.durations,
+            pulled_at=self._round.pulled_at if self._is_polled else 0.0,
+            clock=self._clock,
+            wall_clock=self._wall_clock,
+        )
+
+    async def _follow_flow(self, consumer: Consumer) -> bool:
         """Do what the flow says.  True: stopped and done.  False: everything was returned."""
+        channel = consumer.channel
         held_reason = ""
         while True:
-            match self.flow.next(self._view()):
+            match self.flow.next(consumer.view(others_consume=self._others_consume)):
                 case Act.CONSUME:
-                    await channel.consume(
-                        self._queue,
-                        self.flow.prefetch_count,
-                        partial(self._on_messages, self._ledger),
-                        exclusive=self.settings.exclusive,
-                    )
+                    await consumer.consume(self._queue)
                     held_reason = ""
                     if self.settings.exclusive and not await self._is_alone(channel):
                         continue
@@ -270,12 +276,12 @@ class Stream:
                         )
                 case Act.CANCEL:
                     await channel.cancel()
-                    self._send_acks()
+                    consumer.send_acks()
                     if self.flow.state is State.BRAKED:
                         held = self._intake.held_bytes(self.settings.name)
                         self._observer(facts.MemoryBrake(self.settings.name, held, self.flow.full_prefetch_count))
                 case Act.RETURN:
-                    self._send_acks(hole_patience_s=0.0)
+                    consumer.send_acks(hole_patience_s=0.0)
                     await channel.close(CLOSE_TIMEOUT_S)
                     self._check_once(NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s"))
                     self.found_empty = False
@@ -284,21 +290,21 @@ class Stream:
                     self.flow.start()  # the round is not over
                     return False
                 case Act.WAIT:
-                    if self._is_stopped():
-                        await self._finish(channel)
+                    if self._is_stopped(consumer):
+                        await consumer.finish(CLOSE_TIMEOUT_S)
                         return True
                     if self.flow.state is State.HELD and self.flow.reason != held_reason:
                         held_reason = self.flow.reason
                         self._observer(facts.StreamHeld(self.settings.name, held_reason))
-                    await self._next_wake()
+                    await self._next_wake(consumer)
                     if channel.closed.done():
                         raise channel.closed.result()
                     if self.settings.exclusive and self.flow.state is State.HELD:
                         queue = await self._look(channel)
                         self._others_consume = queue.consumers > 0
-                    self._send_acks()
+                    consumer.send_acks()
                     if self.settings.once or self._is_polled:
-                        await self._end_when_done(channel)
+                        await self._end_when_done(consumer)
 
     async def _look(self, channel: amqp.Channel) -> amqp.Queue:
         queue = await channel.declare_passive(self._queue)
@@ -316,70 +322,28 @@ class Stream:
         await self._back_off(self._jitter() * STEP_BACK_S)
         return False
 
-    def _on_messages(self, ledger: Ledger, messages: list[amqp.Message]) -> None:
-        """What arrived together; nothing of it is taken when the broker has it back already."""
-        if ledger.closed:
-            return
-        name, intake, flow = self.settings.name, self._intake, self.flow
-        now, received_at = self._clock(), self._wall_clock()
-        pulled_at = self._round.pulled_at if self._is_polled else 0.0
-        for tag, redelivered, routing_key, returns, body in messages:
-            ledger.deliver(tag, now)
-            delivery = Delivery(name, ledger, tag, body, redelivered, routing_key, received_at, pulled_at)
-            intake.receive(delivery)
-            flow.delivered(delivery.held_bytes, returns)
-            if returns >= MANY_RETURNS:
-                self._observer(facts.DeliveryReturnedOften(name, returns))
-        if intake.total_held_bytes > self.settings.memory_limit_bytes:
+    def _acked(self, deliveries: int) -> None:
+        """So many were acked to the broker."""
+        self._round.acked += deliveries
+        self._progress_at = self._clock()
+        if self.flow.state in (State.BRAKED, State.STOPPING):
             self._alarm.ring()
-
-    # --- acks ------------------------------------------------------------------------------------
-
-    def _schedule_acks(self) -> None:
-        asyncio.get_running_loop().call_soon(self._send_acks)
-
-    def _send_acks(self, hole_patience_s: float = HOLE_PATIENCE_S) -> None:
-        if self._channel is None or not self._ledger.unacked:
-            return
-        if self.flow.state is State.TRIAL and self._is_decided():
-            if not self._ledger.unresolved:
-                self._alarm.ring()
-            return
-        before = self._ledger.unacked
-        for ack in self._ledger.due(self._clock(), hole_patience_s):
-            self._channel.ack(ack.delivery_tag, multiple=ack.multiple)
-        if self._ledger.unacked < before:
-            self._round.acked += before - self._ledger.unacked
-            self._progress_at = self._clock()
-            if self.flow.state in (State.BRAKED, State.STOPPING):
-                self._alarm.ring()
-
-    def _is_decided(self) -> bool:
-        settled = self._intake.available and not self._intake.sink_in_flight
-        return self.flow.holds_acks(self._intake.acked_chunks, settled=settled)
 
     # --- the end ---------------------------------------------------------------------------------
 
-    def _is_stopped(self) -> bool:
+    def _is_stopped(self, consumer: Consumer) -> bool:
         if self.flow.state is not State.STOPPING:
             return False
-        return self._ledger.unresolved == 0 or (self._stop_at is not None and self._clock() >= self._stop_at)
+        return consumer.ledger.unresolved == 0 or (self._stop_at is not None and self._clock() >= self._stop_at)
 
-    async def _finish(self, channel: amqp.Channel) -> None:
-        """Send the last acks and see that the broker has them."""
-        self._send_acks(hole_patience_s=0.0)
-        try:
-            await asyncio.wait_for(channel.barrier(), CLOSE_TIMEOUT_S)
-        except (asyncio.TimeoutError, PluginError):
-            return  # the broker is gone: it will deliver again, and nothing is lost by leaving
-
-    async def _end_when_done(self, channel: amqp.Channel) -> None:
+    async def _end_when_done(self, consumer: Consumer) -> None:
         """End the round when as many as were there at its start are acked, or the queue is empty."""
-        is_done = self._round.has_all(self._ledger.unacked)
+        ledger = consumer.ledger
+        is_done = self._round.has_all(ledger.unacked)
         now = self._clock()
-        if not is_done and not self._ledger.unacked and self.flow.state is not State.HELD:
-            queue = await self._look(channel)
-            is_done = queue.messages == 0 and not self._ledger.unacked
+        if not is_done and not ledger.unacked and self.flow.state is not State.HELD:
+            queue = await self._look(consumer.channel)
+            is_done = queue.messages == 0 and not ledger.unacked
         if is_done and self.settings.once:
             self.stop()
         elif is_done:
@@ -402,23 +366,8 @@ class Stream:
 
     # --- time ------------------------------------------------------------------------------------
 
-    def _view(self) -> View:
-        intake = self._intake
-        oldest_at = self._ledger.oldest_at()
-        return View(
-            available=intake.available,
-            sink_in_flight=intake.sink_in_flight,
-            acked=intake.acked_chunks,
-            unacked=self._ledger.unacked,
-            unresolved=self._ledger.unresolved,
-            oldest_age_s=0.0 if oldest_at is None else self._clock() - oldest_at,
-            held_bytes=intake.held_bytes(self.settings.name),
-            total_held_bytes=intake.total_held_bytes,
-            others_consume=self._others_consume,
-        )
-
-    async def _next_wake(self) -> None:
-        if self._ledger.unacked:
+    async def _next_wake(self, consumer: Consumer) -> None:
+        if consumer.ledger.unacked:
             tick_s = BUSY_TICK_S
         elif self.flow.state in CONSUMING:
             tick_s = min(QUIET_TICK_S, self.settings.pause_after_s)

@@ -83,9 +83,9 @@ def test_the_trial_is_cancelled_before_its_event_is_acked() -> None:
     flow = new_flow()
     flow.next(QUIET)
     decided = replace(QUIET, acked=1, unacked=1, unresolved=0)
-    assert flow.holds_acks(decided.acked, settled=True)
+    assert flow.holds_acks(decided)
     assert flow.next(decided) is Act.CANCEL
-    assert not flow.holds_acks(decided.acked, settled=True)
+    assert not flow.holds_acks(decided)
 
 
 def test_full_follows_the_trial_with_the_configured_prefetch() -> None:
@@ -120,7 +120,7 @@ def test_a_duplicate_in_the_trial_proves_nothing() -> None:
     """An event that was acked without a server, as a duplicate is, keeps the trial going, one event at a time."""
     flow = new_flow()
     flow.next(QUIET)
-    assert not flow.holds_acks(acked=0, settled=True)
+    assert not flow.holds_acks(QUIET)
     assert flow.next(replace(QUIET, unacked=1)) is Act.WAIT
     assert flow.state is State.TRIAL
 
@@ -132,16 +132,16 @@ def test_a_duplicate_ends_the_trial_after_a_channel_that_went_well() -> None:
     after = replace(QUIET, acked=1)
     assert flow.next(after) is Act.CONSUME
     duplicate = replace(after, unacked=1)
-    assert not flow.holds_acks(1, settled=False)
+    assert not flow.holds_acks(replace(duplicate, sink_in_flight=1))
     assert flow.next(replace(duplicate, available=False)) is Act.WAIT
     assert flow.next(replace(duplicate, sink_in_flight=1)) is Act.WAIT
-    assert flow.holds_acks(1, settled=True)
+    assert flow.holds_acks(duplicate)
     assert flow.next(duplicate) is Act.CANCEL
     assert flow.next(after) is Act.CONSUME
     assert flow.state is State.FULL
     flow.channel_opened()  # and lost again before any server acked
     assert flow.next(after) is Act.CONSUME
-    assert not flow.holds_acks(1, settled=True)
+    assert not flow.holds_acks(duplicate)
     assert flow.next(duplicate) is Act.WAIT
 
 
@@ -280,7 +280,7 @@ def test_a_message_returned_often_keeps_the_stream_at_one_event(returns: int) ->
     flow.delivered(10, returns=returns)
     assert flow.next(replace(QUIET, acked=1, unacked=1, unresolved=1)) is Act.WAIT
     assert flow.least_retry_s == RETURNED_OFTEN_RETRY_S
-    assert not flow.holds_acks(acked=1, settled=True)
+    assert not flow.holds_acks(replace(QUIET, acked=1))
 
 
 def test_when_the_often_returned_message_is_safe_the_stream_goes_on() -> None:
@@ -481,8 +481,7 @@ class World:
 
     def send_acks(self) -> None:
         """What the shell does in the loop's next turn."""
-        settled = self.available and not self.unsafe and not self.probes
-        if not self.flow.holds_acks(self.acked, settled=settled):
+        if not self.flow.holds_acks(self.view()):
             self.unacked = [message for message in self.unacked if not message.safe]
 
     def deliver(self) -> None:
