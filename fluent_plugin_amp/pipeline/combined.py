@@ -227,11 +227,13 @@ class Combiner:
                     rows[stream, _PART + member.digest.hex()] = None if head is None else _encode_member(member)
             self._detections.changes.clear()
         if self._incidents is not None:
-            for stream, member in self._incidents.changes:
+            # An event that left several groups at once changed several times.
+            changed = {(stream, member.digest): member for stream, member in self._incidents.changes}
+            for (stream, digest), member in changed.items():
                 by = self._incidents.places(stream, member)
-                rows[stream, _PLACE + member.digest.hex()] = _encode_member(member, by) if by else None
-                if stream in self._incidents.clocks:
-                    rows[stream, _CLOCK] = _encode(self._incidents.clocks[stream])
+                rows[stream, _PLACE + digest.hex()] = _encode_member(member, by) if by else None
+            for stream in {stream for stream, _ in changed} & self._incidents.clocks.keys():
+                rows[stream, _CLOCK] = _encode(self._incidents.clocks[stream])
             self._incidents.changes.clear()
         return rows
 

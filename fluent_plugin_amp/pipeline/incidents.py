@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -201,13 +201,13 @@ def _emission(group: GroupKey, members: list[Member]) -> Emission:
         "last_seen": moment(last.seconds, last.nanoseconds),
         "count": len(members),
         "event_ids": [member.event_id for member in members[:LISTED]],
-        "computers": _distinct(member.computer for member in members),
-        "sha256s": _distinct(member.sha256 for member in members),
-        "ips": _distinct(member.remote_ip for member in members),
-        "detections": _distinct(member.detection_id for member in members),
+        "computers": _listed({member.computer for member in members}),
+        "sha256s": _listed({member.sha256 for member in members}),
+        "ips": _listed({member.remote_ip for member in members}),
+        "detections": _listed({member.detection_id for member in members}),
     }
     return Emission(stream, "incident", incident_id, last.seconds, last.nanoseconds, record)
 
 
-def _distinct(values: Iterable[str | None]) -> list[str]:
-    return sorted({value for value in values if value is not None})[:LISTED]
+def _listed(values: set[str | None]) -> list[str]:
+    return sorted(value for value in values if value is not None)[:LISTED]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fluent_plugin_amp.model import Record
-from fluent_plugin_amp.pipeline.links import Links, remote_ip_of, sha256_of, text_at
+from fluent_plugin_amp.pipeline.links import SOURCES, Links, remote_ip_of, sha256_of, text_at
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, keyed_hash
 
 THREAT_DETECTED = 1090519054
@@ -31,6 +31,10 @@ FAILURE_TYPES = frozenset({QUARANTINE_FAILURE, RETROSPECTIVE_QUARANTINE_FAILURE}
 COMBINED_TYPES = DETECTION_TYPES | QUARANTINE_TYPES | FAILURE_TYPES
 """Cisco's list of what is to be combined by ``detection_id``."""
 
+
+_NAMED = ("id", "event_type", "detection", "severity")
+_SHOWN = tuple(dict.fromkeys([*_NAMED, "computer", "file", *(source.split(".")[0] for source in SOURCES)]))
+"""The fields of an event that a combined record may show, itself or in a link."""
 
 MAX_NAMES = 10_000
 """Of events, detections, severities and computers that a `MemberMaker` knows again."""
@@ -108,12 +112,13 @@ class MemberMaker:
             self._shared(computer),
             _key(remote_ip_of(record), self._remote_ip_key),
         )
+        is_combined = detection_id is not None and type_id in COMBINED_TYPES
         shown = record
         if self._obfuscate is not None:
-            shown = _copied(record)
+            shown = {name: _copied(record[name]) for name in (_SHOWN if is_combined else _NAMED) if name in record}
             self._obfuscate.apply(shown)
         details = b""
-        if detection_id is not None and type_id in COMBINED_TYPES:
+        if is_combined:
             links = self._links(shown) if self._links is not None else {}
             details = zlib.compress(msgspec.json.encode([shown.get("computer"), shown.get("file"), links]), 1)
         return Member(
@@ -163,7 +168,8 @@ def _copied(value: Any) -> Any:
 
 def moment(seconds: int, nanoseconds: int) -> str:
     """ISO 8601, UTC, with nanoseconds."""
-    return f"{datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()}.{nanoseconds:09}Z"
+    to_the_second = datetime.fromtimestamp(seconds, timezone.utc).isoformat().removesuffix("+00:00")
+    return f"{to_the_second}.{nanoseconds:09}Z"
 
 
 class Emission(NamedTuple):

@@ -77,13 +77,13 @@ class Obfuscation:
         """Obfuscate one event."""
         self._events += 1
         for number, rule, steps in self._steps:
-            if _apply(rule, record, steps, 0):
+            if _apply(rule, record, steps):
                 self._matched[number] = True
 
     def apply(self, record: Record) -> None:
         """Obfuscate a copy of an event that is counted already."""
         for _, rule, steps in self._steps:
-            _apply(rule, record, steps, 0)
+            _apply(rule, record, steps)
 
     def rule_for(self, source: str) -> Rule | None:
         """The rule that hides the field ``source`` (``file.identity.sha256``), or something around or in it."""
@@ -130,24 +130,27 @@ def _steps(path: str) -> tuple[str | None, ...]:
     return tuple(steps)
 
 
-def _apply(rule: Rule, inside: Any, steps: tuple[str | None, ...], at: int) -> bool:
-    """Do as ``rule`` says with what ``steps[at:]`` name inside a value; whether there was anything."""
-    step = steps[at]
-    at += 1
-    is_last = at == len(steps)
-    if step is None:
+def _apply(rule: Rule, inside: Any, steps: Sequence[str | None]) -> bool:
+    """Do as ``rule`` says with what ``steps`` name inside a value; whether there was anything."""
+    *way, last = steps
+    for at, step in enumerate(way, 1):
+        if step is None:
+            if type(inside) is not list:
+                return False
+            rest = steps[at:]
+            return sum([_apply(rule, item, rest) for item in inside]) > 0  # `any` would stop at the first
+        if type(inside) is not dict or step not in inside:
+            return False
+        inside = inside[step]
+    if last is None:
         if type(inside) is not list or not inside:
             return False
-        if not is_last:
-            return sum(_apply(rule, item, steps, at) for item in inside) > 0  # not `any`: it would stop at the first
         inside[:] = [] if rule.method == "drop" else [rule.replacement(item) for item in inside]
-        return True
-    if type(inside) is not dict or step not in inside:
-        return False
-    if not is_last:
-        return _apply(rule, inside[step], steps, at)
-    if rule.method == "drop":
-        del inside[step]
     else:
-        inside[step] = rule.replacement(inside[step])
+        if type(inside) is not dict or last not in inside:
+            return False
+        if rule.method == "drop":
+            del inside[last]
+        else:
+            inside[last] = rule.replacement(inside[last])
     return True
