@@ -13,8 +13,8 @@ from collections.abc import Callable
 from fluent_plugin_amp.model import Delivery, EventFacts, Record
 
 DIGEST_BYTES = 16
-REMEMBERED_EVENTS = 10_000
-"""Of one stream: its unacked deliveries, many times over; only they can be delivered again."""
+REMEMBERED_EVENTS = 5_000
+"""Of one stream: its unacked deliveries, ten times over unless configured; only they can be delivered again."""
 REMEMBERED_IN_ALL = 100_000
 LEAST_REMEMBERED = 500
 MAX_GUID_LENGTH = 64
