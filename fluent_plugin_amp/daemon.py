@@ -13,10 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,13 +44,12 @@ from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.reload import Changes
 from fluent_plugin_amp.reloader import Reloader
+from fluent_plugin_amp.signals import ask_on_hangup, stop_on_signals, stop_with_parent
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.state.file import StateFile
 
 UNMATCHED_EVERY_S = 3600.0
-PARENT_POLL_S = 0.5
-ORPHAN_GRACE_S = 1.0
 SINK_CLOSE_TIMEOUT_S = 2.0
 STATE_CLOSE_TIMEOUT_S = 5.0
 
@@ -266,20 +264,20 @@ async def run(
         await station.follow(changes.config)
 
     async with station, contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_stop_on_signals(stop))
+        stack.enter_context(stop_on_signals(stop))
         if state is not None:
             stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
             await state.start()
         await stack.enter_async_context(_in_background(notifier.keep_alive()))
         if load is not None and not once:
             reloader = Reloader(config, load, apply)
-            stack.enter_context(_ask_on_hangup(reloader.ask, stop))
+            stack.enter_context(ask_on_hangup(reloader.ask, stop))
             await stack.enter_async_context(_in_background(reloader.run()))
         await stack.enter_async_context(_in_background(_log_unmatched(daemon)))
         if daemon.combining is not None:
             await stack.enter_async_context(_in_background(daemon.combining.run(daemon.consuming)))
         if supervised:
-            await stack.enter_async_context(_in_background(_stop_with_parent(parent, stop)))
+            await stack.enter_async_context(_in_background(stop_with_parent(parent, stop)))
         started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
         notifier.ready(started)
@@ -319,49 +317,6 @@ def _is_ours(exc: Exception) -> bool:
     )
 
 
-@contextlib.contextmanager
-def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT stop in order; the second one ends the process at once."""
-    loop = asyncio.get_running_loop()
-    asked = False
-
-    def handle(signal_number: int) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(128 + signal_number)
-        asked = True
-        LOGGER.info("%s: stopping", signal.Signals(signal_number).name)
-        stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, handle, number)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-@contextlib.contextmanager
-def _ask_on_hangup(ask: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
-    """SIGHUP asks for a reload, unless it tells that the terminal of this process is gone: that stops it."""
-    loop = asyncio.get_running_loop()
-    had_terminal = os.isatty(2)
-
-    def handle() -> None:
-        if had_terminal and not os.isatty(2):
-            stop()
-        else:
-            LOGGER.info("SIGHUP: reading the configuration again")
-            ask()
-
-    loop.add_signal_handler(signal.SIGHUP, handle)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-
-
 @contextlib.asynccontextmanager
 async def _in_background(job: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(job)
@@ -371,18 +326,6 @@ async def _in_background(job: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def _stop_with_parent(parent: int, stop: Callable[[], None]) -> None:
-    """Stop when the process that started us is gone: an orphan would eat half of the stream."""
-    while os.getppid() == parent:  # noqa: ASYNC110, nothing tells a process that its parent ended
-        await asyncio.sleep(PARENT_POLL_S)
-    LOGGER.info("the parent process is gone: stopping")
-    stop()
-    # The parent was the server, most often, and will acknowledge nothing any more: shutdown_timeout would be in vain.
-    await asyncio.sleep(ORPHAN_GRACE_S)
-    LOGGER.info("stopped: what was in flight goes back to the broker")
-    os._exit(EXIT_OK)
 
 
 async def _log_unmatched(daemon: Daemon) -> None:

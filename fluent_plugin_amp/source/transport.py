@@ -17,8 +17,9 @@ from typing import Any
 from pika.adapters.asyncio_connection import _AsyncioIOServicesAdapter
 from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol
 
-PIECE_BYTES = 4096
-"""What pika is given at once: it moves all that is left of it for each frame that it takes out."""
+PIECE_BYTES = 8192
+"""What pika is given at once: it copies what is left of it for each frame that it takes out, and what it has of a
+frame for each piece that follows."""
 
 # asyncio keeps a buffer of this size for each TLS connection, and a process may have hundreds of them.
 asyncio.sslproto.SSLProtocol.max_size = 64 * 1024  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,17 +179,26 @@ def sizes(job: Job) -> Iterator[Row]:
 
 
 def streams(job: Job) -> Iterator[Row]:
-    """As many events over more streams, in one process."""
-    bodies = job.bodies(job.events // 2)
+    """More streams in one process; what an event costs is that of each further one, without start and connections."""
+    less, more = job.bodies(job.events // 8), job.bodies(job.events // 4)
 
-    def measure(count: int) -> Figures:
+    def measure(count: int, bodies: list[bytes]) -> Figures:
         job.rig.fill(bodies, count)
         return job.rig.plugin(len(bodies), streams=count)
 
-    figures = job.alternate({f"{count} streams": lambda count=count: measure(count) for count in STREAMS})  # type: ignore[misc]
-    for way, of_way in figures.items():
-        yield Row(f"{way}: events/s", tuple(each.rate for each in of_way), 0)
-        yield Row(f"{way}: peak MiB", tuple(each.peak_mib for each in of_way), 0)
+    ways: dict[str, Callable[[], Figures]] = {}
+    for count in STREAMS:
+        ways[f"{count} streams, half"] = partial(measure, count, less)
+        ways[f"{count} streams"] = partial(measure, count, more)
+    figures = job.alternate(ways)
+    for count in STREAMS:
+        half, whole = figures[f"{count} streams, half"], figures[f"{count} streams"]
+        costs_us = [
+            (one.cpu_s - other.cpu_s) / (len(more) - len(less)) * 1e6 for one, other in zip(whole, half, strict=True)
+        ]
+        yield Row(f"{count} streams: events/s", tuple(each.rate for each in whole), 0)
+        yield Row(f"{count} streams: microseconds of processor an event", tuple(costs_us), 0)
+        yield Row(f"{count} streams: peak MiB", tuple(each.peak_mib for each in whole), 0)
 
 
 def receivers(job: Job) -> Iterator[Row]:
@@ -279,7 +289,7 @@ def memory(job: Job) -> Iterator[Row]:
 
 
 def growth(job: Job) -> Iterator[Row]:
-    """More events waiting, and more processes on streams of their own."""
+    """More events waiting, and more processes on streams of their own; costs are those of each further event."""
     taken = 30_000
     for waiting in WAITING:
         if waiting > 5 * job.events:
@@ -289,10 +299,11 @@ def growth(job: Job) -> Iterator[Row]:
         job.say(f"{waiting} waiting: {rate:.0f} events/s")
         yield Row(f"{waiting} events waiting: events/s", (rate,), 0)
         yield Row(f"{waiting} events waiting: microseconds of processor an event", (cpu_us,), 0)
+    less, more = job.bodies(job.events // 8), job.bodies(job.events // 4)
     for count in PROCESSES:
-        bodies = job.bodies(job.events // 4)
-        job.rig.fill(bodies, count)
-        rate, cpu_us = _together(job.rig, count, len(bodies))
+        _, cpu_s_of_less = _together(job.rig, count, less)
+        rate, cpu_s = _together(job.rig, count, more)
+        cpu_us = (cpu_s - cpu_s_of_less) / (len(more) - len(less)) * 1e6
         job.say(f"{count} processes: {rate:.0f} events/s")
         yield Row(f"{count} processes: events/s", (rate,), 0)
         yield Row(f"{count} processes: microseconds of processor an event", (cpu_us,), 0)
@@ -383,8 +394,9 @@ def _take(rig: Rig, count: int) -> tuple[float, float]:
     return taken / seconds, cpu_s / taken * 1e6
 
 
-def _together(rig: Rig, processes: int, count: int) -> tuple[float, float]:
-    """So many processes, each with a stream of its own: events a second in all, processor microseconds for each."""
+def _together(rig: Rig, processes: int, bodies: list[bytes]) -> tuple[float, float]:
+    """So many processes, each with a stream of its own: events a second and seconds of processor, in all."""
+    rig.fill(bodies, processes)
     with receiver() as (port, server):
         running = [rig.start_plugin(port, "--once", first=number) for number in range(processes)]
         cpu_s = [0.0] * processes
@@ -394,8 +406,8 @@ def _together(rig: Rig, processes: int, count: int) -> tuple[float, float]:
                     cpu_s[number] = max(cpu_s[number], cpu_seconds(process.pid))
             time.sleep(0.05)
         figures = report(server)
-    assert figures["events"] >= count, figures
-    return count / (figures["last_at"] - figures["first_at"]), sum(cpu_s) / count * 1e6
+    assert figures["events"] >= len(bodies), figures
+    return len(bodies) / (figures["last_at"] - figures["first_at"]), sum(cpu_s)
 
 
 def _peer_configuration(rig: Rig) -> str:

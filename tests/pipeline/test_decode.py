@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep, InvalidEvent
-from fluent_plugin_amp.pipeline.decode import MAX_DEPTH, decode, event_time
+from fluent_plugin_amp.pipeline.decode import COUNTED_BYTES, MAX_DEPTH, decode, event_time
 
 json_values = st.recursive(
     st.none()
@@ -113,12 +113,13 @@ def nested(levels: int, *, of: str) -> bytes:
 
 
 @pytest.mark.parametrize("of", ["lists", "maps"])
-def test_the_depth_limit_is_exact(of: str) -> None:
-    """A hundred levels pass, one more is too deep, however deep it goes on."""
-    decode(nested(MAX_DEPTH, of=of))
+@pytest.mark.parametrize("padding", [0, COUNTED_BYTES], ids=["short", "long"])
+def test_the_depth_limit_is_exact(of: str, padding: int) -> None:
+    """So many levels pass, one more is too deep, however deep it goes on and however long the event is."""
+    decode(nested(MAX_DEPTH, of=of) + b" " * padding)
     for levels in (MAX_DEPTH + 1, MAX_DEPTH * 5, 100_000):
         with pytest.raises(EventTooDeep):
-            decode(nested(levels, of=of))
+            decode(nested(levels, of=of) + b" " * padding)
 
 
 def test_a_wide_event_is_not_deep() -> None:

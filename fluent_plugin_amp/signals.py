@@ -1,0 +1,70 @@
+"""What the process is told from outside: signals, and the end of the process that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+from fluent_plugin_amp.errors import EXIT_OK
+from fluent_plugin_amp.observe.logs import LOGGER
+
+PARENT_POLL_S = 0.5
+ORPHAN_GRACE_S = 1.0
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT stop in order; the second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def handle(signal_number: int) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + signal_number)
+        asked = True
+        LOGGER.info("%s: stopping", signal.Signals(signal_number).name)
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def ask_on_hangup(ask: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """SIGHUP asks for a reload, unless it tells that the terminal of this process is gone: that stops it."""
+    loop = asyncio.get_running_loop()
+    had_terminal = os.isatty(2)
+
+    def handle() -> None:
+        if had_terminal and not os.isatty(2):
+            stop()
+        else:
+            LOGGER.info("SIGHUP: reading the configuration again")
+            ask()
+
+    loop.add_signal_handler(signal.SIGHUP, handle)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def stop_with_parent(parent: int, stop: Callable[[], None]) -> None:
+    """Stop when the process that started us is gone: an orphan would eat half of the stream."""
+    while os.getppid() == parent:  # noqa: ASYNC110, nothing tells a process that its parent ended
+        await asyncio.sleep(PARENT_POLL_S)
+    LOGGER.info("the parent process is gone: stopping")
+    stop()
+    # The parent was the server, most often, and will acknowledge nothing any more: shutdown_timeout would be in vain.
+    await asyncio.sleep(ORPHAN_GRACE_S)
+    LOGGER.info("stopped: what was in flight goes back to the broker")
+    os._exit(EXIT_OK)
