@@ -2,6 +2,9 @@
 
 With ``once`` a stream makes one round; with ``poll_interval`` it makes one after the other and rests in between, not
 connected.  What arrives during a round is the next one's: a round has an end however many events come.
+
+A round that others take events from ends when its queue is empty.  One look does not prove that: the channel process
+of a RabbitMQ asks the queue out of turn, so the answer may overtake deliveries that are already under way.
 """
 
 from __future__ import annotations
@@ -9,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fluent_plugin_amp.model import Counters
+
+EMPTY_LOOKS = 3
+"""So many looks in a row, without progress in between, prove that a queue is empty."""
 
 
 @dataclass(slots=True)
@@ -23,6 +29,9 @@ class Round:
     """Deliveries acked to the broker."""
     wanted: int | None = None
     """Messages that were in the queue; None: nobody looked yet."""
+    empty_looks: int = 0
+    """In a row."""
+    acked_at_look: int = 0
 
     @classmethod
     def begin(cls, now: float, wall_now: float, counters: Counters) -> Round:
@@ -30,9 +39,20 @@ class Round:
         return cls(now, wall_now, replace(counters))
 
     def looked(self, messages: int) -> None:
-        """So many messages are ready: what the round is about, when this is its first look."""
-        if self.wanted is None:
-            self.wanted = messages
+        """So many messages are ready on a new channel: with those acked, what the round is about.
+
+        What a lost channel returned is among them, also where it was acked and the ack was lost: it counts again.
+        """
+        self.wanted = max(self.wanted or 0, self.acked + messages)
+
+    def is_empty(self, messages: int, unacked: int) -> bool:
+        """One more look at the queue, and what is under way; whether looks prove by now that no more will come."""
+        if messages or unacked:
+            self.empty_looks = 0
+        else:
+            self.empty_looks = self.empty_looks + 1 if self.acked == self.acked_at_look else 1
+            self.acked_at_look = self.acked
+        return self.empty_looks >= EMPTY_LOOKS
 
     def has_all(self, unacked: int) -> bool:
         """As many as were there are acked, and nothing is under way."""

@@ -343,7 +343,7 @@ class Stream:
         now = self._clock()
         if not is_done and not ledger.unacked and self.flow.state is not State.HELD:
             queue = await self._look(consumer.channel)
-            is_done = queue.messages == 0 and not ledger.unacked
+            is_done = self._round.is_empty(queue.messages, ledger.unacked)
         if is_done and self.settings.once:
             self.stop()
         elif is_done:

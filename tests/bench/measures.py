@@ -131,7 +131,7 @@ def throughput(job: Job) -> Iterator[Row]:
 
 
 def options(job: Job) -> Iterator[Row]:
-    """What each option costs: the plain run's rate beside the one with it (1.2 = a fifth more time)."""
+    """What each option costs, as a multiple of the plain run: in time by the rates, and in processor time."""
     rig, bodies = job.rig, job.bodies(job.events // 4)
     tls = ("--tls-cert", str(rig.certificates.server.cert_file), "--tls-key", str(rig.certificates.server.key_file))
     ways: dict[str, Callable[[], dict[str, Any]]] = {
@@ -155,9 +155,12 @@ def options(job: Job) -> Iterator[Row]:
         return rig.plugin(len(bodies), **make())
 
     figures = job.alternate({way: lambda make=make: measure(make) for way, make in ways.items()})  # type: ignore[misc]
+    plain = figures.pop("plain")
     for way, of_way in figures.items():
-        if way != "plain":
-            yield Row(f"{way}: cost", _ratios(figures["plain"], of_way))
+        yield Row(f"{way}: time", _ratios(plain, of_way))
+    for way, of_way in figures.items():
+        costs = tuple(each.cpu_s / base.cpu_s for each, base in zip(of_way, plain, strict=True))
+        yield Row(f"{way}: processor time", costs)
 
 
 def sizes(job: Job) -> Iterator[Row]:

@@ -5,7 +5,7 @@ from fluent_plugin_amp.source.round import Round
 
 
 def test_it_is_about_what_its_first_look_found() -> None:
-    """Later looks, after a lost connection for instance, change nothing."""
+    """And not about what a later one does not find any more."""
     made = Round.begin(0.0, 1.0, Counters())
     assert not made.has_all(0)
     made.looked(2)
@@ -14,6 +14,37 @@ def test_it_is_about_what_its_first_look_found() -> None:
     made.acked = 2
     assert made.has_all(0)
     assert not made.has_all(1)
+
+
+def test_what_a_lost_channel_returned_counts_again() -> None:
+    """Ten were acked, and the acks of four of them were lost with the connection: those wait again."""
+    made = Round.begin(0.0, 1.0, Counters())
+    made.looked(10)
+    made.acked = 10
+    made.looked(4)
+    assert not made.has_all(0)
+    made.acked = 14
+    assert made.has_all(0)
+
+
+def test_one_look_does_not_prove_that_a_queue_is_empty() -> None:
+    """Its answer may overtake deliveries: it takes several, with nothing acked in between."""
+    made = Round.begin(0.0, 1.0, Counters())
+    made.looked(10)
+    looks = []
+    for acked, messages, unacked in (
+        (9, 0, 0),
+        (9, 0, 0),
+        (10, 0, 0),
+        (10, 0, 1),
+        (10, 0, 0),
+        (10, 0, 0),
+        (10, 0, 0),
+    ):
+        made.acked = acked
+        looks.append(made.is_empty(messages, unacked))
+    assert looks == [False, False, False, False, False, False, True]
+    assert not made.is_empty(1, 0)
 
 
 def test_an_empty_queue_is_done_with_at_once() -> None:
