@@ -3,8 +3,8 @@
 A broker tells when it cancels a consumer.  RabbitMQ 3.10 was seen not to, now and then, when a quorum queue was
 deleted and declared again within milliseconds: channel and connection stay open, messages wait, and none comes.
 
-A look's answer may overtake what the broker sends, but only by a moment.  So messages that wait, look after look, while
-nothing is under way to their only consumer, are not on their way.
+A look's answer may overtake what the broker sends, but only by a moment.  So messages that wait, look after look,
+while nothing is under way to their only consumer, are not on their way.
 """
 
 from __future__ import annotations
