@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pika.adapters.asyncio_connection import _AsyncioIOServicesAdapter
-from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol
+from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol, AbstractStreamTransport
 
 PIECE_BYTES = 8192
 """What pika is given at once: it copies what is left of it for each frame that it takes out, and what it has of a
@@ -69,20 +69,23 @@ async def _open(
         on_done(exc)
 
 
-class _Stream(asyncio.Protocol):
-    """Between asyncio's transport and pika's protocol."""
+class _Stream(asyncio.Protocol, AbstractStreamTransport):  # type: ignore[misc]
+    """Protocol to asyncio's transport, and transport to pika's protocol."""
 
     def __init__(self, protocol: AbstractStreamProtocol, on_done: Callable[[Any], None]) -> None:
         self._protocol = protocol
         self._on_done = on_done
         self._transport: asyncio.Transport
+        self._is_aborted = False
         self._error: Exception | None = None
+
+    # --- what asyncio calls ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._protocol.connection_made(transport)
-        self._on_done((transport, self._protocol))
+        self._protocol.connection_made(self)
+        self._on_done((self, self._protocol))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -98,4 +101,22 @@ class _Stream(asyncio.Protocol):
         return self._protocol.eof_received()  # type: ignore[no-any-return]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._protocol.connection_lost(exc or self._error)
+        error = exc or self._error
+        if error is None and not self._is_aborted:
+            self._protocol.eof_received()  # Python 3.10 tells no end of TLS, and pika wants a reason
+        self._protocol.connection_lost(error)
+
+    # --- what pika calls -------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        self._is_aborted = True
+        self._transport.abort()
+
+    def get_protocol(self) -> AbstractStreamProtocol:
+        return self._protocol
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size()
