@@ -8,12 +8,10 @@ one at once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,32 +174,19 @@ def _asked(
 def _run(what: str, job: Backfill | Reconciliation) -> None:
     """Run it to its end, watched, until a signal stops it."""
     from fluent_plugin_amp.observe import logs
+    from fluent_plugin_amp.signals import stop_on_signals
 
     async def main() -> None:
         stop = asyncio.Event()
-        with _stop_on_signals(stop), Watch(what) as watch:
+
+        def stop_for(_: signal.Signals) -> None:
+            click.echo("stopping: what is on its way is waited for; once more to end at once", err=True)
+            stop.set()
+
+        with stop_on_signals(stop_for), Watch(what) as watch:
             await job.run(os.environ, logs.LogObserver(), wait=watch.wait, stop=stop, on_progress=watch)
 
     asyncio.run(main())
-
-
-@contextlib.contextmanager
-def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
-    def handle(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        click.echo("stopping: what is on its way is waited for; once more to end at once", err=True)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, handle, number)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 class Watch:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -258,13 +259,17 @@ async def run(
         notifier.stopping()
         daemon.stop()
 
+    def stop_for(number: signal.Signals) -> None:
+        LOGGER.info("%s: stopping", number.name)
+        stop()
+
     async def apply(changes: Changes) -> None:
         sink = make_sink(changes.config, observer, None) if changes.servers and stdout is None else None
         await daemon.apply(changes, sink)
         await station.follow(changes.config)
 
     async with station, contextlib.AsyncExitStack() as stack:
-        stack.enter_context(stop_on_signals(stop))
+        stack.enter_context(stop_on_signals(stop_for))
         if state is not None:
             stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
             await state.start()

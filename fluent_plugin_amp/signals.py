@@ -16,8 +16,8 @@ ORPHAN_GRACE_S = 1.0
 
 
 @contextlib.contextmanager
-def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT stop in order; the second one ends the process at once."""
+def stop_on_signals(stop: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT stop in order, ``stop`` hears which it was; the second one ends the process at once."""
     loop = asyncio.get_running_loop()
     asked = False
 
@@ -26,8 +26,7 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         if asked:
             os._exit(128 + signal_number)
         asked = True
-        LOGGER.info("%s: stopping", signal.Signals(signal_number).name)
-        stop()
+        stop(signal.Signals(signal_number))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)

@@ -196,9 +196,8 @@ def streams(job: Job) -> Iterator[Row]:
     figures = job.alternate(ways)
     for count in STREAMS:
         half, whole = figures[f"{count} streams, half"], figures[f"{count} streams"]
-        costs_us = [
-            (one.cpu_s - other.cpu_s) / (len(more) - len(less)) * 1e6 for one, other in zip(whole, half, strict=True)
-        ]
+        further = len(more) - len(less)
+        costs_us = [_cost_us(one.cpu_s, other.cpu_s, further) for one, other in zip(half, whole, strict=True)]
         yield Row(f"{count} streams: events/s", tuple(each.rate for each in whole), 0)
         yield Row(f"{count} streams: microseconds of processor an event", tuple(costs_us), 0)
         yield Row(f"{count} streams: peak MiB", tuple(each.peak_mib for each in whole), 0)
@@ -306,7 +305,7 @@ def growth(job: Job) -> Iterator[Row]:
     for count in PROCESSES:
         _, cpu_s_of_less = _together(job.rig, count, less)
         rate, cpu_s = _together(job.rig, count, more)
-        cpu_us = (cpu_s - cpu_s_of_less) / (len(more) - len(less)) * 1e6
+        cpu_us = _cost_us(cpu_s_of_less, cpu_s, len(more) - len(less))
         job.say(f"{count} processes: {rate:.0f} events/s")
         yield Row(f"{count} processes: events/s", (rate,), 0)
         yield Row(f"{count} processes: microseconds of processor an event", (cpu_us,), 0)
@@ -331,6 +330,11 @@ def _compared(figures: dict[str, list[Figures]], base: str, count: int) -> Itera
         yield Row(f"{way}: processor seconds a million events", tuple(each.cpu_s / count * 1e6 for each in of_way), 0)
     for way, of_way in figures.items():
         yield Row(f"{way}: peak MiB", tuple(each.peak_mib for each in of_way), 0)
+
+
+def _cost_us(cpu_s_of_less: float, cpu_s_of_more: float, further: int) -> float:
+    """Microseconds of processor for each of the events that the one run had more than the other."""
+    return (cpu_s_of_more - cpu_s_of_less) / further * 1e6
 
 
 def _ratios(figures: Sequence[Figures], base: Sequence[Figures]) -> tuple[float, ...]:
