@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.pipeline.combined import Combiner, Keeper
 from fluent_plugin_amp.pipeline.conductor import Conductor
@@ -20,10 +21,11 @@ POLL_S = 0.02
 class Combining:
     """The combiner, put between the conductor and its memory, and the conductor that it sends through."""
 
-    def __init__(self, combiner: Combiner, conductor: Conductor, keeper: Keeper | None) -> None:
+    def __init__(self, combiner: Combiner, conductor: Conductor, keeper: Keeper | None, tell: Observer) -> None:
         self.combiner = combiner
         self._conductor = conductor
         self._keeper = keeper
+        self._tell = tell
         self._received: dict[str, int] = {}
         self._closed_early = 0
         combiner.post = conductor.post_combined
@@ -31,7 +33,9 @@ class Combining:
         conductor.combines = True
 
     @classmethod
-    def of(cls, config: Config, conductor: Conductor, keeper: Keeper | None = None) -> Combining | None:
+    def of(
+        cls, config: Config, conductor: Conductor, tell: Observer, keeper: Keeper | None = None
+    ) -> Combining | None:
         """As configured; None when there are to be no combined records."""
         detections, incidents = config.detections, config.incidents
         if detections is None and incidents is None:
@@ -49,13 +53,19 @@ class Combining:
             tags,
             conductor.delivered,
             keeper,
+            tell=tell,
         )
-        return cls(combiner, conductor, keeper)
+        return cls(combiner, conductor, keeper, tell)
 
     async def run(self, consuming: Callable[[], Iterable[str]]) -> None:
         """Do what is due, until cancelled.  ``consuming``: names of the streams that get what is in their queues."""
-        if self._keeper is not None:
-            self.combiner.restore(await self._keeper.load())
+        if self._keeper is not None and not self.combiner.is_ready:
+            rows = await self._keeper.load()
+            try:
+                self.combiner.restore(rows)
+            except Exception as exc:  # what is kept stays where it is, and events wait for nothing
+                self._tell(InternalError("combining", exc))
+                self.combiner.restore({})
         while True:
             await asyncio.sleep(TICK_S)
             self.tick(consuming(), time.monotonic())

@@ -2,8 +2,7 @@
 
 Builds the parts from the configuration, starts the sink and then the streams, and stops in the other order: streams
 consume no more, what is held is delivered and acked within ``shutdown_timeout``, then connections close.  A part that
-fails with anything but a `PluginError`, in a task or in a callback, ends the process: that is our bug, and the broker
-keeps the events.
+fails in a way that nobody foresaw costs its fault domain, never the process: see `containment`.
 
 While it runs the configuration may change (`reload`): streams come and go, the sink is exchanged for another.
 """
@@ -15,15 +14,14 @@ import contextlib
 import os
 import signal
 import time
-import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Literal
 
 from fluent_plugin_amp.combining import Combining
 from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.containment import all_of, callback_handler, contained, keep_running
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
-from fluent_plugin_amp.facts import Fact, Observer
+from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.fleet import Fleet
 from fluent_plugin_amp.observe import statistics
 from fluent_plugin_amp.observe.board import Board
@@ -91,13 +89,13 @@ class Daemon:
             state.letters.is_available = lambda: self.conductor.available
         self.conductor.on_available = self._wake_streams
         self._observer = observer
-        self._fleet = Fleet(once=once)
+        self._fleet = Fleet(observer, once=once)
         self.streams = {
             stream.name: make_stream(stream, config, self.conductor, observer, once=once)
             for stream in config.own_streams
         }
         self._gone: set[str] = set()
-        self.combining = Combining.of(config, self.conductor, state.combined if state else None)
+        self.combining = Combining.of(config, self.conductor, observer, state.combined if state else None)
         if state is not None and self.combining is not None:
             state.delivered.on_reset = self.combining.combiner.forget
         self._stop_by: float | None = None
@@ -108,17 +106,16 @@ class Daemon:
         Raises:
             PluginError: the sink cannot go on (standard output closed), or with ``once`` a stream cannot.
         """
-        bug = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().set_exception_handler(partial(_on_exception, bug))
+        asyncio.get_running_loop().set_exception_handler(callback_handler(self._observer))
         sink_task = asyncio.create_task(self._run_sinks(), name="sink")
         self._fleet.add(self.streams.values())
         try:
-            await self._until_done({sink_task, bug, *self._state_tasks()})
+            await self._until_done({sink_task, *self._state_tasks()})
         finally:
-            bug.cancel()
             await self._fleet.cancel()
             if self.combining is not None:
-                await self.combining.finish(self._sink_close_timeout_s())
+                with contained("combining", self._observer):
+                    await self.combining.finish(self._sink_close_timeout_s())
             await self.sink.close(self._sink_close_timeout_s())
             sink_task.cancel()
             await asyncio.gather(sink_task, return_exceptions=True)
@@ -182,7 +179,7 @@ class Daemon:
         """The sink, and those that take its place, one after the other."""
         while True:
             sink = self.sink
-            await sink.run()
+            await keep_running("sink", sink.run, self._observer, ends_with=(PluginError,))
             if self.sink is sink:
                 return
 
@@ -241,7 +238,7 @@ async def run(
     """
     parent = os.getppid()
     board = Board()
-    observer = _both(observer, board)
+    observer = all_of(observer, board)
     state = make_state(config, observer)
     daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once, state=state)
     notifier = Notifier.from_environment(os.environ, os.getpid())
@@ -273,57 +270,35 @@ async def run(
         if state is not None:
             stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
             await state.start()
-        await stack.enter_async_context(_in_background(notifier.keep_alive()))
+
+        async def beside(where: str, job: Callable[[], Awaitable[None]]) -> None:
+            await stack.enter_async_context(_in_background(keep_running(where, job, observer)))
+
+        await beside("notifier", notifier.keep_alive)
         if load is not None and not once:
             reloader = Reloader(config, load, apply)
             stack.enter_context(ask_on_hangup(reloader.ask, stop))
-            await stack.enter_async_context(_in_background(reloader.run()))
-        await stack.enter_async_context(_in_background(_log_unmatched(daemon)))
+            await beside("reload", reloader.run)
+        await beside("unmatched fields", lambda: _log_unmatched(daemon))
         if daemon.combining is not None:
-            await stack.enter_async_context(_in_background(daemon.combining.run(daemon.consuming)))
+            combining = daemon.combining
+            await beside("combining", lambda: combining.run(daemon.consuming))
         if supervised:
-            await stack.enter_async_context(_in_background(stop_with_parent(parent, stop)))
+            await beside("parent", lambda: stop_with_parent(parent, stop))
         started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
         notifier.ready(started)
         await daemon.run()
-        LOGGER.info("stopped: %s", statistics.lines(None, daemon.figures())[0].text)
+        with contained("statistics", observer):
+            LOGGER.info("stopped: %s", statistics.lines(None, daemon.figures())[0].text)
     return EXIT_OK
-
-
-def _both(one: Observer, other: Observer) -> Observer:
-    def tell(fact: Fact) -> None:
-        one(fact)
-        other(fact)
-
-    return tell
 
 
 # --- beside the streams --------------------------------------------------------------------------
 
 
-def _on_exception(bug: asyncio.Future[None], loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An exception in a callback: our own is a bug and ends `run`; asyncio would log it, and events would hang."""
-    exc = context.get("exception")
-    if isinstance(exc, Exception) and _is_ours(exc):
-        if not bug.done():
-            bug.set_exception(exc)
-    else:
-        loop.default_exception_handler(context)
-
-
-def _is_ours(exc: Exception) -> bool:
-    """Raised on the way through this package, but by no network and not by pika, which trips over its own ends."""
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
-    return (
-        not isinstance(exc, PluginError | OSError)
-        and any(name.startswith("fluent_plugin_amp.") for name in modules)
-        and not modules[-1].startswith("pika.")
-    )
-
-
 @contextlib.asynccontextmanager
-async def _in_background(job: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _in_background(job: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(job)
     try:
         yield

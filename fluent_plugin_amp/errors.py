@@ -7,7 +7,8 @@ The tree is named by the reaction it asks for::
      ├── UsageError            stop: the command line is wrong                         exit 2
      ├── UnavailableError      try again later: a peer is away or not answering        exit 69
      ├── RefusedError          a peer said no: retried slowly by `run`, reported by others   exit 77
-     └── InvalidEvent          one event cannot be sent: it becomes a dead letter
+     ├── InvalidEvent          one event cannot be sent: it becomes a dead letter
+     └── InternalFault         report it: nobody foresaw this; what it met is tried again   exit 70
 
 An id is stable once released (``amqp.credentials-refused``): logs, metrics, dead letters and the error
 reference use it.  Secrets never enter a message.
@@ -315,6 +316,26 @@ class EventRefusedByServer(InvalidEvent):
     default_remedy = (
         "Look into the server's log at that time; often the event exceeds the server's chunk or buffer size."
     )
+
+
+class EventProcessingFailed(InvalidEvent):
+    """A step tripped over this event in a way that nobody foresaw; the reason names the step and the exception."""
+
+    id = "event.processing-failed"
+    default_remedy = (
+        "Report it, with the traceback that the log has of it; the event's original bytes are in the dead letter."
+    )
+
+
+# --- report it -----------------------------------------------------------------------------------
+
+
+class InternalFault(PluginError):
+    """A fault of the plugin's own: it costs what it met (an event, a stream, a task), and is reported."""
+
+    id = "internal.error"
+    exit_code = EXIT_BUG
+    default_remedy = "Report it, with the traceback that the log has of it."
 
 
 # --- the Cisco cloud -----------------------------------------------------------------------------

@@ -135,6 +135,18 @@ class DeadLettered(Fact):
     parts: int
 
 
+# --- what nobody foresaw -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InternalError(Fact):
+    """Something that nobody foresaw, contained where it happened."""
+
+    where: str
+    """What it met: "event", "combining", "stream", the name of a background task, …: few, since a metric has them."""
+    error: Exception
+
+
 # --- the state file ------------------------------------------------------------------------------
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable
 
+from fluent_plugin_amp.containment import keep_running
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.source.stream import Stream
 
 START_SPREAD_S = 3.0
@@ -20,10 +23,12 @@ class Fleet:
     """See the module.
 
     Args:
+        tell: hears of what nobody foresaw.
         once: streams end by themselves, and with the last one so does `run`; otherwise it takes `stop`.
     """
 
-    def __init__(self, *, once: bool = False) -> None:
+    def __init__(self, tell: Observer, *, once: bool = False) -> None:
+        self._tell = tell
         self._once = once
         self._is_stopped = False
         self._tasks: dict[asyncio.Task[None], Stream] = {}
@@ -39,7 +44,7 @@ class Fleet:
         added = list(streams)
         for number, stream in enumerate(added):
             late_s = number * min(START_STEP_S, START_SPREAD_S / len(added))
-            task = asyncio.create_task(_start_late(stream, late_s), name=f"stream {stream.settings.name}")
+            task = asyncio.create_task(self._start_late(stream, late_s), name=f"stream {stream.settings.name}")
             self._tasks[task] = stream
             if self._is_stopped:
                 stream.stop()
@@ -83,7 +88,6 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-
-async def _start_late(stream: Stream, late_s: float) -> None:
-    await asyncio.sleep(late_s)
-    await stream.run()
+    async def _start_late(self, stream: Stream, late_s: float) -> None:
+        await asyncio.sleep(late_s)
+        await keep_running("stream", stream.run, self._tell, ends_with=(PluginError,))

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import pytest
 
+from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.testing.certificates import Certificates, make_certificates, server_context
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.erlang import NodeError
@@ -26,6 +27,16 @@ class MakeStream(Protocol):
         self, *, kind: Literal["classic", "quorum"] = "classic", delivery_limit: int | None = None
     ) -> StreamCredentials:
         """Make a stream."""
+
+
+@pytest.fixture(autouse=True)
+def plain_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The plugin's log as it is before anybody sets it up; what a test makes of it is gone afterwards."""
+    monkeypatch.setattr(LOGGER, "handlers", [])
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    level = LOGGER.level
+    yield
+    LOGGER.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from fluent_plugin_amp import fleet
 from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.fleet import Fleet
 from fluent_plugin_amp.source.stream import Stream
 
@@ -44,6 +45,10 @@ def streams(*names: str) -> Any:
     return [cast(Stream, FakeStream(name)) for name in names]
 
 
+def ignore(fact: Fact) -> None:
+    """Nobody looks."""
+
+
 async def turn(times: int = 10) -> None:
     """Let everything happen that is due."""
     for _ in range(times):
@@ -58,7 +63,7 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_it_runs_until_all_have_ended() -> None:
     """Stopping asks all of them; the last one decides."""
-    made, (one, two) = Fleet(), streams("a", "b")
+    made, (one, two) = Fleet(ignore), streams("a", "b")
     made.add([one, two])
     running = asyncio.create_task(made.run())
     await turn()
@@ -76,7 +81,7 @@ async def test_it_runs_until_all_have_ended() -> None:
 
 async def test_without_streams_it_takes_a_stop() -> None:
     """A shard may have none, and is no reason to end."""
-    made = Fleet()
+    made = Fleet(ignore)
     running = asyncio.create_task(made.run())
     await turn()
     assert not running.done()
@@ -86,7 +91,7 @@ async def test_without_streams_it_takes_a_stop() -> None:
 
 async def test_with_once_it_ends_with_the_last_stream() -> None:
     """Nobody needs to stop it."""
-    made, (one,) = Fleet(once=True), streams("a")
+    made, (one,) = Fleet(ignore, once=True), streams("a")
     made.add([one])
     running = asyncio.create_task(made.run())
     await turn()
@@ -96,7 +101,7 @@ async def test_with_once_it_ends_with_the_last_stream() -> None:
 
 async def test_streams_come_and_go() -> None:
     """Draining waits for one stream; the others go on, and so does the fleet without any."""
-    made, (one, two, three) = Fleet(), streams("a", "b", "a")
+    made, (one, two, three) = Fleet(ignore), streams("a", "b", "a")
     made.add([one, two])
     running = asyncio.create_task(made.run())
     await turn()
@@ -119,7 +124,7 @@ async def test_streams_come_and_go() -> None:
 
 async def test_what_a_stream_raises_ends_it() -> None:
     """For all of them."""
-    made, (one, two) = Fleet(), streams("a", "b")
+    made, (one, two) = Fleet(ignore), streams("a", "b")
     made.add([one, two])
     running = asyncio.create_task(made.run())
     await turn()
@@ -131,9 +136,28 @@ async def test_what_a_stream_raises_ends_it() -> None:
     assert not two.is_running
 
 
+async def test_what_nobody_foresaw_costs_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told and begun again; the others do not notice."""
+    told: list[Fact] = []
+    made, (one, two) = Fleet(told.append), streams("a", "b")
+    made.add([one, two])
+    running = asyncio.create_task(made.run())
+    await turn()
+    error = one.error = ZeroDivisionError()
+    monkeypatch.setattr("fluent_plugin_amp.containment.RESTART_FIRST_S", 0.0)
+    one.stop()
+    await turn()
+    assert told == [InternalError("stream", error)]
+    assert two.is_running
+    assert made.streams == [one, two]
+    one.error = None
+    made.stop()
+    await asyncio.wait_for(running, 20.0)
+
+
 async def test_a_stream_that_comes_too_late() -> None:
     """After a stop, one that a reload brings ends at once."""
-    made, (one,) = Fleet(), streams("a")
+    made, (one,) = Fleet(ignore), streams("a")
     made.stop()
     made.add([one])
     await asyncio.wait_for(made.run(), 5.0)
@@ -148,7 +172,7 @@ async def test_starts_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(fleet, "START_STEP_S", 0.5)
     monkeypatch.setattr("fluent_plugin_amp.fleet.asyncio.sleep", sleep)
-    made = Fleet()
+    made = Fleet(ignore)
     made.add(streams("a", "b", "c"))
     made.add(streams(*map(str, range(100))))
     made.stop()

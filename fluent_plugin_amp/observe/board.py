@@ -22,6 +22,8 @@ STEADY_AFTER_S = 60.0
 BEHIND_FROM_S = 60.0
 """A stream whose oldest waiting event is older than that is behind; half of it, and it has caught up.  One that is
 polled may be later by as much as its interval."""
+INTERNAL_SHOWN_S = 3600.0
+"""So long a fault of our own is shown after the last time."""
 EXPIRING_FROM_S = 7 * 86400.0
 """Cisco deletes what has waited for ten days."""
 
@@ -36,6 +38,24 @@ class Trouble:
     since: float
     at: float
     """When it was told last."""
+
+
+@dataclass(slots=True)
+class Internal:
+    """What nobody foresaw, in one place, since the start."""
+
+    count: int = 0
+    since: float = 0.0
+    at: float = 0.0
+    """The last time."""
+    error: str = ""
+    """The type of the last one."""
+
+    def note(self, error: Exception, now: float) -> None:
+        """Once more."""
+        if now - self.at >= INTERNAL_SHOWN_S:
+            self.since = now
+        self.count, self.at, self.error = self.count + 1, now, type(error).__name__
 
 
 @dataclass(slots=True)
@@ -82,6 +102,8 @@ class Board:
         self.servers: defaultdict[str, Memory] = defaultdict(Memory)
         self.state = Memory()
         self.state_path = ""
+        self.internal: dict[str, Internal] = {}
+        """By `facts.InternalError.where`."""
         self._clock = clock
 
     def __call__(self, fact: facts.Fact) -> None:
@@ -109,6 +131,8 @@ class Board:
                 self.streams[name].behind_at, self.streams[name].is_expiring = 0.0, False
             case facts.DeadLettered(stream=name, error=error):
                 self.streams[name].dead_letters[error.id] += 1
+            case facts.InternalError(where=where, error=error):
+                self.internal.setdefault(where, Internal()).note(error, now)
             case facts.StateTrouble(path=path, error=error):
                 self.state_path = path
                 self.state.note(error, now)

@@ -63,6 +63,8 @@ def _as_json(finding: Finding) -> dict[str, Any]:
         subject = {"server": finding.server}
     elif finding.state_file:
         subject = {"state_file": finding.state_file}
+    elif finding.part:
+        subject = {"part": finding.part}
     return {
         **subject,
         "error_id": finding.error_id,

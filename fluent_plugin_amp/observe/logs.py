@@ -16,11 +16,15 @@ from typing import Any, Literal
 import msgspec
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.errors import InternalFault, PluginError
 from fluent_plugin_amp.observe import conditions, words
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
 REPEAT_AFTER_S = 600.0
+LETTERS_TOLD = 20
+"""Dead letters of one stream and error that have a line each within `REPEAT_AFTER_S`: a flood fills no disk."""
+NEAR_EVENTS = frozenset({"event", "combining"})
+"""Where the words of an exception may hold values of an event, hidden ones among them."""
 
 Said = tuple[int, str, dict[str, Any]]
 """A line: level, text, and the fields that a machine reads."""
@@ -41,13 +45,23 @@ class LogObserver:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._troubles: dict[tuple[str, str], tuple[str, float]] = {}  # who → (error id, when it was said)
+        self._letters: dict[tuple[str, str], tuple[int, float]] = {}  # stream, error id → (how many, since when)
 
     def __call__(self, fact: facts.Fact) -> None:
         """Log one fact."""
         level, text, fields = describe(fact)
+        cause: Exception | None = None
         match fact:
+            case facts.InternalError(where=where, error=error):
+                level = self._level_of_trouble((where, _place_of(error)), type(error).__name__, level)
+                cause = _without_values(fact) if level > logging.DEBUG else None
             case facts.StreamTrouble(stream=name, error=error):
                 level = self._level_of_trouble(("stream", name), error.id, level)
+            case facts.DeadLettered(stream=name, error=error):
+                count = self._count_letter(name, error.id)
+                if count == LETTERS_TOLD:
+                    text += f" Further ones of this kind are counted, and not logged for {REPEAT_AFTER_S:.0f} s."
+                level = logging.DEBUG if count > LETTERS_TOLD else level
             case facts.StreamConnected(stream=name, consumers=others, is_poll=True) if others:
                 level = self._level_of_trouble(("queue of", name), "shared", level)
             case facts.ServerTrouble(server=name, error=error):
@@ -62,7 +76,15 @@ class LogObserver:
                 self._troubles.pop(("server", name), None)
             case facts.StateRecovered(path=path):
                 self._troubles.pop(("state", path), None)
-        LOGGER.log(level, text, extra={"fields": {"event": type(fact).__name__, **fields}})
+        LOGGER.log(level, text, extra={"fields": {"event": type(fact).__name__, **fields}}, exc_info=cause)
+
+    def _count_letter(self, stream: str, error_id: str) -> int:
+        now = self._clock()
+        count, since = self._letters.get((stream, error_id), (0, now))
+        if now - since >= REPEAT_AFTER_S:
+            count, since = 0, now
+        self._letters[stream, error_id] = count + 1, since
+        return count + 1
 
     def _level_of_trouble(self, who: tuple[str, str], error_id: str, level: int) -> int:
         """``level``, or DEBUG when the same trouble was said a short while ago."""
@@ -127,6 +149,13 @@ def describe(fact: facts.Fact) -> Said:
             sizes = f"{fact.size} bytes in {fact.parts} record(s)"
             text = f"stream {fact.stream}: dead letter, {sizes}: {_error_text(fact.error)}"
             return logging.WARNING, text, {"stream": fact.stream, "size": fact.size, **_error_fields(fact.error)}
+        case facts.InternalError():
+            text = (
+                f"{fact.where}: [{InternalFault.id}] {type(fact.error).__name__}, contained. "
+                f"{InternalFault.default_remedy}"
+            )
+            fields = {"where": fact.where, "error_id": InternalFault.id, "error": type(fact.error).__name__}
+            return logging.ERROR, text, fields
         case facts.StateOpened():
             kept = f"; {fact.letters} dead letter(s) kept" if fact.letters else ""
             return logging.INFO, f"state file {fact.path}: in use{kept}", {"path": fact.path, "letters": fact.letters}
@@ -184,6 +213,22 @@ def _polled(fact: facts.StreamPolled) -> Said:
         text += f"; next run in {fact.next_in_s:.1f} s"
         fields["next_in_s"] = round(fact.next_in_s, 3)
     return logging.INFO, text, fields
+
+
+def _place_of(error: Exception) -> str:
+    """File and line that raised it: the same fault is said once, whatever its words."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
+def _without_values(fact: facts.InternalError) -> Exception:
+    """The exception, for its traceback; where its words may hold values of an event, another without them."""
+    if fact.where not in NEAR_EVENTS:
+        return fact.error
+    silent = InternalFault(f"{type(fact.error).__name__}; its words are left out, they may hold values of an event")
+    return silent.with_traceback(fact.error.__traceback__)
 
 
 def _error_text(error: PluginError) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.observe.board import Board
 from fluent_plugin_amp.observe.figures import Figures
 from fluent_plugin_amp.observe.health import Heart, healthz, readyz
@@ -103,6 +103,8 @@ class Lookout:
     async def _look(self, stream: Looker) -> None:
         try:
             await stream.look()
+        except Exception as exc:  # the domain of one look
+            self._tell(InternalError("look", exc))
         finally:
             del self._looks[stream]
 

@@ -145,6 +145,12 @@ class Metrics:
             "memory_bytes", "What the events under way take, counted against memory_limit.", figures.held_bytes
         )
         yield _plain("memory_limit_bytes", "memory_limit.", figures.memory_limit_bytes)
+        internal = CounterMetricFamily(
+            PREFIX + "internal_errors", "Faults of the plugin's own that were contained, by place.", labels=["where"]
+        )
+        for where, fault in self._board.internal.items():
+            internal.add_metric([where], fault.count)
+        yield internal
         build = GaugeMetricFamily(PREFIX + "build_info", "1, with versions as labels.", labels=["version", "python"])
         build.add_metric([__version__, platform.python_version()], 1)
         yield build

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.containment import keep_running
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.observe import logs, statistics
 from fluent_plugin_amp.observe.board import Board
@@ -51,6 +52,7 @@ class Station:
     ) -> None:
         self._config = config
         self._figures = figures
+        self._tell = tell
         self._lookout = Lookout(streams, figures, board, tell)
         self._make_settings = make_settings
         self._watch: asyncio.Task[None] | None = None
@@ -64,9 +66,9 @@ class Station:
     async def __aenter__(self) -> Self:
         self._ship()
         self._serve()
-        self._watch = asyncio.create_task(self._lookout.watch(self._look_every_s))
+        self._watch = self._begin("watch", lambda: self._lookout.watch(self._look_every_s))
         self._counted = self._figures()
-        self._statistics = asyncio.create_task(self._log_statistics())
+        self._statistics = self._begin("statistics", self._log_statistics)
         return self
 
     async def __aexit__(
@@ -86,7 +88,7 @@ class Station:
             self._serve()
         if before.observe.statistics_every != config.observe.statistics_every:
             await _end(self._statistics)
-            self._statistics = asyncio.create_task(self._log_statistics())
+            self._statistics = self._begin("statistics", self._log_statistics)
         if before.logging != config.logging or before.forward != config.forward:
             await self._stop_shipping()
             logs.set_up(config.logging.level, config.logging.format)
@@ -96,7 +98,10 @@ class Station:
 
     def _serve(self) -> None:
         address = self._config.observe.address
-        self._endpoints = asyncio.create_task(self._lookout.serve(*address)) if address is not None else None
+        if address is None:
+            self._endpoints = None
+        else:
+            self._endpoints = self._begin("endpoints", lambda: self._lookout.serve(*address))
 
     def _ship(self) -> None:
         tag = self._config.logging.forward_tag
@@ -108,7 +113,7 @@ class Station:
         from fluent_plugin_amp.observe.shipping import LogShipper
 
         self._shipper = LogShipper(tag, self._make_settings(self._config))
-        self._shipping = asyncio.create_task(self._shipper.run())
+        self._shipping = self._begin("log shipping", self._shipper.run)
         logs.LOGGER.addHandler(self._shipper)
 
     async def _stop_shipping(self) -> None:
@@ -117,6 +122,9 @@ class Station:
             await self._shipper.finish(SHIP_TIMEOUT_S)
             self._shipper = None
             await _end(self._shipping)
+
+    def _begin(self, where: str, job: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(keep_running(where, job, self._tell))
 
     def _look_every_s(self) -> float:
         return LOOK_EVERY_S if self._endpoints is not None else self._config.observe.statistics_every
@@ -130,7 +138,7 @@ class Station:
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:
-    """Cancel it; what it ended with before, a bug, is raised."""
+    """Cancel it, and wait for its end."""
     if task is not None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from fluent_plugin_amp.errors import InternalFault
 from fluent_plugin_amp.model import ServerFigures
 from fluent_plugin_amp.observe import conditions, words
-from fluent_plugin_amp.observe.board import Board, Memory, Trouble
+from fluent_plugin_amp.observe.board import INTERNAL_SHOWN_S, Board, Memory, Trouble
 from fluent_plugin_amp.observe.conditions import Condition, Level
 from fluent_plugin_amp.observe.figures import Figures, StreamFigures
 from fluent_plugin_amp.source import flow
@@ -37,6 +38,8 @@ class Finding:
     streams: tuple[str, ...] = ()
     server: str = ""
     state_file: str = ""
+    part: str = ""
+    """Of the plugin itself, see `facts.InternalError.where`."""
 
     @property
     def who(self) -> str:
@@ -45,6 +48,8 @@ class Finding:
             return f"Server {self.server}"
         if self.state_file:
             return f"State file {self.state_file}"
+        if self.part:
+            return f"The plugin itself ({self.part})"
         names = ", ".join(self.streams[:_NAMES_TOLD])
         if len(self.streams) == 1:
             return f"Stream {names}"
@@ -117,6 +122,7 @@ def judge(figures: Figures, board: Board) -> Status:
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
         *_judge_state(board),
+        *_judge_internal(board, figures.at),
     ]
     return Status(figures, streams, servers, tuple(_joined(found)))
 
@@ -218,6 +224,19 @@ def _judge_state(board: Board) -> list[Finding]:
     return [replace(_of_trouble(trouble, Level.WARNING, blocks=False), state_file=board.state_path)]
 
 
+def _judge_internal(board: Board, now: float) -> list[Finding]:
+    """Faults of the plugin's own that happened a short while ago."""
+    found = []
+    for where, internal in board.internal.items():
+        if now - internal.at < INTERNAL_SHOWN_S:
+            what = f"{internal.error}, contained; {internal.count} in all"
+            remedy = InternalFault.default_remedy
+            found.append(
+                Finding(InternalFault.id, what, remedy, internal.since, Level.WARNING, blocks=False, part=where)
+            )
+    return found
+
+
 # --- findings --------------------------------------------------------------------------------------
 
 
@@ -231,9 +250,9 @@ def _of_trouble(trouble: Trouble, level: Level, *, blocks: bool) -> Finding:
 
 def _joined(found: Iterable[Finding]) -> list[Finding]:
     """Streams that have the same to say say it once; in the order in which an operator should read."""
-    joined: dict[tuple[str, str, str], Finding] = {}
+    joined: dict[tuple[str, ...], Finding] = {}
     for finding in found:
-        key = (finding.error_id, finding.what, finding.server)
+        key = (finding.error_id, finding.what, finding.server, finding.part)
         other = joined.get(key)
         joined[key] = (
             finding

@@ -5,16 +5,20 @@ remembered as delivered, and both are kept together: so an event that the broker
 part once.  Where there is a `Keeper`, an event that takes part is acked to the broker after its part is safe, and a
 combined record is sent after it is safe, until a server has it: a crash loses none, and one that is sent again is the
 same, byte for byte.  Without a keeper all of it is lost with the process, but what was written.
+
+Invariant: whatever fails here costs an event its part in combined records, and is told; the event itself is
+remembered as delivered, and acked, as ever.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
+from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.model import Delivered, Delivery, Record
 from fluent_plugin_amp.pipeline.correlate import Detections, Head
 from fluent_plugin_amp.pipeline.incidents import Incidents
@@ -22,6 +26,8 @@ from fluent_plugin_amp.pipeline.member import Emission, Member
 
 Rows = dict[tuple[str, str], bytes | None]
 """What is to be kept: by stream and name; None: no longer."""
+
+Item = TypeVar("Item")
 
 Post = Callable[[Delivery, str, int, int, Record], None]
 """`Conductor.post_combined`."""
@@ -57,6 +63,7 @@ class Combiner:
         delivered: remembers events.
         keeper: None: nothing outlives the process; else what is recorded waits for `restore`.
         clock: seconds since the epoch.
+        tell: hears of what nobody foresaw.
     """
 
     closed = False
@@ -70,6 +77,7 @@ class Combiner:
         keeper: Keeper | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        tell: Observer = lambda fact: None,
     ) -> None:
         self.post: Post
         self._detections = detections
@@ -79,7 +87,9 @@ class Combiner:
         self._keeper = keeper
         self.clock = clock
         self._early: list[tuple[list[Delivery], Callable[[list[Delivery]], None]]] = []  # came before `restore`
-        self._is_ready = keeper is None
+        self._tell = tell
+        self.is_ready = keeper is None
+        """What was kept was taken up again; until then nothing that comes is combined."""
         self._unsent: dict[int, Emission] = {}
         self._next_number = 1
         self._idle_since: dict[str, float] = {}
@@ -100,7 +110,7 @@ class Combiner:
         others = [delivery for delivery in deliveries if delivery.member is None]
         if others:
             self._delivered.record(others, done)
-        if not self._is_ready:
+        if not self.is_ready:
             self._early.append((taking_part, done))
             return
         now = self.clock()
@@ -119,7 +129,11 @@ class Combiner:
                 done(taking_part)
 
         # Both within one turn of the loop, so that they are committed together.
-        self._keep(then=one_done)
+        try:
+            self._keep(then=one_done)
+        except Exception as exc:  # the domain of their parts in combined records
+            self._tell(InternalError("combining", exc))
+            one_done()
         self._delivered.record(taking_part, one_done)
 
     @property
@@ -141,7 +155,7 @@ class Combiner:
 
     def tick(self, idle: Iterable[str], monotonic_s: float) -> None:
         """Do what is due.  ``idle``: streams that are connected, and brought nothing since the last tick."""
-        if not self._is_ready:
+        if not self.is_ready:
             return
         if self._detections is not None:
             self._detections.tick(self.clock())
@@ -193,7 +207,7 @@ class Combiner:
             if self._detections is not None:
                 members = parts.get((stream, detection_id), [])
                 self._detections.restore(stream, detection_id, Head(first_arrival, revision), members)
-        self._is_ready = True
+        self.is_ready = True
         self._send(emissions)
         early, self._early = self._early, []
         for deliveries, done in early:
@@ -221,20 +235,18 @@ class Combiner:
     def _changed_rows(self) -> Rows:
         rows: Rows = {}
         if self._detections is not None:
-            for stream, detection_id, head, members in self._detections.changes:
+            for stream, detection_id, head, members in _taken(self._detections.changes):
                 rows[stream, _HEAD + detection_id] = None if head is None else _encode(tuple(head))
                 for member in members:
                     rows[stream, _PART + member.digest.hex()] = None if head is None else _encode_member(member)
-            self._detections.changes.clear()
         if self._incidents is not None:
             # An event that left several groups at once changed several times.
-            changed = {(stream, member.digest): member for stream, member in self._incidents.changes}
+            changed = {(stream, member.digest): member for stream, member in _taken(self._incidents.changes)}
             for (stream, digest), member in changed.items():
                 by = self._incidents.places(stream, member)
                 rows[stream, _PLACE + digest.hex()] = _encode_member(member, by) if by else None
             for stream in {stream for stream, _ in changed} & self._incidents.clocks.keys():
                 rows[stream, _CLOCK] = _encode(self._incidents.clocks[stream])
-            self._incidents.changes.clear()
         return rows
 
     # --- sending -----------------------------------------------------------------------------------------------
@@ -246,17 +258,19 @@ class Combiner:
             self._keeper.put({(emission.stream, _unsent_name(emission)): None}, lambda: None)
 
     def _add(self, stream: str, member: Member, now: float) -> None:
-        if self._detections is not None and member.is_combined:
-            self._detections.add(stream, member, now)
-        if self._incidents is not None:
-            self._incidents.add(stream, member, now)
+        try:
+            if self._detections is not None and member.is_combined:
+                self._detections.add(stream, member, now)
+            if self._incidents is not None:
+                self._incidents.add(stream, member, now)
+        except Exception as exc:  # the domain of this event's part
+            self._tell(InternalError("combining", exc))
 
     def _emissions(self) -> list[Emission]:
         emissions: list[Emission] = []
         for each in (self._detections, self._incidents):
             if each is not None:
-                emissions += each.emissions
-                each.emissions.clear()
+                emissions += _taken(each.emissions)
         return emissions
 
     def _send(self, emissions: Iterable[Emission]) -> None:
@@ -267,6 +281,13 @@ class Combiner:
             delivery = Delivery(emission.stream, self, number, body, is_combined=True, received_at=self.clock())
             tag = self._tags[emission.kind]
             self.post(delivery, tag, emission.seconds, emission.nanoseconds, dict(emission.record))
+
+
+def _taken(items: list[Item]) -> list[Item]:
+    """What is there, taken before anything is made of it: what fails once is not met again."""
+    taken = items.copy()
+    items.clear()
+    return taken
 
 
 def _unsent_name(emission: Emission) -> str:

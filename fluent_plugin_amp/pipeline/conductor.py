@@ -9,6 +9,8 @@ Invariants kept here, whatever the order in which things happen:
 * A redelivered event that was delivered before is resolved without being sent; one whose first copy is still
   on its way shares that copy's outcome.
 * `total_held_bytes` is what bodies and packed entries take, from arrival until resolved or forgotten.
+* What nobody foresaw costs one event, which becomes a dead letter.  On the way of a chunk or of an answer, what it
+  was about is forgotten here and stays unacked: the broker delivers it again.
 
 One loop, no locks.  An event takes one straight path: `receive` decodes, transforms, packs and batches it within
 the callback that brought it; `pump` runs in the loop's next turn, when everything that arrived together is batched.
@@ -17,6 +19,7 @@ the callback that brought it; `pump` runs in the loop's next turn, when everythi
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,12 +27,13 @@ from functools import partial
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.errors import (
     EventIntegerTooLarge,
+    EventProcessingFailed,
     EventRefusedByServer,
     EventTooDeep,
     InvalidEvent,
 )
-from fluent_plugin_amp.facts import DeadLettered, Observer
-from fluent_plugin_amp.model import Answer, Counters, Delivered, Delivery, LetterShelf, Outcome, Record, Sink
+from fluent_plugin_amp.facts import DeadLettered, InternalError, Observer
+from fluent_plugin_amp.model import Answer, Chunk, Counters, Delivered, Delivery, LetterShelf, Outcome, Record, Sink
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, facts_of
@@ -188,14 +192,17 @@ class Conductor:
         counters.received += 1
         counters.received_bytes += len(body)
         delivery.digest = digest = digest_of(body)
-        if delivery.redelivered and self._is_duplicate(line, delivery):
+        if delivery.redelivered and self._is_known(line, delivery):
             counters.duplicates += 1
             return
         try:
             record = decode(body)
             seconds, nanoseconds = event_time(record, delivery.received_at)
             if self.combines and line.transform.combine is not None:
-                delivery.member = line.transform.combine(record, seconds, nanoseconds, digest)
+                try:
+                    delivery.member = line.transform.combine(record, seconds, nanoseconds, digest)
+                except Exception as exc:  # the domain of its part in combined records
+                    self._observer(InternalError("combining", exc))
             if counters.newest_event_at < seconds <= delivery.received_at:
                 counters.newest_event_at = seconds
             transformed = line.transform(record, delivery.pulled_at or delivery.received_at)
@@ -210,9 +217,9 @@ class Conductor:
                 entry = self._encode(seconds, nanoseconds, record)
             except NOT_PACKED as exc:
                 raise not_packed(exc) from exc
-        except InvalidEvent as error:
+        except Exception as exc:  # the domain of this event
             line.in_flight[digest] = delivery
-            self._bury(line, delivery, error)
+            self._bury_for(line, delivery, exc)
             return
         line.in_flight[digest] = delivery
         delivery.parts = 1
@@ -231,9 +238,13 @@ class Conductor:
             self.lines[delivery.stream] = Line(Transform(delivery.stream))
         line = self.lines[delivery.stream]
         try:
-            entry = self._encode(seconds, nanoseconds, line.transform.shape(record))
-        except NOT_PACKED as error:
-            self._bury(line, delivery, not_packed(error))
+            shaped = line.transform.shape(record)
+            try:
+                entry = self._encode(seconds, nanoseconds, shaped)
+            except NOT_PACKED as exc:
+                raise not_packed(exc) from exc
+        except Exception as exc:  # the domain of this record
+            self._bury_for(line, delivery, exc)
             return
         delivery.parts = 1
         self._hold(line, delivery, len(delivery.body) + len(entry))
@@ -254,7 +265,17 @@ class Conductor:
                 return
             chunk = batcher.take()
             assert chunk is not None
-            sink.send(chunk)
+            try:
+                sink.send(chunk)
+            except Exception as exc:  # the domain of this chunk
+                self._contain("chunk", exc, chunk)
+
+    def _is_known(self, line: Line, delivery: Delivery) -> bool:
+        try:
+            return self._is_duplicate(line, delivery)
+        except Exception as exc:  # the domain of the memory: what it cannot tell is sent again
+            self._observer(InternalError("memory", exc))
+            return False
 
     def _is_duplicate(self, line: Line, delivery: Delivery) -> bool:
         first = line.in_flight.get(delivery.digest)
@@ -266,6 +287,24 @@ class Conductor:
             delivery.ledger.resolve(delivery.delivery_tag)
             return True
         return False
+
+    def _bury_for(self, line: Line, delivery: Delivery, exc: Exception) -> None:
+        """Make a dead letter of what ``exc`` kept from being a record; what nobody foresaw is told, too."""
+        error = exc
+        if not isinstance(error, InvalidEvent):
+            self._observer(InternalError("event", exc))
+            error = EventProcessingFailed(f"{type(exc).__name__} in {_step_of(exc)}")
+        try:
+            self._bury(line, delivery, error)
+        except Exception as again:  # not even that: it stays unacked, and others do not
+            self._observer(InternalError("dead letter", again))
+            self._release(line, delivery)
+
+    def _contain(self, where: str, exc: Exception, chunk: Chunk) -> None:
+        """Tell, and forget what the chunk holds: when the broker delivers that again, it is no copy of anything."""
+        self._observer(InternalError(where, exc))
+        for delivery in chunk.deliveries:
+            self._release(self.lines[delivery.stream], delivery)
 
     def _schedule_pump(self) -> None:
         self._pump_scheduled = True
@@ -352,6 +391,12 @@ class Conductor:
 
     def on_answer(self, answer: Answer) -> None:
         """The sink's answer for a chunk, or for a part of one."""
+        try:
+            self._take_answer(answer)
+        except Exception as exc:  # the domain of this chunk
+            self._contain("answer", exc, answer.chunk)
+
+    def _take_answer(self, answer: Answer) -> None:
         chunk = answer.chunk
         match answer.outcome:
             case Outcome.ACKED:
@@ -422,16 +467,23 @@ class Conductor:
         if self._finished:
             finished, self._finished = self._finished, []
             self._unrecorded += len(finished)
-            self.delivered.record(finished, self._recorded)
+            try:
+                self.delivered.record(finished, self._recorded)
+            except Exception as exc:  # the domain of the memory: servers have them, so they are acked all the same
+                self._observer(InternalError("memory", exc))
+                self._recorded(finished)
 
     def _recorded(self, deliveries: list[Delivery]) -> None:
         """These are remembered as delivered."""
         self._unrecorded -= len(deliveries)
         for delivery in deliveries:
-            self._no_longer_in_flight(self.lines[delivery.stream], delivery)
-            delivery.ledger.resolve(delivery.delivery_tag)
-            for twin in delivery.twins:
-                twin.ledger.resolve(twin.delivery_tag)
+            try:
+                self._no_longer_in_flight(self.lines[delivery.stream], delivery)
+                delivery.ledger.resolve(delivery.delivery_tag)
+                for twin in delivery.twins:
+                    twin.ledger.resolve(twin.delivery_tag)
+            except Exception as exc:  # the domain of this delivery: it stays unacked, and others do not
+                self._observer(InternalError("answer", exc))
 
     def _forget(self, delivery: Delivery) -> None:
         """One part of a returned delivery is gone: what the broker delivers again is not its copy any more."""
@@ -461,6 +513,13 @@ class Conductor:
     def _no_longer_in_flight(self, line: Line, delivery: Delivery) -> None:
         if line.in_flight.get(delivery.digest) is delivery:
             del line.in_flight[delivery.digest]
+
+
+def _step_of(exc: Exception) -> str:
+    """The module of the package, such as ``pipeline.links``, that was at work when it was raised."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
+    ours = [name.removeprefix("fluent_plugin_amp.") for name in modules if name.startswith("fluent_plugin_amp.")]
+    return ours[-1] if ours else "an unknown step"
 
 
 def not_packed(error: Exception) -> InvalidEvent:

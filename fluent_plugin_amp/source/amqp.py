@@ -195,10 +195,14 @@ class Channel:
         if self._channel.is_open:
             self._channel.basic_ack(delivery_tag, multiple)
 
+    def fail(self, exc: Exception) -> None:
+        """Whoever works on what it brings cannot go on: that is its end, with this reason."""
+        if not self.closed.done():
+            self.closed.set_result(exc)
+
     def consumer_forgotten(self) -> None:
         """The broker delivers nothing although it should: of no more use."""
-        if not self.closed.done():
-            self.closed.set_result(ConsumerCancelled("messages wait, and the broker delivers none of them"))
+        self.fail(ConsumerCancelled("messages wait, and the broker delivers none of them"))
 
     async def barrier(self) -> None:
         """Return when the broker has handled every ack sent before: acks themselves have no reply."""

@@ -106,7 +106,13 @@ class Consumer:
         return self.ledger.close()
 
     def _schedule_acks(self) -> None:
-        asyncio.get_running_loop().call_soon(self.send_acks)
+        asyncio.get_running_loop().call_soon(self._send_acks_now)
+
+    def _send_acks_now(self) -> None:
+        try:
+            self.send_acks()
+        except Exception as exc:  # the domain of this stream, whose task waits for it
+            self.channel.fail(exc)
 
     def _on_messages(self, messages: list[amqp.Message]) -> None:
         """What arrived together; nothing of it is taken when the broker has it back already."""

@@ -2,18 +2,21 @@
 
 An outage begins with the first trouble after things went well.  The longer it lasts, the more slowly tries follow
 each other, so that it ends soon after the broker is back, see `backoff.outage_cap_s`.  A refusal is not mended by
-time: the peer is asked rarely from the beginning on.
+time: the peer is asked rarely from the beginning on.  A fault of our own is tried again more rarely still, since each
+connection that ends may return messages to the queue.
 """
 
 from __future__ import annotations
 
 from fluent_plugin_amp.backoff import backoff_s, outage_cap_s
-from fluent_plugin_amp.errors import PluginError, RefusedError
+from fluent_plugin_amp.errors import InternalFault, PluginError, RefusedError
 
 QUICK_RETRY_CAP_S = 1.0
 LONG_RETRY_CAP_S = 30.0
 REFUSED_RETRY_FIRST_S = 1.0
 REFUSED_RETRY_CAP_S = 300.0
+FAULT_RETRY_FIRST_S = 10.0
+FAULT_RETRY_CAP_S = 300.0
 STEADY_AFTER_S = 10.0
 """A connection that lasted this long, or over which anything was acked, begins the back-off anew when it is lost."""
 
@@ -44,6 +47,8 @@ class Retry:
         ):
             self._attempt, self._outage_began = 0, now
         self._attempt += 1
+        if isinstance(error, InternalFault):
+            return backoff_s(self._attempt, jitter, first_s=FAULT_RETRY_FIRST_S, cap_s=FAULT_RETRY_CAP_S)
         if isinstance(error, RefusedError):
             return backoff_s(self._attempt, jitter, first_s=REFUSED_RETRY_FIRST_S, cap_s=REFUSED_RETRY_CAP_S)
         cap_s = outage_cap_s(now - self._outage_began, least_s=QUICK_RETRY_CAP_S, most_s=LONG_RETRY_CAP_S)

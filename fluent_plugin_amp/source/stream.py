@@ -19,6 +19,7 @@ from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import (
     BrokerAccessRefused,
     BrokerCredentialsRefused,
+    InternalFault,
     NoProgress,
     PluginError,
     QueueInUse,
@@ -53,6 +54,8 @@ CLOSE_TIMEOUT_S = 2.0
 DURATION_BOUNDS_S = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 
 CONSUMING = (State.TRIAL, State.FULL)
+NOT_WITH_ONCE = (RefusedError, NoProgress, InternalFault)
+"""What ends a stream that is to be done once; otherwise everything is tried again."""
 MAY_BE_ELSEWHERE = (BrokerAccessRefused, BrokerCredentialsRefused, QueueNotFound)
 """After one of these a stream is located anew: it may have been made again, with another user and queue."""
 
@@ -174,7 +177,8 @@ class Stream:
                     self.connected = False
                     self.backlog.lost()
                     await connection.close(CLOSE_TIMEOUT_S)
-            except PluginError as error:
+            except Exception as exc:  # trouble; or what nobody foresaw, whose domain is this stream
+                error = self._as_trouble(exc)
                 now = self._clock()
                 self._check_once(error, now)
                 self.found_empty = False
@@ -352,12 +356,18 @@ class Stream:
         if self.settings.once and now - self._progress_at >= self.settings.pause_after_s:
             raise NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s ({self.flow.reason})")
 
+    def _as_trouble(self, exc: Exception) -> PluginError:
+        if isinstance(exc, PluginError):
+            return exc
+        self._observer(facts.InternalError("stream", exc))
+        return InternalFault(f"{type(exc).__name__}, which nobody foresaw")
+
     def _check_once(self, error: PluginError, now: float | None = None) -> None:
-        """With ``once`` a refusal, or too long a standstill, is raised and not retried."""
+        """With ``once`` a refusal, a fault of our own, or too long a standstill, is raised and not retried."""
         if not self.settings.once:
             return
         stood_still_s = (self._clock() if now is None else now) - self._progress_at
-        if isinstance(error, RefusedError | NoProgress) or stood_still_s >= self.settings.pause_after_s:
+        if isinstance(error, NOT_WITH_ONCE) or stood_still_s >= self.settings.pause_after_s:
             raise error
 
     @property

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fluent_plugin_amp.combining import Combining
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.errors import ConfigError
+from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.jobs.explain import explain
 from fluent_plugin_amp.model import Delivery, Record
 from fluent_plugin_amp.parts import make_transform
@@ -57,7 +59,8 @@ class Rig:
             dead_letter_tag="letters",
             dead_letter_part_bytes=1000,
         )
-        combining = Combining.of(config, conductor)
+        self.told: list[Fact] = []
+        combining = Combining.of(config, conductor, self.told.append)
         assert combining is not None
         self.combining = combining
         self.combiner = combining.combiner
@@ -85,7 +88,7 @@ def test_off_by_default(write: Write) -> None:
     """The plain path stays plain."""
     config = loaded(write)
     assert (config.detections, config.incidents) == (None, None)
-    assert Combining.of(config, None) is None  # type: ignore[arg-type]
+    assert Combining.of(config, None, lambda fact: None) is None  # type: ignore[arg-type]
 
 
 def test_defaults(write: Write) -> None:
@@ -109,9 +112,6 @@ def test_tags_and_groupings(write: Write) -> None:
 
 def test_max_open(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     """What is closed early is written, and logged with its count."""
-    from fluent_plugin_amp.observe.logs import LOGGER
-
-    LOGGER.propagate = True
     for keys in ({"detections": {"max_open": 1}}, {"incidents": {"max_open": 1, "by": ["sha256"]}}):
         caplog.clear()
         rig = Rig(loaded(write, **keys))
@@ -179,3 +179,29 @@ def test_not_with_exclusive_unless_there_is_a_state_file(write: Write, key: str)
         loaded(write, **keys)
     assert refused.value.id == "config.invalid"
     assert loaded(write, **keys, state={"path": "state"}).state.path is not None
+
+
+async def test_what_is_kept_and_cannot_be_taken_up_holds_up_no_event(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays where it is; what came before that was known is acked."""
+    rig = Rig(loaded(write, detections={}))
+    given: list[dict[Any, Any]] = []
+
+    def trip(rows: dict[Any, Any]) -> None:
+        given.append(rows)
+        if rows:
+            raise ZeroDivisionError
+
+    async def load() -> dict[tuple[str, str], bytes]:
+        return {("s", "head x"): b"garbage"}
+
+    rig.combiner.is_ready = False
+    monkeypatch.setattr(rig.combiner, "restore", trip)
+    monkeypatch.setattr(rig.combining, "_keeper", SimpleNamespace(load=load))
+    task = asyncio.create_task(rig.combining.run(lambda: []))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert given == [{("s", "head x"): b"garbage"}, {}]
+    assert [type(fact) for fact in rig.told] == [InternalError]

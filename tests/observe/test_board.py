@@ -12,7 +12,7 @@ from fluent_plugin_amp.errors import (
     EventTooDeep,
     ServerUnreachable,
 )
-from fluent_plugin_amp.observe.board import BEHIND_FROM_S, EXPIRING_FROM_S, STEADY_AFTER_S
+from fluent_plugin_amp.observe.board import BEHIND_FROM_S, EXPIRING_FROM_S, INTERNAL_SHOWN_S, STEADY_AFTER_S
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 
 REFUSED = trouble(BrokerAccessRefused("no"))
@@ -148,3 +148,14 @@ def test_a_polled_stream_may_be_later_by_its_interval() -> None:
     assert isinstance(fact, facts.StreamBehind)
     scene.streams[0] = replace(scene.streams[0], is_resting=True, messages_ready=None, oldest_waiting_s=None)
     assert scene.board.behind(scene.figures()) == [facts.StreamCaughtUp("emea")]
+
+
+def test_faults_of_the_plugins_own_are_counted_by_place() -> None:
+    """With the beginning of those that are shown together."""
+    fault = facts.InternalError("event", ZeroDivisionError())
+    scene = Scene().tell(fault).tell(fault, after_s=5).tell(facts.InternalError("watch", KeyError("x")))
+    event = scene.board.internal["event"]
+    assert (event.count, event.since, event.at, event.error) == (2, NOW, NOW + 5, "ZeroDivisionError")
+    assert scene.board.internal["watch"].count == 1
+    scene.tell(fault, after_s=INTERNAL_SHOWN_S)
+    assert (event.count, event.since) == (3, NOW + 5 + INTERNAL_SHOWN_S)

@@ -62,6 +62,14 @@ def test_a_warning_about_the_state_file() -> None:
     assert readyz(scene.status())[1]["warnings"][0]["state_file"] == "/s"
 
 
+def test_a_warning_about_the_plugin_itself() -> None:
+    """Named by the part."""
+    scene = Scene().add().tell(facts.InternalError("watch", KeyError()))
+    ready, body = readyz(scene.status())
+    assert ready
+    assert (body["warnings"][0]["part"], body["warnings"][0]["error_id"]) == ("watch", "internal.error")
+
+
 def test_warnings_alone_are_ready() -> None:
     """A restart would not help."""
     ready, body = readyz(Scene().add(state=State.BRAKED).status())

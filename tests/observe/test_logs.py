@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -58,6 +58,11 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         "3 chunk(s) in doubt will be sent again. Next try in 1.0 s.",
     ),
     facts.ChunkSplit: (facts.ChunkSplit("x", 8, LOST), logging.WARNING, "chunk of 8 events split"),
+    facts.InternalError: (
+        facts.InternalError("event", ZeroDivisionError("secret")),
+        logging.ERROR,
+        "event: [internal.error] ZeroDivisionError, contained. Report it",
+    ),
     facts.StateOpened: (facts.StateOpened("/s", 2), logging.INFO, "2 dead letter(s) kept"),
     facts.StateTrouble: (facts.StateTrouble("/s", LOST, None), logging.ERROR, "Events are delivered without it"),
     facts.StateRecovered: (facts.StateRecovered("/s"), logging.INFO, "in use again"),
@@ -200,3 +205,59 @@ def test_others_on_a_polled_queue_are_told_once_in_a_while(capsys: pytest.Captur
     assert told(shared)
     stays = replace(CONNECTED, consumers=1)
     assert [told(stays), told(stays)] == [True, True]
+
+
+def raised(words: str) -> Exception:
+    """An exception with a traceback that always ends here."""
+    try:
+        raise ValueError(words)
+    except ValueError as exc:
+        return exc
+
+
+def test_a_traceback_is_logged_once_per_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    """And again after a while; another kind, or another place, has its own."""
+    logs.set_up("info", "text")
+    clock = Clock()
+    observer = LogObserver(clock)
+    for words in ("one", "two"):
+        observer(facts.InternalError("notifier", raised(words)))
+    observer(facts.InternalError("watch", raised("three")))
+    said = capsys.readouterr().err
+    assert said.count("Traceback") == 2
+    assert "ValueError: one" in said
+    assert "two" not in said
+    clock.now += REPEAT_AFTER_S
+    observer(facts.InternalError("notifier", raised("four")))
+    assert "ValueError: four" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", sorted(logs.NEAR_EVENTS))
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_traceback_near_an_event_has_no_values(
+    capsys: pytest.CaptureFixture[str], where: str, format: Literal["text", "json"]
+) -> None:
+    """The words of an exception may hold what obfuscation hides; where it was raised is said all the same."""
+    logs.set_up("info", format)
+    LogObserver()(facts.InternalError(where, raised("johndoe")))
+    said = capsys.readouterr().err
+    assert "johndoe" not in said
+    assert "in raised" in said
+    assert "ValueError" in said
+
+
+def test_a_flood_of_dead_letters_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Some of each kind are said, the last of them says that there may be more; after a while again."""
+    logs.set_up("info", "text")
+    clock = Clock()
+    observer = LogObserver(clock)
+    for _ in range(1000):
+        observer(facts.DeadLettered("emea", EventNotJson("no"), 9, 1))
+    observer(facts.DeadLettered("us", EventNotJson("no"), 9, 1))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == logs.LETTERS_TOLD + 1
+    assert "Further ones of this kind" in lines[logs.LETTERS_TOLD - 1]
+    assert "stream us" in lines[-1]
+    clock.now += REPEAT_AFTER_S
+    observer(facts.DeadLettered("emea", EventNotJson("no"), 9, 1))
+    assert "dead letter" in capsys.readouterr().err

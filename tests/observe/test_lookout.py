@@ -173,7 +173,6 @@ async def test_a_port_that_is_taken_is_a_warning(
 ) -> None:
     """Said once; when the port is free, the endpoints are there."""
     monkeypatch.setattr(module, "PORT_RETRY_S", 0.01)
-    monkeypatch.setattr(LOGGER, "propagate", True)
     port = free_port()
     other = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", port)
     with caplog.at_level(logging.INFO, LOGGER.name):

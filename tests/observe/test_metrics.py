@@ -35,6 +35,7 @@ BY_DESIGN = {
     "chunk_retries_total": ["server"],
     "memory_bytes": [],
     "build_info": ["python", "version"],
+    "internal_errors_total": ["where"],
     # beyond the design, for alerts
     "stream_standing_by": ["stream"],
     "oldest_waiting_event_age_seconds": ["stream"],
@@ -71,6 +72,7 @@ def busy() -> Scene:
         oldest_waiting_s=60.5,
     )
     scene.add_server(retries=2).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
+    scene.tell(facts.InternalError("watch", KeyError()), facts.InternalError("watch", ValueError()))
     return scene.tell(facts.DeadLettered("emea", EventNotJson("x"), 1, 1))
 
 
@@ -95,6 +97,7 @@ def test_values() -> None:
         ("dead_letters_total", (("error_id", "event.not-json"), *emea)): 1,
         ("stream_errors_total", (("error_id", "amqp.connection-lost"), *emea)): 1,
         ("stream_connects_total", emea): 2,
+        ("internal_errors_total", (("where", "watch"),)): 2,
         ("last_event_timestamp_seconds", emea): 1234,
         ("queue_messages_ready", emea): 7,
         ("oldest_waiting_event_age_seconds", emea): 60.5,

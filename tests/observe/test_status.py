@@ -8,6 +8,7 @@ import pytest
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
 from fluent_plugin_amp.observe import conditions
+from fluent_plugin_amp.observe.board import INTERNAL_SHOWN_S
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Status
 from fluent_plugin_amp.source import flow
@@ -194,6 +195,26 @@ def test_a_state_file_in_trouble() -> None:
     assert (ids(status.warnings), status.reasons, status.level) == (["state.disk-full"], (), Level.WARNING)
     assert (status.findings[0].who, status.findings[0].since) == ("State file /var/lib/state", NOW + 2)
     assert scene.tell(facts.StateRecovered("/var/lib/state")).status().findings == ()
+
+
+# --- the plugin itself -----------------------------------------------------------------------------
+
+
+def test_a_fault_of_the_plugins_own() -> None:
+    """A warning with the place, for an hour after the last time."""
+    fault = facts.InternalError("combining", KeyError("a value"))
+    scene = well().tell(fault, fault, after_s=2)
+    (finding,) = scene.status().warnings
+    assert (finding.error_id, finding.level, finding.since) == ("internal.error", Level.WARNING, NOW + 2)
+    assert (finding.who, finding.what) == ("The plugin itself (combining)", "KeyError, contained; 2 in all")
+    assert scene.status().reasons == ()
+    assert scene.tell(after_s=INTERNAL_SHOWN_S).status().findings == ()
+
+
+def test_faults_in_two_places_are_two_findings() -> None:
+    """Each is to be reported."""
+    scene = well().tell(*(facts.InternalError(where, KeyError()) for where in ("event", "watch")))
+    assert [finding.part for finding in scene.status().findings] == ["event", "watch"]
 
 
 # --- together --------------------------------------------------------------------------------------

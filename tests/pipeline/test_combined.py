@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.combined import Combiner, Rows
@@ -106,6 +108,7 @@ class World:
         self.got: dict[tuple[str, str, Any], set[bytes]] = {}
         self.order: dict[tuple[str, str], list[Record]] = {}
         self.maker = MemberMaker(None, Links("console"), b"")
+        self.told: list[Fact] = []
         self.start()
 
     def start(self) -> None:
@@ -119,6 +122,7 @@ class World:
             self.disk,
             self.disk,
             clock=self.time,
+            tell=self.told.append,
         )
         self.combiner.post = self.post
         self.combiner.restore(self.disk.rows)
@@ -403,3 +407,25 @@ async def test_a_combined_record_that_cannot_be_packed_becomes_a_dead_letter() -
     assert letters
     assert {tag for tag, _ in letters} == {"letters"}
     assert made.idle
+
+
+@pytest.mark.parametrize("place", ["Detections.add", "Incidents.add", "Incidents.places", "Combiner._emissions"])
+def test_what_fails_costs_an_event_its_part_only(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """The event is remembered and acked as ever, and those that come later have their parts."""
+    kind, method = place.split(".")
+    error = ZeroDivisionError()
+    world = World([event(1, 0, THREAT_DETECTED, "d", "f", "c"), event(2, 400, THREAT_DETECTED, "e", "g", "c")])
+
+    def trip(*arguments: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr({"Detections": Detections, "Incidents": Incidents, "Combiner": Combiner}[kind], method, trip)
+        world.deliver(1)
+        world.disk.commit()
+    assert InternalError("combining", error) in world.told
+    assert world.acked == {0}
+    assert len(world.disk.delivered) == 1
+    world.told.clear()
+    assert "detections e" in world.end()
+    assert world.told == []

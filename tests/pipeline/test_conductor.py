@@ -20,17 +20,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fluent_plugin_amp.errors import (
     EventIntegerTooLarge,
     EventNotJson,
+    EventProcessingFailed,
     EventRefusedByServer,
     EventTooDeep,
     InvalidEvent,
 )
-from fluent_plugin_amp.facts import DeadLettered, Fact
+from fluent_plugin_amp.facts import DeadLettered, Fact, InternalError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.letters import original_body
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
+from fluent_plugin_amp.pipeline.tags import tag_safe
 from fluent_plugin_amp.pipeline.transform import Transform
 
 DROPPED_TYPE = 7
@@ -1044,3 +1046,160 @@ def test_dead_letters_can_be_had_raw() -> None:
     rig.deliver(Channel(rig, "a"), b"no json")
     (letter,) = letters_in(rig)
     assert letter["body"] == "no json"
+
+
+# --- what nobody foresaw -------------------------------------------------------------------------
+
+
+def trip(*arguments: Any, **options: Any) -> Any:
+    """A step that has a bug; its words hold a value of the event."""
+    raise ZeroDivisionError("johndoe")
+
+
+def internal(rig: Rig) -> list[tuple[str, type[Exception]]]:
+    """What was told: where, and what."""
+    return [(fact.where, type(fact.error)) for fact in rig.facts if isinstance(fact, InternalError)]
+
+
+class Trips:
+    """A transform that has a bug for some events."""
+
+    combine = None
+    obfuscate = None
+
+    def __init__(self, step: Callable[[Record], object]) -> None:
+        self._step = step
+
+    def __call__(self, record: Record, received_at: float) -> tuple[str, Record] | None:
+        """See `Transform`."""
+        if record.get("odd"):
+            self._step(record)
+        return "tag", record
+
+
+def test_an_event_that_a_step_trips_over_becomes_a_dead_letter() -> None:
+    """With the step and the kind of exception, and no value of the event; the others go on."""
+    rig, odd = Rig(limit_bytes=4000), b'{"odd": {"user": "johndoe"}}'
+    rig.conductor.lines["a"].transform = Trips(lambda record: tag_safe(NoText()))  # type: ignore[assignment]
+    channel = Channel(rig, "a")
+    for body in (b'{"id": 1}', odd, b'{"id": 2}'):
+        rig.deliver(channel, body)
+    rig.answer_all()
+    assert channel.unacked == {}
+    assert rig.server.records == [{"id": 1}, {"id": 2}]
+    (letter,) = (record for parts in rig.server.letters.values() for record in parts.values())
+    assert original_body([letter]) == odd
+    assert letter["error_id"] == EventProcessingFailed.id == "event.processing-failed"
+    assert letter["reason"] == "ZeroDivisionError in pipeline.tags"
+    assert internal(rig) == [("event", ZeroDivisionError)]
+    rig.assert_empty()
+
+
+class NoText:
+    """Cannot be told as text."""
+
+    def __str__(self) -> str:
+        return str(trip())
+
+
+def test_an_event_whose_part_in_combined_records_fails_is_delivered() -> None:
+    """As ever, without a part."""
+    rig = Rig()
+    rig.conductor.combines = True
+    rig.conductor.lines["a"].transform = Transform("a", combine=trip)  # type: ignore[arg-type]
+    channel = Channel(rig, "a")
+    delivery = rig.deliver(channel, b'{"id": 1}')
+    rig.answer_all()
+    assert rig.server.records == [{"id": 1}]
+    assert (channel.unacked, delivery.member) == ({}, None)
+    assert internal(rig) == [("combining", ZeroDivisionError)]
+
+
+def test_a_combined_record_that_fails_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever shapes it."""
+    rig = Rig(limit_bytes=4000)
+    monkeypatch.setattr(Transform, "shape", trip)
+    channel = Channel(rig, "a")
+    delivery = Delivery("a", channel, 7, b'{"detection_id": "d"}', routing_key="k", is_combined=True)
+    channel.unacked[7] = delivery.body
+    rig.within_loop(lambda: rig.conductor.post_combined(delivery, "tag", 1, 0, {}))
+    rig.answer_all()
+    assert channel.unacked == {}
+    assert internal(rig) == [("event", ZeroDivisionError)]
+    rig.assert_empty()
+
+
+def test_an_event_that_cannot_even_be_a_dead_letter_stays_unacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs no other event, and is no copy of anything when it comes again."""
+    rig = Rig()
+    channel = Channel(rig, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr("fluent_plugin_amp.pipeline.conductor.dead_letter", trip)
+        rig.deliver(channel, b"no json")
+    rig.deliver(channel, b'{"id": 1}')
+    rig.answer_all()
+    assert list(channel.unacked.values()) == [b"no json"]
+    assert internal(rig) == [("dead letter", ZeroDivisionError)]
+    rig.assert_empty()
+    channel, returned = rig.reopen(channel, pause=True)
+    rig.deliver(channel, *returned, redelivered=True)
+    rig.answer_all()
+    assert channel.unacked == {}
+
+
+@pytest.mark.parametrize("method", ["contains", "record"])
+def test_a_memory_that_fails_costs_nothing_but_what_it_remembers(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """What servers have is acked, what it cannot tell is sent."""
+    rig = Rig(memory=DeliveredMemory())
+    channel = Channel(rig, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.memory, method, trip)
+        rig.deliver(channel, b'{"id": 1}', redelivered=True)
+        rig.answer_all()
+    assert (channel.unacked, rig.server.records) == ({}, [{"id": 1}])
+    assert internal(rig) == [("memory", ZeroDivisionError)]
+    rig.assert_empty()
+
+
+@pytest.mark.parametrize(("place", "where"), [("send", "chunk"), ("answer", "answer")])
+def test_a_chunk_that_fails_on_its_way_goes_back_to_the_broker(
+    monkeypatch: pytest.MonkeyPatch, place: str, where: str
+) -> None:
+    """What it held stays unacked, nothing of it is kept here, and delivered again it is sent again."""
+    rig = Rig(limit_bytes=60)
+    channel = Channel(rig, "a")
+    with monkeypatch.context() as patch:
+        if place == "send":
+            patch.setattr(rig.sink, "send", trip)
+        else:
+            patch.setattr(rig.conductor, "_events_acked", trip)
+        rig.deliver(channel, b'{"id": 1}')
+        rig.answer_all()
+    rig.deliver(channel, b'{"id": 2}')
+    rig.answer_all()
+    assert list(channel.unacked.values()) == [b'{"id": 1}']
+    assert internal(rig) == [(where, ZeroDivisionError)]
+    rig.assert_empty()
+    channel, returned = rig.reopen(channel, pause=True)
+    rig.deliver(channel, *returned, redelivered=True)
+    rig.answer_all()
+    assert channel.unacked == {}
+    assert {"id": 1} in rig.server.records
+
+
+def test_a_delivery_that_cannot_be_acked_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that were remembered together."""
+    rig = Rig(limit_bytes=4000)
+    one, two = Channel(rig, "a"), Channel(rig, "b")
+    monkeypatch.setattr(one, "resolve", trip)
+
+    def both() -> None:
+        one.deliver(b'{"id": 1}')
+        two.deliver(b'{"id": 2}')
+
+    rig.within_loop(both)
+    rig.answer_all()
+    assert (len(one.unacked), two.unacked) == (1, {})
+    assert internal(rig) == [("answer", ZeroDivisionError)]

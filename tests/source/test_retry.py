@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.errors import BrokerCredentialsRefused, BrokerUnreachable, PluginError
+from fluent_plugin_amp.errors import BrokerCredentialsRefused, BrokerUnreachable, InternalFault, PluginError
 from fluent_plugin_amp.source.retry import (
+    FAULT_RETRY_CAP_S,
+    FAULT_RETRY_FIRST_S,
     LONG_RETRY_CAP_S,
     QUICK_RETRY_CAP_S,
     REFUSED_RETRY_CAP_S,
@@ -69,3 +71,11 @@ def test_when_the_back_off_begins_anew(progress_at: float, connected_at: float |
     retry.delay_s(AWAY, 101.0, progress_at=99.0, connected_at=None, jitter=0.0)
     later = retry.delay_s(AWAY, 200.0, progress_at=progress_at, connected_at=connected_at, jitter=0.0)
     assert (later == first) is is_anew
+
+
+def test_a_fault_of_our_own_is_tried_rarely() -> None:
+    """Each try may return messages, and a quorum queue deletes what was returned too often: 20 take over an hour."""
+    found = delays(InternalFault("x"), 7200)
+    assert found[0] == FAULT_RETRY_FIRST_S
+    assert max(found) == FAULT_RETRY_CAP_S
+    assert sum(found[:20]) > 3600

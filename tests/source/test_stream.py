@@ -19,6 +19,7 @@ from fluent_plugin_amp.errors import (
     CloudUnreachable,
     ConsumerCancelled,
     EventStreamNotFound,
+    InternalFault,
     NoProgress,
     PluginError,
     QueueNotFound,
@@ -26,6 +27,7 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.facts import (
     DeliveryReturnedOften,
     Fact,
+    InternalError,
     MemoryBrake,
     StreamConnected,
     StreamConsuming,
@@ -410,16 +412,64 @@ async def test_a_forgotten_consumer_is_noticed(broker: PrivateRabbitMQ, make_str
     assert isinstance(rig.told(StreamTrouble)[0].error, ConsumerCancelled)
 
 
-async def test_a_bug_in_the_intake_is_raised(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """It is not taken for a network fault and tried again for ever."""
-    rig = Rig(broker, make_stream())
+async def test_what_nobody_foresaw_costs_the_channel_and_is_tried_again(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything goes back to the queue, the stream waits for long, and goes on when the trouble is over."""
+    delays: list[float] = []
+
+    def no_delay(*_: object, first_s: float, **__: object) -> float:
+        delays.append(first_s)
+        return 0.0
+
+    monkeypatch.setattr(retry, "backoff_s", no_delay)
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    bodies = await rig.publish(3)
+    receive, error = rig.intake.receive, ZeroDivisionError()
+
+    def trip(delivery: Delivery) -> None:
+        rig.intake.receive = receive  # type: ignore[method-assign]
+        raise error
+
+    rig.intake.receive = trip  # type: ignore[method-assign]
+    async with rig.running():
+        await rig.until(lambda: len(rig.intake.received) == 3)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    assert rig.told(InternalError) == [InternalError("stream", error)]
+    assert isinstance(rig.told(StreamTrouble)[0].error, InternalFault)
+    assert delays == [retry.FAULT_RETRY_FIRST_S]
+    assert [delivery.body for delivery in rig.intake.received] == bodies
+
+
+async def test_acks_that_cannot_be_sent_cost_the_channel(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are sent in a callback, whose failure the stream hears of."""
+    monkeypatch.setattr(retry, "backoff_s", lambda *_, **__: 0.0)
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    await rig.publish(3)
+    ack, error = amqp.Channel.ack, ZeroDivisionError()
+
+    def trip(channel: amqp.Channel, delivery_tag: int, *, multiple: bool) -> None:
+        monkeypatch.setattr(amqp.Channel, "ack", ack)
+        raise error
+
+    monkeypatch.setattr(amqp.Channel, "ack", trip)
+    async with rig.running():
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+    assert InternalError("stream", error) in rig.facts
+
+
+async def test_with_once_a_fault_of_our_own_is_raised(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """Nobody waits for what may never end; the queue keeps everything."""
+    rig = Rig(broker, make_stream(), once=True)
     await rig.publish(1)
 
-    def bug(delivery: Delivery) -> None:
+    def trip(delivery: Delivery) -> None:
         raise ZeroDivisionError
 
-    rig.intake.receive = bug  # type: ignore[method-assign]
-    with pytest.raises(ZeroDivisionError):
+    rig.intake.receive = trip  # type: ignore[method-assign]
+    with pytest.raises(InternalFault, match="ZeroDivisionError"):
         await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
     await rig.depth(lambda depth: depth == (1, 0, 0))
 

@@ -1,0 +1,119 @@
+"""Faults of the plugin's own, put into a real run: each costs what it met, is told, and all else is delivered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from fluent_plugin_amp.testing.certificates import Certificates
+from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from tests.conftest import MakeStream
+from tests.e2e.configs import bodies, configuration, ids_of, stream_section
+from tests.e2e.conftest import StartPlugin
+from tests.e2e.plugin import DEADLINE_S, eventually
+from tests.e2e.receiving import DEAD_LETTERS, is_empty, receiving
+
+TRIPS = """
+import {module} as module
+def trips(self, *arguments, **options):
+    raise ZeroDivisionError("johndoe")
+module.{name} = trips
+"""
+ODD = """
+import fluent_plugin_amp.pipeline.links as module
+make = module.Links.__call__
+def trips(self, record):
+    if record.get("odd"):
+        raise ZeroDivisionError("johndoe")
+    return make(self, record)
+module.Links.__call__ = trips
+"""
+
+
+def test_an_event_that_trips_a_step_is_a_dead_letter(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    tmp_path: Path,
+) -> None:
+    """The others arrive, and after a restart nothing is met again."""
+    stream = make_stream()
+    odd = json.dumps({"id": 1, "odd": True, "computer": {"user": "johndoe"}}).encode()
+    good = bodies(40)
+    broker.publish(stream.queue, [*good[:20], odd, *good[20:]])
+    port = free_port()
+    with_endpoints = {"observe": {"listen": f"127.0.0.1:{port}"}}
+    with receiving("built-in", tmp_path / "receiver") as receiver:
+        section = stream_section(stream, certificates, cloud="eu", transform={"links": True})
+        plugin = run({**configuration(section, receiver), **with_endpoints}, prelude=ODD)
+        broker.wait_for_depth(stream.queue, is_empty, DEADLINE_S)
+        metrics = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        ready = json.load(urlopen(f"http://127.0.0.1:{port}/readyz"))
+        assert plugin.stop() == 0
+        receiver.stop()
+        received = list(receiver.received())
+    (letter,) = (event.record for event in received if event.tag == DEAD_LETTERS)
+    assert (letter["error_id"], letter["body"]) == ("event.processing-failed", odd.decode())
+    assert letter["reason"].startswith("ZeroDivisionError in ")
+    assert ids_of(event.record for event in received if event.tag != DEAD_LETTERS) == ids_of(good)
+    assert 'cisco_amp_internal_errors_total{where="event"} 1.0' in metrics
+    assert [warning["error_id"] for warning in ready["warnings"]] == ["internal.error"]
+    assert plugin.log.count("Traceback") == 1
+    assert "johndoe" not in plugin.log
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "where"),
+    [
+        ("fluent_plugin_amp.pipeline.incidents", "Incidents.add", "combining"),
+        ("fluent_plugin_amp.pipeline.combined", "Combiner.tick", "combining"),
+        ("fluent_plugin_amp.pipeline.member", "MemberMaker.__call__", "combining"),
+        ("fluent_plugin_amp.observe.notify", "Notifier.keep_alive", "notifier"),
+        ("fluent_plugin_amp.observe.lookout", "Lookout.sample", "watch"),
+        ("fluent_plugin_amp.observe.lookout", "Lookout.serve", "endpoints"),
+        ("fluent_plugin_amp.observe.statistics", "lines", "statistics"),
+        ("fluent_plugin_amp.observe.logs", "LogObserver._level_of_trouble", "observer"),
+        ("fluent_plugin_amp.source.stream", "Stream.look", "look"),
+        ("fluent_plugin_amp.source.backlog", "Backlog.looked", "stream"),
+    ],
+)
+async def test_a_part_that_always_fails_costs_its_domain(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: Path,
+    module: str,
+    name: str,
+    where: str,
+) -> None:
+    """Events arrive, but for those of a stream that cannot; the process goes on, and stops in order."""
+    stream = make_stream()
+    events = [json.dumps({**json.loads(body), "detection_id": "D"}).encode() for body in bodies(20)]
+    broker.publish(stream.queue, events)
+    config = {
+        **configuration(stream_section(stream, certificates), fluentd),
+        "observe": {"listen": f"127.0.0.1:{free_port()}", "statistics_every": "1s"},
+        "detections": {"window": "1s"},
+        "incidents": {},
+        "state": {"path": str(tmp_path / "state.db")},
+    }
+    plugin = run(config, prelude=TRIPS.format(module=module, name=name))
+    told = f"{where}: [internal.error]"
+    if where == "observer":  # that one writes the log, in which nothing of it can be
+        told = ""
+    await plugin.logged(told)
+    if where != "stream":
+        await eventually(lambda: is_empty(broker.queue_depth(stream.queue)))
+        delivered = [
+            each.record for chunk in fluentd.chunks if chunk.tag.endswith("events") for each in chunk.entries
+        ]
+        assert ids_of(delivered) == ids_of(events)
+    assert await plugin.stopped() == 0
