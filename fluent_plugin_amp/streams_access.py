@@ -15,7 +15,8 @@ from typing import Any
 
 from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.regions import Cloud, find_cloud
-from fluent_plugin_amp.errors import ConfigError, UsageError
+from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable, UsageError
+from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_bytes, read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def _read_key(name: str | None) -> str | None:
     if not name:
         return None
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text("ascii")
+        return sys.stdin.read() if name == "-" else read_bytes(name, MAX_SECRET_BYTES).decode("ascii")
     except OSError as exc:
         raise UsageError(f"the API key's file {name} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError:
@@ -111,11 +112,9 @@ def _from_config(path: Path, wanted: str | None, environ: Mapping[str, str]) -> 
     from fluent_plugin_amp.config.problems import report
 
     try:
-        tree, problems = parse(path.read_text("utf-8"), str(path))
+        tree, problems = parse(read_text(path), str(path))
     except OSError as exc:
-        raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8") from None
+        raise ConfigUnreadable(f"{path} cannot be read: {exc.strerror}") from exc
     if problems:
         raise ConfigError(report(problems))
     if isinstance(tree, dict):

@@ -10,8 +10,11 @@ import ssl
 from typing import TYPE_CHECKING, NoReturn
 
 from fluent_plugin_amp.errors import TlsFilesUnusable
+from fluent_plugin_amp.files import read_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fluent_plugin_amp.config import TlsConfig
 
 
@@ -23,6 +26,8 @@ def client_context(tls: TlsConfig) -> ssl.SSLContext:
     Raises:
         TlsFilesUnusable: names the file that is not there, or not what it should be.
     """
+    for key in ("ca_file", "cert_file", "key_file"):
+        _check(key, getattr(tls, key))
     try:
         # trusts the system's CAs only if no other are given
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca_file)
@@ -44,6 +49,15 @@ def client_context(tls: TlsConfig) -> ssl.SSLContext:
             which = "" if tls.key_file is None else f" and key_file {tls.key_file}"
             raise TlsFilesUnusable(f"cert_file {tls.cert_file}{which}: {_reason(error)}") from error
     return context
+
+
+def _check(key: str, path: Path | None) -> None:
+    """A file that OpenSSL may open: of a pipe it would wait for the end."""
+    try:
+        if path is not None:
+            read_bytes(path)
+    except OSError as error:
+        raise TlsFilesUnusable(f"{key} {path}: {error.strerror}") from error
 
 
 def _reason(error: OSError) -> str:

@@ -30,6 +30,7 @@ from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.names import slug
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.errors import CredentialsFileUnusable
+from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -146,10 +147,10 @@ def read(path: Path) -> StreamCredentials:
     Raises CredentialsFileUnusable, whose message quotes nothing of the file.
     """
     try:
-        found = yaml.safe_load(path.read_text("utf-8"))
+        found = yaml.safe_load(read_bytes(path, MAX_SECRET_BYTES).decode())
     except OSError as exc:
         raise CredentialsFileUnusable(f"{path}: {exc.strerror}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise CredentialsFileUnusable(f"{path}: neither YAML nor JSON", remedy=_REMEDY) from None
     keys = ("name", "id", "cloud", "url", "username", "password", "queue")
     if not isinstance(found, dict) or not all(key in found for key in keys):

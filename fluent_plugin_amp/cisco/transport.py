@@ -27,6 +27,7 @@ from fluent_plugin_amp.errors import (
     CloudUnreachable,
     PluginError,
 )
+from fluent_plugin_amp.files import read_bytes
 
 MAX_ANSWER_BYTES = 64 << 20
 """An answer larger than this, unpacked, is refused: no page of 500 events comes near it."""
@@ -101,6 +102,8 @@ async def http_client(
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """A context that verifies, against one CA or those of the system.  Raises ValueError for a bad file."""
     try:
+        if ca_file is not None:
+            read_bytes(ca_file)  # OpenSSL would wait for the end of a pipe
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as exc:  # ssl.SSLError is one
         raise ValueError(f"{ca_file}: no file of PEM certificates ({exc.strerror or exc})") from exc

@@ -5,7 +5,9 @@ Stricter than YAML in what is a trap, and plain in what is not needed:
 - a key given twice in one mapping is a mistake, not a matter of order; keys are always text (``no:`` is ``no``);
 - plain scalars are numbers, truth values or null only where YAML 1.1 and 1.2 agree on it: ``no``, ``22:22``, ``010``
   and ``2024-01-01`` are texts, and whatever PyYAML wrote comes back as it was;
-- no tags but the core ones.
+- no tags but the core ones;
+- how deep it nests and how much it holds, aliases followed, is bounded: a few lines of aliases can stand for billions
+  of values.
 
 Messages never quote a scalar: it may be a secret, as in ``password: *hunter2``.
 """
@@ -18,6 +20,13 @@ from typing import Any, Final
 import yaml
 
 from fluent_plugin_amp.config.problems import Mark, Problem, join
+from fluent_plugin_amp.config.variables import is_unicode
+
+MAX_DEPTH = 64
+"""Levels; a static field may have 32 below those that lead to it.  Reading takes Python's stack for each."""
+
+MAX_VALUES = 200_000
+"""Of a document, mappings and lists included, an alias counting for all that it stands for: a stream has 20 or so."""
 
 BROKEN: Final = object()
 """Stands for a value that is already reported as a mistake; nothing more is said about it."""
@@ -96,13 +105,18 @@ def parse(text: str, file: str) -> tuple[Any, list[Problem]]:
         line = where.line + 1 if where else 1
         words = ", ".join(_without_quotes(words) for words in (error.context, error.problem) if words)
         return BROKEN, [Problem(Mark(file, line), "", f"not YAML: {words}")]
+    except _TooMuch as error:
+        return BROKEN, [Problem(Mark(file, error.line), "", str(error))]
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
         return BROKEN, [Problem(Mark(file, line), "", "not YAML: a control character")]
     if node is None:
         return None, []
     builder = _Builder(loader, file)
-    return builder.build(node, ""), builder.problems
+    try:
+        return builder.build(node, ""), builder.problems
+    except _TooMuch as error:
+        return BROKEN, [Problem(Mark(file, error.line), "", str(error))]
 
 
 def _without_quotes(words: str) -> str:
@@ -131,10 +145,39 @@ _TAGS = {
 }
 
 
+class _TooMuch(Exception):
+    """The document exceeds a bound, on this line."""
+
+    def __init__(self, text: str, line: int) -> None:
+        super().__init__(text)
+        self.line = line
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with other implicit scalars."""
+    """PyYAML's safe loader with other implicit scalars, and with bounds on what it makes nodes of."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  a table of the class, as PyYAML has it
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node; PyYAML calls this again for each node inside it."""
+        self._depth += 1
+        self._nodes += 1
+        if self._depth > MAX_DEPTH:
+            raise _TooMuch(f"nests deeper than {MAX_DEPTH} levels", self.line + 1)
+        if self._nodes > MAX_VALUES:
+            raise _too_many(self.line + 1)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _too_many(line: int) -> _TooMuch:
+    return _TooMuch(f"holds more than {MAX_VALUES} values, aliases followed", line)
 
 
 for _name, _pattern in _SCALARS.items():
@@ -150,8 +193,12 @@ class _Builder:
         self._file = file
         self._above: list[yaml.Node] = []
         self._reported: set[tuple[int, str]] = set()
+        self._values = 0
 
     def build(self, node: yaml.Node, path: str) -> Any:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise _too_many(node.start_mark.line + 1)
         if node in self._above:
             return self._broken(node, path, "an alias that contains itself")
         if node.tag not in {_TAG + name for name in _TAGS[type(node)]}:
@@ -170,7 +217,7 @@ class _Builder:
         mapping = MarkedDict(self._mark(node), path)
         merged: list[Any] = []
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or not is_unicode(key.value):
                 self._broken(key, path, "a key that is not a plain text")
             elif key.tag == _TAG + "merge":
                 built = self.build(value, path)
@@ -198,9 +245,12 @@ class _Builder:
 
     def _scalar(self, node: yaml.Node, path: str) -> Any:
         try:
-            return self._loader.construct_object(node)
+            value = self._loader.construct_object(node)
         except (KeyError, ValueError):  # such as !!bool perhaps, !!int many
             return self._broken(node, path, "not a value of its YAML tag")
+        if isinstance(value, str) and not is_unicode(value):
+            return self._broken(node, path, "half a surrogate pair")
+        return value
 
     def _mark(self, node: yaml.Node) -> Mark:
         return Mark(self._file, node.start_mark.line + 1)

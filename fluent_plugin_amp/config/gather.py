@@ -5,14 +5,18 @@ Works on the trees of the files, before the models see them, so that a mistake i
 
 from __future__ import annotations
 
-import glob
+import os.path
 from pathlib import Path
 from typing import Any
 
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList
+from fluent_plugin_amp.config.patterns import has_magic, matching
 from fluent_plugin_amp.config.problems import Mark, Problem
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.config.url import take_credentials
+
+MAX_INCLUDED = 10_000
+"""Files: one for each stream, of more streams than one process can have."""
 
 _FROM_CREDENTIALS = ("url", "username", "password", "queue", "name")
 _BESIDE_CREDENTIALS = ("cloud", "id")
@@ -56,22 +60,32 @@ def _patterns(reading: Reading, root: MarkedDict) -> list[Any]:
 
 def _matches(reading: Reading, root: MarkedDict, patterns: list[Any], file: Path) -> list[Path]:
     """The files that the patterns match, each once, by name within a pattern."""
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for pattern in patterns:
         if pattern is BROKEN:
             continue
-        names = sorted(glob.glob(pattern, root_dir=file.parent, recursive=True))
-        matches = [file.parent / name for name in names if not (file.parent / name).is_dir()]
-        if not matches and glob.has_magic(pattern):
+        try:
+            matches = matching(file.parent, pattern)
+        except ValueError as error:
+            reading.problem(root, "include", str(error))
+            continue
+        if has_magic(pattern):
+            matches = [match for match in matches if not match.is_dir()]
+        elif matches and matches[0].is_dir():
+            reading.problem(root, "include", f"{matches[0]} is a folder; its files are {pattern.rstrip('/')}/*.yml")
+            continue
+        if not matches and has_magic(pattern):
             reading.warnings.append(f"{root.marks['include']}: include: no file matches {pattern}")
         elif not matches:
             reading.problem(root, "include", f"there is no file {file.parent / pattern}")
         for match in matches:
-            if match.resolve() == file.resolve():
+            if os.path.realpath(match) == os.path.realpath(file):
                 reading.problem(root, "include", f"{pattern} matches this file itself")
             else:
-                found.setdefault(match.resolve(), match)
-    return list(found.values())
+                found.setdefault(os.path.realpath(match), match)
+    if len(found) > MAX_INCLUDED:
+        reading.problem(root, "include", f"more than {MAX_INCLUDED} files: only the first of them are read")
+    return list(found.values())[:MAX_INCLUDED]
 
 
 def _include(reading: Reading, root: MarkedDict, file: Path, streams: MarkedList) -> None:

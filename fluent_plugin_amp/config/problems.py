@@ -17,6 +17,10 @@ class Mark(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
+MAX_REPORTED = 100
+"""Mistakes that are told in one go: a file of another kind would have thousands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake: the place, the path of the key within its file (empty: the whole file), what is wrong."""
@@ -42,4 +46,5 @@ def report(problems: Iterable[Problem]) -> str:
     order = {name: index for index, name in enumerate(dict.fromkeys(problem.mark.file for problem in every))}
     every.sort(key=lambda problem: (order[problem.mark.file], problem.mark.line))
     count = "1 mistake" if len(every) == 1 else f"{len(every)} mistakes"
-    return "\n".join([f"{count} in the configuration:", *(f"  {problem}" for problem in every)])
+    more = [f"  … and {len(every) - MAX_REPORTED} more"] if len(every) > MAX_REPORTED else []
+    return "\n".join([f"{count} in the configuration:", *(f"  {each}" for each in every[:MAX_REPORTED]), *more])

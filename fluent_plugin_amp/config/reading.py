@@ -9,6 +9,8 @@ Relative names begin at the folder of the file that holds them.  No message hold
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,16 +21,20 @@ from fluent_plugin_amp.config.keys import secret_names
 from fluent_plugin_amp.config.problems import Mark, Problem, join
 from fluent_plugin_amp.config.url import take_credentials
 from fluent_plugin_amp.config.variables import expand, has_variable
+from fluent_plugin_amp.files import MAX_FILE_BYTES, MAX_SECRET_BYTES, read_bytes
+from fluent_plugin_amp.files import read_text as read_file
+
+MAX_TOTAL_BYTES = 32 << 20
+"""Of all the files of one configuration together."""
 
 
-def read_text(file: Path) -> str:
+def read_text(file: Path, limit_bytes: int = MAX_FILE_BYTES) -> str:
     """A file's text; ValueError with the reason when there is none."""
     try:
-        return file.read_text("utf-8")
+        return read_file(file, limit_bytes)
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None
+        reason = error.strerror or type(error).__name__
+        raise ValueError("is not UTF-8" if error.errno == errno.EILSEQ else f"cannot be read: {reason}") from None
 
 
 class Reading:
@@ -38,6 +44,7 @@ class Reading:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self._environ = environ
+        self._left_bytes = MAX_TOTAL_BYTES
         self._secret_names = secret_names()
 
     def problem(self, mapping: MarkedDict, key: str, text: str) -> None:
@@ -53,9 +60,14 @@ class Reading:
 
     def document(self, file: Path, text: str, *, variables: bool = True) -> Any:
         """The tree of a file's text with its variables replaced; None when it is empty, BROKEN when it is no YAML."""
+        self._left_bytes -= len(text)
+        if self._left_bytes < 0:
+            total = f"the configuration's files hold more than {MAX_TOTAL_BYTES >> 20} MiB together"
+            self.problems.append(Problem(Mark(str(file), 1), "", f"not read: {total}"))
+            return BROKEN
         tree, problems = parse(text, str(file))
         self.problems += problems
-        if self._holds_secret(tree, variables) and file.stat().st_mode & stat.S_IROTH:
+        if self._holds_secret(tree, variables) and _is_open_to_all(file):
             self.warnings.append(f"{file} holds a secret and can be read by every user: chmod o= {file}")
         if variables:
             self._expand(tree)
@@ -118,7 +130,7 @@ class Reading:
         file = self.file(mapping, from_file)
         if file is not None:
             try:
-                secret = read_text(file).rstrip("\r\n")
+                secret = read_text(file, MAX_SECRET_BYTES).rstrip("\r\n")
             except ValueError as error:
                 folder = Path(mapping.marks[from_file].file).parent.absolute()
                 self.problem(mapping, from_file, f"the file {error} (relative names begin at {folder})")
@@ -138,7 +150,12 @@ class Reading:
         if file is None:
             return
         try:
-            with file.open("rb"):
-                pass
+            read_bytes(file)
         except OSError as error:
             self.broken(mapping, key, f"{file} cannot be read: {error.strerror}")
+
+
+def _is_open_to_all(file: Path) -> bool:
+    with contextlib.suppress(OSError):  # gone since it was read
+        return bool(file.stat().st_mode & stat.S_IROTH)
+    return False

@@ -16,9 +16,10 @@ _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 def expand(text: str, environ: Mapping[str, str]) -> str:
     """``text`` with its variables replaced; as in a shell, a default also stands in for an empty variable.
 
-    ValueError names every variable that is not set, and never repeats any of the text.
+    ValueError names every variable that is not set, or one that is not UTF-8, and never repeats any of the text.
     """
     missing: list[str] = []
+    garbled: list[str] = []
 
     def value(use: re.Match[str]) -> str:
         if use[0] == "$${":
@@ -29,7 +30,10 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
         name, default = inside.groups()
         if default is None and name not in environ:
             missing.append(name)
-        return environ.get(name) or default or ""
+        found = environ.get(name) or default or ""
+        if not is_unicode(found):  # the environment holds bytes
+            garbled.append(name)
+        return found
 
     expanded = _USE.sub(value, text)
     if missing:
@@ -38,7 +42,18 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
             f"the environment variable{'s' * plural} {' and '.join(missing)} {'are' if plural else 'is'} not set; "
             "a default is written ${NAME:-default}"
         )
+    if garbled:
+        raise ValueError(f"the environment variable {garbled[0]} is not UTF-8")
     return expanded
+
+
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` can be written as UTF-8: it holds no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def has_variable(text: str) -> bool:
