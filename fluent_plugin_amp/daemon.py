@@ -128,6 +128,8 @@ class Daemon:
     async def apply(self, changes: Changes, sink: ClosableSink | None) -> None:
         """Go on as the changes say, with another ``sink`` if there is one; what can fail is made first.
 
+        Should anything fail all the same, half of it is done: the same changes may be applied once more.
+
         Raises:
             ConfigError: a file that is named cannot be used; nothing was changed.
         """
@@ -137,25 +139,26 @@ class Daemon:
             for each in (*changes.restarted, *changes.added)
         }
         transforms = {each.name: make_transform(each) for each in config.own_streams}
-        self.config = config
         for changed in changes.transformed:
             self.conductor.open(changed.name, transforms[changed.name])
         if sink is not None:
             await self._change_sink(sink)
-        await self._fleet.drain({*changes.removed, *(each.name for each in changes.restarted)})
+        await self._fleet.drain({*changes.removed, *begun})  # one that was added runs if this is the second try
         self.conductor.forget_returned()
         for name in changes.removed:
-            del self.streams[name]
-        self._gone = {
-            name for name in (self._gone | {*changes.removed}) - begun.keys() if not self.conductor.close(name)
-        }
+            self.streams.pop(name, None)
+            self._gone.add(name)
+        for name in [*self._gone]:
+            if name in begun or name not in self.conductor.lines or self.conductor.close(name):
+                self._gone.discard(name)
         for name, stream in begun.items():
-            self.streams[name] = stream
             self.conductor.open(name, transforms[name])
+            self.streams[name] = stream
         for each in config.own_streams:
             share_bytes, prefetch_count = share_of(each, config)
             self.streams[each.name].flow.share(share_bytes, prefetch_count)
         self._fleet.add(begun.values())
+        self.config = config
 
     def figures(self) -> Figures:
         """How everything stands now."""
@@ -185,8 +188,12 @@ class Daemon:
 
     async def _change_sink(self, sink: ClosableSink) -> None:
         """What the old one sent is waited for; what it did not get rid of goes to the new one."""
-        old, self.sink = self.sink, sink
-        held = await old.close(self.config.forward.shutdown_timeout)
+        old, self.sink = self.sink, sink  # before the old one ends: `_run_sinks` goes on with this one
+        try:
+            held = await old.close(self.config.forward.shutdown_timeout)
+        except BaseException:
+            self.sink = old
+            raise
         self.conductor.use(sink)
         for chunk in held:
             sink.send(chunk)
@@ -276,7 +283,7 @@ async def run(
 
         await beside("notifier", notifier.keep_alive)
         if load is not None and not once:
-            reloader = Reloader(config, load, apply)
+            reloader = Reloader(config, load, apply, observer)
             stack.enter_context(ask_on_hangup(reloader.ask, stop))
             await beside("reload", reloader.run)
         await beside("unmatched fields", lambda: _log_unmatched(daemon))

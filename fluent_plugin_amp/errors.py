@@ -57,6 +57,13 @@ class ConfigUnreadable(ConfigError):
     default_remedy = "Name the file with -c or $FLUENT_PLUGIN_AMP_CONFIG, and let the plugin's user read it."
 
 
+class ConfigSlow(ConfigError):
+    """On a reload the files of the configuration could not be read in time."""
+
+    id = "config.slow"
+    default_remedy = "Look for a disk or a network file system that hangs; then send SIGHUP again."
+
+
 class TlsFilesUnusable(ConfigError):
     """A certificate, key or CA file is not what TLS needs: not PEM, encrypted, or certificate and key do not fit."""
 

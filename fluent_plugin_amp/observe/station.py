@@ -83,6 +83,13 @@ class Station:
     async def follow(self, config: Config) -> None:
         """The configuration in force is this one now."""
         before, self._config = self._config, config
+        try:
+            await self._change(before, config)
+        except BaseException:
+            self._config = before  # the next time finds again what is still to be changed
+            raise
+
+    async def _change(self, before: Config, config: Config) -> None:
         if before.observe.address != config.observe.address:
             await _end(self._endpoints)
             self._serve()
