@@ -220,14 +220,3 @@ class ChunkSplit(Fact):
     chunk_id: str
     events: int
     error: PluginError
-
-
-# --- faults --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class InternalError(Fact):
-    """Something that nobody foresaw, contained where it happened."""
-
-    where: str
-    error: Exception

@@ -101,6 +101,7 @@ FAULT_DOMAINS = {
     "source.stream": "one stream",
     "containment": "a background task",
     "observe.lookout": "a background task",
+    "reloader": "a reload",
     "cli_common": "the process",
     "streams_session": "the process",
 }

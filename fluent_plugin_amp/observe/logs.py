@@ -187,9 +187,6 @@ def describe(fact: facts.Fact) -> Said:
         case facts.ChunkSplit():
             text = f"chunk of {fact.events} events split to find the one that servers refuse: {fact.error}"
             return logging.WARNING, text, {"chunk": fact.chunk_id, **_error_fields(fact.error)}
-        case facts.InternalError():
-            text = f"{fact.where}: {type(fact.error).__name__}: {fact.error}"
-            return logging.ERROR, text, {"where": fact.where}
     raise AssertionError(f"no line for {fact!r}")
 
 

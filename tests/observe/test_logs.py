@@ -68,7 +68,6 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
     facts.StateRecovered: (facts.StateRecovered("/s"), logging.INFO, "in use again"),
     facts.LetterKept: (facts.LetterKept("emea", EventNotJson("no"), 9, 2), logging.ERROR, "2 in all"),
     facts.KeptLettersSent: (facts.KeptLettersSent(2, 3), logging.INFO, "3 left"),
-    facts.InternalError: (facts.InternalError("reload", ValueError("no")), logging.ERROR, "reload: ValueError: no"),
 }
 """A fact of each kind, its level, and what its line holds."""
 
