@@ -355,6 +355,16 @@ class CloudUnreachable(UnavailableError):
     default_remedy = "Check the network, DNS, and the proxy (HTTPS_PROXY, NO_PROXY): the API listens on TCP 443."
 
 
+class CloudProxyFailed(UnavailableError):
+    """The proxy on the way to the Cisco cloud cannot be reached, or cannot reach the cloud (5xx)."""
+
+    id = "cloud.proxy-failed"
+    default_remedy = (
+        "Check the proxy in HTTPS_PROXY, ALL_PROXY or --proxy, and whether it may reach the cloud; "
+        "NO_PROXY names hosts that need none."
+    )
+
+
 class CloudServerError(UnavailableError):
     """The Cisco cloud answered with a fault of its own (5xx), again and again."""
 
@@ -370,7 +380,7 @@ class CloudRateLimited(UnavailableError):
 
 
 class CloudAnswerNotUnderstood(UnavailableError):
-    """The answer is not what the API documents: no JSON, a field missing, pages that repeat, a redirect."""
+    """The answer is not what the API documents: no JSON, too large, a field missing, endless pages, a redirect."""
 
     id = "cloud.answer-not-understood"
     default_remedy = "Check that the host is a Cisco API (a proxy's or a portal's page may have answered instead)."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fluent_plugin_amp.cisco.answers import EventStream
-from fluent_plugin_amp.cisco.regions import Cloud
+from fluent_plugin_amp.cisco.regions import Cloud, is_host_name
 from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 DEFAULT_PORT = 443
@@ -28,12 +28,14 @@ class StreamAddress:
 def amqps_url(host: str, port: str | int | None, proto: str = "https") -> str:
     """The broker's URL that Cisco's ``host``, ``port`` and ``proto`` mean.
 
-    The cloud says ``https`` and a port as a string; what listens there is AMQP over TLS.  ValueError when the
-    port is no port, or ``proto`` is not known to mean AMQP over TLS.
+    The cloud says ``https`` and a port as a string; what listens there is AMQP over TLS.  ValueError when the host
+    is none, the port is no port, or ``proto`` is not known to mean AMQP over TLS.
     """
     if proto not in ("https", "amqps"):
-        raise ValueError(f"proto {proto!r} is not known to mean AMQP over TLS")
+        raise ValueError(f"proto {proto[:40]!r} is not known to mean AMQP over TLS")
     number = DEFAULT_PORT if port in (None, "") else int(port)
+    if not is_host_name(host):
+        raise ValueError(f"{host[:100]!r} is no host name")
     if not 0 < number < 65536:
         raise ValueError(f"{number} is no port")
     return f"amqps://{f'[{host}]' if ':' in host else host}:{number}"

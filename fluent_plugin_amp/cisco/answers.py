@@ -7,10 +7,12 @@ spellings of the rate limit), and strict where a guess could lose a password or 
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -31,8 +33,18 @@ from fluent_plugin_amp.errors import (
 MAX_EVENT_STREAMS = 5
 """How many event streams Cisco lets an organisation have."""
 
+MAX_RESET_S = 86_400.0
+"""A rate limit that starts anew later than that is none: what is that large tells a time, not seconds."""
+MAX_COUNT = 2**53
+"""No list is longer, no port or id larger: what claims to be is not what it claims."""
+MAX_TEXT = 1000
+"""Characters of a name or a description that are kept: names are shown, and compared, and none is longer."""
+
 _WORDS_SHOWN = 300
 """How much of a cloud's own words an error quotes, in characters."""
+_WORDS_READ = 65_536
+"""Bytes of an error that are looked at; of a larger one, or of one that is not JSON, the first `_PLAIN_READ`."""
+_PLAIN_READ = 4_096
 
 
 # --- what there is -------------------------------------------------------------------------------
@@ -86,18 +98,18 @@ class RateLimit:
     """Seconds until the count starts anew."""
 
 
-def rate_limit(headers: Iterable[tuple[str, str]]) -> RateLimit | None:
+def rate_limit(headers: Iterable[tuple[str, str]], now_s: float) -> RateLimit | None:
     """The rate limit in an answer's headers, in either spelling; None when there is none.
 
-    ``X-Rate-Limit-Reset`` is documented, ``x-ratelimit-reset`` was seen; both are seconds remaining.
-    ``Retry-After``, in seconds, stands in where there is no reset.
+    ``X-Rate-Limit-Reset`` is documented, ``x-ratelimit-reset`` was seen; both are seconds remaining.  Other clouds
+    and proxies tell the time of the reset instead, since the epoch: with ``now_s`` that is understood too.
+    ``Retry-After``, in seconds or a date, stands in where there is no reset.
     """
     named = {name.lower().replace("-", ""): value for name, value in headers}
-    limit, remaining, reset, retry_after = (
-        _number(named.get(name, ""))
-        for name in ("xratelimitlimit", "xratelimitremaining", "xratelimitreset", "retryafter")
-    )
-    reset = retry_after if reset is None else reset
+    limit, remaining = (_number(named.get(name, "")) for name in ("xratelimitlimit", "xratelimitremaining"))
+    reset = _reset_s(named.get("xratelimitreset", ""), now_s)
+    if reset is None:
+        reset = _reset_s(named.get("retryafter", ""), now_s)
     if limit is None and remaining is None and reset is None:
         return None
     whole = [None if number is None else int(number) for number in (limit, remaining)]
@@ -109,7 +121,20 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return number if math.isfinite(number) and 0 <= number <= MAX_COUNT else None
+
+
+def _reset_s(text: str, now_s: float) -> float | None:
+    """Seconds until then: a number of them, a time since the epoch, or a date; None where it is none of these."""
+    reset = _number(text)
+    if reset is None:
+        try:
+            reset = parsedate_to_datetime(text).timestamp()
+        except (ValueError, OverflowError, TypeError):
+            return None
+    if reset > MAX_RESET_S:
+        reset = max(0.0, reset - now_s)
+    return reset if 0 <= reset <= MAX_RESET_S else None
 
 
 # --- bodies --------------------------------------------------------------------------------------
@@ -122,12 +147,20 @@ def envelope(body: bytes, asked: str) -> dict[str, Any]:
     the answer to a creation holds a password.
     """
     try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = _decoded(body)
+    except _NOT_JSON:
         raise CloudAnswerNotUnderstood(f"{asked}: the answer is {_kind(body)} instead of JSON") from None
     if not isinstance(decoded, dict) or "data" not in decoded:
         raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data")
     return decoded
+
+
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _decoded(body: bytes) -> Any:
+    """JSON, behind a byte order mark or not.  Raises one of `_NOT_JSON`."""
+    return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
 
 
 def _kind(body: bytes) -> str:
@@ -168,7 +201,7 @@ def total(decoded: Mapping[str, Any]) -> int | None:
     metadata = decoded.get("metadata")
     results = metadata.get("results") if isinstance(metadata, dict) else None
     count = results.get("total") if isinstance(results, dict) else None
-    return count if type(count) is int and count >= 0 else None
+    return count if type(count) is int and 0 <= count <= MAX_COUNT else None
 
 
 def event_type(item: Mapping[str, Any]) -> Named[int]:
@@ -219,15 +252,15 @@ def _id(item: Mapping[str, Any], kind: str) -> int:
 
 
 def _integer(value: object, kind: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if type(value) is int and 0 <= value <= MAX_COUNT:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
     raise CloudAnswerNotUnderstood(f"an {kind} is no integer" if kind[0] in "aeiou" else f"a {kind} is no integer")
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
 def _list(value: object) -> list[Any]:
@@ -255,13 +288,14 @@ def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location
             return CloudReadOnlyKey(what)
         return CloudCredentialsRefused(what)
     if status == 407:
-        return CloudProxyRefused(what)
+        return CloudProxyRefused(f"a proxy on the way answered {status} to {asked}")
     if status == 429:
         return CloudRateLimited(what)
     if status >= 500:
         return CloudServerError(what)
     if 300 <= status < 400:
-        return CloudAnswerNotUnderstood(f"{asked} was answered {status}, a redirect to {location or 'nowhere'}")
+        where = location[:_WORDS_SHOWN] or "nowhere"
+        return CloudAnswerNotUnderstood(f"{asked} was answered {status}, a redirect to {where}")
     if _names_one_stream(asked) and (status == 404 or "not found" in words.lower()):
         return EventStreamNotFound(what)
     if status == 404:
@@ -273,29 +307,55 @@ def _names_one_stream(asked: str) -> bool:
     return re.search(r"/v1/event_streams/[^/?]+$", asked) is not None
 
 
+def hidden_refusal(body: bytes, *, asked: str) -> PluginError | None:
+    """The error that a 2xx answer means all the same: it has ``errors`` in place of ``data``.  None: it is none."""
+    if b'"errors"' not in body:
+        return None
+    try:
+        decoded = _decoded(body)
+    except _NOT_JSON:
+        return None  # whoever reads it will say so
+    if not isinstance(decoded, dict) or not decoded.get("errors") or decoded.get("data"):
+        return None
+    return CloudRefused(f"{asked} was answered with errors: {_words(body)}")
+
+
 def _words(body: bytes) -> str:
     """The cloud's own words, on one line, whatever shape they came in."""
     try:
-        words = _flat(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        words = _plain(body.decode("utf-8", "replace"))
+        words = _flat(_decoded(body[:_WORDS_READ]))
+    except _NOT_JSON:
+        words = _plain(body[:_PLAIN_READ].decode("utf-8", "replace"))
     words = " ".join(words.split())
     return words if len(words) <= _WORDS_SHOWN else words[: _WORDS_SHOWN - 1] + "…"
 
 
 def _flat(errors: object) -> str:
-    """``errors`` as text: a string, a list of strings, or a list of objects with description and details."""
+    """``errors`` as text: a string, a list, an object with description and details, or one of a field's faults.
+
+    The last as ``{"name": ["is taken"]}``: what is no heading of Cisco's is told with what it says.
+    """
     if isinstance(errors, str):
         return errors
     if isinstance(errors, list):
         return "; ".join(filter(None, map(_flat, errors)))
-    if isinstance(errors, dict):
-        inner = next((errors[key] for key in ("errors", "error") if errors.get(key)), None)
-        if inner is not None:
-            return _flat(inner)
-        said = (_flat(errors.get(key)) for key in ("description", "message", "details"))
-        return ": ".join(dict.fromkeys(filter(None, said)))
-    return ""
+    if not isinstance(errors, dict):
+        return ""
+    inner = next((errors[key] for key in ("errors", "error") if errors.get(key)), None)
+    if inner is not None and not isinstance(inner, bool | int | float):
+        return _flat(inner)
+    said = [_flat(errors.get(key)) for key in _HEADINGS]
+    if not any(said):
+        said = ["; ".join(f"{key}: {text}" for key, text in _by_field(errors) if text)]
+    return ": ".join(dict.fromkeys(filter(None, said)))
+
+
+_HEADINGS = ("title", "description", "message", "detail", "details")
+_NO_FIELDS = ("version", "metadata", "data", "error_code", "code", "status")
+
+
+def _by_field(errors: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((key, _flat(inner)) for key, inner in errors.items() if key not in _NO_FIELDS)
 
 
 def _plain(text: str) -> str:

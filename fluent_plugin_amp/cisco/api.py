@@ -9,6 +9,9 @@ What may be repeated, and what not::
 
 The API key travels in one header to one host: no redirect is followed, and of a link to the next page only
 the query is used.  The key is masked wherever a cloud echoes it.
+
+A list ends: at a page without ``next``, at an empty one, or with an error where pages repeat, go in a circle, or are
+more than `MAX_PAGES` or `MAX_LIST_BYTES`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -44,6 +48,13 @@ if TYPE_CHECKING:
 
 RETRIES = 4
 """How often a request that may be repeated is repeated after trouble, before its error is reported."""
+
+MAX_PAGES = 1000
+"""A list of more pages than that is refused: no organisation has half a million groups."""
+MAX_LIST_BYTES = 256 << 20
+"""So large may all pages of a list be together, unpacked: they are kept in memory."""
+MAX_LINK = 2000
+"""Characters of a link to the next page: the longest of Cisco's has some hundred."""
 
 Query = Sequence[tuple[str, str]]
 
@@ -149,10 +160,12 @@ class CiscoApi:
         """
         path = "/v1/events"
         decoded = await self._get(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
+        found, total = answers.items(decoded, f"GET {path}"), answers.total(decoded)
         return EventPage(
-            answers.items(decoded, f"GET {path}"),
-            total=answers.total(decoded),
-            is_last=answers.next_page(decoded) is None,
+            found,
+            total=total,
+            # Some clouds give the last page, and the empty one behind it, a ``next`` too.
+            is_last=answers.next_page(decoded) is None or (total is not None and offset + len(found) >= total),
         )
 
     # --- changes ---------------------------------------------------------------------------------
@@ -168,6 +181,8 @@ class CiscoApi:
         path = "/v1/event_streams"
         wanted: dict[str, Any] = {"name": name, "event_type": event_types, "group_guid": group_guids}
         body = await self._send("POST", path, body={k: v for k, v in wanted.items() if v is not None})
+        if not body.strip():
+            raise CreationInDoubt(CloudAnswerNotUnderstood(f"POST {path}: the answer is empty"), late=False)
         try:
             stream = answers.event_stream(answers.one(answers.envelope(body, f"POST {path}"), f"POST {path}"))
             address_of(stream, self.cloud)
@@ -201,18 +216,24 @@ class CiscoApi:
 
     async def _pages(self, path: str, query: Query) -> AsyncIterator[list[dict[str, Any]]]:
         """Every page, following ``next`` until it is absent; a link that leads back is refused."""
+        asked = f"GET {path}"
         asked_before = set[frozenset[tuple[str, str]]]()
+        received = 0
         while frozenset(query) not in asked_before:
             asked_before.add(frozenset(query))
-            decoded = await self._get(path, query)
-            page = answers.items(decoded, f"GET {path}")
+            body = await self._send("GET", path, query)
+            decoded = answers.envelope(body, asked)
+            page = answers.items(decoded, asked)
+            received += len(body)
+            if len(asked_before) > MAX_PAGES or received > MAX_LIST_BYTES:
+                raise CloudAnswerNotUnderstood(f"{asked}: no end after {len(asked_before)} pages, {received} bytes")
             if page:
                 yield page
             link = answers.next_page(decoded)
             if link is None or not page:
                 return
-            query = parse_qsl(urlsplit(link).query, keep_blank_values=True)
-        raise CloudAnswerNotUnderstood(f"GET {path}: the pages go round in a circle")
+            query = _query_of(link, asked)
+        raise CloudAnswerNotUnderstood(f"{asked}: the pages go round in a circle")
 
     # --- one request -----------------------------------------------------------------------------
 
@@ -257,16 +278,21 @@ class CiscoApi:
             query=query,
             body=body,
         )
-        self.rate_limit = answers.rate_limit(answer.headers) or self.rate_limit
+        self.rate_limit = answers.rate_limit(answer.headers, time.time()) or self.rate_limit
+        asked = f"{method} {path}"
         if 200 <= answer.status < 300:
             self._key_is_good = True
+            hidden = answers.hidden_refusal(self._masked(answer.body), asked=asked)
+            if hidden is not None:
+                raise ExchangeFailed(hidden, passing=False, in_doubt=False)
             return answer.body
+        location = next((value for name, value in answer.headers if name.lower() == "location"), "")
         error = answers.refusal(
             answer.status,
             self._masked(answer.body),
-            asked=f"{method} {path}",
+            asked=asked,
             key_is_good=self._key_is_good,
-            location=next((value for name, value in answer.headers if name.lower() == "location"), ""),
+            location=self._masked(location.encode()).decode(),
         )
         trouble = answer.status >= 500
         raise ExchangeFailed(error, passing=trouble, in_doubt=trouble)
@@ -280,3 +306,13 @@ class CiscoApi:
         key = self._key
         basic = base64.b64encode(f"{key.client_id}:{key.api_key}".encode())
         return body.replace(basic, b"***").replace(key.api_key.encode(), b"***")
+
+
+def _query_of(link: str, asked: str) -> Query:
+    """The query of a link to the next page; where it leads besides does not matter."""
+    try:
+        if len(link) > MAX_LINK:
+            raise ValueError("too long")
+        return parse_qsl(urlsplit(link).query, keep_blank_values=True)
+    except ValueError:
+        raise CloudAnswerNotUnderstood(f"{asked}: the link to the next page is none") from None

@@ -23,7 +23,9 @@ from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 RESERVE = 20
 """The last one of so many requests is left to others."""
 USUAL_WINDOW_S = 3600.0
-"""In which Cisco counts requests; the answers tell only what is left of it."""
+"""In which Cisco counts requests; the answers tell only what is left of it.  No wait between requests is longer."""
+MAX_REQUESTS = 100_000
+"""A walk of more pages than that, some fifty million events, is refused."""
 
 Json = dict[str, Any]
 
@@ -70,7 +72,7 @@ def pause_s(limit: RateLimit | None) -> float:
     """How long to wait before the next request, so that a `RESERVE`-th of the rate limit is left to others."""
     if limit is None or limit.remaining is None or limit.reset_s is None:
         return 0.0
-    return limit.reset_s if limit.remaining <= (limit.limit or 0) // RESERVE else 0.0
+    return min(limit.reset_s, USUAL_WINDOW_S) if limit.remaining <= (limit.limit or 0) // RESERVE else 0.0
 
 
 def time_left_s(requests: int, each_s: float, limit: RateLimit | None) -> float:
@@ -99,7 +101,7 @@ async def read(
         wait: shows why it waits.
 
     Raises:
-        CloudAnswerNotUnderstood: the pages repeat themselves; and what `CiscoApi` raises.
+        CloudAnswerNotUnderstood: the pages repeat themselves, or have no end; and what `CiscoApi` raises.
     """
     began = time.monotonic()
     requests = 0
@@ -110,6 +112,8 @@ async def read(
             began += time.monotonic() - paused_at
         page = await api.event_page(filters, offset=ask.offset, limit=ask.limit)
         requests += 1
+        if requests > MAX_REQUESTS:
+            raise CloudAnswerNotUnderstood(f"GET /v1/events: no end after {MAX_REQUESTS} pages")
         entries = list(_entries(page.events, walk.ceiling, second_of))
         try:
             new = walk.take(entries, is_last=page.is_last)

@@ -86,7 +86,7 @@ def _split(text: str) -> SplitResult:
         raise ValueError(f"{text!r} is neither a region ({', '.join(CLOUDS)}) nor a host")
     if "://" not in text and "." not in host and ":" not in host and port is None and host != "localhost":
         raise ValueError(f"{text!r} is neither a region ({', '.join(CLOUDS)}) nor a full host name")
-    if not _is_host_name(host):
+    if not is_host_name(host):
         raise ValueError(f"{text!r}: {host!r} is no host name")
     if url.path.rstrip("/") not in ("", "/v1") or url.query or url.fragment:
         raise ValueError(f"{text!r}: give the host of the API only, without a path")
@@ -100,12 +100,15 @@ def _split(text: str) -> SplitResult:
     return url._replace(netloc=netloc)
 
 
-def _is_host_name(host: str) -> bool:
-    if ":" in host:  # an IPv6 address, as urlsplit took it out of its brackets
-        return True
+def is_host_name(host: str) -> bool:
+    """Whether ``host`` is a name or an IPv6 address, and nothing besides."""
+    if len(host) > 253:
+        return False
     try:
+        if ":" in host:  # without its brackets
+            return ipaddress.ip_address(host).version == 6
         labels = host.encode("idna").decode("ascii").split(".")
-    except UnicodeError:
+    except ValueError:
         return False
     return all(re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?", label) for label in labels)
 

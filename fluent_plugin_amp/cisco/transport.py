@@ -2,16 +2,22 @@
 
 Turns httpx's exceptions into the plugin's own, and says of each whether it may pass, and whether the request
 can have reached the cloud; what to repeat is decided in `api`.
+
+Whatever answers is bounded: its headers (by httpx, 100 KiB), its body (`unpacking`), and the time until it is there
+as a whole (`DEADLINE_TIMEOUTS`).  While the way to the cloud leads through a proxy and is not open yet, the proxy is
+named as the one in trouble (`_Way`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -20,9 +26,11 @@ import httpx
 import msgspec
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.cisco.unpacking import NotUnpacked, Unpacking
 from fluent_plugin_amp.errors import (
     CloudAnswerNotUnderstood,
     CloudCertificateRefused,
+    CloudProxyFailed,
     CloudProxyRefused,
     CloudUnreachable,
     PluginError,
@@ -30,7 +38,9 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.files import read_bytes
 
 MAX_ANSWER_BYTES = 64 << 20
-"""An answer larger than this, unpacked, is refused: no page of 500 events comes near it."""
+"""An answer larger than this, packed or unpacked, is refused: no page of 500 events comes near it."""
+DEADLINE_TIMEOUTS = 10
+"""So many timeouts a whole answer may take: each byte of it may come in time, and the last one never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,10 @@ async def exchange(
     ``body`` is sent as JSON.  Redirects are answers too.  Raises ExchangeFailed.
     """
     content = None if body is None else msgspec.json.encode(body)
-    try:
+    way = _Way(url)
+    deadline_s = DEADLINE_TIMEOUTS * client.timeout.read if client.timeout.read else None
+
+    async def send() -> HttpAnswer:
         async with client.stream(
             method,
             url,
@@ -136,33 +149,82 @@ async def exchange(
             content=content,
             headers=None if content is None else {"content-type": "application/json"},
             auth=httpx.BasicAuth(user, password),
+            follow_redirects=False,
+            extensions={"trace": way.note},
         ) as response:
-            received = bytearray()
-            async for part in response.aiter_bytes():
-                received += part
-                if len(received) > MAX_ANSWER_BYTES:
-                    error = CloudAnswerNotUnderstood(f"{method} {url}: the answer is too large")
-                    raise ExchangeFailed(error, passing=False, in_doubt=True)
-            return HttpAnswer(response.status_code, response.headers.multi_items(), bytes(received))
+            try:
+                codings = response.headers.get_list("content-encoding")
+                unpacking = Unpacking(codings, max_bytes=MAX_ANSWER_BYTES)
+                async for part in response.aiter_raw():
+                    unpacking.take(part)
+                return HttpAnswer(response.status_code, response.headers.multi_items(), unpacking.end())
+            except NotUnpacked as exc:
+                error = CloudAnswerNotUnderstood(f"{method} {url}: the answer {exc}")
+                raise ExchangeFailed(error, passing=False, in_doubt=True) from None
+
+    # Not `wait_for`: before Python 3.12 it can swallow a cancellation that comes together with the answer.
+    sending = asyncio.ensure_future(send())
+    try:
+        done, _ = await asyncio.wait({sending}, timeout=deadline_s)
+        if not done:
+            late = CloudUnreachable(f"{method} {url}: the answer is not there as a whole after {deadline_s:g} s")
+            raise ExchangeFailed(late, passing=False, in_doubt=True, late=True)
+        return sending.result()
     except httpx.RequestError as exc:
-        raise _failure(exc, url) from exc
+        raise _failure(exc, way) from exc
+    except httpx.InvalidURL as exc:
+        raise ExchangeFailed(CloudAnswerNotUnderstood(f"{way.host}: {exc}"), passing=False, in_doubt=False) from exc
+    finally:
+        await _give_up(sending)
 
 
-def _failure(exc: httpx.RequestError, url: str) -> ExchangeFailed:
+async def _give_up(sending: asyncio.Future[HttpAnswer]) -> None:
+    """Close the connection of what is still under way."""
+    if not sending.done():
+        sending.cancel()
+        await asyncio.wait({sending})
+
+
+class _Way:
+    """How a request gets to the cloud, as httpx tells it (its ``trace`` extension): directly, or through a proxy.
+
+    Of a connection that is used again nothing is told: then the way was open before.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = httpx.URL(url)
+        self.host = parsed.netloc.decode("ascii")
+        self.proxy = ""
+        """``host:port`` of a proxy that has not let the request through yet; empty: there is none, or it has."""
+        self._target = parsed.raw_host.decode("ascii"), parsed.port or {"https": 443, "http": 80}[parsed.scheme]
+        self._is_tunnelled = parsed.scheme == "https"
+
+    async def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Something that httpx does."""
+        if event.endswith("connect_tcp.started"):
+            host, port = info["host"], info["port"]
+            self.proxy = "" if (host, port) == self._target else f"{host}:{port}"
+        elif event in _LET_THROUGH or (event == "connection.connect_tcp.complete" and not self._is_tunnelled):
+            self.proxy = ""
+
+
+_LET_THROUGH = ("proxy.start_tls.started", "socks.setup_socks5_connection.complete")
+"""A proxy has answered that the way is open: CONNECT with 200, SOCKS with success."""
+
+
+def _failure(exc: httpx.RequestError, way: _Way) -> ExchangeFailed:
     """What a failed exchange means."""
-    host = httpx.URL(url).netloc.decode("ascii")
+    host = way.host
     tls = next((cause for cause in _causes(exc) if isinstance(cause, ssl.SSLError)), None)
-    if isinstance(tls, ssl.SSLCertVerificationError):
-        error: PluginError = CloudCertificateRefused(f"{host}: {tls.verify_message or 'untrusted certificate'}")
-        return ExchangeFailed(error, passing=False, in_doubt=False)
     if isinstance(exc, httpx.ProxyError):
-        # "407 Proxy Authentication Required": what the proxy answered to CONNECT
-        if str(exc)[:1] == "4":
-            return ExchangeFailed(CloudProxyRefused(f"the proxy answered {exc}"), passing=False, in_doubt=False)
-        return ExchangeFailed(CloudUnreachable(f"the proxy answered {exc}"), passing=True, in_doubt=False)
-    if isinstance(exc, httpx.DecodingError):
-        error = CloudAnswerNotUnderstood(f"{host}: the answer cannot be unpacked")
-        return ExchangeFailed(error, passing=False, in_doubt=True)
+        return _refused_by_proxy(str(exc), way.proxy)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        whose = f"the proxy {way.proxy}" if way.proxy else host
+        error: PluginError = CloudCertificateRefused(f"{whose}: {tls.verify_message or 'untrusted certificate'}")
+        return ExchangeFailed(error, passing=False, in_doubt=False)
+    if way.proxy:
+        error = CloudProxyFailed(f"no way to {host} through the proxy {way.proxy}: {_reason(exc)}")
+        return ExchangeFailed(error, passing=True, in_doubt=False)
     if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
         if tls is not None:
             error = CloudUnreachable(f"{host} does not speak TLS ({tls.reason or 'handshake failed'})")
@@ -171,6 +233,22 @@ def _failure(exc: httpx.RequestError, url: str) -> ExchangeFailed:
         return ExchangeFailed(error, passing=True, in_doubt=False)
     error = CloudUnreachable(f"no answer from {host}: {_reason(exc)}")
     return ExchangeFailed(error, passing=True, in_doubt=True, late=isinstance(exc, httpx.TimeoutException))
+
+
+def _refused_by_proxy(said: str, proxy: str) -> ExchangeFailed:
+    """What a proxy's answer to CONNECT means: ``407 Proxy Authentication Required``.
+
+    Only the number is quoted: a proxy may put anything behind it, the user and password that it was sent as well.
+    """
+    if said[:3].isdecimal():
+        status = int(said[:3])
+        phrase = f" {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else ""
+        what, refused = f"the proxy {proxy} answered {status}{phrase}", 400 <= status < 500
+    else:  # SOCKS, in httpx's own words
+        what, refused = f"the proxy {proxy}: {said}", "password" in said
+    if refused:
+        return ExchangeFailed(CloudProxyRefused(what), passing=False, in_doubt=False)
+    return ExchangeFailed(CloudProxyFailed(what), passing=True, in_doubt=False)
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

@@ -13,6 +13,9 @@ How nothing is left out, and next to nothing comes twice:
   shorter in front of it: the walk steps back until it stands on ground that it knows.
 * What was seen last is remembered by digest, in whole seconds (`KEEP` entries or a few more).  What is later than all
   of it, later than the `ceiling`, was seen before or came in too late: it is passed over.
+* The list ends where its last page says so.  Where none does, it ends at the empty page behind all that is known: at
+  the first empty one it may only have become shorter, so the walk steps back, and comes to it again.  Or else behind
+  an entry above the ceiling, from which a search has found nothing.
 * Where a whole page is above the ceiling, the place to go on is searched by time: a few dozen requests for one entry
   each, however many events lie before it.  That is also how a walk begins that is not interested in the newest ones.
 
@@ -36,6 +39,8 @@ KEEP = 1000
 MAX_OFFSET = 1 << 40
 PATIENCE = 10
 """So many times a page may come again, at another offset."""
+PATIENCE_FOR_NEWS = 500
+"""So many answers in a row may bring nothing new: a search takes some eighty, events that happen push pages along."""
 
 Item = TypeVar("Item")
 
@@ -69,6 +74,10 @@ class _Search(NamedTuple):
     below: int | None
     """The entry here is not, or there is none; None: no such offset is known yet."""
     step: int
+    known_by: tuple[int, bytes]
+    """Where it began: offset and digest of the last entry of a page."""
+    is_below_empty: bool = False
+    """There is none."""
 
     @property
     def probe(self) -> int:
@@ -102,6 +111,11 @@ class Walk(Generic[Item]):
         self._step_back = page
         self._last_page: list[bytes] = []
         self._repetitions = 0
+        self._without_news = 0
+        self._was_empty = self._was_known = False
+        """An empty page came, and after it one that is known already; nothing new has come since."""
+        self._empty_behind: tuple[int, bytes] | None = None
+        """A search that began there found no entry that is not above the ceiling."""
         self._is_over = False
 
     @property
@@ -119,24 +133,39 @@ class Walk(Generic[Item]):
         Raises:
             PagesDoNotGoOn
         """
+        self._without_news += 1
+        if self._without_news > PATIENCE_FOR_NEWS:
+            raise PagesDoNotGoOn(
+                f"{PATIENCE_FOR_NEWS} pages brought nothing new, the last one at offset {self.offset}"
+            )
         if self._search is not None:
             self._go_on_searching(self._search, entries)
             return []
         if self.is_sorted and any(entry.second < later.second for entry, later in pairwise(entries)):
             self.is_sorted = False
             self.ceiling = self._wanted
+        if not entries and self._was_known:
+            self._is_over = True
+            return []
+        self._was_empty = self._was_empty or not entries
         if self.is_sorted and self.offset > 0 and not (entries and self._is_passed(entries[0])):
             self._go_back()
             return []
         self._step_back = self._page
         new = [entry for entry in entries if self._is_new(entry)]
+        if new:
+            self._was_empty = False
+            self._without_news = 0
+        self._was_known = self._was_empty
         if is_last or not entries:
             self._is_over = True
             return new
         if new:
             self._forget_some(new[-1].second)
         if self.is_sorted and entries[-1].second > self.ceiling:
-            self._search = _Search(self.offset + len(entries) - 1, None, self._page)
+            known_by = self.offset + len(entries) - 1, entries[-1].digest
+            self._is_over = known_by == self._empty_behind
+            self._search = _Search(known_by[0], None, self._page, known_by)
             return new
         self.step = step = len(entries) - min(OVERLAP, len(entries) // 2)
         self.offset += step
@@ -182,11 +211,12 @@ class Walk(Generic[Item]):
         if probe > MAX_OFFSET:
             raise PagesDoNotGoOn(f"the events at offset {probe} are as new as those at the beginning")
         if not entries or entries[0].second <= self.ceiling:
-            search = search._replace(below=probe)
+            search = search._replace(below=probe, is_below_empty=not entries)
         else:
             search = search._replace(above=probe, step=search.step * 2)
         if search.below is not None and search.below - search.above <= self._page // 2:
             self.offset = search.above
+            self._empty_behind = search.known_by if search.is_below_empty else None
             self._search = None
         else:
             self._search = search

@@ -8,7 +8,8 @@
         cloud.publish([b'{"id": 1, …}'])    # into the queues of the streams that want it, and GET /v1/events
 
 Without a broker the streams exist over REST only.  `LocalCloud.fail` scripts what goes wrong: any status and
-body, a slow answer, one that is lost after the work was done, a connection that is cut before.
+body, a slow answer, one that is lost after the work was done, a connection that is cut before.  `hostile_answers` has
+what no cloud should answer.
 
 Invariants: listens on loopback only; after ``close`` no thread waits on a connection.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
+import io
 import itertools
 import secrets
 import socket
@@ -53,6 +55,7 @@ class Failure:
         delay_s: wait before doing anything.
         works: whether the API does what is asked, for a failure that only hides its answer.
         silent: close the connection without an answer.
+        drip_s: send the answer byte by byte, headers included, with such a pause before each.
     """
 
     method: str | None = None
@@ -65,6 +68,7 @@ class Failure:
     delay_s: float = 0.0
     works: bool = False
     silent: bool = False
+    drip_s: float = 0.0
 
 
 def error_body(status: int, description: str, detail: str) -> bytes:
@@ -281,14 +285,21 @@ class _Handler(BaseHTTPRequestHandler):
         if response is None or (failure is not None and failure.silent):
             self.close_connection = True
             return
-        self._send(response)
+        if failure is not None and failure.drip_s:
+            self._drip(response, failure.drip_s)
+        else:
+            self._send(response)
 
     do_GET = do_POST = do_PATCH = do_DELETE = _serve
 
     def _send(self, response: Response) -> None:
         body = response.body or b""
         headers = {"content-type": "application/json", **response.headers}
-        if len(body) > 512 and "gzip" in self.headers.get("accept-encoding", ""):
+        if (
+            len(body) > 512
+            and "content-encoding" not in headers
+            and "gzip" in self.headers.get("accept-encoding", "")
+        ):
             body = gzip.compress(body, compresslevel=1, mtime=0)
             headers["content-encoding"] = "gzip"
         self.send_response(response.status)
@@ -297,6 +308,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self, response: Response, pause_s: float) -> None:
+        there, self.wfile = self.wfile, io.BytesIO()
+        self._send(response)
+        answer, self.wfile = self.wfile.getvalue(), there
+        for byte in answer:
+            if self.server.ending.wait(pause_s):
+                self.close_connection = True
+                return
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: tests read `LocalCloud.requests`."""

@@ -156,6 +156,8 @@ class Organisation:
         """What ``GET /v1/events`` shows."""
         self.arriving: Iterator[list[bytes]] = iter(())
         """Events that happen, as `publish` takes them, before each answer to ``GET /v1/events``."""
+        self.next_on_the_last_page = False
+        """Every page has a ``next``, the last one, and the empty one behind it, too."""
         self._broker = broker
         self._broker_address = broker_address
         self._new_id = new_id
@@ -181,11 +183,11 @@ class Organisation:
                 return _answer(200, self.event_types, {"results": {"total": len(self.event_types)}})
             case "GET", ["v1", "groups"]:
                 groups = [{"guid": guid, "name": name, "description": ""} for guid, name in self.groups.items()]
-                return _page(request, groups)
+                return self._page(request, groups)
             case "GET", ["v1", "events"]:
                 if bodies := next(self.arriving, None):
                     self.publish(bodies)
-                return _page(request, self.events.newest_first(request.query))
+                return self._page(request, self.events.newest_first(request.query))
             case "GET", ["v1", "event_streams"]:
                 return _answer(200, [self._described(stream) for stream in self.streams.values()])
             case "POST", ["v1", "event_streams"]:
@@ -194,6 +196,9 @@ class Organisation:
                 stream = self.streams.get(int(number)) if number.isdecimal() else None
                 return self._one(request, stream) if stream else refused(404, "Not Found", "Event stream not found")
         return refused(404, "Not Found", f"No route matches {request.path}")
+
+    def _page(self, request: Request, found: Sequence[object]) -> Response:
+        return _page(request, found, next_always=self.next_on_the_last_page)
 
     def _create(self, request: Request) -> Response:
         try:
@@ -321,7 +326,7 @@ def _encoded(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _page(request: Request, found: Sequence[object]) -> Response:
+def _page(request: Request, found: Sequence[object], *, next_always: bool = False) -> Response:
     """The part of ``found`` that ``limit`` (500 at most) and ``offset`` ask for, with links to its neighbours."""
     limit = min(_number(request, "limit", 500), 500) or 500
     offset = _number(request, "offset", 0)
@@ -335,7 +340,7 @@ def _page(request: Request, found: Sequence[object]) -> Response:
     links = {"self": link(offset)}
     if offset > 0:
         links["prev"] = link(max(0, offset - limit))
-    if offset + limit < len(found):
+    if next_always or offset + limit < len(found):
         links["next"] = link(offset + limit)
     results = {
         "total": len(found),

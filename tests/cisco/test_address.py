@@ -32,6 +32,13 @@ def test_what_means_no_amqps_is_refused(port: str | int, proto: str) -> None:
         amqps_url("h", port, proto)
 
 
+@pytest.mark.parametrize("host", ["", "a b", "u:p@h", "h/x", "h?x", "h\n", "-h", "x" * 100_000])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    """Nothing but a name gets into the URL that is saved and connected to."""
+    with pytest.raises(ValueError, match="is no host name"):
+        amqps_url(host, 443)
+
+
 def test_an_address_is_everything_but_the_password() -> None:
     """Host and port as numbers and texts, user and queue; the cloud's own host where Cisco leaves it out."""
     stream = EventStream(6, "SIEM", amqp=AmqpCredentials("6-ab", "event_stream_6", None, None, "https", "secret"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
+from fluent_plugin_amp.cisco.regions import CLOUDS
 from fluent_plugin_amp.errors import (
     CloudAnswerNotUnderstood,
     CloudCredentialsRefused,
@@ -22,6 +26,7 @@ from fluent_plugin_amp.errors import (
     EventStreamNotFound,
     PluginError,
 )
+from fluent_plugin_amp.testing.hostile_answers import odd_bodies
 
 CREATED: dict[str, Any] = {
     "id": 6,
@@ -160,6 +165,8 @@ def test_event_types_and_groups_are_named_things() -> None:
 
 # --- refusals ------------------------------------------------------------------------------------
 
+NOW_S = 1_800_000_000.0
+RATE_HEADERS = ["X-Rate-Limit-Limit", "x-ratelimit-remaining", "X-RateLimit-Reset", "Retry-After"]
 UNAUTHORIZED = {"error_code": 401, "description": "Unauthorized", "details": ["Unknown API key or Client ID"]}
 
 
@@ -177,6 +184,14 @@ UNAUTHORIZED = {"error_code": 401, "description": "Unauthorized", "details": ["U
         ({"errors": []}, "400$"),
         ({"errors": [{"error_code": 400}]}, "400$"),
         ({"errors": [17, None]}, "400$"),
+        (
+            {"errors": {"name": ["has already been taken", "is too long"]}},
+            ": name: has already been taken; is too long$",
+        ),
+        ({"errors": [{"error_code": 400, "details": [{"field": "name", "message": "M"}]}]}, ": M$"),
+        ({"errors": [{"description": "Bad", "details": {"name": ["is taken"]}}]}, ": Bad: name: is taken$"),
+        ({"error": True, "message": "M"}, ": M$"),
+        ({"title": "Forbidden", "status": 403, "detail": "no"}, ": Forbidden: no$"),
         ("text", ": text"),
         ([], "400$"),
     ],
@@ -241,6 +256,26 @@ def test_each_status_asks_for_its_own_reaction(
     assert error.remedy
 
 
+@pytest.mark.parametrize(
+    "body", [b"<title>" * 2_000_000, b"<" * 10_000_000, b'{"errors": "' + b"x" * 5_000_000 + b'"}', b"[" * 5_000_000]
+)
+def test_a_refusal_is_not_read_at_length(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the page, its beginning is enough."""
+    seen: list[int] = []
+
+    def watched(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def reading(text: Any) -> Any:
+            seen.append(len(text))
+            return read(text)
+
+        return reading
+
+    for name in ("_plain", "_decoded"):
+        monkeypatch.setattr(answers, name, watched(getattr(answers, name)))
+    assert len(str(answers.refusal(502, body, asked="GET /v1/groups", key_is_good=True))) < 400
+    assert max(seen) <= 65_536
+
+
 def test_a_redirect_says_where_to() -> None:
     """The host that a redirect leads to shows what is in the way."""
     error = answers.refusal(302, b"", asked="GET /v1/version", key_is_good=False, location="https://portal/login")
@@ -301,4 +336,102 @@ def test_no_shape_of_errors_is_too_strange(body: object) -> None:
 )
 def test_the_rate_limit_is_read_in_both_spellings(headers: list[tuple[str, str]], limit: RateLimit | None) -> None:
     """The documented headers and those seen mean the same; nonsense counts as absent."""
-    assert answers.rate_limit(headers) == limit
+    assert answers.rate_limit(headers, NOW_S) == limit
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reset_s"),
+    [
+        ("X-Rate-Limit-Reset", "1800000042", 42.0),
+        ("X-Rate-Limit-Reset", "1799999000", 0.0),
+        ("X-Rate-Limit-Reset", "1800000042000", None),
+        ("X-Rate-Limit-Reset", "1e300", None),
+        ("X-Rate-Limit-Reset", "-5", None),
+        ("X-Rate-Limit-Reset", "inf", None),
+        ("X-Rate-Limit-Reset", "9" * 5000, None),
+        ("Retry-After", "Fri, 15 Jan 2027 08:00:42 GMT", 42.0),
+        ("Retry-After", "Fri, 15 Jan 2027 07:00:00 GMT", 0.0),
+        ("Retry-After", "Sat, 16 Jan 2027 08:00:01 GMT", None),
+        ("Retry-After", "Fri, 32 Jan 2027 08:00:42 GMT", None),
+    ],
+)
+def test_a_reset_is_never_far_away(name: str, value: str, reset_s: float | None) -> None:
+    """A time since the epoch and a date are what they are, seconds from now; nothing means to wait for years."""
+    limit = answers.rate_limit([("X-Rate-Limit-Remaining", "0"), (name, value)], NOW_S)
+    assert limit == RateLimit(None, 0, reset_s)
+
+
+@given(st.lists(st.tuples(st.sampled_from(RATE_HEADERS), st.text(max_size=30)), max_size=6), st.floats(0, 2e9))
+def test_no_header_is_too_strange_for_a_rate_limit(headers: list[tuple[str, str]], now_s: float) -> None:
+    """Whatever the headers say: nothing, or numbers within bounds."""
+    limit = answers.rate_limit(headers, now_s)
+    if limit is not None:
+        assert all(0 <= (count or 0) <= answers.MAX_COUNT for count in (limit.limit, limit.remaining))
+        assert 0 <= (limit.reset_s or 0) <= answers.MAX_RESET_S
+
+
+# --- any JSON at all -----------------------------------------------------------------------------
+
+_keys = st.sampled_from(
+    [
+        *("data", "metadata", "links", "next", "results", "total", "errors"),
+        *("id", "guid", "name", "description", "event_types", "group_guids"),
+        *("amqp_credentials", "user_name", "queue_name", "host", "port", "proto", "password"),
+    ]
+)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | _keys,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=6),
+    max_leaves=20,
+)
+_streams = st.fixed_dictionaries(
+    {"id": st.integers() | _json, "name": _json, "amqp_credentials": st.dictionaries(_keys, _json)}
+)
+
+
+@given(_json | st.fixed_dictionaries({"data": st.lists(_streams) | _streams | _json, "metadata": _json}))
+def test_no_answer_is_too_strange_to_read(answer: object) -> None:
+    """Every reader of an answer makes values of it, or says by name that it is not understood."""
+    body = json.dumps(answer).encode()
+    with contextlib.suppress(CloudAnswerNotUnderstood):
+        decoded = answers.envelope(body, "GET /v1/x")
+        assert isinstance(answers.next_page(decoded), str | None)
+        assert 0 <= (answers.total(decoded) or 0) <= answers.MAX_COUNT
+        for item in answers.items(decoded, "GET /v1/x"):
+            for read in (answers.event_type, answers.group, answers.event_stream):
+                with contextlib.suppress(CloudAnswerNotUnderstood):
+                    read(item)
+            with contextlib.suppress(CloudAnswerNotUnderstood):
+                address_of(answers.event_stream(item), CLOUDS["eu"])
+    assert answers.hidden_refusal(body, asked="GET /v1/x") is None or "errors" in json.dumps(answer)
+
+
+@pytest.mark.parametrize("name", odd_bodies())
+def test_odd_bodies_are_read_or_not_understood(name: str) -> None:
+    """NaN, 5000 digits, 100,000 levels, half a surrogate: named, and the body is not quoted."""
+    body = odd_bodies()[name]
+    with contextlib.suppress(CloudAnswerNotUnderstood):
+        for item in answers.items(answers.envelope(body, "GET /v1/x"), "GET /v1/x"):
+            for read in (answers.event_type, answers.group, answers.event_stream):
+                with contextlib.suppress(CloudAnswerNotUnderstood):
+                    read(item)
+
+
+def test_a_byte_order_mark_is_no_mistake() -> None:
+    """Some proxies write one in front of JSON."""
+    assert answers.envelope(b'\xef\xbb\xbf{"data": []}', "GET /v1/x") == {"data": []}
+
+
+def test_errors_without_data_are_a_refusal_whatever_the_status() -> None:
+    """200 with ``errors`` is no success; with data it is one, and so is an event that has a field of this name."""
+    error = answers.hidden_refusal(b'{"data": {}, "errors": {"name": ["is not yours"]}}', asked="PATCH /v1/x")
+    assert isinstance(error, CloudRefused)
+    assert str(error) == "PATCH /v1/x was answered with errors: name: is not yours"
+    for body in (
+        b'{"data": [{"errors": 1}]}',
+        b'{"data": [1], "errors": ["x"]}',
+        b'{"errors": []}',
+        b'"errors"',
+        b'"errors',
+    ):
+        assert answers.hidden_refusal(body, asked="GET /v1/x") is None

@@ -24,6 +24,7 @@ from fluent_plugin_amp.errors import (
     CloudAnswerNotUnderstood,
     CloudCertificateRefused,
     CloudCredentialsRefused,
+    CloudProxyFailed,
     CloudProxyRefused,
     CloudRateLimited,
     CloudReadOnlyKey,
@@ -32,6 +33,7 @@ from fluent_plugin_amp.errors import (
     CloudUnreachable,
     CredentialsNotSaved,
     EventStreamNotFound,
+    PluginError,
 )
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.cloud import (
@@ -500,7 +502,9 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(connect: Conne
     with LocalCloud() as cloud:
         organisation = cloud.add_organisation()
     async with connect(organisation, url="https://amp.invalid", proxy=f"http://user:hunter2@{proxy.address}") as api:
-        with pytest.raises(CloudProxyRefused, match="the proxy answered 407") as caught:
+        with pytest.raises(
+            CloudProxyRefused, match=rf"the proxy {proxy.address} answered 407 Proxy Authentication Required$"
+        ) as caught:
             await api.version()
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
@@ -511,9 +515,61 @@ async def test_a_proxy_that_cannot_connect_may_recover(
     """502 and 504 of a proxy are tried again."""
     proxy.answer = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"
     async with connect(organisation, url="https://amp.invalid", proxy=f"http://user:secret@{proxy.address}") as api:
-        with pytest.raises(CloudUnreachable, match="the proxy answered 502"):
+        with pytest.raises(CloudProxyFailed, match=f"the proxy {proxy.address} answered 502 Bad Gateway"):
             await api.version()
     assert len(proxy.asked) == RETRIES + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (
+            b"HTTP/1.1 403 user:hunter2\r\ncontent-length: 0\r\n\r\n",
+            CloudProxyRefused,
+            "answered 403 Forbidden$",
+        ),
+        (b"HTTP/1.1 499 user:hunter2\r\ncontent-length: 0\r\n\r\n", CloudProxyRefused, "answered 499$"),
+        (b"HTTP/1.1 302 Found\r\nlocation: http://user:hunter2@x/\r\n\r\n", CloudProxyFailed, "answered 302 Found$"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", CloudProxyFailed, "no way to amp.invalid through the proxy"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"x" * 200_000, CloudProxyFailed, "no way to amp.invalid through the proxy"),
+    ],
+)
+async def test_what_a_proxy_answers_is_never_taken_for_the_clouds_answer(
+    connect: Connect, organisation: Organisation, proxy: Proxy, answer: bytes, kind: type[PluginError], said: str
+) -> None:
+    """Whatever it says instead of opening the way: the proxy is named, and its words are not, they may be secret."""
+    proxy.answer = answer
+    async with connect(organisation, url="https://amp.invalid", proxy=f"http://user:secret@{proxy.address}") as api:
+        with pytest.raises(kind, match=said) as caught:
+            await api.create_event_stream("SIEM")
+    assert proxy.address in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_proxy_that_is_not_there_is_named(connect: Connect, organisation: Organisation) -> None:
+    """Not the cloud: nobody has asked it yet."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with connect(organisation, url="https://amp.invalid", proxy=f"http://{address}") as api:
+            with pytest.raises(CloudProxyFailed, match=f"through the proxy {address}: Connection refused"):
+                await api.version()
+
+
+async def test_behind_an_open_way_it_is_the_cloud_that_does_not_answer(
+    connect: Connect, tls_cloud: LocalCloud, certificates: Certificates, proxy: Proxy
+) -> None:
+    """The proxy let the request through: what goes wrong then is the cloud's, and a creation is in doubt."""
+    tls_cloud.fail(Failure("POST", silent=True))
+    async with connect(
+        tls_cloud.add_organisation(),
+        url=tls_cloud.url,
+        ca_file=str(certificates.ca_file),
+        proxy=f"http://user:secret@{proxy.address}",
+    ) as api:
+        with pytest.raises(CreationInDoubt, match="no answer from 127"):
+            await api.create_event_stream("SIEM")
 
 
 @pytest.mark.parametrize(

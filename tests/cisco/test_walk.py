@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.cisco.walk import PATIENCE, Ask, Entry, PagesDoNotGoOn, Walk
+from fluent_plugin_amp.cisco.walk import PATIENCE, PATIENCE_FOR_NEWS, Ask, Entry, PagesDoNotGoOn, Walk
 
 PAGE = 6
 KEEP = 8
@@ -24,6 +24,7 @@ class Cloud:
 
     seconds: list[int]
     page: int = PAGE
+    says_last: bool = True
     names: count[int] = field(default_factory=count)
     entries: list[Entry[int]] = field(default_factory=list)
     asked: list[Ask] = field(default_factory=list)
@@ -42,7 +43,8 @@ class Cloud:
         """A page, and whether it is the last one."""
         self.asked.append(ask)
         limit = min(ask.limit, self.page)
-        return self.entries[ask.offset : ask.offset + limit], ask.offset + limit >= len(self.entries)
+        is_last = self.says_last and ask.offset + limit >= len(self.entries)
+        return self.entries[ask.offset : ask.offset + limit], is_last
 
     def walk(self, walk: Walk[int], changes: list[Change] | None = None) -> list[int]:
         """Walk to the end, with one change before each answer; names of what was found."""
@@ -85,6 +87,7 @@ changes = st.lists(
     ),
     max_size=12,
 )
+growth = st.lists(st.builds(Change, new=st.integers(0, 25)), max_size=12)
 
 
 @settings(max_examples=150, deadline=None)
@@ -165,6 +168,43 @@ def test_a_cloud_that_ignores_the_offset_is_refused(ceiling: int, order: int) ->
             walk.take(page[: walk.ask.limit], is_last=False)
 
     with pytest.raises(PagesDoNotGoOn):
+        go_on()
+
+
+@settings(max_examples=150, deadline=None)
+@given(seconds, st.integers(-1, 50), st.integers(0, 100), growth)
+def test_a_list_whose_every_page_has_a_next_ends_all_the_same(
+    seconds: list[int], ceiling: int, offset: int, changes: list[Change]
+) -> None:
+    """No page says that it is the last: the walk ends behind what it knows, with everything that stays, once.
+
+    Not so where such a list becomes shorter in front as well: there an end cannot be told from a loss.
+    """
+    cloud = Cloud(seconds, says_last=False)
+    before = {entry.item for entry in cloud.entries if entry.second <= ceiling}
+    found = cloud.walk(Walk(ceiling, offset=offset, page=PAGE, keep=KEEP), changes)
+    after = {entry.item for entry in cloud.entries}
+    assert before & after <= set(found)
+    assert max(Counter(found).values(), default=1) == 1
+
+
+def test_the_empty_page_behind_the_last_is_asked_for_twice() -> None:
+    """Fourteen events, seven a page: the walk does not begin again and again."""
+    cloud = Cloud(list(range(14)), page=7, says_last=False)
+    assert len(cloud.walk(Walk(100, page=7, keep=KEEP))) == 14
+    assert [ask.offset for ask in cloud.asked] == [0, 4, 8, 11, 13, 14, 7, 11, 13, 14]
+
+
+def test_pages_that_bring_nothing_new_for_ever_are_refused() -> None:
+    """Two pages in turns, of a list without order, whatever offset is asked for."""
+    walk: Walk[int] = Walk(100, page=PAGE, keep=2 * PAGE)
+    pages = [[Entry(n, b"%d" % (PAGE * side + n), n) for n in range(PAGE)] for side in (0, 1)]
+
+    def go_on() -> None:
+        for number in range(PATIENCE_FOR_NEWS + 10):
+            walk.take(pages[number % 2], is_last=False)
+
+    with pytest.raises(PagesDoNotGoOn, match="brought nothing new"):
         go_on()
 
 

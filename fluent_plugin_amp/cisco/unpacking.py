@@ -1,0 +1,63 @@
+"""The body of an answer, unpacked within bounds while it arrives.  Pure.
+
+A few kilobytes can unpack to gigabytes, the more so when they were packed twice.  So only what was asked for is
+taken, gzip once or nothing at all, and neither the bytes that arrive nor what they unpack to grow beyond a limit.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+_GZIP = 16 + zlib.MAX_WBITS
+_NOTHING_AT_ALL = ("", "identity")
+
+
+class NotUnpacked(Exception):
+    """The body cannot be taken.  ``str(error)`` goes on after "the answer …"."""
+
+
+class Unpacking:
+    """One body.
+
+    Args:
+        codings: ``Content-Encoding``, each value of it.
+        max_bytes: how large the body may be, as it arrives and unpacked.
+
+    Raises NotUnpacked wherever the body cannot be taken: here for a coding that was not asked for, before anything of
+    the body is read.
+    """
+
+    def __init__(self, codings: Iterable[str], *, max_bytes: int) -> None:
+        named = [coding.strip().lower() for value in codings for coding in value.split(",")]
+        named = [coding for coding in named if coding not in _NOTHING_AT_ALL]
+        if len(named) > 1:
+            raise NotUnpacked(f"is packed {len(named)} times")
+        if named and named[0] not in ("gzip", "x-gzip"):
+            raise NotUnpacked(f"is packed as {named[0][:40]!r}, which was not asked for")
+        self._gzip = zlib.decompressobj(_GZIP) if named else None
+        self._max_bytes = max_bytes
+        self._received = 0
+        self._body = bytearray()
+
+    def take(self, part: bytes) -> None:
+        """The next bytes as they arrived.  Raises NotUnpacked."""
+        self._received += len(part)
+        if self._gzip is None:
+            self._body += part
+        else:
+            try:
+                # One more than there is room for: so too much is seen without being made.
+                self._body += self._gzip.decompress(part, self._max_bytes + 1 - len(self._body))
+            except zlib.error:
+                raise NotUnpacked("cannot be unpacked") from None
+            if self._gzip.unused_data:
+                raise NotUnpacked("cannot be unpacked: something follows what is packed")
+        if max(self._received, len(self._body)) > self._max_bytes:
+            raise NotUnpacked(f"is too large: more than {self._max_bytes} bytes")
+
+    def end(self) -> bytes:
+        """The body, when nothing more arrives.  Raises NotUnpacked."""
+        if self._gzip is not None and self._received and not self._gzip.eof:
+            raise NotUnpacked("cannot be unpacked: its end is missing")
+        return bytes(self._body)

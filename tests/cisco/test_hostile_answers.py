@@ -1,0 +1,248 @@
+"""The client against a cloud that answers anything: it ends with an error by name, within its bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tracemalloc
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from fluent_plugin_amp.cisco import answers, transport
+from fluent_plugin_amp.cisco import api as api_module
+from fluent_plugin_amp.cisco.api import CiscoApi, CreationInDoubt
+from fluent_plugin_amp.cisco.history import Json, read
+from fluent_plugin_amp.cisco.streams import create, find_by_name
+from fluent_plugin_amp.cisco.walk import Walk
+from fluent_plugin_amp.errors import (
+    CloudAnswerLost,
+    CloudAnswerNotUnderstood,
+    CloudRateLimited,
+    CloudRefused,
+    CloudUnreachable,
+    PluginError,
+)
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
+from fluent_plugin_amp.testing.hostile_answers import bomb, dripping, odd_bodies, reset_as_epoch
+from fluent_plugin_amp.testing.organisation import Organisation
+from tests.cisco.helpers import Connect, Waits
+
+
+def page(items: list[object], link: object) -> bytes:
+    """The body of a page with a link to the next."""
+    return json.dumps({"data": items, "metadata": {"links": {"next": link}}}).encode()
+
+
+# --- size and time -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed_twice", [True, False])
+async def test_a_bomb_is_not_unpacked(api: CiscoApi, cloud: LocalCloud, waits: Waits, packed_twice: bool) -> None:
+    """Hundreds of megabytes in some kilobytes take no more memory than the largest answer may."""
+    cloud.fail(bomb(300, packed_twice=packed_twice))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CloudAnswerNotUnderstood, match="packed 2 times" if packed_twice else "too large"):
+            await api.groups()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * transport.MAX_ANSWER_BYTES
+    assert waits.seconds == []
+
+
+async def test_an_answer_that_drips_is_given_up(
+    connect: Connect, cloud: LocalCloud, organisation: Organisation, waits: Waits
+) -> None:
+    """Each byte comes in time; the answer as a whole does not, and is not asked for again."""
+    cloud.fail(dripping(0.05))
+    async with connect(organisation, timeout_s=0.2) as api:
+        with pytest.raises(CloudUnreachable, match="not there as a whole after 2 s"):
+            await api.version()
+        assert await api.version() == "v1.2.0"
+    assert waits.seconds == []
+
+
+async def test_a_creation_whose_answer_drips_is_in_doubt(
+    connect: Connect, cloud: LocalCloud, organisation: Organisation
+) -> None:
+    """The stream is there, the password is not: that is said with its id."""
+    drip = dripping(0.05)
+    drip.method = "POST"
+    cloud.fail(drip)
+    async with connect(organisation, timeout_s=0.2) as api:
+        with pytest.raises(CloudAnswerLost, match=r"'SIEM' was created \(id 1\), but the answer"):
+            await create(api, "SIEM")
+
+
+async def test_headers_without_end_are_refused(api: CiscoApi, cloud: LocalCloud) -> None:
+    """More than 100 KiB of them are no answer."""
+    cloud.fail(Failure(status=200, headers={f"x-{number}": "x" * 1000 for number in range(200)}, times=100))
+    with pytest.raises(CloudUnreachable, match=r"no answer from 127\.0\.0\.1"):
+        await api.version()
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", odd_bodies())
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+async def test_no_body_is_too_strange(
+    connect: Connect, cloud: LocalCloud, organisation: Organisation, name: str, status: int
+) -> None:
+    """Whatever is asked for: a value, or an error by name; never one of Python's."""
+    cloud.fail(Failure(times=1000, status=status, body=odd_bodies()[name], headers={"content-type": "image/png"}))
+
+    async def recorded() -> None:
+        async for _ in read(api, [], Walk(100), lambda event, otherwise: otherwise, Waits()):
+            pass
+
+    async with connect(organisation) as api:
+        for ask in (
+            api.version,
+            api.may_write,
+            api.event_types,
+            api.groups,
+            api.event_streams,
+            recorded,
+            lambda: api.event_stream(1),
+            lambda: api.create_event_stream("SIEM"),
+            lambda: api.update_event_stream(1, {"name": "x"}),
+            lambda: api.delete_event_stream(1),
+            lambda: find_by_name(api, "S"),
+        ):
+            with contextlib.suppress(PluginError):
+                await ask()
+    assert organisation.streams == {}
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE", "POST"])
+async def test_errors_in_a_200_are_no_success(api: CiscoApi, cloud: LocalCloud, method: str) -> None:
+    """With the cloud's words, whatever was asked for."""
+    asked: dict[str, Callable[[], Awaitable[object]]] = {
+        "GET": api.groups,
+        "PATCH": lambda: api.update_event_stream(1, {"name": "x"}),
+        "DELETE": lambda: api.delete_event_stream(1),
+        "POST": lambda: api.create_event_stream("SIEM"),
+    }
+    body = b'{"version": "v1.2.0", "data": {}, "errors": {"base": ["Maintenance until noon"]}}'
+    cloud.fail(Failure(method, status=200, body=body))
+    with pytest.raises(CloudRefused, match=rf"{method} .* was answered with errors: base: Maintenance until noon"):
+        await asked[method]()
+
+
+@pytest.mark.parametrize("body", [b"", b"\r\n"])
+async def test_a_creation_that_is_answered_with_nothing_is_in_doubt(
+    api: CiscoApi, cloud: LocalCloud, body: bytes
+) -> None:
+    """204, or 200 and no body: the streams are looked at, as after a lost answer."""
+    cloud.fail(Failure("POST", works=True, status=204 if not body else 201, body=body))
+    with pytest.raises(CreationInDoubt, match="the answer is empty"):
+        await api.create_event_stream("SIEM")
+    cloud.fail(Failure("POST", works=True, status=200, body=body))
+    with pytest.raises(CloudAnswerLost, match=r"'SOC' was created \(id 2\)"):
+        await create(api, "SOC")
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+
+async def test_a_list_without_end_is_refused(
+    api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ever new groups under ever new links."""
+    monkeypatch.setattr(api_module, "MAX_PAGES", 5)
+    for number in range(10):
+        cloud.fail(Failure(status=200, body=page([{"guid": f"{number}"}], f"https://x/v1/groups?offset={number}")))
+    with pytest.raises(CloudAnswerNotUnderstood, match="no end after 6 pages"):
+        await api.groups()
+    assert len(cloud.requests) == 6
+
+
+async def test_a_list_that_is_too_large_as_a_whole_is_refused(
+    api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though each page is not."""
+    monkeypatch.setattr(api_module, "MAX_LIST_BYTES", 1000)
+    for number in range(10):
+        item = {"guid": f"{number}", "name": "x" * 300}
+        cloud.fail(Failure(status=200, body=page([item], f"https://x/v1/groups?offset={number}")))
+    with pytest.raises(CloudAnswerNotUnderstood, match="no end after 3 pages"):
+        await api.groups()
+
+
+@pytest.mark.parametrize("link", ["http://[", "https://x/?a=" + "b" * 5000, "https://x℀y/?offset=1"])
+async def test_a_link_that_is_none_is_refused(api: CiscoApi, cloud: LocalCloud, link: str) -> None:
+    """No URL, or one longer than any request should be."""
+    cloud.fail(Failure(status=200, body=page([{"guid": "a"}], link)))
+    with pytest.raises(CloudAnswerNotUnderstood, match="the link to the next page is none"):
+        await api.groups()
+    assert len(cloud.requests) == 1
+
+
+@pytest.mark.parametrize("link", [7, {}, [], True])
+async def test_a_link_of_another_kind_is_none(api: CiscoApi, cloud: LocalCloud, link: object) -> None:
+    """The list ends there."""
+    cloud.fail(Failure(status=200, body=page([{"guid": "a"}], link)))
+    assert [group.id for group in await api.groups()] == ["a"]
+
+
+def second_of(event: Json, otherwise: int) -> int:
+    """By ``timestamp``."""
+    second: int = event.get("timestamp", otherwise)
+    return second
+
+
+@pytest.mark.parametrize("count", [0, 1, 14, 500, 501])
+@pytest.mark.parametrize("tells_total", [True, False])
+async def test_recorded_events_end_though_every_page_has_a_next(
+    api: CiscoApi,
+    cloud: LocalCloud,
+    organisation: Organisation,
+    waits: Waits,
+    count: int,
+    tells_total: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the last page, and on the empty one behind it, too: each event comes once, and then it is over."""
+    organisation.next_on_the_last_page = True
+    organisation.publish(json.dumps({"id": number, "timestamp": number}).encode() for number in range(count))
+    if not tells_total:
+        monkeypatch.setattr(answers, "total", lambda decoded: None)
+    stretches = [stretch async for stretch in read(api, [], Walk(1000), second_of, waits)]
+    assert sum(len(stretch.entries) for stretch in stretches) == count
+    assert len(cloud.requests) <= (2 if tells_total else 30)
+
+
+async def test_a_total_beyond_all_bounds_is_none(api: CiscoApi, cloud: LocalCloud, waits: Waits) -> None:
+    """What is left is not reckoned with it."""
+    body = b'{"data": [{"id": 1}], "metadata": {"results": {"total": 1' + b"0" * 400 + b"}}}"
+    cloud.fail(Failure(status=200, body=body))
+    (stretch,) = [stretch async for stretch in read(api, [], Walk(1000), second_of, waits)]
+    assert (len(stretch.entries), stretch.left) == (1, 0)
+
+
+# --- the rate limit ------------------------------------------------------------------------------
+
+
+async def test_a_reset_that_is_a_time_is_no_wait_for_fifty_years(
+    api: CiscoApi, cloud: LocalCloud, waits: Waits
+) -> None:
+    """Since the epoch: the seconds until then are waited."""
+    cloud.fail(reset_as_epoch(30))
+    await api.version()
+    (waited,) = waits.seconds
+    assert 0 < waited <= 30
+
+
+@pytest.mark.parametrize("reset", ["1800000000000000", "-1", "nan", "1e308", "soon"])
+async def test_a_reset_that_is_none_is_not_waited_for(
+    connect: Connect, cloud: LocalCloud, organisation: Organisation, waits: Waits, reset: str
+) -> None:
+    """The client's own pauses stand in, up to the most that may be waited."""
+    cloud.fail(Failure(status=429, headers={"x-ratelimit-reset": reset, "retry-after": reset}, times=1000))
+    async with connect(organisation, max_wait_s=60) as api:
+        with pytest.raises(CloudRateLimited, match="allowed: 60 s"):
+            await api.version()
+    assert waits.seconds == [1.0, 2.0, 4.0, 8.0, 16.0]
