@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fluent_plugin_amp.cli_common import config_option, echo_json, load_config, pick_stream, report_errors
-from fluent_plugin_amp.errors import EXIT_OK, UsageError
-from fluent_plugin_amp.interrupts import Interrupted
+from fluent_plugin_amp.errors import EXIT_OK, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -5,6 +5,7 @@ The tree is named by the reaction it asks for::
     PluginError
      ├── ConfigError           stop: the configuration is wrong                        exit 78
      ├── UsageError            stop: the command line is wrong                         exit 2
+     ├── Interrupted           stop: somebody asked to, at a prompt or while work is under way   exit 130
      ├── UnavailableError      try again later: a peer is away or not answering        exit 69
      ├── RefusedError          a peer said no: retried slowly by `run`, reported by others   exit 77
      ├── InvalidEvent          one event cannot be sent: it becomes a dead letter
@@ -25,6 +26,7 @@ EXIT_UNAVAILABLE = 69
 EXIT_BUG = 70
 EXIT_REFUSED = 77
 EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
 
 
 class PluginError(Exception):
@@ -76,6 +78,14 @@ class StateInUse(ConfigError):
 
     id = "state.in-use"
     default_remedy = "Stop the other process, or give this one a `state.path` of its own."
+
+
+class Interrupted(PluginError):
+    """The user, or the system, asked to stop before the work was done (Ctrl-C, SIGTERM, a lost terminal)."""
+
+    id = "interrupted"
+    exit_code = EXIT_INTERRUPTED
+    default_remedy = "What was not done yet is left as it was; run the command again."
 
 
 class UsageError(PluginError):
@@ -476,6 +486,13 @@ class NameAmbiguous(UsageError):
 
     id = "name.ambiguous"
     default_remedy = "Give the full name, or the id."
+
+
+class NameAbbreviated(NameAmbiguous):
+    """A name that is the beginning of one name only: taken where somebody agrees, refused where nobody is asked."""
+
+    id = "name.abbreviated"
+    default_remedy = "Write the full name, or the id."
 
 
 class CredentialsFileUnusable(UsageError):

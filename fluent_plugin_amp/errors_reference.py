@@ -26,6 +26,7 @@ messages carry it. A message says what happened; what to do about it stands belo
 | {EXIT_BUG} | a fault of the plugin's own; `--debug` shows where |
 | {EXIT_REFUSED} | a peer answered, and refused |
 | {EXIT_CONFIG} | the configuration is wrong |
+| {EXIT_INTERRUPTED} | interrupted: Ctrl-C, or another signal to stop (`amp-streams`) |
 
 `fluent-plugin-amp run` ends with one of these only where nothing can be retried: what a peer can mend, or an operator
 at the peer, is tried again with growing pauses, for ever.

@@ -12,17 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(PluginError):
-    """The user, or the system, asked to stop before the work was done."""
-
-    id = "interrupted"
-    exit_code = 130
-    default_remedy = "What was not done yet is left as it was; run the command again."
 
 
 class Interrupts:

@@ -30,7 +30,8 @@ def main() -> None:
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="The key: AMP_CLIENT_ID and AMP_API_KEY (or AMP_API_KEY_FILE); the cloud: AMP_REGION or AMP_API_HOST. "
-    "Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration.",
+    "Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration, "
+    "130 interrupted.",
 )
 @click.version_option(__version__, "--version")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -60,14 +61,14 @@ event_type_option = click.option(
     "event_types",
     multiple=True,
     metavar="NAME",
-    help="Only events of this type: name in any case, older name, unambiguous beginning, or id. Repeatable.",
+    help="Only events of this type: name in any case, older name, or id; or `all`. Repeatable.",
 )
 group_option = click.option(
     "--group",
     "groups",
     multiple=True,
     metavar="NAME",
-    help="Only computers of this group: name in any case, unambiguous beginning, or GUID. Repeatable.",
+    help="Only computers of this group: name in any case, or GUID; or `all`. Repeatable.",
 )
 
 
@@ -223,7 +224,7 @@ def create(
     from fluent_plugin_amp import streams_tasks as tasks
 
     keep = tasks.Keep(save, format_, dry_run)
-    session.with_api(lambda api: tasks.create(session, api, name, event_types, groups, keep))
+    tasks.create(session, name, event_types, groups, keep)
     return EXIT_OK
 
 
@@ -285,7 +286,7 @@ def update(
     from fluent_plugin_amp import streams_tasks as tasks
 
     change = tasks.Change(name, None if all_event_types else event_types, None if all_groups else groups)
-    session.with_api(lambda api: tasks.update(session, api, stream, change, dry_run=dry_run))
+    tasks.update(session, stream, change, dry_run=dry_run)
     return EXIT_OK
 
 

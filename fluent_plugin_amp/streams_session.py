@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from fluent_plugin_amp.errors import EXIT_BUG, EXIT_NO, EXIT_OK, OutputClosed, PluginError, UsageError
-from fluent_plugin_amp.interrupts import Interrupted, Interrupts
+from fluent_plugin_amp.errors import EXIT_BUG, EXIT_NO, EXIT_OK, Interrupted, OutputClosed, PluginError, UsageError
+from fluent_plugin_amp.interrupts import Interrupts
 from fluent_plugin_amp.streams_screen import Screen, Unprintable
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class Session:
         self.interrupts = Interrupts(lambda why: self.screen.note(why))
         self.screen = Screen(self.interrupts.check)
         self._given = given
+        self._access: Access | None = None
         self._proxy = proxy
         self._timeout_s = timeout_s
         self._max_wait_s = max_wait_s
@@ -147,7 +148,9 @@ class Session:
         """The key, and the cloud if one is named."""
         from fluent_plugin_amp.streams_access import find_access
 
-        return find_access(self._given(), os.environ)
+        if self._access is None:  # once: standard input gives a key once
+            self._access = find_access(self._given(), os.environ)
+        return self._access
 
     @contextlib.asynccontextmanager
     async def http(self, ca_file: str | None, connections: int = 8) -> AsyncIterator[httpx.AsyncClient]:
@@ -196,14 +199,24 @@ class Session:
 
     # --- the user --------------------------------------------------------------------------------
 
+    @property
+    def can_ask(self) -> bool:
+        """Somebody sits at the terminal that answers would come from."""
+        return sys.stdin.isatty()
+
     def confirm(self, question: str, yes: bool) -> None:
-        """Go on only when the user agrees.  Raises click.Abort when not, UsageError when nobody can be asked."""
+        """Go on only when the user agrees.
+
+        Raises click.Abort when not, Interrupted after Ctrl-C, UsageError when nobody can be asked.
+        """
         if yes:
             return
         try:
             click.confirm(question, err=True, abort=True)
-        except click.Abort:
-            if sys.stdin.isatty():
+        except click.Abort as abort:
+            if isinstance(abort.__context__, KeyboardInterrupt):
+                raise Interrupted("interrupted") from None
+            if self.can_ask:
                 raise
             raise UsageError("nobody agreed", remedy="Where nobody can be asked, give --yes.") from None
 
@@ -221,7 +234,9 @@ class Session:
         except (click.ClickException, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:
-            return Interrupted.exit_code
+            interrupted = Interrupted("interrupted")
+            self.screen.error(interrupted, debug=False)
+            return interrupted.exit_code
         except Unprintable as exc:
             if exc.reader_left:  # as `head` does: it has what it wanted
                 return EXIT_OK

@@ -20,7 +20,7 @@ from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, render, reserve
 from fluent_plugin_amp.cisco.description import Description, describe
-from fluent_plugin_amp.cisco.names import Names
+from fluent_plugin_amp.cisco.names import Abbreviated, Names, is_all
 from fluent_plugin_amp.cisco.rotation import Rotation, Stage
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, CredentialsNotSaved, FleetInvalid, UsageError
 from fluent_plugin_amp.streams_screen import Screen, Unprintable, few
@@ -44,7 +44,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What to change of a stream: empty names leave it, None means all."""
+    """What to change of a stream: empty names leave it, None means all, as the name `all` does."""
 
     name: str | None
     event_types: tuple[str, ...] | None
@@ -54,13 +54,11 @@ class Change:
 # --- create, duplicate, update -------------------------------------------------------------------
 
 
-async def create(
-    session: Session, api: CiscoApi, name: str, event_types: Sequence[str], groups: Sequence[str], keep: Keep
-) -> None:
+def create(session: Session, name: str, event_types: Sequence[str], groups: Sequence[str], keep: Keep) -> None:
     """Create a stream of the types and groups that the names mean; no names mean all."""
-    types = (await streams.event_type_names(api)).find_all(event_types) if event_types else None
-    guids = (await streams.group_names(api)).find_all(groups) if groups else None
-    await _create(session, api, EventStream(0, _checked_name(name), types, guids), keep)
+    types, guids = _ids(session, event_types, groups)
+    wanted = EventStream(0, _checked_name(name), types, guids)
+    session.with_api(lambda api: _create(session, api, wanted, keep))
 
 
 async def duplicate(session: Session, api: CiscoApi, like: str, name: str, keep: Keep) -> None:
@@ -103,29 +101,75 @@ def _print_credentials(screen: Screen, api: CiscoApi, made: EventStream, format_
         raise CredentialsNotSaved(f"{made.name!r} ({made.id}) was created, but {exc}", rescue=text) from exc
 
 
-async def update(session: Session, api: CiscoApi, text: str, change: Change, *, dry_run: bool) -> None:
+def update(session: Session, text: str, change: Change, *, dry_run: bool) -> None:
     """Change what ``change`` names, and say what the stream is then."""
+    types, guids = _ids(session, change.event_types or (), change.groups or ())
+    # () means all from here on, and None that it stays
+    to_types = None if change.event_types == () else types or ()
+    to_guids = None if change.groups == () else guids or ()
+    session.with_api(lambda api: _update(session, api, text, change.name, to_types, to_guids, dry_run=dry_run))
+
+
+async def _update(
+    session: Session,
+    api: CiscoApi,
+    text: str,
+    name: str | None,
+    types: tuple[int, ...] | None,
+    guids: tuple[str, ...] | None,
+    *,
+    dry_run: bool,
+) -> None:
     there = await api.event_streams()
     before = streams.pick(there, text)
-    if change.name is not None:
-        streams.refuse_name([each for each in there if each.id != before.id], _checked_name(change.name))
-    types: tuple[int, ...] | None = () if change.event_types is None else None
-    guids: tuple[str, ...] | None = () if change.groups is None else None
-    if change.event_types:
-        types = (await streams.event_type_names(api)).find_all(change.event_types)
-    if change.groups:
-        guids = (await streams.group_names(api)).find_all(change.groups)
+    if name is not None:
+        streams.refuse_name([each for each in there if each.id != before.id], _checked_name(name))
     if dry_run:
         now = replace(
             before,
-            name=change.name or before.name,
+            name=name or before.name,
             event_types=before.event_types if types is None else types or None,
             group_guids=before.group_guids if guids is None else guids or None,
         )
     else:
-        now = await streams.update(api, before, name=change.name, event_types=types, group_guids=guids)
+        now = await streams.update(api, before, name=name, event_types=types, group_guids=guids)
     (told,) = await describe(api, [now])
     session.screen.note(f"{'would be' if dry_run else 'is now'} {_told(told)}")
+
+
+def _ids(
+    session: Session, event_types: Sequence[str], groups: Sequence[str]
+) -> tuple[tuple[int, ...] | None, tuple[str, ...] | None]:
+    """The ids of event types and groups that the names mean; None for no name, and for ``all``.
+
+    The cloud is asked for names only where there are any, and the user where a name is not written in full.
+    """
+
+    async def look(api: CiscoApi) -> tuple[Names[int] | None, Names[str] | None]:
+        return (
+            await streams.event_type_names(api) if event_types else None,
+            await streams.group_names(api) if groups else None,
+        )
+
+    types, guids = session.with_api(look) if event_types or groups else (None, None)
+    return (
+        types.find_all([_in_full(session, types, text) for text in event_types]) if types is not None else None,
+        guids.find_all([_in_full(session, guids, text) for text in groups]) if guids is not None else None,
+    )
+
+
+def _in_full(session: Session, names: Names[Any], text: str) -> str:
+    """``text``, or the id of what it is the beginning of, when the user says that it is meant."""
+    if is_all(text):
+        return text
+    try:
+        names.find(text)
+    except Abbreviated as short:
+        if not session.can_ask:
+            raise
+        session.confirm(short.question, yes=False)
+        return str(short.meant)
+    return text
 
 
 def _checked_name(name: str) -> str:

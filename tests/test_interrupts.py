@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fluent_plugin_amp.interrupts import Interrupted, Interrupts
+from fluent_plugin_amp.errors import Interrupted
+from fluent_plugin_amp.interrupts import Interrupts
 
 
 @pytest.fixture(autouse=True)

@@ -99,7 +99,8 @@ def test_a_wrong_key_is_refused(run: Run, organisation: Organisation) -> None:
     said = run("test", code=77).stderr
     assert "error [cloud.credentials-refused]: " in said
     assert "Unknown API key or Client ID" in said
-    assert "  what to do: Check client id and API key" in said
+    assert "  what to do: Check client id and API key, and whether they were made in this private cloud." in said
+    assert "amp-streams test" not in said
 
 
 def test_no_key_at_all_is_a_usage_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,15 +203,59 @@ def test_without_save_the_credentials_are_printed(run: Run, organisation: Organi
 
 
 def test_types_and_groups_are_taken_by_any_name(run: Run, organisation: Organisation) -> None:
-    """Any case, old names, beginnings, ids and GUIDs; twice is once."""
+    """Any case, old names, ids and GUIDs; twice is once."""
     run(
         "create", "SIEM", "--save", "a.yml",
-        *("--event-type", "THREAT DETECTED", "--event-type", "1090519054", "--event-type", "retrospective det"),
-        *("--group", AUDIT.upper(), "--group", "prot"),
+        *("--event-type", "THREAT DETECTED", "--event-type", "1090519054", "--event-type", "retrospective detection"),
+        *("--group", AUDIT.upper(), "--group", "protect"),
     )  # fmt: skip
     stream = organisation.streams[1]
     assert stream.event_types == (DETECTED, 553648147)
     assert stream.group_guids == (AUDIT, "5b1857e3-ba49-46cf-9bf1-0cad6b5ecd18")
+
+
+def test_all_means_all(run: Run, organisation: Organisation) -> None:
+    """Not the type "All Fault Cleared": created with it, and lifted by it, as without any name and by --all-…"""
+    run("create", "SIEM", "--save", "a.yml", "--event-type", "all", "--group", "ALL")
+    run("update", "SIEM", "--event-type", "Threat Detected", "--group", "Audit")
+    assert (organisation.streams[1].event_types, organisation.streams[1].group_guids) == ((DETECTED,), (AUDIT,))
+    assert "event types: all; groups: Audit" in run("update", "SIEM", "--event-type", "All").stderr
+    run("update", "SIEM", "--group", "all")
+    assert (organisation.streams[1].event_types, organisation.streams[1].group_guids) == ((), ())
+
+
+def test_where_there_are_no_groups_a_group_is_unknown(run: Run, organisation: Organisation) -> None:
+    """No group to choose from does not mean all of them."""
+    organisation.groups = {}
+    organisation.event_types = []
+    assert "no group is called 'Audit'" in run("create", "SIEM", "--save", "a", "--group", "Audit", code=2).stderr
+    assert "no event type" in run("create", "SIEM", "--save", "a", "--event-type", "Threat Detected", code=2).stderr
+    assert organisation.streams == {}
+
+
+@pytest.mark.parametrize("command", ["create", "delete"])
+def test_a_key_from_standard_input_is_read_once(
+    run: Run, organisation: Organisation, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Commands that ask the cloud in several steps have it for all of them."""
+    run("create", "SIEM", "--save", "a.yml")
+    monkeypatch.delenv("AMP_API_KEY")
+    more = {"create": ("create", "SOC", "--save", "b.yml", "--group", "Audit"), "delete": ("delete", "SIEM", "--yes")}
+    run(*more[command], "--api-key-file", "-", stdin=KEY)
+    assert names(organisation) == (["SIEM", "SOC"] if command == "create" else [])
+
+
+def test_a_swapped_id_and_key_are_told_before_anything_is_sent(
+    run: Run, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their forms tell; neither is shown."""
+    key = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+    monkeypatch.setenv("AMP_CLIENT_ID", key)
+    monkeypatch.setenv("AMP_API_KEY", "0123456789abcdef0123")
+    said = run("list", code=2).stderr
+    assert "client id and API key are swapped" in said
+    assert key not in said
+    assert cloud.requests == []
 
 
 @pytest.mark.parametrize(
@@ -221,6 +266,12 @@ def test_types_and_groups_are_taken_by_any_name(run: Run, organisation: Organisa
             ("--event-type", "Threat Detcted"),
             "[name.unknown]: no event type is called 'Threat Detcted'; meant perhaps",
         ),
+        (("--event-type", "threat q"), "[name.abbreviated]: event type 'threat q' is only the beginning of a name"),
+        (
+            ("--group", "prot"),
+            "[name.abbreviated]: group 'prot' is only the beginning of a name; meant perhaps: Prot",
+        ),
+        (("--event-type", "all", "--event-type", "Threat Detected"), "[usage]: `all` means every event type"),
         (("--group", "Nobody"), "[name.unknown]: no group is called 'Nobody'"),
     ],
 )

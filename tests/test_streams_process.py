@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -105,7 +107,7 @@ def test_a_signal_while_a_creation_waits_ends_it(
 
 
 def test_ctrl_c_while_looking_ends_at_once(cloud: LocalCloud, environ: Mapping[str, str]) -> None:
-    """Without a traceback."""
+    """Without a traceback, in the words of every other interruption."""
     cloud.fail(Failure(delay_s=60))
     process = subprocess.Popen([*COMMAND, "list"], env=environ, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + DEADLINE_S
@@ -113,7 +115,9 @@ def test_ctrl_c_while_looking_ends_at_once(cloud: LocalCloud, environ: Mapping[s
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, said) == (130, "")
+    assert process.returncode == 130
+    assert said.startswith("error [interrupted]: interrupted\n  what to do: ")
+    assert len(said.splitlines()) == 2
 
 
 def test_into_a_file_goes_plain_text(environ: Mapping[str, str], tmp_path: Path) -> None:
@@ -195,7 +199,13 @@ class Terminal:
     def __init__(self, *arguments: str, environ: Mapping[str, str]) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments], env=environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+            [*COMMAND, *arguments],
+            env=environ,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
         )
         os.close(slave)
         self.shown = b""
@@ -240,6 +250,52 @@ def test_on_a_terminal_a_user_is_asked(
     assert terminal.end() == code
     assert len(organisation.streams) == left
     assert (b"nothing was done" in terminal.shown) == (code == 1)
+
+
+PROMPTS = {
+    "delete": ("delete", "SIEM"),
+    "abbreviated": ("update", "SIEM", "--event-type", "threat q"),
+    "rotate": ("rotate", "SIEM", "--save", "new.yml", "--finish"),
+    "prune": ("apply", "fleet.yml", "--prune"),
+}
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_ctrl_c_at_a_prompt_is_an_interruption(
+    organisation: Organisation,
+    environ: Mapping[str, str],
+    tmp_path: Path,
+    prompt: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At every prompt the same words, and the same exit code; nothing is done."""
+    subprocess.run([*COMMAND, "create", "SIEM", "--save", "a.yml"], cwd=tmp_path, env=environ, check=True)
+    if prompt == "rotate":
+        subprocess.run([*COMMAND, "rotate", "SIEM", "--save", "new.yml"], cwd=tmp_path, env=environ, check=True)
+    tenant = {"name": "acme", "client_id": organisation.client_id, "api_key": KEY, "streams": [{"name": "SIEM"}]}
+    fleet = {"defaults": {"api_host": environ["AMP_API_HOST"]}, "tenants": [tenant]}
+    (tmp_path / "fleet.yml").write_text(yaml.safe_dump(fleet))
+    before = dict(organisation.streams)
+    monkeypatch.chdir(tmp_path)
+    terminal = Terminal(*PROMPTS[prompt], environ=environ)
+    terminal.wait_for(b"[y/N]")
+    terminal.type(b"\x03")
+    assert terminal.end() == 130
+    assert b"error [interrupted]: interrupted" in terminal.shown
+    assert organisation.streams == before
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1)])
+def test_the_beginning_of_a_name_is_asked_about(
+    organisation: Organisation, environ: Mapping[str, str], tmp_path: Path, answer: bytes, code: int
+) -> None:
+    """What it is taken for is shown; only a yes makes it so."""
+    subprocess.run([*COMMAND, "create", "SIEM", "--save", "a.yml"], cwd=tmp_path, env=environ, check=True)
+    terminal = Terminal("update", "SIEM", "--event-type", "threat q", environ=environ)
+    terminal.wait_for(b"Is event type 'threat q' Threat Quarantined (553648143)? [y/N]")
+    terminal.type(answer)
+    assert terminal.end() == code
+    assert organisation.streams[1].event_types == ((553648143,) if code == 0 else ())
 
 
 def test_a_fleet_on_a_terminal_has_a_bar(cloud: LocalCloud, environ: Mapping[str, str], tmp_path: Path) -> None:

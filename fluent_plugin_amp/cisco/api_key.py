@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+
+_CLIENT_ID = re.compile(r"[0-9a-f]{20}", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +25,5 @@ class ApiKey:
                 raise ValueError(f"the {name} is empty, or holds white space or other than ASCII characters")
         if ":" in self.client_id:
             raise ValueError("the client id holds a colon")
+        if _UUID.fullmatch(self.client_id) and _CLIENT_ID.fullmatch(self.api_key):
+            raise ValueError("client id and API key are swapped: the id is the one of 20 digits, the key has hyphens")

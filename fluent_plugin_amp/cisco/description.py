@@ -9,7 +9,7 @@ from typing import Any
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.names import Names
+from fluent_plugin_amp.cisco.names import Id, Names
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.cisco.streams import event_type_names, group_names
 from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
@@ -63,14 +63,16 @@ async def describe(api: CiscoApi, streams: Sequence[EventStream]) -> list[Descri
     return [
         Description(
             stream,
-            tuple((id_, types.name_of(id_)) for id_ in stream.event_types) if types and stream.event_types else None,
-            tuple((id_, groups.name_of(id_)) for id_ in stream.group_guids)
-            if groups and stream.group_guids
-            else None,
+            _with_names(stream.event_types, types),
+            _with_names(stream.group_guids, groups),
             _url(stream, api.cloud),
         )
         for stream in streams
     ]
+
+
+def _with_names(ids: Sequence[Id] | None, names: Names[Id] | None) -> tuple[tuple[Id, str], ...] | None:
+    return tuple((id_, names.name_of(id_)) for id_ in ids) if ids and names is not None else None
 
 
 def _url(stream: EventStream, cloud: Cloud) -> str:

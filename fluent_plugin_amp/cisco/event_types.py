@@ -25,9 +25,9 @@ def catalogue() -> Names[int]:
 
 
 def resolve(text: str) -> int:
-    """The id of an event type given by id, name, alias, or the unambiguous beginning of one of these.
+    """The id of an event type given by id, name or alias.
 
-    Raises NameUnknown or NameAmbiguous, both with the candidates in their message.
+    Raises NameUnknown or NameAmbiguous (for the beginning of a name too), both with the candidates in their message.
     """
     number = text.strip()
     return int(number) if number.isascii() and number.isdecimal() else catalogue().find(text).id

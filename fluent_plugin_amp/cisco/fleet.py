@@ -276,8 +276,8 @@ class _Work:
             (
                 stream,
                 Filters(
-                    types.find_all(stream.event_types) if types and stream.event_types else None,
-                    groups.find_all(stream.groups) if groups and stream.groups else None,
+                    types.find_all(stream.event_types) if types is not None and stream.event_types else None,
+                    groups.find_all(stream.groups) if groups is not None and stream.groups else None,
                 ),
             )
             for stream in streams

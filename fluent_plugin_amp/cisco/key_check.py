@@ -79,7 +79,15 @@ def verdict(findings: Sequence[Finding]) -> PluginError | None:
     if len(errors) < len(findings) or not errors:
         return None
     if len(errors) == 1:
-        return errors[0]
+        (error,), cloud = errors, findings[0].cloud
+        if isinstance(error, CloudCredentialsRefused):
+            # not what others are told: to try `amp-streams test`
+            error.remedy = "Check client id and API key" + (
+                "; a key is valid in one region only: without --region and AMP_REGION every public cloud is asked."
+                if cloud.is_public
+                else ", and whether they were made in this private cloud."
+            )
+        return error
     said = "; ".join(f"{finding.cloud.name}: {finding.error}" for finding in findings)
     if all(isinstance(error, CloudCredentialsRefused) for error in errors):
         return CloudCredentialsRefused(

@@ -1,9 +1,11 @@
 """From the names that people write to the ids that Cisco wants, and back.  Pure.
 
 Event types and groups are resolved by the same rules, the first that fits deciding: the id; the name; an
-older name (alias); an unambiguous beginning of a name.  Case and runs of white space do not matter.  What
-fits nothing, or several things, is an error that lists the candidates: a wrong guess would silently lose
-events.
+older name (alias).  Case and runs of white space do not matter.  What fits nothing, or several things, is an error
+that lists the candidates: a wrong guess would silently lose events.  So would the beginning of a name, taken for the
+whole: it is an error too, but one that says what was meant, so that whoever can ask may ask (`Abbreviated`).
+
+``all`` is no name: wherever names stand, it means everything, and stands alone.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
+from fluent_plugin_amp.errors import NameAbbreviated, NameAmbiguous, NameUnknown, UsageError
 
 Id = TypeVar("Id", int, str)
 
@@ -32,6 +34,15 @@ class Named(Generic[Id]):
     aliases: tuple[str, ...] = ()
     """Names it had before, or has elsewhere."""
     description: str = ""
+
+
+class Abbreviated(NameAbbreviated):
+    """The beginning of one name only; ``meant`` is the id that goes with it."""
+
+    def __init__(self, kind: str, text: str, entry: Named[Any]) -> None:
+        super().__init__(f"{kind} {text!r} is only the beginning of a name; meant perhaps: {_listed([entry])}")
+        self.meant = entry.id
+        self.question = f"Is {kind} {text!r} {_listed([entry])}?"
 
 
 class Names(Generic[Id]):
@@ -55,26 +66,40 @@ class Names(Generic[Id]):
     def find(self, text: str) -> Named[Id]:
         """The one entry that ``text`` means.
 
-        Raises NameUnknown or NameAmbiguous, both with the candidates in their message.
+        Raises NameUnknown, NameAmbiguous or Abbreviated, all with the candidates in their message.
         """
         wanted = fold(text)
+        if is_all(text):
+            raise NameUnknown(f"`all` is no {self.kind}: it means every one, and stands alone where it may stand")
         rules: tuple[Callable[[Named[Id]], bool], ...] = (
             lambda entry: fold(str(entry.id)) == wanted,
             lambda entry: fold(entry.name) == wanted,
             lambda entry: any(fold(alias) == wanted for alias in entry.aliases),
-            lambda entry: any(fold(name).startswith(wanted) for name in _spellings(entry)),
         )
         for fits in rules if wanted else ():
             found = [entry for entry in self if fits(entry)]
             if len(found) == 1:
                 return found[0]
             if found:
-                found.sort(key=lambda entry: fold(entry.name))
-                raise NameAmbiguous(f"{self.kind} {text!r} fits several: {_listed(found)}")
+                raise self._ambiguous(text, found)
+        found = [
+            entry for entry in self if wanted and any(fold(name).startswith(wanted) for name in _spellings(entry))
+        ]
+        if len(found) == 1:
+            raise Abbreviated(self.kind, text, found[0])
+        if found:
+            raise self._ambiguous(text, found)
         raise NameUnknown(f"no {self.kind} is called {text!r}{self._hint(wanted)}")
 
-    def find_all(self, texts: Iterable[str]) -> tuple[Id, ...]:
-        """The ids that ``texts`` mean, each once, in the order given."""
+    def find_all(self, texts: Sequence[str]) -> tuple[Id, ...] | None:
+        """The ids that ``texts`` mean, each once, in the order given; None for ``all``, which stands alone.
+
+        Raises what `find` raises, and UsageError where ``all`` stands beside others.
+        """
+        if any(map(is_all, texts)):
+            if len(texts) > 1:
+                raise UsageError(f"`all` means every {self.kind}: nothing can stand beside it")
+            return None
         return tuple(dict.fromkeys(self.find(text).id for text in texts))
 
     def search(self, text: str) -> list[Named[Id]]:
@@ -83,6 +108,10 @@ class Names(Generic[Id]):
         found = [entry for entry in self if any(wanted in fold(part) for part in _searched(entry))]
         return sorted(found, key=lambda entry: (fold(entry.name), str(entry.id)))
 
+    def _ambiguous(self, text: str, found: list[Named[Id]]) -> NameAmbiguous:
+        found = sorted(found, key=lambda entry: fold(entry.name))
+        return NameAmbiguous(f"{self.kind} {text!r} fits several: {_listed(found)}")
+
     def _hint(self, wanted: str) -> str:
         found = [entry for entry in self if wanted and any(wanted in fold(part) for part in _searched(entry))]
         if not found:
@@ -90,6 +119,11 @@ class Names(Generic[Id]):
             close = difflib.get_close_matches(wanted, by_name, n=_SHOWN, cutoff=0.6)
             found = list({by_name[name].id: by_name[name] for name in close}.values())
         return f"; meant perhaps: {_listed(found)}" if found else ""
+
+
+def is_all(text: str) -> bool:
+    """``text`` means everything there is, in whatever case."""
+    return fold(text) == "all"
 
 
 def fold(text: str) -> str:
@@ -111,7 +145,7 @@ def _searched(entry: Named[Id]) -> tuple[str, ...]:
     return (str(entry.id), entry.description, *_spellings(entry))
 
 
-def _listed(entries: list[Named[Id]]) -> str:
+def _listed(entries: Sequence[Named[Any]]) -> str:
     shown = ", ".join(f"{entry.name or '(no name)'} ({entry.id})" for entry in entries[:_SHOWN])
     more = len(entries) - _SHOWN
     return shown + (f" and {more} more" if more > 0 else "")

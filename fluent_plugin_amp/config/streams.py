@@ -77,7 +77,7 @@ class TransformConfig(Section):
 
     drop_event_types: tuple[EventTypeId, ...] = Field(
         default=(),
-        description="Event types to drop, by name, older name, beginning of a name, or id; counted and acked.",
+        description="Event types to drop, by name, older name, or id; counted and acked.",
     )
     obfuscate: tuple[ObfuscateConfig, ...] = Field(
         default=(),

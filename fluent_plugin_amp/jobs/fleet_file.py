@@ -14,6 +14,7 @@ from typing import Any
 
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
 from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.names import is_all
 from fluent_plugin_amp.cisco.regions import Cloud, find_cloud
 from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, parse
@@ -211,7 +212,7 @@ class _Reader:
 
     def _list(self, mapping: MarkedDict, key: str) -> tuple[str, ...] | None:
         value = mapping.get(key)
-        if value is None or value == "all":
+        if value is None or _means_all(value):
             return None
         if not isinstance(value, MarkedList) or not value:
             self._wrong(mapping, key, "must be `all`, or a list of names or ids")
@@ -219,7 +220,10 @@ class _Reader:
         if not all(isinstance(one, str) or type(one) is int for one in value):
             self._wrong(mapping, key, "must hold names or ids only")
             return None
-        return tuple(str(one) for one in value)
+        if any(map(_means_all, value)) and len(value) > 1:
+            self._wrong(mapping, key, "`all` stands alone: nothing can stand beside it")
+            return None
+        return None if _means_all(value[0]) else tuple(str(one) for one in value)
 
     def _mapping(self, mapping: MarkedDict, key: str) -> dict[str, Any]:
         value = mapping.get(key)
@@ -239,6 +243,10 @@ class _Reader:
         mark = mapping.marks.get(key, mapping.mark)
         inherited = mapping is not self._defaults and self._defaults.marks.get(key) is mark
         self.problems.append(Problem(mark, join("defaults" if inherited else mapping.path, key), text))
+
+
+def _means_all(value: object) -> bool:
+    return isinstance(value, str) and is_all(value)
 
 
 def _marked(sequence: MarkedList) -> list[tuple[Any, Mark]]:

@@ -20,8 +20,7 @@ from fluent_plugin_amp.cisco.fleet import Filters, FleetFiles, Options, Row, app
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream
 from fluent_plugin_amp.cisco.transport import http_client
-from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamAmbiguous, EventStreamLimit
-from fluent_plugin_amp.interrupts import Interrupted
+from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamAmbiguous, EventStreamLimit, Interrupted
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, lost_answer, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import Waits

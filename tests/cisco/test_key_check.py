@@ -59,6 +59,15 @@ def test_a_key_is_wrong_only_where_every_cloud_says_so(
         raise error
 
 
+def test_trying_a_key_does_not_recommend_to_try_it() -> None:
+    """Of one cloud that refuses it: for a public one, the others are worth a try."""
+    for cloud, said in ((EU, "without --region"), (find_cloud("amp.example.com"), "this private cloud")):
+        error = verdict([Finding(cloud, error=CloudCredentialsRefused("401"))])
+        assert error is not None
+        assert said in error.remedy
+        assert "amp-streams test" not in error.remedy
+
+
 @pytest.mark.parametrize(
     ("may_write", "said"), [(True, "read & write"), (False, "read-only"), (None, "cannot be told")]
 )

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.cisco.names import Named, Names, fold, slug
-from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
+from fluent_plugin_amp.cisco.names import Abbreviated, Named, Names, fold, slug
+from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown, UsageError
 
 TYPES = Names(
     "event type",
@@ -19,6 +19,7 @@ TYPES = Names(
         Named(1107296257, "Potential Dropper Infection", ("Multiple Infected Files",)),
         Named(1107296258, "Multiple Infected Files", ("Potential Dropper Infection",)),
         Named(553648225, ""),
+        Named(553648800, "All Fault Cleared"),
     ],
 )
 GROUPS = Names(
@@ -38,14 +39,12 @@ GROUPS = Names(
         ("Threat Detected", 1090519054),
         ("  threat   DETECTED ", 1090519054),
         ("retrospective detection", 553648147),
-        ("Retro", 553648147),
-        ("threat q", 553648143),
         ("Multiple Infected Files", 1107296258),
         ("553648225", 553648225),
     ],
 )
-def test_a_name_an_old_name_a_beginning_or_an_id_is_found(text: str, id_: int) -> None:
-    """The id, the name, an older name and an unambiguous beginning find the type; a name beats an alias."""
+def test_a_name_an_old_name_or_an_id_is_found(text: str, id_: int) -> None:
+    """The id, the name and an older name find the type; a name beats an alias."""
     assert TYPES.find(text).id == id_
 
 
@@ -83,6 +82,30 @@ def test_a_name_that_fits_nothing_says_what_is_near(text: str, hint: str) -> Non
     """An unknown name is an error with the names that look alike or contain it; an empty one fits nothing."""
     with pytest.raises(NameUnknown, match=hint):
         TYPES.find(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("Retro", 553648147), ("threat q", 553648143), ("All F", 553648800), ("quarantine", 2164260880)],
+)
+def test_a_beginning_is_not_taken_for_the_name(text: str, meant: int) -> None:
+    """What it fits alone is told, for whoever can ask."""
+    with pytest.raises(Abbreviated, match=f"only the beginning of a name.*{meant}") as caught:
+        TYPES.find(text)
+    assert caught.value.meant == meant
+    with pytest.raises(Abbreviated):
+        TYPES.find_all(["Threat Detected", text])
+
+
+@pytest.mark.parametrize("text", ["all", "All", "  ALL "])
+def test_all_is_everything_and_never_a_name(text: str) -> None:
+    """Not the beginning of "All Fault Cleared", not a group of that name; and nothing stands beside it."""
+    assert TYPES.find_all([text]) is None
+    assert Names("group", [Named("g", "All")]).find_all([text]) is None
+    with pytest.raises(NameUnknown, match="`all` is no event type"):
+        TYPES.find(text)
+    with pytest.raises(UsageError, match="nothing can stand beside it"):
+        TYPES.find_all([text, "Threat Detected"])
 
 
 def test_several_names_give_each_id_once() -> None:
@@ -133,7 +156,10 @@ def test_a_slug_is_safe_for_files_and_kubernetes(name: str, expected: str) -> No
     assert slug(name) == expected
 
 
-@given(st.lists(st.text(min_size=1).filter(lambda text: fold(text)), min_size=1, unique_by=fold), st.data())
+@given(
+    st.lists(st.text(min_size=1).filter(lambda text: fold(text) not in ("", "all")), min_size=1, unique_by=fold),
+    st.data(),
+)
 def test_a_full_name_always_finds_its_own_entry(names: list[str], data: st.DataObject) -> None:
     """Whatever the names are, beginnings and aliases of each other included: the full name decides."""
     known = Names("event type", [Named(-1 - n, name, (names[n - 1] + "x",)) for n, name in enumerate(names)])

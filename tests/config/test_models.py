@@ -101,9 +101,9 @@ def test_add_of_a_stream_goes_over_the_global_one() -> None:
     assert made.transform.add == {"site": "hq", "env": "prod"}
 
 
-def test_event_types_by_name_alias_beginning_and_id() -> None:
-    """Names in any case, older names, unambiguous beginnings and ids all come to ids."""
-    names = ["policy UPDATE", "Retrospective Detection", "Rootkit", 1003, "1004", 99]
+def test_event_types_by_name_alias_and_id() -> None:
+    """Names in any case, older names and ids all come to ids."""
+    names = ["policy UPDATE", "Retrospective Detection", "Rootkit Detection", 1003, "1004", 99]
     assert config(transform={"drop_event_types": names}).transform.drop_event_types == (
         553648130,
         553648147,
@@ -115,8 +115,13 @@ def test_event_types_by_name_alias_beginning_and_id() -> None:
 
 
 def test_event_types_that_are_none() -> None:
-    """An unknown and an ambiguous name are refused each for itself, with candidates."""
-    words = refusals(TransformConfig, drop_event_types=["Polcy Update", "Threat Det", True, -1])
+    """Unknown, ambiguous and abbreviated names, and `all`, are refused each for itself, with candidates."""
+    wrong = ["Polcy Update", "Threat Det", True, -1, "Rootkit", "all"]
+    words = refusals(TransformConfig, drop_event_types=wrong)
+    assert (
+        "only the beginning of a name; meant perhaps: Rootkit Detection (1090519081)" in words["drop_event_types.4"]
+    )
+    assert "`all` is no event type" in words["drop_event_types.5"]
     assert "Policy Update (553648130)" in words["drop_event_types.0"]
     assert "Threat Detected (1090519054)" in words["drop_event_types.1"]
     assert "Threat Detection (553648222)" in words["drop_event_types.1"]

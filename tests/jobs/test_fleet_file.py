@@ -132,6 +132,8 @@ GOOD = "  - {name: b, client_id: id2, api_key: k, streams: []}"
         (fleet().replace("{name: SIEM}", "{name: SIEM}, {name: siem}"), "`siem` is too much like another"),
         (fleet().replace("{name: SIEM}", ",".join(f"{{name: s{n}}}" for n in range(6))), "5 event streams"),
         (fleet().replace("SIEM}", "SIEM, groups: Protect}"), "groups: must be `all`, or a list"),
+        (fleet("event_types: [all, Threat Detected]"), "event_types: `all` stands alone"),
+        (fleet().replace("SIEM}", "SIEM, groups: [ALL, Audit]}"), "groups: `all` stands alone"),
         (fleet().replace("SIEM}", "SIEM, groups: []}"), "groups: must be `all`, or a list"),
         (fleet().replace("SIEM}", "SIEM, event_types: [1.5]}"), "must hold names or ids only"),
         (fleet("config: 5"), "config: must be a mapping"),
@@ -145,6 +147,13 @@ def test_mistakes_are_named_with_their_line(text: str, said: str) -> None:
         read(text)
     assert SECRET not in str(caught.value)
     assert "mistake" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["all", "ALL", "[all]", "[ All ]", "~"])
+def test_all_means_all(value: str) -> None:
+    """However it is written; never a name's beginning."""
+    (tenant,) = read(fleet(f"event_types: {value}").replace("SIEM}", f"SIEM, groups: {value}}}"))
+    assert (tenant.streams[0].event_types, tenant.streams[0].groups) == (None, None)
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
