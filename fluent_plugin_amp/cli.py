@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 GC_THRESHOLD = 20_000
 """Containers made and not freed again, after which Python looks for garbage."""
 
+_OK, _NO = click.style("ok", "green"), click.style("no", "red")
+
 
 def main() -> None:
     """The console script."""
@@ -91,33 +93,35 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
 @cli.command()
 @config_option
 @click.option("--end-to-end", is_flag=True, help="Also send one record to each server and wait for its ack.")
+@click.option("--stream", "stream_names", multiple=True, help="Of the streams only this one; may be repeated.")
+@click.option("--failures", is_flag=True, help="Show only what is not ok, and a summary.")
 @click.option("--json", "as_json", is_flag=True, help="Rows as one JSON array.")
 @report_errors
-def check(config_path: Path, end_to_end: bool, as_json: bool) -> int:
-    """Try the configuration, each stream and each server; one row each.
+def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], failures: bool, as_json: bool) -> int:
+    """Try the configuration, the state file, each stream and each server; one row each.
+
+    A daemon that runs meanwhile is not disturbed, and no event is taken out of a queue.
 
     \b
-    Example:
+    Examples:
       fluent-plugin-amp check -c amp.yml --end-to-end
+      fluent-plugin-amp check -c amp.yml --failures
     """
     from fluent_plugin_amp.jobs import check as job
 
     config = load_config(config_path)
-    rows = asyncio.run(job.check(config, end_to_end=end_to_end))
+    streams = [pick_stream(config, name) for name in stream_names] or None
+    rows = asyncio.run(job.check(config, streams=streams, end_to_end=end_to_end))
     if as_json:
-        echo_json([row.as_json() for row in rows])
-    else:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("", "what", "peer", "result", box=None, pad_edge=False)
-        table.add_row("[green]ok[/]", "configuration", str(config_path), f"{len(config.streams)} stream(s)")
-        for row in rows:
-            result = row.result if row.ok else f"\\[{row.error_id}] {row.result}\n{row.remedy}"
-            table.add_row("[green]ok[/]" if row.ok else "[red]no[/]", f"{row.kind} {row.name}", row.peer, result)
-        Console().print(table)
-        for warning in config.warnings:
-            click.echo(f"warning: {warning}", err=True)
+        echo_json([row.as_json() for row in rows if not (failures and row.ok)])
+        return job.exit_code(rows)
+    loaded = job.Row("configuration", "", str(config_path), True, f"{len(config.streams)} stream(s)")
+    for is_ok, line in job.table([loaded, *rows], failures_only=failures):
+        click.echo(f"{_OK if is_ok else _NO}  {line}")
+    if failures or len(rows) > job.SUMMARY_FROM:
+        click.echo(job.summary(rows))
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
     return job.exit_code(rows)
 
 

@@ -212,6 +212,13 @@ class StateTooNew(StateUnusable):
     default_remedy = "Run the newer version, or name another file as `state.path`."
 
 
+class StateOutdated(StateUnusable):
+    """The state file was written by an older version of the plugin, and was not brought up to date yet."""
+
+    id = "state.outdated"
+    default_remedy = "`fluent-plugin-amp run` brings it up to date."
+
+
 class StateSlow(StateUnusable):
     """The disk of the state file does not answer in time."""
 

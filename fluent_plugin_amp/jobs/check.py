@@ -1,26 +1,34 @@
-"""`fluent-plugin-amp check`: try each peer that the configuration names, one row each."""
+"""`fluent-plugin-amp check`: try everything that the configuration names, and that `run` would use; one row each.
+
+A daemon that runs with the same configuration goes on undisturbed, and no event is taken out of a queue.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections import Counter
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from fluent_plugin_amp.config import Config, StreamConfig
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, QueueInUse
 from fluent_plugin_amp.model import Chunk
+from fluent_plugin_amp.observe import words
 from fluent_plugin_amp.parts import forward_settings, make_locate
 from fluent_plugin_amp.sink.forward.check import check as check_server
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
-from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.check import Checked
+from fluent_plugin_amp.source.check import check as check_queue
 
 CHECK_TAG = "fluent_plugin_amp.check"
-CLOSE_TIMEOUT_S = 2.0
 MAX_AT_ONCE = 20
+SUMMARY_FROM = 10
+"""With more rows than a glance takes in, a summary stands below them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class Row:
     """What was tried and what came of it."""
 
     kind: str
-    """``stream`` or ``server``."""
+    """``state``, ``stream`` or ``server``."""
     name: str
     peer: str
     ok: bool
@@ -43,25 +51,55 @@ class Row:
         return asdict(self)
 
 
-async def check(config: Config, *, end_to_end: bool = False) -> list[Row]:
-    """Try all streams and servers, several at once; rows in the order of the configuration.
+async def check(
+    config: Config, *, streams: Sequence[StreamConfig] | None = None, end_to_end: bool = False
+) -> list[Row]:
+    """Try the state file, then all streams and servers, several at once; rows in that order.
 
-    ``end_to_end`` also sends one record tagged `CHECK_TAG` to each server and waits for the ack.
+    ``streams``: only these.  ``end_to_end`` also sends one record tagged `CHECK_TAG` to each server and waits for
+    the ack.
     """
     settings = forward_settings(config)
     limit = asyncio.Semaphore(MAX_AT_ONCE)
+    daemon: list[str] = []  # the process that has the state file
+    rows = []
+    if config.state.path is not None:
+        rows.append(await _row("state", "file", str(config.state.path), _try_state(config.state.path, daemon)))
 
     async def limited(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
         async with limit:
             return await _row(kind, name, peer, attempt)
 
-    return await asyncio.gather(
-        *(limited("stream", stream.name, _peer(stream), _try_stream(stream)) for stream in config.streams),
+    rows += await asyncio.gather(
+        *(
+            limited("stream", stream.name, _peer(stream), _try_stream(stream, runs=bool(daemon)))
+            for stream in (config.streams if streams is None else streams)
+        ),
         *(
             limited("server", server.name, server.name, _try_server(server, settings, end_to_end))
             for server in settings.servers
         ),
     )
+    return rows
+
+
+def table(rows: Sequence[Row], *, failures_only: bool = False) -> list[tuple[bool, str]]:
+    """A line for each row, ``ok`` or ``no`` left out, in columns; with it, whether it is well."""
+    shown = [row for row in rows if not (failures_only and row.ok)]
+    whats = [f"{row.kind} {row.name}".rstrip() for row in shown]
+    what_width = max(map(len, whats), default=0)
+    peer_width = max((len(row.peer) for row in shown), default=0)
+    return [
+        (row.ok, _printable(f"{what:{what_width}}  {row.peer:{peer_width}}  {_outcome(row)}"))
+        for what, row in zip(whats, shown, strict=True)
+    ]
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How many are well, and what the others have in common: ``298 of 300 ok; 2 amqp.unreachable``."""
+    failures = Counter(row.error_id for row in rows if not row.ok)
+    counts = "".join(f"; {count} {error_id}" for error_id, count in failures.most_common())
+    return f"{len(rows) - failures.total()} of {len(rows)} ok{counts}"
 
 
 def exit_code(rows: list[Row]) -> int:
@@ -96,21 +134,60 @@ def _peer(stream: StreamConfig) -> str:
     return stream.cloud.api or "" if stream.cloud is not None else ""
 
 
-async def _try_stream(stream: StreamConfig) -> str:
-    """Log in and look at the queue.  Whether the user may read it only consuming tells, which would take events."""
+def _outcome(row: Row) -> str:
+    return row.result if row.ok else f"[{row.error_id}] {row.result}. {row.remedy}".rstrip()
+
+
+def _printable(text: str) -> str:
+    """One line, whatever a peer said."""
+    return "".join(char if char.isprintable() else "�" for char in " ".join(text.splitlines()))
+
+
+async def _try_state(path: Path, daemon: list[str]) -> str:
+    """Who uses it is added to ``daemon``."""
+    from fluent_plugin_amp.state.check import check as check_state
+
+    checked = await asyncio.to_thread(check_state, path)
+    size = "not there yet, can be made" if checked.size_bytes is None else f"{words.size(checked.size_bytes)}, sound"
+    if checked.holder is None:
+        return f"{size}, in use by nobody"
+    daemon.append(checked.holder)
+    return f"{size}, in use by {checked.holder}: your own daemon"
+
+
+async def _try_stream(stream: StreamConfig, *, runs: bool) -> str:
+    """Log in, look at the queue, and see whether the user may read it; ``runs``: the own daemon does."""
     location = await make_locate(stream)()
     broker = location.broker
     looked_up = "" if stream.event_stream_name is None else f"looked up: {broker.host}:{broker.port}, "
-    connection = await amqp.connect(broker)
     try:
-        channel = await connection.open_channel()
-        queue = await channel.declare_passive(location.queue)
-        text = f"{looked_up}{location.queue}: {queue.messages} messages waiting"
-        if queue.consumers:
-            return f"{text}, {queue.consumers} consumer(s) attached (they split the stream)"
-        return f"{text}, no consumer attached"
-    finally:
-        await connection.close(CLOSE_TIMEOUT_S)
+        checked = await check_queue(broker, location.queue)
+    except QueueInUse:
+        if not (runs or stream.exclusive):
+            raise
+        who = "your own daemon has it for itself" if runs else "another process has it for itself, `run` stands by"
+        return f"{looked_up}{location.queue}: readable, {who}"
+    waiting = checked.queue.messages
+    return f"{looked_up}{location.queue}: {waiting} messages waiting, readable, {_consumers(checked, runs=runs)}"
+
+
+def _consumers(checked: Checked, *, runs: bool) -> str:
+    """Who else is there: the broker only tells how many."""
+    count = checked.queue.consumers
+    match count, runs:
+        case 0, _:
+            return "no consumer attached"
+        case 1, True:
+            return "1 consumer attached: your own daemon"
+        case 1, False:
+            text = "1 consumer attached: your own daemon if it runs, else a program that splits the stream"
+        case _, True:
+            return f"{count} consumers attached: your own daemon, and others that split the stream with it"
+        case _:
+            return f"{count} consumers attached: but for your own daemon, if it runs, they split the stream"
+    if not checked.tried_to_share:
+        text += "; whether it has the queue for itself was not tried, since that would take an event"
+    return text
 
 
 async def _try_server(server: ServerAddress, settings: ForwardSettings, end_to_end: bool) -> str:

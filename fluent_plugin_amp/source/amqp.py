@@ -144,6 +144,26 @@ class Channel:
         )
         return Queue(ok.method.message_count, ok.method.consumer_count)
 
+    async def check_may_read(self, queue: str) -> None:
+        """Return when the user may read the queue; no event is taken.  The channel is of no more use afterwards.
+
+        Asks to consume with an argument of the wrong type: RabbitMQ looks at the user's permission first, at the
+        arguments then, and at the queue last.
+
+        Raises:
+            BrokerAccessRefused: the user may not.
+        """
+        await self._call(lambda callback: self._channel.basic_qos(prefetch_count=1, callback=callback))
+        try:
+            await self._call(
+                lambda callback: self._channel.basic_consume(
+                    queue, lambda *delivery: None, arguments={"x-priority": "none"}, callback=callback
+                )
+            )
+        except BrokerChannelClosed as error:
+            if not str(error).startswith("406 "):
+                raise
+
     async def consume(
         self,
         queue: str,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from fluent_plugin_amp.errors import StateCorrupt, StateTooNew, StateUnusable
+from fluent_plugin_amp.errors import StateCorrupt, StateOutdated, StateTooNew, StateUnusable
 from fluent_plugin_amp.state.schema import APPLICATION_ID, MIGRATIONS
 from fluent_plugin_amp.state.translate import translate, translate_os_error
 
@@ -122,10 +122,7 @@ class Database:
         if version > len(MIGRATIONS):
             raise StateTooNew(f"{self.path} has version {version}; this plugin knows up to {len(MIGRATIONS)}")
         if version < len(MIGRATIONS) and not create:
-            raise StateUnusable(
-                f"{self.path} has version {version} of {len(MIGRATIONS)}",
-                remedy="`fluent-plugin-amp run` brings it up to date.",
-            )
+            raise StateOutdated(f"{self.path} has version {version} of {len(MIGRATIONS)}")
         mode = self._value("PRAGMA journal_mode = WAL")
         if mode != "wal":
             raise StateUnusable(

@@ -69,7 +69,7 @@ def finish(tmp_path: Path) -> Finish:
             input=stdin,
             capture_output=True,
             timeout=DEADLINE_S,
-            env={**os.environ, "COLUMNS": "300"},
+            env={"COLUMNS": "300", **os.environ},
         )
         return Finished(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
@@ -233,7 +233,7 @@ async def test_check_all_well(section: dict[str, Any], finish: Finish, fluentd: 
         ["ok", "stream"],
         ["ok", "server"],
     ]
-    assert f"{section['queue']}: 0 messages waiting, no consumer attached" in ended.out
+    assert f"{section['queue']}: 0 messages waiting, readable, no consumer attached" in ended.out
     assert "one record acknowledged in" in ended.out
     assert [(chunk.tag, len(chunk.entries)) for chunk in fluentd.chunks] == [("fluent_plugin_amp.check", 1)]
     assert (await finish(configuration(section, fluentd), "check")).code == EXIT_OK
@@ -284,6 +284,28 @@ async def test_check_of_one_fault(
     )
     assert refused.code == EXIT_REFUSED
     assert unavailable.code == EXIT_UNAVAILABLE
+
+
+async def test_check_shows_a_row_a_line(
+    section: dict[str, Any], finish: Finish, fluentd: FakeFluentd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole, however narrow the terminal; of what is asked for only."""
+    monkeypatch.setenv("COLUMNS", "40")
+    others = [section | {"name": f"wrong {number}", "password": "wrong"} for number in range(3)]
+    config = configuration([section, *others], fluentd)
+    ended = await finish(config, "check")
+    assert len(ended.out.splitlines()) == 6
+    failures = await finish(config, "check", "--failures")
+    assert failures.code == EXIT_REFUSED
+    assert [line.split()[:4] for line in failures.out.splitlines()] == [
+        *(["no", "stream", "wrong", str(number)] for number in range(3)),
+        ["2", "of", "5", "ok;"],
+    ]
+    one = await finish(config, "check", "--stream", section["queue"])
+    assert one.code == EXIT_OK
+    assert "wrong" not in one.out
+    unknown = await finish(config, "check", "--stream", "no such stream")
+    assert unknown.code == EXIT_USAGE
 
 
 # --- replay, explain, schema ----------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """One visit to one server, for `fluent-plugin-amp check`: connect, shake hands, and have one chunk acked.
 
 Unlike `client.py` it tries once and raises what went wrong.
+
+A server that expects TLS says nothing to a plain client until it has seen some bytes.  Without a chunk it is sent the
+beginning of one: a Forward server waits for the rest and forgets it, any other objects.
 """
 
 from __future__ import annotations
@@ -8,13 +11,26 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from fluent_plugin_amp.errors import AckTimeout, PluginError, WrongAck
+from fluent_plugin_amp.errors import (
+    AckTimeout,
+    HandshakeRefused,
+    PluginError,
+    ServerConnectionLost,
+    ServerUnreachable,
+    WrongAck,
+)
 from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.sink.forward.connection import open_connection
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 
 _OBJECTION_S = 0.3  # a server that wants a handshake or another certificate says so right after the connection
+_BEGINNING = b"\x93\xb7fluent_plugin_amp.check"  # an array of three, the first of them a text
+
+_WANTS_TLS = "Check whether its port expects TLS (`forward.tls: {}`); its log says why it closes."
+_WANTS_NO_TLS = (
+    "Check that its port expects TLS (Fluentd: <transport tls>, Fluent Bit: tls on), or remove forward.tls."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +51,47 @@ async def check(address: ServerAddress, settings: ForwardSettings, chunk: Chunk 
     """
     loop = asyncio.get_running_loop()
     began_at = loop.time()
-    connection = await open_connection(address, settings)
+    try:
+        connection = await open_connection(address, settings)
+    except ServerUnreachable as error:
+        if settings.tls is not None and await _is_reachable_without_tls(address, settings.connect_timeout_s):
+            raise HandshakeRefused(f"connected, but not in TLS: {error}", remedy=_WANTS_NO_TLS) from error
+        raise
     connected_at = loop.time()
     visit = _Visit(chunk.id if chunk else "", loop.create_future())
+    is_plain = settings.tls is None or address.unix_path is not None
     try:
         connection.start(visit)
-        if chunk is None:
-            await asyncio.wait({visit.result}, timeout=_OBJECTION_S)
-        else:
+        if chunk is not None:
             connection.write(encode_chunk(chunk, settings.compress))
             await asyncio.wait({visit.result}, timeout=settings.ack_response_timeout_s)
             if not visit.result.done():
                 raise AckTimeout(f"no ack within {settings.ack_response_timeout_s:g} s")
+        else:
+            patience_s = max(_OBJECTION_S, 2 * (connected_at - began_at))
+            await asyncio.wait({visit.result}, timeout=patience_s)
+            if is_plain and settings.security is None:
+                connection.write(_BEGINNING)
+                await asyncio.wait({visit.result}, timeout=patience_s)
         if visit.result.done():
             visit.result.result()
+    except (ServerConnectionLost, WrongAck) as error:
+        if is_plain and settings.security is None:
+            error.remedy = _WANTS_TLS
+        raise
     finally:
         connection.close()
     acked_s = None if chunk is None else loop.time() - connected_at
     return Checked(connected_at - began_at, acked_s)
+
+
+async def _is_reachable_without_tls(address: ServerAddress, timeout_s: float) -> bool:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address.host, address.port), timeout_s)
+    except (OSError, asyncio.TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import msgpack
@@ -18,6 +19,7 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.sink.forward.check import check
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.testing import forward, reactions
+from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.ports import free_port
 
@@ -38,12 +40,41 @@ async def test_a_server_that_acks_passes(make_chunk: Any) -> None:
         await server.wait_for(lambda: server.connections == 0)
 
 
-async def test_without_a_chunk_nothing_is_sent() -> None:
-    """Connecting is all."""
+async def test_without_a_chunk_no_event_is_sent() -> None:
+    """The server gets a message that never becomes whole, and minds nothing."""
     async with FakeFluentd() as server:
         checked = await check(address(server), ForwardSettings(()))
         assert checked.acked_s is None
-        assert server.counts.bytes == 0
+        await server.wait_for(lambda: server.connections == 0)
+        assert server.chunks == []
+        assert server.violations == []
+
+
+@pytest.mark.parametrize("with_chunk", [True, False])
+async def test_plain_to_a_port_that_expects_tls(
+    make_chunk: Any, certificates: Certificates, with_chunk: bool
+) -> None:
+    """The server keeps silent until it has seen that this is no TLS; TLS is named as what to look at."""
+    async with FakeFluentd(tls=server_context(certificates.server)) as server:
+        with pytest.raises((ServerConnectionLost, WrongAck)) as raised:
+            await check(address(server), ForwardSettings(()), make_chunk() if with_chunk else None)
+        assert "expects TLS" in raised.value.remedy
+
+
+async def test_tls_to_a_plain_port() -> None:
+    """A server that takes connections and never answers to TLS is not called unreachable."""
+    async with FakeFluentd() as server:
+        server.welcome = reactions.Hang()
+        settings = ForwardSettings((), tls=ssl.create_default_context(), connect_timeout_s=0.5)
+        with pytest.raises(HandshakeRefused) as raised:
+            await check(address(server), settings)
+        assert "remove forward.tls" in raised.value.remedy
+
+
+async def test_tls_to_nobody() -> None:
+    """That is no matter of TLS."""
+    with pytest.raises(ServerUnreachable):
+        await check(ServerAddress("a", port=free_port()), ForwardSettings((), tls=ssl.create_default_context()))
 
 
 @pytest.mark.parametrize("with_chunk", [True, False])

@@ -1,0 +1,66 @@
+"""One visit to the state file, for `fluent-plugin-amp check`: whether a daemon could use it, and whether one does.
+
+Nothing is made and nothing stays changed: a file that this user made would be in the way of a daemon that runs as
+another.  A daemon that has the file is not disturbed: the lock is only looked at, and only reading is tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluent_plugin_amp.errors import StateOutdated
+from fluent_plugin_amp.state.lock import holder
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.translate import translate_os_error
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A state file that can be used."""
+
+    holder: str | None
+    """The process that has it, such as ``process 12 on host``."""
+    size_bytes: int | None
+    """None: it is not there yet, and can be made."""
+
+
+def check(path: Path) -> Checked:
+    """Try it; reads all of it.
+
+    Raises:
+        StateUnusable: `run` could not use it, for the reason that the error tells.
+    """
+    try:
+        has_it = holder(path)
+        if has_it is None:
+            _try_folder(path)
+        if not path.exists():
+            return Checked(has_it, None)
+        size_bytes = path.stat().st_size
+    except OSError as exc:
+        raise translate_os_error(path, exc) from exc
+    with contextlib.suppress(StateOutdated):  # `run` brings it up to date
+        _try_file(path, for_writing=has_it is None)
+    return Checked(has_it, size_bytes)
+
+
+def _try_folder(path: Path) -> None:
+    """SQLite makes files beside the state file, and takes them away again."""
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.check-", dir=path.parent)
+    os.close(descriptor)
+    Path(name).unlink()
+
+
+def _try_file(path: Path, *, for_writing: bool) -> None:
+    store = Store.open(path)
+    try:
+        store.check_integrity()
+        if for_writing:
+            with store.transaction():
+                store.check_writable()
+    finally:
+        store.close()
