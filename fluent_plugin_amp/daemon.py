@@ -297,7 +297,7 @@ async def run(
         notifier.ready(started)
         await daemon.run()
         with contained("statistics", observer):
-            LOGGER.info("stopped: %s", statistics.lines(None, daemon.figures())[0].text)
+            LOGGER.info("stopped: %s", statistics.lines(None, daemon.figures(), started_at=board.started_at)[0].text)
     return EXIT_OK
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.pipeline.conductor import Line
     from fluent_plugin_amp.source.stream import Stream
 
+HELD_FROM_S = 1.0
+"""What is held for a shorter time is on its way, and does not wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamFigures:
@@ -42,10 +45,28 @@ class StreamFigures:
     """It was polled, and waits for the next time."""
     poll_interval_s: float | None = None
     """How often it is polled; None: it stays connected."""
+    oldest_unacked_s: float = 0.0
+    """Age of the oldest delivery that is held here, since it arrived; 0 without one."""
+    returned: int = 0
+    """Deliveries that went back to the queue, unacked, since the start of the process."""
+
+    @property
+    def waiting(self) -> int | None:
+        """Events that no server has acknowledged, in the queue or held here; None: not known."""
+        if self.messages_ready is None:
+            return self.unacked or None
+        return self.messages_ready + self.unacked
+
+    @property
+    def oldest_s(self) -> float | None:
+        """Age of the oldest of them; 0 when none waits, or for a moment only; None: not known."""
+        held_s = self.oldest_unacked_s if self.oldest_unacked_s >= HELD_FROM_S else 0.0
+        return held_s or None if self.oldest_waiting_s is None else max(self.oldest_waiting_s, held_s)
 
     @classmethod
     def of(cls, stream: Stream, line: Line, now: float) -> StreamFigures:
         """The figures of a stream and of its line in the conductor, ``now`` in seconds since the epoch."""
+        received = line.counters.received
         return cls(
             name=stream.settings.name,
             is_exclusive=stream.settings.exclusive,
@@ -56,11 +77,13 @@ class StreamFigures:
             durations=stream.durations,
             unacked=stream.unacked,
             held_bytes=line.held_bytes,
-            messages_ready=stream.backlog.messages,
+            messages_ready=stream.backlog.messages(received=received),
             growth_per_s=stream.backlog.growth_per_s,
             is_resting=stream.resting,
             poll_interval_s=stream.settings.poll_interval_s,
-            oldest_waiting_s=stream.backlog.oldest_age_s(line.counters.newest_event_at, now),
+            oldest_waiting_s=stream.backlog.oldest_age_s(line.counters.newest_event_at, now, received=received),
+            oldest_unacked_s=stream.oldest_unacked_s,
+            returned=stream.returned,
         )
 
 

@@ -26,12 +26,15 @@ class Line:
     fields: dict[str, Any]
 
 
-def lines(before: Figures | None, after: Figures) -> list[Line]:
-    """One line in total, and one for each stream that was not idle; since the start when there is no ``before``."""
-    earlier = {stream.name: stream.counters for stream in before.streams} if before is not None else {}
-    seconds = after.at - before.at if before is not None else 0.0
-    grown = {stream.name: _grown(earlier.get(stream.name), stream.counters) for stream in after.streams}
-    total = {name: sum(counts[name] for counts in grown.values()) for name in COUNTED}
+def lines(before: Figures | None, after: Figures, *, started_at: float = 0.0) -> list[Line]:
+    """One line in total, and one for each stream that was not idle.
+
+    Since ``before``, or, where there is none, since the process was started.
+    """
+    earlier = {stream.name: stream for stream in before.streams} if before is not None else {}
+    seconds = after.at - (before.at if before is not None else started_at)
+    grown = {stream.name: _grown(earlier.get(stream.name), stream) for stream in after.streams}
+    total = {name: sum(counts[name] for counts in grown.values()) for name in (*COUNTED, "returned")}
     figures = {
         **_figures(total, seconds, after.streams),
         "held_bytes": after.held_bytes,
@@ -58,15 +61,17 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def _grown(before: Counters | None, after: Counters) -> dict[str, int]:
-    return {name: getattr(after, name) - (getattr(before, name) if before else 0) for name in COUNTED}
+def _grown(before: StreamFigures | None, after: StreamFigures) -> dict[str, int]:
+    counted = after.counters.since(before.counters if before is not None else Counters())
+    returned = after.returned - (before.returned if before is not None else 0)
+    return {**{name: getattr(counted, name) for name in COUNTED}, "returned": returned}
 
 
 def _figures(grown: dict[str, int], seconds: float, streams: Iterable[StreamFigures]) -> dict[str, Any]:
     known = [stream for stream in streams if stream.messages_ready is not None]
     return {
         **grown,
-        "per_second": round(grown["delivered"] / seconds, 1) if seconds else 0.0,
+        "per_second": round(grown["delivered"] / seconds, 1) if seconds > 0 else 0.0,
         "unacked": sum(stream.unacked for stream in streams),
         "waiting": sum(stream.messages_ready or 0 for stream in known) if known else None,
         "oldest_waiting_s": round(max((stream.oldest_waiting_s or 0.0 for stream in known), default=0.0)),
@@ -78,8 +83,10 @@ def _text(figures: dict[str, Any]) -> str:
     text = (
         f"{figures['received']} received, {figures['delivered']} delivered ({figures['per_second']:.1f}/s), "
         f"{figures['duplicates']} duplicates, {figures['dropped']} dropped, {figures['dead_letters']} dead letters, "
-        f"{figures['unacked']} unacked, {'unknown' if waiting is None else waiting} waiting"
     )
+    if figures["returned"]:  # they were received, and will be again
+        text += f"{figures['returned']} returned to the queue, "
+    text += f"{figures['unacked']} unacked, {'unknown' if waiting is None else waiting} waiting"
     if waiting:
         text += f", the oldest for about {words.duration(figures['oldest_waiting_s'])}"
     if figures["oldest_waiting_s"] >= EXPIRING_FROM_S:

@@ -82,6 +82,8 @@ class Stream:
         self.found_empty = False
         """It is polled, and the last round, which went well, brought nothing."""
         self.backlog = Backlog()
+        self.returned = 0
+        """Deliveries that went back to the queue, unacked, since the start."""
         self.durations = Histogram(DURATION_BOUNDS_S)
         """From the arrival of a delivery to its ack to the broker."""
         self._intake = intake
@@ -105,6 +107,12 @@ class Stream:
     def unacked(self) -> int:
         """Deliveries not acked to the broker."""
         return 0 if self._consumer is None else self._consumer.ledger.unacked
+
+    @property
+    def oldest_unacked_s(self) -> float:
+        """Age of the oldest delivery not acked to the broker, since it arrived; 0 without one."""
+        oldest_at = None if self._consumer is None else self._consumer.ledger.oldest_at()
+        return 0.0 if oldest_at is None else self._clock() - oldest_at
 
     @property
     def gets_everything(self) -> bool:
@@ -241,6 +249,7 @@ class Stream:
                 continue
             finally:
                 returned = consumer.close()
+                self.returned += returned
                 self._consumer = None
             if ended:
                 return
@@ -274,6 +283,7 @@ class Stream:
                     if self.settings.exclusive and not await self._is_alone(channel):
                         continue
                     if self.flow.state is State.FULL:
+                        self.backlog.turned()
                         count = self.flow.prefetch_count
                         self._observer(
                             facts.StreamConsuming(self.settings.name, count, self.flow.reason, self._is_polled)
@@ -312,7 +322,8 @@ class Stream:
 
     async def _look(self, channel: amqp.Channel) -> amqp.Queue:
         queue = await channel.declare_passive(self._queue)
-        self.backlog.looked(queue.messages, self._wall_clock())
+        received = self._intake.counters(self.settings.name).received
+        self.backlog.looked(queue.messages, self._wall_clock(), received=received)
         return queue
 
     async def _is_alone(self, channel: amqp.Channel) -> bool:

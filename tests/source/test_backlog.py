@@ -11,7 +11,7 @@ HOUR_S = 3600.0
 def test_nothing_is_known_before_the_first_look() -> None:
     """Neither how many wait, nor since when, nor where it goes."""
     backlog = Backlog()
-    assert backlog.messages is None
+    assert backlog.messages() is None
     assert backlog.oldest_age_s(0, NOW) is None
     assert backlog.growth_per_s is None
 
@@ -83,6 +83,31 @@ def test_without_a_connection_nothing_is_known() -> None:
     backlog = Backlog()
     backlog.looked(0, NOW)
     backlog.lost()
-    assert (backlog.messages, backlog.growth_per_s, backlog.oldest_age_s(0, NOW)) == (None, None, None)
+    assert (backlog.messages(), backlog.growth_per_s, backlog.oldest_age_s(0, NOW)) == (None, None, None)
     backlog.looked(3, NOW + 9)
     assert backlog.oldest_age_s(NOW - HOUR_S, NOW + 9) == 9
+
+
+def test_what_was_received_since_the_look_waits_no_more() -> None:
+    """The depth of a while ago is not the depth of now; when all of it has come, nothing is old."""
+    backlog = Backlog()
+    backlog.looked(100, NOW, received=1000)
+    assert backlog.messages(received=1040) == 60
+    assert backlog.oldest_age_s(NOW - HOUR_S, NOW + 60, received=1040) == HOUR_S + 60
+    assert backlog.messages(received=1100) == 0
+    assert backlog.oldest_age_s(NOW - HOUR_S, NOW + 60, received=1100) == 0.0
+    assert backlog.messages(received=1200) == 0, "others came meanwhile, and are gone as well"
+    backlog.looked(7, NOW + 90, received=1200)
+    assert backlog.messages(received=1200) == 7
+
+
+def test_where_the_queue_went_before_the_turn_is_forgotten() -> None:
+    """It grew while nothing was taken from it: that is no growth any more."""
+    backlog = Backlog()
+    backlog.looked(0, NOW)
+    backlog.looked(3000, NOW + 50)
+    backlog.turned()
+    assert backlog.growth_per_s is None
+    backlog.looked(3000, NOW + 51)
+    backlog.looked(2000, NOW + 56)
+    assert backlog.growth_per_s == -200
