@@ -81,7 +81,7 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
     return asyncio.run(
         daemon.run(
             config,
-            logs.LogObserver(),
+            logs.LogObserver(streams=len(config.own_streams)),
             once=once,
             supervised=supervised,
             stdout=stdout_format,

@@ -95,6 +95,11 @@ class ObserveConfig(Section):
         description="Address of the status page, `/metrics`, `/healthz` and `/readyz` (HTTP, no password: keep it on "
         "loopback or behind a firewall); null: none of them.",
     )
+    ready: Literal["all", "any"] = Field(
+        default="all",
+        description="What `/readyz` answers 200 for: `all` streams consume (or stand by, or rest until their next "
+        "poll), or `any` of them does; a server acknowledges in either case.",
+    )
     statistics_every: Annotated[float, Duration("1s", "1d")] = Field(
         default=300.0, description="Interval of the log lines that count events."
     )

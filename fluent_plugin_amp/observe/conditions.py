@@ -7,7 +7,7 @@ docs/operations.md explains each of the ids.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Level(enum.IntEnum):
@@ -64,10 +64,15 @@ RETURNED_OFTEN = Condition(
 )
 FALLING_BEHIND = Condition(
     "stream.falling-behind",
-    "If the queue shrinks, wait. If it grows: see the latency of the servers, give Fluentd more workers or flush "
-    "threads, raise forward.max_in_flight, or share the streams among processes (shard).",
+    "See the latency of the servers, give Fluentd more workers or flush threads, raise forward.max_in_flight, or "
+    "share the streams among processes (shard).",
     Level.WARNING,
     blocks=False,
+)
+CATCHING_UP = replace(FALLING_BEHIND, remedy="Nothing to do: the queue shrinks.")
+PERHAPS_CATCHING_UP = replace(
+    FALLING_BEHIND,
+    remedy="See in a minute whether the queue shrinks: then there is nothing to do, as after an outage.",
 )
 EXPIRING = Condition(
     "stream.expiring",
@@ -91,6 +96,16 @@ SLOW_ACK = Condition(
     Level.WARNING,
     blocks=False,
 )
+
+
+def behind(growth_per_s: float | None, *, is_expiring: bool) -> Condition:
+    """What to say of a queue whose oldest event waits for long; advice only where the queue does not shrink."""
+    if is_expiring:
+        return EXPIRING
+    if growth_per_s is None:
+        return PERHAPS_CATCHING_UP
+    return CATCHING_UP if growth_per_s < 0 else FALLING_BEHIND
+
 
 ALL = (
     *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, RETURNED_OFTEN, FALLING_BEHIND, EXPIRING, STOPPING),

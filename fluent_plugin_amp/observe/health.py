@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.observe import words
-from fluent_plugin_amp.observe.status import Finding, Status
+from fluent_plugin_amp.observe.status import Finding, Readiness, Status
 
 BEAT_S = 1.0
 STUCK_AFTER_S = 10.0
@@ -44,14 +44,20 @@ def healthz(heart: Heart) -> tuple[bool, dict[str, Any]]:
     return alive, {"alive": alive, "loop_silent_s": round(heart.silent_s, 3), "version": __version__}
 
 
-def readyz(status: Status) -> tuple[bool, dict[str, Any]]:
-    """``/readyz``: whether every stream consumes or stands by and a server acknowledges; if not, why.
+def is_ready(status: Status, streams: Literal["all", "any"]) -> bool:
+    """Whether ``all`` streams, or at least ``any``, consume or stand by, and a server acknowledges."""
+    return status.readiness is Readiness.READY or (streams == "any" and status.readiness is Readiness.DEGRADED)
 
-    ``reasons`` keep it from being ready; ``warnings`` do not.
+
+def readyz(status: Status, streams: Literal["all", "any"] = "all") -> tuple[bool, dict[str, Any]]:
+    """``/readyz``: whether the plugin is ready (`is_ready`), and what keeps it, or some of its streams, from that.
+
+    ``reasons`` are about what does not flow; ``warnings`` are not.
     """
-    ready = not status.reasons
+    ready = is_ready(status, streams)
     return ready, {
         "ready": ready,
+        "state": status.readiness.value,
         "reasons": [_as_json(finding) for finding in status.reasons],
         "warnings": [_as_json(finding) for finding in status.warnings],
     }

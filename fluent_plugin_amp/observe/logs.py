@@ -1,7 +1,9 @@
 """The plugin's log: facts become lines, for people (text) or machines (JSON), on standard error.
 
 One line for a change of state; a trouble that repeats itself is said once, and again every `REPEAT_AFTER_S` while it
-lasts.  An error's line ends with what to do about it.  Standard output is never written: it belongs to ``--stdout``.
+lasts.  An error's line ends with what to do about it.  Of many streams the usual comings and goings are for DEBUG
+only: how many of them do what is said in one line instead (`lookout`).  Standard output is never written: it belongs
+to ``--stdout``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ LETTERS_TOLD = 20
 """Dead letters of one stream and error that have a line each within `REPEAT_AFTER_S`: a flood fills no disk."""
 NEAR_EVENTS = frozenset({"event", "combining"})
 """Where the words of an exception may hold values of an event, hidden ones among them."""
+MANY_STREAMS = 10
+"""From more than these on, none has lines of its own for being connected, consuming and waiting."""
 
 Said = tuple[int, str, dict[str, Any]]
 """A line: level, text, and the fields that a machine reads."""
@@ -39,11 +43,15 @@ def set_up(level: str, format: Literal["text", "json"]) -> None:
     LOGGER.propagate = False
 
 
-class LogObserver:
-    """An observer (`facts.Observer`) that logs what it is told."""
+_USUAL = (facts.StreamConnected, facts.StreamConsuming, facts.StreamHeld)
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+
+class LogObserver:
+    """An observer (`facts.Observer`) that logs what it is told; ``streams``: how many there are."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, streams: int = 1) -> None:
         self._clock = clock
+        self._usual_level = logging.DEBUG if streams > MANY_STREAMS else logging.INFO
         self._troubles: dict[tuple[str, str], tuple[str, float]] = {}  # who → (error id, when it was said)
         self._letters: dict[tuple[str, str], tuple[int, float]] = {}  # stream, error id → (how many, since when)
 
@@ -76,6 +84,8 @@ class LogObserver:
                 self._troubles.pop(("server", name), None)
             case facts.StateRecovered(path=path):
                 self._troubles.pop(("state", path), None)
+        if level == logging.INFO and isinstance(fact, _USUAL):
+            level = self._usual_level
         LOGGER.log(level, text, extra={"fields": {"event": type(fact).__name__, **fields}}, exc_info=cause)
 
     def _count_letter(self, stream: str, error_id: str) -> int:
@@ -137,7 +147,7 @@ def describe(fact: facts.Fact) -> Said:
             )
             return logging.WARNING, text, {"stream": fact.stream, "held_bytes": fact.held_bytes}
         case facts.StreamBehind():
-            condition = conditions.EXPIRING if fact.is_expiring else conditions.FALLING_BEHIND
+            condition = conditions.behind(fact.growth_per_s, is_expiring=fact.is_expiring)
             backlog = words.backlog(fact.messages, fact.oldest_s, fact.growth_per_s)
             text = f"stream {fact.stream}: [{condition.id}] {backlog}. {condition.remedy}"
             fields = {"stream": fact.stream, "error_id": condition.id, "messages": fact.messages}

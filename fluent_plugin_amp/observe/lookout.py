@@ -7,9 +7,10 @@ it shows is put together when somebody looks.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -18,7 +19,7 @@ from fluent_plugin_amp.observe.board import Board
 from fluent_plugin_amp.observe.figures import Figures
 from fluent_plugin_amp.observe.health import Heart, healthz, readyz
 from fluent_plugin_amp.observe.history import History
-from fluent_plugin_amp.observe.logs import LOGGER
+from fluent_plugin_amp.observe.logs import LOGGER, MANY_STREAMS
 from fluent_plugin_amp.observe.status import Status, judge
 
 LOOK_EVERY_S = 2.0
@@ -47,6 +48,7 @@ class Lookout:
         figures: of the moment.
         board: what is remembered of the facts.
         tell: an observer who hears which streams fall behind and catch up; the board hears it too.
+        ready: what `observe.ready` says now.
     """
 
     def __init__(
@@ -56,15 +58,19 @@ class Lookout:
         board: Board,
         tell: Observer,
         *,
+        ready: Callable[[], Literal["all", "any"]] = lambda: "all",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._streams = streams
         self._figures = figures
         self._board = board
         self._tell = tell
+        self._ready = ready
         self._clock = clock
         self._heart = Heart()
         self._histories: dict[str, History] = {}
+        self._said = self._seen = ""
+        """What was logged of many streams last, and what was seen last."""
         self._looks: dict[Looker, asyncio.Task[None]] = {}
 
     def status(self) -> Status:
@@ -128,6 +134,16 @@ class Lookout:
             self._histories[stream.name].sample(delivered, now)
         for fact in self._board.behind(figures):
             self._tell(fact)
+        if len(figures.streams) > MANY_STREAMS:
+            self._say_how_many(judge(figures, self._board))
+
+    def _say_how_many(self, status: Status) -> None:
+        """One line when it is another than before; as many of them start, that is waited for."""
+        summary = status.summary
+        if summary != self._said and (summary == self._seen or not status.connecting):
+            self._said = summary
+            LOGGER.log(logging.WARNING if status.stuck else logging.INFO, "%s", summary)
+        self._seen = summary
 
     # --- showing ---------------------------------------------------------------------------------
 
@@ -138,7 +154,7 @@ class Lookout:
         from fluent_plugin_amp.observe.metrics import CONTENT_TYPE, Metrics
         from fluent_plugin_amp.observe.page import render
 
-        metrics = Metrics(self._figures, self._board)
+        metrics = Metrics(self._figures, self._board, self._ready)
 
         async def page() -> Answer:
             text = render(self.status(), self._histories, self._board.started_at)
@@ -155,7 +171,7 @@ class Lookout:
             "/": page,
             "/metrics": numbers,
             "/healthz": lambda: probe(*healthz(self._heart)),
-            "/readyz": lambda: probe(*readyz(self.status())),
+            "/readyz": lambda: probe(*readyz(self.status(), self._ready())),
         }
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         warned = False

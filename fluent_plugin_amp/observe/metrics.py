@@ -12,6 +12,7 @@ import asyncio
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -20,6 +21,8 @@ from prometheus_client.registry import Collector
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.observe.board import Board, Memory
 from fluent_plugin_amp.observe.figures import Figures, StreamFigures
+from fluent_plugin_amp.observe.health import is_ready
+from fluent_plugin_amp.observe.status import Finding, Status, judge
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 
@@ -45,6 +48,10 @@ _COUNTERS: dict[str, tuple[str, Callable[[StreamFigures], float]]] = {
         "Events of a type that drop_event_types names.",
         lambda stream: stream.counters.dropped,
     ),
+    "events_returned": (
+        "Events that went back to the queue unacknowledged: they come again.",
+        lambda stream: stream.returned,
+    ),
 }
 _GAUGES: dict[str, tuple[str, Callable[[StreamFigures], float | None]]] = {
     "stream_up": (
@@ -53,14 +60,18 @@ _GAUGES: dict[str, tuple[str, Callable[[StreamFigures], float | None]]] = {
     ),
     "stream_standing_by": (
         "1 while another process has the queue and this one would take over; only of exclusive streams.",
-        lambda stream: _stands_by(stream) if stream.is_exclusive else None,
+        lambda stream: _is_held(stream, flow.STANDING_BY) if stream.is_exclusive else None,
+    ),
+    "stream_paused": (
+        "1 while the stream is paused: no server acknowledged for pause_after, what was held is back in the queue.",
+        lambda stream: _is_held(stream, flow.PAUSED),
     ),
     "messages_unacked": (
         "Deliveries not acknowledged to the broker yet.",
         lambda stream: stream.unacked,
     ),
     "queue_messages_ready": (
-        "Messages waiting in the queue, as the broker said a few seconds ago; missing while that is not known.",
+        "Messages waiting in the queue: what the broker said last, less what came since; missing while not known.",
         lambda stream: stream.messages_ready,
     ),
     "oldest_waiting_event_age_seconds": (
@@ -74,26 +85,34 @@ _GAUGES: dict[str, tuple[str, Callable[[StreamFigures], float | None]]] = {
 }
 
 
-def _stands_by(stream: StreamFigures) -> bool:
-    return stream.is_connected and stream.state is State.HELD and stream.reason == flow.STANDING_BY
+def _is_held(stream: StreamFigures, reason: str) -> bool:
+    return stream.is_connected and stream.state is State.HELD and stream.reason == reason
 
 
 class Metrics:
     """The figures of the moment, and what the board counted, in Prometheus' text format."""
 
-    def __init__(self, figures: Callable[[], Figures], board: Board) -> None:
+    def __init__(
+        self,
+        figures: Callable[[], Figures],
+        board: Board,
+        ready: Callable[[], Literal["all", "any"]] = lambda: "all",
+    ) -> None:
         self._figures = figures
         self._board = board
+        self._ready = ready
         self._process = ProcessCollector(registry=CollectorRegistry())
 
     async def exposition(self) -> bytes:
         """``/metrics``, of `CONTENT_TYPE`."""
         figures = self._figures()
+        status = judge(figures, self._board)
         families: dict[bytes, list[bytes]] = {}  # head → lines: a family may have only one head, and stands together
         for first in range(0, len(figures.streams), STREAMS_AT_ONCE):
             _add(families, self._of_streams(figures.streams[first : first + STREAMS_AT_ONCE]))
             await asyncio.sleep(0)
         _add(families, self._of_the_plugin(figures))
+        _add(families, self._judged(status))
         _add(families, self._process.collect())
         return b"".join(part for head, lines in families.items() for part in (head, *lines))
 
@@ -155,6 +174,19 @@ class Metrics:
         build.add_metric([__version__, platform.python_version()], 1)
         yield build
 
+    def _judged(self, status: Status) -> Iterator[Metric]:
+        yield _plain("ready", "1 while /readyz answers 200.", is_ready(status, self._ready()))
+        family = GaugeMetricFamily(
+            PREFIX + "finding",
+            "1 for each finding of the status page, with the stream, server or file it is about; missing once over.",
+            labels=["id", "subject"],
+        )
+        for error_id, subject in sorted(
+            {(each.error_id, name) for each in status.findings for name in _subjects(each)}
+        ):
+            family.add_metric([error_id, subject], 1)
+        yield family
+
     def _servers(self, figures: Figures) -> Iterator[Metric]:
         up = GaugeMetricFamily(
             PREFIX + "forward_up", "1 while the server is connected and not in doubt.", labels=["server"]
@@ -166,6 +198,10 @@ class Metrics:
             up.add_metric([server.server], server.is_up and not server.is_doubtful)
             retries.add_metric([server.server], server.retries)
         yield from (up, retries)
+
+
+def _subjects(finding: Finding) -> tuple[str, ...]:
+    return finding.streams or (finding.server or finding.state_file,)
 
 
 def _durations(streams: Sequence[StreamFigures]) -> Metric:

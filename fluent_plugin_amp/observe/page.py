@@ -19,7 +19,7 @@ from fluent_plugin_amp.observe import words
 from fluent_plugin_amp.observe.board import Trouble
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.history import MINUTES, History
-from fluent_plugin_amp.observe.status import Finding, ServerStatus, Status, StreamStatus
+from fluent_plugin_amp.observe.status import Finding, Readiness, ServerStatus, Status, StreamStatus
 
 REFRESH_S = 5
 FINDINGS_SHOWN = 12
@@ -42,7 +42,9 @@ _SPARK_HEIGHT = 20
 def render(status: Status, histories: Mapping[str, History], started_at: float) -> str:
     """The whole page; ``histories`` of deliveries by stream."""
     headline, detail = verdict(status)
-    level, now = status.level, status.figures.at
+    # one stream of hundreds is no reason to show the colour that means: nothing flows
+    level = Level.WARNING if status.readiness is Readiness.DEGRADED else status.level
+    now = status.figures.at
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -85,11 +87,11 @@ def verdict(status: Status) -> tuple[str, str]:
     if servers:
         acking = sum(server.figures.is_up and not server.figures.is_doubtful for server in servers)
         detail += f". {acking} of {_count(len(servers), 'server')} up."
-    stuck = sum(any(finding.blocks for finding in stream.findings) for stream in streams)
     if not status.figures.is_available:
         return "No server takes events", detail
-    if stuck:
-        return f"{stuck} of {_count(len(streams), 'stream')} not consuming", detail
+    if status.stuck:
+        degraded = "Degraded: " if status.readiness is Readiness.DEGRADED else ""
+        return f"{degraded}{status.stuck} of {_count(len(streams), 'stream')} not consuming", detail
     if status.findings:
         return f"Working, with {_count(len(status.findings), 'warning')}", detail
     return "All is well", detail
@@ -101,14 +103,14 @@ def verdict(status: Status) -> tuple[str, str]:
 def _tiles(status: Status, histories: Mapping[str, History]) -> str:
     figures = status.figures
     rate = sum(history.rate for history in histories.values())
-    known = [stream.messages_ready for stream in figures.streams if stream.messages_ready is not None]
-    oldest_s = max((stream.oldest_waiting_s or 0.0 for stream in figures.streams), default=0.0)
+    known = [stream.waiting for stream in figures.streams if stream.waiting is not None]
+    oldest_s = max((stream.oldest_s or 0.0 for stream in figures.streams), default=0.0)
     delivered = sum(stream.counters.delivered for stream in figures.streams)
     letters = sum(stream.counters.dead_letters for stream in figures.streams)
     tiles = [
         (words.per_second(rate), "events a second delivered"),
         (words.number(delivered), "delivered since the start"),
-        (words.number(sum(known)) if known else "unknown", "waiting in the queues"),
+        (words.number(sum(known)) if known else "unknown", "waiting, in the queues or here"),
         (words.duration(oldest_s) if oldest_s else "–", "oldest waiting, of 10 days"),
         (words.number(figures.chunks_in_flight), "chunks in flight"),
         (words.number(letters), "dead letters"),
@@ -188,15 +190,15 @@ def _stream(stream: StreamStatus, history: History | None, now: float) -> str:
     figures = stream.figures
     name = _text(figures.name)
     rate = words.per_second(history.rate) if history else "–"
-    ready = "unknown" if figures.messages_ready is None else words.number(figures.messages_ready)
+    waiting = "unknown" if figures.waiting is None else words.number(figures.waiting)
     css_class = "idle" if stream.word == "standing by" else _CLASSES[stream.level]
     return f"""<tbody><tr>
 <td class="{css_class}">{_SIGNS[stream.level]} {_text(stream.word)}</td>
 <td class="name" title="{name}">{name}</td>
 <td class="figure">{rate}</td>
 <td>{_spark(history)}</td>
-<td class="figure">{ready}</td>
-<td class="figure">{_oldest(figures.oldest_waiting_s)}</td>
+<td class="figure">{waiting}</td>
+<td class="figure">{_oldest(figures.oldest_s)}</td>
 <td class="figure wide">{words.number(figures.unacked)}</td>
 <td class="figure wide">{words.number(figures.counters.delivered)}</td>
 <td class="soft wide">{_last(stream.last_trouble, now, is_current=bool(stream.findings))}</td>

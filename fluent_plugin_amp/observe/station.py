@@ -53,7 +53,7 @@ class Station:
         self._config = config
         self._figures = figures
         self._tell = tell
-        self._lookout = Lookout(streams, figures, board, tell)
+        self._lookout = Lookout(streams, figures, board, tell, ready=lambda: self._config.observe.ready)
         self._make_settings = make_settings
         self._watch: asyncio.Task[None] | None = None
         self._statistics: asyncio.Task[None] | None = None

@@ -6,6 +6,7 @@ consequences: while no server can be reached, three hundred streams that wait fo
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,17 @@ from fluent_plugin_amp.source.flow import State
 _NO_SERVER = "waiting: no server takes events"
 _NAMES_TOLD = 8
 SLOW_ACK_FROM_S = 5.0
+
+
+class Readiness(enum.Enum):
+    """Whether events flow."""
+
+    READY = "ready"
+    """From every stream that is to consume."""
+    DEGRADED = "degraded"
+    """From some streams, and not from others."""
+    NOT_READY = "not ready"
+    """From none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,34 @@ class Status:
         return tuple(finding for finding in self.findings if not finding.blocks)
 
     @property
+    def stuck(self) -> int:
+        """How many streams do not consume, and should."""
+        return sum(any(finding.blocks for finding in stream.findings) for stream in self.streams)
+
+    @property
+    def summary(self) -> str:
+        """How many streams do what, in one line: ``298 of 299 streams consuming, 1 in trouble``."""
+        connecting = self.connecting
+        text = f"{len(self.streams) - self.stuck} of {len(self.streams)} streams consuming"
+        text += f", {self.stuck - connecting} in trouble" if self.stuck > connecting else ""
+        return text + (f", {connecting} connecting" if connecting else "")
+
+    @property
+    def connecting(self) -> int:
+        """How many streams were not connected yet, and had no trouble so far."""
+        return sum(
+            finding.error_id == conditions.CONNECTING.id for stream in self.streams for finding in stream.findings
+        )
+
+    @property
+    def readiness(self) -> Readiness:
+        """Of all streams together."""
+        if not self.reasons:
+            return Readiness.READY
+        flows = self.figures.is_available and self.stuck < len(self.streams)
+        return Readiness.DEGRADED if flows else Readiness.NOT_READY
+
+    @property
     def level(self) -> Level:
         """Of the worst finding."""
         return max((finding.level for finding in self.findings), default=Level.OK)
@@ -137,7 +177,7 @@ def _judge_stream(stream: StreamFigures, memory: Memory, figures: Figures, board
         what = "an event was returned to the queue again and again, and comes near to the queue's delivery limit"
         findings.append(_of(conditions.RETURNED_OFTEN, what, memory.returned_often_at))
     if memory.behind_at and stream.oldest_waiting_s is not None:
-        condition = conditions.EXPIRING if memory.is_expiring else conditions.FALLING_BEHIND
+        condition = conditions.behind(stream.growth_per_s, is_expiring=memory.is_expiring)
         what = words.backlog(stream.messages_ready or 0, stream.oldest_waiting_s, stream.growth_per_s)
         findings.append(_of(condition, what, memory.behind_at))
         if finding is None:

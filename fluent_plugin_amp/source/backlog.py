@@ -6,8 +6,8 @@ later of the two: an upper bound, and a close one while events flow.  Of a queue
 nothing yet only a lower bound is known: how long this process has been looking at it.  What the broker took back is
 older than it seems, by as long as it was held here.
 
-A queue is looked at every few seconds or minutes.  What was received since the last look waits no more, so it is taken
-off: when all that was seen has been received, nothing is known to wait.
+A queue is looked at every few seconds or minutes.  What was received since the last look waits no more, so it is
+taken off: when all that was seen has been received, nothing is known to wait.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@ from __future__ import annotations
 import asyncio
 
 from fluent_plugin_amp import __version__, facts
-from fluent_plugin_amp.errors import ServerUnreachable, StateDiskFull
+from fluent_plugin_amp.errors import BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
 from fluent_plugin_amp.observe.health import STUCK_AFTER_S, Heart, healthz, readyz
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
-from tests.observe.scenes import Clock, Scene, server_trouble
+from tests.observe.scenes import Clock, Scene, server_trouble, trouble
 
 
 async def test_a_loop_that_turns() -> None:
@@ -33,7 +33,8 @@ def test_a_loop_that_was_stuck() -> None:
 
 def test_ready() -> None:
     """Nothing to say."""
-    assert readyz(Scene().add().add_server().status()) == (True, {"ready": True, "reasons": [], "warnings": []})
+    said = {"ready": True, "state": "ready", "reasons": [], "warnings": []}
+    assert readyz(Scene().add().add_server().status()) == (True, said)
 
 
 def test_not_ready() -> None:
@@ -54,6 +55,26 @@ def test_not_ready() -> None:
     }
     assert (streams["streams"], streams["error_id"]) == (["a", "b"], "stream.no-server")
     assert [warning["error_id"] for warning in body["warnings"]] == ["stream.falling-behind"]
+
+
+def test_degraded() -> None:
+    """One of three hundred passwords is wrong: events of the others flow, and that may be enough for a probe."""
+    scene = Scene().add("well").add("bad", is_connected=False).add_server()
+    scene.tell(trouble(BrokerCredentialsRefused("refused"), "bad"))
+    assert (readyz(scene.status())[0], readyz(scene.status(), "any")[0]) == (False, True)
+    body = readyz(scene.status(), "any")[1]
+    assert (body["ready"], body["state"]) == (True, "degraded")
+    assert [reason["error_id"] for reason in body["reasons"]] == ["amqp.credentials-refused"]
+
+
+def test_nothing_flows() -> None:
+    """No stream consumes, or no server takes events: that is not ready by any measure."""
+    scene = Scene().add("bad", is_connected=False).add_server()
+    scene.tell(trouble(BrokerCredentialsRefused("refused"), "bad"))
+    assert readyz(scene.status(), "any")[0] is False
+    assert readyz(scene.status(), "any")[1]["state"] == "not ready"
+    scene = Scene().add("well").add_server(is_up=False)
+    assert readyz(scene.status(is_available=False), "any")[0] is False
 
 
 def test_a_warning_about_the_state_file() -> None:

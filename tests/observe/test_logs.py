@@ -125,6 +125,20 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "RuntimeError: a bug" in capsys.readouterr().err
 
 
+def test_of_many_streams_only_trouble_has_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three hundred that start, or come back after an outage, are not six hundred lines."""
+    usual = (CONNECTED, facts.StreamConsuming("emea", 9, "a server acked"), facts.StreamHeld("emea", "no"))
+    shared = replace(CONNECTED, consumers=1)
+    said = {}
+    for streams in (1, logs.MANY_STREAMS + 1):
+        logs.set_up("info", "text")
+        observer = LogObserver(streams=streams)
+        for fact in (*usual, shared, trouble(LOST)):
+            observer(fact)
+        said[streams] = len(capsys.readouterr().err.splitlines())
+    assert list(said.values()) == [5, 2]
+
+
 def test_lines_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     """One JSON object each, with the fact's fields."""
     logs.set_up("info", "json")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from fluent_plugin_amp import facts
+from fluent_plugin_amp.errors import BrokerCredentialsRefused
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import lookout as module
 from fluent_plugin_amp.observe.board import BEHIND_FROM_S
@@ -21,7 +22,7 @@ from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.waiting import Conditions
 from tests.e2e.plugin import eventually
-from tests.observe.scenes import Clock, Scene, connected
+from tests.observe.scenes import Clock, Scene, connected, stream, trouble
 
 
 class FakeStream:
@@ -119,6 +120,30 @@ def test_falling_behind_is_told_to_all(rig: Rig) -> None:
     rig.lookout.sample()
     assert [type(fact) for fact in rig.told] == [facts.StreamBehind]
     assert rig.lookout.status().streams[0].word == "falling behind"
+
+
+def test_how_many_of_many_streams_do_what_is_one_line(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When all have started, and when it changes; of a few streams each has its own lines."""
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    caplog.set_level(logging.INFO, LOGGER.name)
+    rig.lookout.sample()
+    assert caplog.messages == []
+    well, new = [rig.scene.streams[0]], stream("s")
+    for number in range(20):
+        well.append(replace(new, name=f"s{number}"))
+        rig.scene.streams.append(replace(new, name=f"s{number}", is_connected=False))
+    rig.lookout.sample()
+    assert caplog.messages == [], "they are about to connect"
+    rig.scene.streams[:20] = well[:20]
+    rig.scene.tell(trouble(BrokerCredentialsRefused("no"), "s19"))
+    rig.lookout.sample()
+    rig.lookout.sample()
+    assert caplog.messages == ["20 of 21 streams consuming, 1 in trouble"]
+    rig.scene.streams[:] = well
+    rig.lookout.sample()
+    assert caplog.messages[1:] == ["21 of 21 streams consuming"]
 
 
 def test_a_stream_that_has_gone_is_forgotten(rig: Rig) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluent_plugin_amp import __version__, facts
-from fluent_plugin_amp.errors import BrokerConnectionLost, EventNotJson
+from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, EventNotJson, StateDiskFull
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
@@ -40,6 +40,10 @@ BY_DESIGN = {
     "stream_standing_by": ["stream"],
     "oldest_waiting_event_age_seconds": ["stream"],
     "memory_limit_bytes": [],
+    "events_returned_total": ["stream"],
+    "stream_paused": ["stream"],
+    "ready": [],
+    "finding": ["id", "subject"],
 }
 """The names and labels that dashboards rely on."""
 
@@ -70,8 +74,9 @@ def busy() -> Scene:
         unacked=4,
         messages_ready=7,
         oldest_waiting_s=60.5,
+        returned=3,
     )
-    scene.add_server(retries=2).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
+    scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
     scene.tell(facts.InternalError("watch", KeyError()), facts.InternalError("watch", ValueError()))
     return scene.tell(facts.DeadLettered("emea", EventNotJson("x"), 1, 1))
 
@@ -104,6 +109,10 @@ def test_values() -> None:
         ("messages_unacked", emea): 4,
         ("stream_up", emea): 1,
         ("stream_standing_by", emea): 0,
+        ("stream_paused", emea): 0,
+        ("events_returned_total", emea): 3,
+        ("ready", ()): 1,
+        ("finding", (("id", "forward.slow-ack"), ("subject", "a:24224"))): 1,
         ("forward_up", (("server", "a:24224"),)): 1,
         ("chunk_retries_total", (("server", "a:24224"),)): 2,
         ("chunks_in_flight", ()): 3,
@@ -137,6 +146,33 @@ def test_standing_by() -> None:
     assert scrape(held)["stream_standing_by", (("stream", "emea"),)] == 1
     away = Scene().add(is_exclusive=True, is_connected=False, state=State.HELD, reason=flow.STANDING_BY)
     assert scrape(away)["stream_standing_by", (("stream", "emea"),)] == 0
+
+
+def test_why_it_is_not_ready() -> None:
+    """A sample for each finding and each stream that it is about: a dashboard lists them."""
+    scene = Scene().add("a", state=State.HELD, reason=flow.PAUSED).add("b", state=State.HELD, reason=flow.PAUSED)
+    scene.add("c", is_connected=False).tell(trouble(BrokerCredentialsRefused("no"), "c")).add_server()
+    scene.tell(facts.StateTrouble("/var/lib/state", StateDiskFull("full"), 5.0))
+    samples = scrape(scene)
+    assert samples["ready", ()] == 0
+    assert {labels for name, labels in samples if name == "finding"} == {
+        (("id", error_id), ("subject", subject))
+        for error_id, subject in [
+            ("stream.paused", "a"),
+            ("stream.paused", "b"),
+            ("amqp.credentials-refused", "c"),
+            ("state.disk-full", "/var/lib/state"),
+        ]
+    }
+    assert [samples["stream_paused", (("stream", name),)] for name in "abc"] == [1, 1, 0]
+
+
+def test_ready_as_configured() -> None:
+    """The same as /readyz says."""
+    scene = Scene().add("a").add("b", is_connected=False).tell(trouble(BrokerConnectionLost("x"), "b")).add_server()
+    for ready, value in (("all", 0), ("any", 1)):
+        metrics = Metrics(scene.figures, scene.board, lambda ready=ready: ready)  # type: ignore[misc]
+        assert f"cisco_amp_ready {value}.0" in asyncio.run(metrics.exposition()).decode()
 
 
 def test_a_server_in_doubt_is_not_up() -> None:

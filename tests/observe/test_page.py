@@ -107,7 +107,7 @@ def test_what_is_wrong_stands_first() -> None:
     scene.tell(trouble(REFUSED, "bad"))
     scene.clock.now += 600
     read = Reader(page(scene))
-    assert "1 of 2 streams not consuming" in read.text
+    assert "Degraded: 1 of 2 streams not consuming" in read.text
     places = [
         read.text.index(each)
         for each in (str(REFUSED), "amp-streams rotate", "amqp.credentials-refused", "for 10 min", "events a second")
@@ -154,7 +154,12 @@ def test_it_is_self_contained() -> None:
             False,
             "No server takes events",
         ),
-        (Scene().add().add("b", state=State.HELD, reason=flow.PAUSED), True, "1 of 2 streams not consuming"),
+        (
+            Scene().add().add("b", state=State.HELD, reason=flow.PAUSED),
+            True,
+            "Degraded: 1 of 2 streams not consuming",
+        ),
+        (Scene().add(state=State.HELD, reason=flow.PAUSED), True, "1 of 1 stream not consuming"),
         (Scene().add(state=State.BRAKED), True, "Working, with 1 warning"),
         (Scene().add(state=State.BRAKED).add_server(owes_ack_s=20.0), True, "Working, with 2 warnings"),
     ],
@@ -175,6 +180,15 @@ def test_what_is_not_known_is_said_so() -> None:
     """Neither zero nor nothing."""
     scene = Scene().add(is_connected=False, messages_ready=None, oldest_waiting_s=None)
     assert Reader(page(scene)).text.count("unknown") == 3
+
+
+def test_what_is_held_waits_as_well() -> None:
+    """While the server is down 200 events are here, in nobody's queue: they are shown with their age."""
+    read = Reader(page(Scene().add(unacked=200, oldest_unacked_s=180.0).add_server()))
+    assert "200waiting, in the queues or here" in read.text
+    assert "3 minoldest waiting" in read.text
+    read = Reader(page(Scene().add(unacked=200, oldest_unacked_s=0.02).add_server()))
+    assert "–oldest waiting" in read.text, "they are on their way"
 
 
 def test_the_oldest_event_against_ten_days() -> None:
@@ -263,7 +277,7 @@ def many_page(tmp_path: Path) -> str:
 def test_a_person_sees_the_troubled_streams_first(browser: Browser, many_page: str) -> None:
     """Scripts are off; what is wrong is on the first screen, and nothing is loaded from elsewhere."""
     seen = browser.visit(many_page)
-    assert seen.text.startswith("✖ 2 of 300 streams not consuming")
+    assert seen.text.startswith("▲ Degraded: 2 of 300 streams not consuming")
     assert seen.text.index("tenant-017, tenant-203") < seen.text.index("tenant-000")
     assert seen.requests == [many_page]
     assert seen.complaints == []

@@ -160,7 +160,7 @@ async def test_healthy(scene: Scene) -> None:
     scene.start()
     await scene.logged("consuming, prefetch")
     said = await scene.is_ready(True)
-    assert said == {"ready": True, "reasons": [], "warnings": []}
+    assert said == {"ready": True, "state": "ready", "reasons": [], "warnings": []}
     await scene.server.wait_for(lambda: len(scene.server.records) == 500)
     await scene.sees("healthy", HEALTHY, "consuming", "acknowledging", "500")
 

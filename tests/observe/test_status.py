@@ -10,7 +10,7 @@ from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, Serve
 from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.board import INTERNAL_SHOWN_S
 from fluent_plugin_amp.observe.conditions import Level
-from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Status
+from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Readiness, Status
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
@@ -114,6 +114,23 @@ def test_falling_behind() -> None:
     assert not status.reasons
     scene = Scene().tell(behind).add(messages_ready=1200, oldest_waiting_s=300, growth_per_s=-10.0)
     assert only_stream(scene.status())[0] == "catching up"
+
+
+@pytest.mark.parametrize(
+    ("growth_per_s", "remedy"),
+    [
+        (12.5, "raise forward.max_in_flight"),
+        (0.0, "raise forward.max_in_flight"),
+        (-3.0, "Nothing to do"),
+        (None, "See"),
+    ],
+)
+def test_advice_only_for_a_queue_that_does_not_shrink(growth_per_s: float | None, remedy: str) -> None:
+    """Right after an outage there is a backlog, and nothing to be tuned."""
+    scene = Scene().tell(facts.StreamBehind("emea", 5, 5, 5, False))
+    status = scene.add(messages_ready=1200, oldest_waiting_s=300, growth_per_s=growth_per_s).status()
+    assert remedy in status.warnings[0].remedy
+    assert ids(status.findings) == ["stream.falling-behind"]
 
 
 def test_events_about_to_be_deleted() -> None:
@@ -244,6 +261,29 @@ def test_the_worst_stands_first() -> None:
         "forward.unreachable",
         "stream.falling-behind",
     ]
+
+
+def test_degraded_is_not_the_same_as_not_ready() -> None:
+    """Some streams consume and others do not; or none does."""
+    scene = well()
+    assert scene.status().readiness is Readiness.READY
+    scene.add("bad", is_connected=False).tell(trouble(REFUSED, "bad"))
+    assert scene.status().readiness is Readiness.DEGRADED
+    assert scene.status(is_available=False).readiness is Readiness.NOT_READY
+    scene.streams.pop(0)
+    assert scene.status().readiness is Readiness.NOT_READY
+
+
+def test_a_summary_of_many_streams() -> None:
+    """How many do what, in one line."""
+    scene = Scene()
+    for number in range(298):
+        scene.add(f"s{number}")
+    assert scene.status().summary == "298 of 298 streams consuming"
+    scene.add("bad", is_connected=False).tell(trouble(REFUSED, "bad"))
+    assert scene.status().summary == "298 of 299 streams consuming, 1 in trouble"
+    scene.add("new", is_connected=False)
+    assert scene.status().summary == "298 of 300 streams consuming, 1 in trouble, 1 connecting"
 
 
 def test_conditions_have_ids_of_their_own() -> None:
