@@ -11,6 +11,10 @@ from fluent_plugin_amp.model import Record
 
 ListMode = Literal["json", "index", "keep"]
 
+MAX_ADDED_CHARACTERS = 8 * 1024 * 1024
+"""By which the names of one event may grow: a long name that stands before each of many fields multiplies.  Where
+that is not enough, what lies deeper stays nested.  An ordinary event's names grow by some thousand."""
+
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -30,10 +34,14 @@ class Flattener:
         self._separator = separator
         self._lists = lists
         self._levels = depth if depth is not None else -1
+        self._left = 0  # of MAX_ADDED_CHARACTERS
+        self._suffixes: dict[str, int] = {}  # the last one given to a name; those before it are taken
 
     def __call__(self, record: Record) -> Record:
         """The flattened copy of ``record``."""
         flat: Record = {}
+        self._left = MAX_ADDED_CHARACTERS
+        self._suffixes = {}
         self._flatten(record.items(), "", self._levels, flat)
         return flat
 
@@ -43,7 +51,8 @@ class Flattener:
             key = prefix + name
             kind = type(value)
             if kind is dict:
-                if value and levels:
+                if value and levels and (added := len(key) * len(value)) <= self._left:
+                    self._left -= added
                     self._flatten(value.items(), key + self._separator, levels - 1, flat)
                     continue
                 if not value and lists == "json":
@@ -51,11 +60,13 @@ class Flattener:
             elif kind is list and lists != "keep":
                 if lists == "json":
                     value = _encode_json(value).decode()
-                elif value and levels:
+                elif value and levels and (added := len(key) * len(value)) <= self._left:
+                    self._left -= added
                     self._flatten(_numbered(value), key + self._separator, levels - 1, flat)
                     continue
             if key in flat:
-                key = free_name(flat, key)
+                suffix = self._suffixes[key] = free_suffix(flat, key, self._suffixes.get(key, 1) + 1)
+                key = f"{key}_{suffix}"
             flat[key] = value
 
 
@@ -66,9 +77,12 @@ def _numbered(items: list[Any]) -> Iterator[tuple[str, Any]]:
 
 def free_name(record: Record, name: str) -> str:
     """``name``, or with the first numeric suffix (``name_2``, ``name_3``, …) that ``record`` has not."""
-    if name not in record:
-        return name
-    suffix = 2
+    return f"{name}_{free_suffix(record, name)}" if name in record else name
+
+
+def free_suffix(record: Record, name: str, first: int = 2) -> int:
+    """The first suffix from ``first`` on that makes ``name`` a name that ``record`` has not."""
+    suffix = first
     while f"{name}_{suffix}" in record:
         suffix += 1
-    return f"{name}_{suffix}"
+    return suffix
