@@ -39,6 +39,12 @@ _SHOWN = tuple(dict.fromkeys([*_NAMED, "computer", "file", *(source.split(".")[0
 MAX_NAMES = 10_000
 """Of events, detections, severities and computers that a `MemberMaker` knows again."""
 
+MAX_TEXT = 1024
+"""Characters of a key, an id or a name in combined records, of which very many wait: a longer one counts as missing,
+and so does one of another type than Cisco documents."""
+MAX_DETAILS_BYTES = 64 * 1024
+"""Compressed, of one detection's ``computer``, ``file`` and links; larger ones are left out of its record."""
+
 
 class Member(NamedTuple):
     """One event's part in combined records."""
@@ -74,8 +80,9 @@ class Member(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, str, bytes]:
-        """By time; where that is the same, by id."""
-        return self.seconds, self.nanoseconds, f"{self.event_id:>20}", self.digest
+        """By time; where that is the same, by id, those without one first."""
+        name = "" if self.event_id is None else str(self.event_id)
+        return self.seconds, self.nanoseconds, name.rjust(20), self.digest
 
 
 class MemberMaker:
@@ -112,7 +119,7 @@ class MemberMaker:
             self._shared(computer),
             _key(remote_ip_of(record), self._remote_ip_key),
         )
-        is_combined = detection_id is not None and type_id in COMBINED_TYPES
+        is_combined = keys[0] is not None and type_id in COMBINED_TYPES
         shown = record
         if self._obfuscate is not None:
             shown = {name: _copied(record[name]) for name in (_SHOWN if is_combined else _NAMED) if name in record}
@@ -120,16 +127,16 @@ class MemberMaker:
         details = b""
         if is_combined:
             links = self._links(shown) if self._links is not None else {}
-            details = zlib.compress(msgspec.json.encode([shown.get("computer"), shown.get("file"), links]), 1)
+            details = _details(shown.get("computer"), shown.get("file"), links)
         return Member(
             digest,
             seconds,
             nanoseconds,
-            shown.get("id"),
-            self._shared(shown.get("event_type")),
+            _shown(shown.get("id")),
+            self._shared(_shown(shown.get("event_type"))),
             self._shared(type_id),
-            self._shared(shown.get("detection")),
-            self._shared(shown.get("severity")),
+            self._shared(_shown(shown.get("detection"))),
+            self._shared(_shown(shown.get("severity"))),
             *keys,
             details,
         )
@@ -146,15 +153,30 @@ class MemberMaker:
         rule = self._obfuscate.rule_for(source) if self._obfuscate is not None else None
         if rule is None:
             return None
-        key = rule.key if rule.method == "hash" and rule.path == source else secret
-        return lambda value: keyed_hash(key, value)
+        if rule.method == "hash" and rule.path == source:
+            return rule.replacement  # what the event shows
+        return lambda value: keyed_hash(secret, value.lower())
+
+
+def _shown(value: Any) -> int | float | str | None:
+    """``value`` where a record can show it: a text, or a number, as a text where it exceeds 64 bits."""
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= MAX_TEXT else None
+    if kind is int:
+        return value if -(2**63) <= value < 2**64 else _shown(str(value))
+    return value if kind is float else None
+
+
+def _details(computer: Any, file: Any, links: dict[str, str]) -> bytes:
+    details = zlib.compress(msgspec.json.encode([computer, file, links]), 1)
+    return details if len(details) <= MAX_DETAILS_BYTES else zlib.compress(b"[null,null,{}]")
 
 
 def _key(value: str | None, hasher: Callable[[str], str] | None) -> str | None:
-    if value is None:
+    if value is None or len(value) > MAX_TEXT:
         return None
-    value = value.lower()  # Cisco writes a SHA-256 in either case
-    return hasher(value) if hasher is not None else value
+    return hasher(value) if hasher is not None else value.lower()  # Cisco writes a SHA-256 in either case
 
 
 def _copied(value: Any) -> Any:

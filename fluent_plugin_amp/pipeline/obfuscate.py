@@ -5,7 +5,8 @@ records, what the state file remembers) is made from what is left.
 
 A path names fields by their dotted names, and ``[]`` for each item of a list: ``computer.network_addresses[].ip``.
 What a path names is replaced whole, whatever it is; null stays null.  A hash is HMAC-SHA-256 in hexadecimal: equal
-values stay equal, across streams and restarts, for as long as the key is the same.
+values stay equal, across streams and restarts, for as long as the key is the same.  What is written in hexadecimal (a
+SHA-256, a GUID, a MAC) is equal in either case.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ MASK = "***"
 
 Method = Literal["mask", "hash", "drop"]
 
+CACHED_LENGTH = 256
+"""The hashes of longer texts are not kept: so many are that their bytes would count."""
+
+_is_hexadecimal = re.compile(r"[0-9A-Fa-f:-]+").fullmatch
 _NAME = r"[^.\[\]\s]+(?:\[\])*"
 _PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")
 
@@ -36,14 +41,19 @@ def is_path(text: str) -> bool:
 
 
 def keyed_hash(key: bytes, value: Any) -> str:
-    """HMAC-SHA-256 of a text's UTF-8, or of another value's JSON; 64 hexadecimal digits."""
+    """HMAC-SHA-256 of a text's UTF-8, or of another value's JSON; 64 hexadecimal digits.
+
+    Of a text of hexadecimal digits, ``-`` and ``:``, the letters are lower-cased first: Cisco writes either.
+    """
     if type(value) is str:
-        return _hash_text(key, value)
+        return _hash_text(key, value) if len(value) <= CACHED_LENGTH else _hash_text.__wrapped__(key, value)
     return hmac.digest(key, msgspec.json.encode(value, order="deterministic"), "sha256").hex()
 
 
 @lru_cache(maxsize=4096)  # the same computers and users come again and again
 def _hash_text(key: bytes, text: str) -> str:
+    if _is_hexadecimal(text):
+        text = text.lower()
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 

@@ -397,10 +397,10 @@ async def test_a_combined_record_that_is_refused_becomes_a_dead_letter() -> None
 
 
 async def test_a_combined_record_that_cannot_be_packed_becomes_a_dead_letter() -> None:
-    """An id beyond 64 bits."""
+    """An integer beyond 64 bits in what it shows."""
     sink = Sink()
     made = conductor(sink)
-    receive(made, Ledger(), *({**each, "id": 2**70} for each in PAIR))
+    receive(made, Ledger(), *({**each, "computer": {"x": 2**70}} for each in PAIR))
     for _ in range(2):
         made.pump()
         letters = sink.answer(Outcome.ACKED)

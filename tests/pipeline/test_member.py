@@ -6,13 +6,14 @@ import copy
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fluent_plugin_amp.pipeline.links import Links
-from fluent_plugin_amp.pipeline.member import Member, MemberMaker, moment
+from fluent_plugin_amp.pipeline.member import MAX_TEXT, Member, MemberMaker, moment
 from fluent_plugin_amp.pipeline.obfuscate import MASK, Obfuscation, Rule
 
 PAIR: list[dict[str, Any]] = json.loads(Path(__file__).with_name("cisco_pair.json").read_text())
@@ -104,6 +105,61 @@ def test_links_are_made_from_what_may_be_shown() -> None:
     links = each.shown[2]
     assert "file_trajectory" in links
     assert "events_detection" not in links
+
+
+@pytest.mark.parametrize("value", [None, [], {}, True, [[1]], "x" * (MAX_TEXT + 1), 10**2000])
+def test_a_value_of_another_type_counts_as_missing(value: Any) -> None:
+    """Whatever an event holds in these fields, its member has an order, and stays small."""
+    each = member(dict.fromkeys(("id", "event_type", "severity"), value) | {"detection": "x", "detection_id": value})
+    assert (each.event_id, each.event_type, each.severity, each.detection_id) == (None, None, None, None)
+    assert each.order < member({**DETECTED, "id": 1}).order
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(2**64, str(2**64)), (-(2**63), -(2**63)), (1.5, 1.5), ("x", "x"), (0, 0), ("", "")]
+)
+def test_numbers_and_texts_are_shown(value: Any, shown: Any) -> None:
+    """A number beyond 64 bits as a text, since no record can hold it."""
+    assert member({"detection": "x", "id": value}).event_id == shown
+
+
+def test_huge_details_are_left_out() -> None:
+    """Very many detections wait: what one of them shows is bounded."""
+    noise = "".join(hashlib.sha512(str(number).encode()).hexdigest() for number in range(2000))
+    each = member({**DETECTED, "computer": {"x": noise}})
+    assert each.is_combined
+    assert each.shown == [None, None, {}]
+
+
+@pytest.mark.parametrize("case", [str.upper, str.lower, str.title])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("file.identity.sha256", "sha256"), ("connector_guid", "computer"), ("network_info.remote_ip", "remote_ip")],
+)
+def test_the_key_is_the_hash_that_the_event_shows_in_either_case(
+    path: str, name: str, case: Callable[[str], str]
+) -> None:
+    """Cisco writes hexadecimal in either; events and records show the same hash, and belong together."""
+    value = {"sha256": SHA256, "computer": DETECTED["connector_guid"], "remote_ip": "2001:db8::1a"}[name]
+    record: dict[str, Any] = {"detection": "x"}
+    *outer, last = path.split(".")
+    inside = record
+    for step in outer:
+        inside = inside.setdefault(step, {})
+    inside[last] = case(value)
+    rule = Rule(path, "hash", b"k")
+    key = getattr(member(record, rule), name)
+    Obfuscation([rule])(record)
+    assert key == inside[last] == hmac.new(b"k", value.encode(), hashlib.sha256).hexdigest()
+
+
+def test_the_key_of_a_text_is_the_hash_that_the_event_shows() -> None:
+    """Case counts where a text is no hexadecimal, in the event as in the key."""
+    rule = Rule("detection_id", "hash", b"k")
+    record = {"detection_id": "XYZ"}
+    key = member(record, rule).detection_id
+    Obfuscation([rule])(record)
+    assert key == record["detection_id"]
 
 
 def test_moment() -> None:

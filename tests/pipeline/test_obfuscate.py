@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.model import Delivery
-from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, is_path, mask_delivery
+from fluent_plugin_amp.pipeline.obfuscate import (
+    MASK,
+    Method,
+    Obfuscation,
+    Rule,
+    _hash_text,
+    is_path,
+    keyed_hash,
+    mask_delivery,
+)
 
 KEY = b"a key"
 
@@ -61,6 +70,22 @@ def test_hash_depends_on_the_key_and_the_value_alone() -> None:
     Obfuscation([Rule("a", "hash", KEY), Rule("b[]", "hash", KEY)])(one)
     Obfuscation([Rule("a", "hash", b"another")])(two)
     assert one["a"] == one["b"][0] != two["a"]
+
+
+def test_hexadecimal_is_equal_in_either_case() -> None:
+    """A SHA-256, a GUID, a MAC: the letters' case says nothing. In a name it does."""
+    for text in ("AB01" * 16, "0B4883D4-8ECF-4404-9453-13CBA0EE7662", "00:1A:2B:3C:4D:5E"):
+        assert keyed_hash(KEY, text) == hmac.new(KEY, text.lower().encode(), hashlib.sha256).hexdigest()
+    for text in ("Demo_AMP", "Face Bad", ""):
+        assert keyed_hash(KEY, text) == hmac.new(KEY, text.encode(), hashlib.sha256).hexdigest()
+
+
+def test_long_texts_are_not_kept() -> None:
+    """The hashes of a few short ones are."""
+    before = _hash_text.cache_info().currsize
+    for number in range(20):
+        keyed_hash(KEY, str(number) * 1000)
+    assert _hash_text.cache_info().currsize == before
 
 
 def test_drop() -> None:
