@@ -310,7 +310,8 @@ class InvalidEvent(PluginError):
 
 
 class EventNotJson(InvalidEvent):
-    """The body is not JSON: malformed, empty, not UTF-8, NaN or Infinity, or half a surrogate pair."""
+    """The body is not JSON: malformed, empty, not UTF-8, NaN or Infinity, half a surrogate pair, or a number that can
+    be kept by no means (an integer of more than 4,300 digits, anything beyond 1.8e308)."""
 
     id = "event.not-json"
 
@@ -328,7 +329,7 @@ class EventTooDeep(InvalidEvent):
 
 
 class EventIntegerTooLarge(InvalidEvent):
-    """The body holds an integer outside -2^63 … 2^64-1, which msgpack cannot carry."""
+    """The body holds an integer outside -2^63 … 2^64-1 (of up to 4,300 digits), which msgpack cannot carry."""
 
     id = "event.integer-too-large"
 

@@ -23,6 +23,9 @@ every event behind it in its own chunk; Fluentd closes the connection at 128."""
 COUNTED_BYTES = 8192
 """Up to this length, counting brackets costs less than a walk, and clears every ordinary event of it."""
 
+BOM = b"\xef\xbb\xbf"
+"""Some writers put it before JSON; a reader may take it as nothing (RFC 8259, 8.1)."""
+
 _decode_json = msgspec.json.Decoder().decode
 _MAX_SECONDS = 2**32 - 1
 
@@ -36,6 +39,8 @@ def decode(body: bytes) -> Record:
     try:
         value = _decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        if body.startswith(BOM) and not body.startswith(BOM, len(BOM)):
+            return decode(body[len(BOM) :])
         raise EventNotJson(str(exc) if body else "the body is empty") from exc
     except RecursionError as exc:
         raise EventTooDeep("nested too deep to decode") from exc

@@ -200,3 +200,19 @@ def test_a_date_is_exact_to_the_microsecond(moment: datetime) -> None:
     iso = moment.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds")
     expected = since_epoch.days * 86_400 + since_epoch.seconds, since_epoch.microseconds * 1000
     assert event_time({"date": iso}, ARRIVAL) == expected
+
+
+def test_a_bom_is_nothing() -> None:
+    """Some writers put it before JSON; what follows is an event, and before something else it stays no JSON."""
+    assert decode(b'\xef\xbb\xbf{"id": 1}') == {"id": 1}
+    for body in (b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf{}", b"\xef\xbb{}"):
+        with pytest.raises(EventNotJson):
+            decode(body)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 4301, "1e400", "-1e400"])
+def test_a_number_that_nothing_can_keep_is_no_json(number: str) -> None:
+    """Up to 4,300 digits an integer is exact, and found when it is packed; docs/errors.md says so."""
+    with pytest.raises(EventNotJson):
+        decode(b'{"a": %b}' % number.encode())
+    assert decode(b'{"a": %b}' % (b"9" * 4300))["a"] == 10**4300 - 1
