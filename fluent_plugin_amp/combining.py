@@ -75,7 +75,7 @@ class Combining:
         received = {name: self._conductor.lines[name].counters.received for name in consuming}
         idle = [name for name, count in received.items() if self._received.get(name) == count]
         self._received = received
-        self.combiner.tick(idle, monotonic_s)
+        self.combiner.tick(received, idle, monotonic_s)
         if self.combiner.closed_early > self._closed_early:
             more, self._closed_early = self.combiner.closed_early - self._closed_early, self.combiner.closed_early
             LOGGER.warning("%d detection(s) or incident(s) closed early: more were open than max_open", more)

@@ -73,7 +73,9 @@ class IncidentsConfig(Section):
         default=300.0, description="Length of an incident, from its first event on, by the time of the events."
     )
     lateness: Annotated[float, Duration("0s", "1d")] = Field(
-        default=60.0, description="How much out of order events may arrive and still be put where they belong."
+        default=60.0,
+        description="How much out of order the events of one hash or computer may arrive and still be put where they "
+        "belong; between computers there may be any delay.",
     )
     by: tuple[Literal["sha256", "sha256_and_computer", "computer"], ...] = Field(
         default=("sha256", "sha256_and_computer", "computer"),
@@ -83,7 +85,8 @@ class IncidentsConfig(Section):
     )
     tag: Tag = Field(default="edr.cisco.amp.incidents", description="The tag of the records.")
     max_open: Annotated[int, Whole("1")] = Field(
-        default=100_000, description="How many incidents are open at once; of more, the oldest is closed early."
+        default=100_000,
+        description="How many incidents are open at once; of more, what was quiet for longest is closed early.",
     )
 
 

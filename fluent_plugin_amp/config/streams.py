@@ -46,8 +46,8 @@ class FlattenConfig(Section):
     )
     depth: Annotated[int, Whole("1", "100")] | None = Field(
         default=None,
-        description="How many levels are joined at most; null: all of them. Where an event's names would grow by more "
-        "than 8 MiB in all, what lies deeper stays nested.",
+        description="How many levels are joined at most; null: all of them. Where an event's names would grow by "
+        "more than 8 MiB in all, what lies deeper stays nested.",
     )
 
 

@@ -92,6 +92,7 @@ class Combiner:
         """What was kept was taken up again; until then nothing that comes is combined."""
         self._unsent: dict[int, Emission] = {}
         self._next_number = 1
+        self._consuming_since: dict[str, float] = {}
         self._idle_since: dict[str, float] = {}
         self.wants_facts = delivered.wants_facts
 
@@ -153,13 +154,21 @@ class Combiner:
 
     # --- time --------------------------------------------------------------------------------------------------
 
-    def tick(self, idle: Iterable[str], monotonic_s: float) -> None:
-        """Do what is due.  ``idle``: streams that are connected, and brought nothing since the last tick."""
+    def tick(self, consuming: Iterable[str], idle: Iterable[str], monotonic_s: float) -> None:
+        """Do what is due.
+
+        ``consuming``: streams that get what is in their queues; ``idle``: those of them that brought nothing since
+        the last tick.
+        """
         if not self.is_ready:
             return
         if self._detections is not None:
             self._detections.tick(self.clock())
         if self._incidents is not None:
+            self._incidents.watch_s = monotonic_s
+            self._consuming_since = {name: self._consuming_since.get(name, monotonic_s) for name in consuming}
+            for stream, since in self._consuming_since.items():
+                self._incidents.close_quiet(stream, since)
             self._idle_since = {stream: self._idle_since.get(stream, monotonic_s) for stream in idle}
             for stream, since in self._idle_since.items():
                 if monotonic_s - since >= self._incidents.patience_s:
@@ -190,6 +199,7 @@ class Combiner:
         """Go on where the last process ended, with what it kept; records that no server has are sent again."""
         parts: dict[tuple[str, str], list[Member]] = {}
         heads = []
+        places = []
         emissions = []
         for (stream, name), data in rows.items():
             if name.startswith(_PART):
@@ -201,8 +211,11 @@ class Combiner:
                 emissions.append(_decode_emission(data))
             elif self._incidents is not None and name == _CLOCK:
                 self._incidents.clocks[stream] = _decode_clock(data)
-            elif self._incidents is not None and name.startswith(_PLACE):
-                self._incidents.restore(stream, *_decode_member(data))
+            elif name.startswith(_PLACE):
+                places.append((stream, *_decode_member(data)))
+        if self._incidents is not None:
+            for place in places:  # the streams' clocks are there now
+                self._incidents.restore(*place, self.clock())
         for (first_arrival, revision), stream, detection_id in sorted(heads):
             if self._detections is not None:
                 members = parts.get((stream, detection_id), [])

@@ -46,6 +46,10 @@ MAX_DETAILS_BYTES = 64 * 1024
 """Compressed, of one detection's ``computer``, ``file`` and links; larger ones are left out of its record."""
 
 
+Order = tuple[int, int, str, bytes]
+"""Seconds, nanoseconds, id, digest: no two events have the same."""
+
+
 class Member(NamedTuple):
     """One event's part in combined records."""
 
@@ -79,7 +83,7 @@ class Member(NamedTuple):
         return self.detection_id is not None and self.event_type_id in COMBINED_TYPES
 
     @property
-    def order(self) -> tuple[int, int, str, bytes]:
+    def order(self) -> Order:
         """By time; where that is the same, by id, those without one first."""
         name = "" if self.event_id is None else str(self.event_id)
         return self.seconds, self.nanoseconds, name.rjust(20), self.digest

@@ -99,7 +99,8 @@ class Disk:
 class World:
     """A broker's queue, processes that crash, a disk, and a server that keeps what it gets."""
 
-    def __init__(self, events: list[dict[str, Any]]) -> None:
+    def __init__(self, events: list[dict[str, Any]], by: tuple[str, ...] = tuple(GROUPINGS)) -> None:
+        self.by = by
         self.disk = Disk()
         self.events = events
         self.taken: set[int] = set()  # delivered in this life
@@ -117,7 +118,7 @@ class World:
         self.unacked_records: list[Delivery] = []
         self.combiner = Combiner(
             Detections(60, 1000),
-            Incidents(300, 600, tuple(GROUPINGS), 1000),
+            Incidents(300, 600, self.by, 1000),
             TAGS,
             self.disk,
             self.disk,
@@ -168,7 +169,7 @@ class World:
             del self.unacked_records[:count]
         elif action == "tick":
             self.now += 30.0 * count
-            self.combiner.tick([], 0.0)
+            self.combiner.tick([], [], 0.0)
         else:
             self.disk.waiting.clear()
             self.start()
@@ -179,8 +180,8 @@ class World:
             self.deliver(100)
             self.disk.commit()
         self.now += 10_000
-        self.combiner.tick(["s"], 0.0)
-        self.combiner.tick(["s"], 10_000.0)
+        self.combiner.tick(["s"], ["s"], 0.0)
+        self.combiner.tick(["s"], ["s"], 10_000.0)
         self.disk.commit()
         while self.unacked_records or self.disk.waiting:
             self.do("ack", 1000)
@@ -229,6 +230,27 @@ def test_any_order_and_any_crashes_give_the_same_records(
         assert all(len(bodies) == 1 for bodies in world.got.values())
 
 
+@settings(max_examples=100)
+@given(EVENTS, STEPS, st.data())
+def test_a_computer_may_be_away_for_hours_whatever_crashes(
+    given_events: list[tuple[int, int, str, str, str]], steps: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """Lateness is that of a computer's events among each other: a restart knows how late it is for each."""
+    events = [event(number, *each) for number, each in enumerate(given_events, 1)]
+    calm = World(sorted(events, key=lambda each: each["timestamp"]), ("computer",))
+    away = {"c": 0, "d": data.draw(st.integers(-20_000, 20_000))}
+    delays = data.draw(st.lists(st.integers(0, 599), min_size=len(events), max_size=len(events)))
+    order = sorted(
+        range(len(events)),
+        key=lambda n: (events[n]["timestamp"] + delays[n] + away[events[n]["computer"]["connector_guid"]], n),
+    )
+    rough = World([events[n] for n in order], ("computer",))
+    for step in steps:
+        rough.do(*step)
+    assert rough.end() == calm.end()
+    assert all(len(bodies) == 1 for bodies in rough.got.values())
+
+
 def test_an_event_is_acked_when_its_part_is_safe() -> None:
     """Neither its part alone nor its memory alone is enough; an event without a part waits for its memory only."""
     world = World([event(1, 0, THREAT_DETECTED, "d", "f", "c")])
@@ -270,8 +292,8 @@ def test_a_stream_that_is_forgotten_leaves_nothing_open() -> None:
     assert (world.combiner.detections_open, world.combiner.incidents_open) == (0, 0)
     assert {name for _, name in world.disk.rows} == {"unsent detection e/1"}
     world.now += 10_000
-    world.combiner.tick(["s"], 0.0)
-    world.combiner.tick(["s"], 10_000.0)
+    world.combiner.tick(["s"], ["s"], 0.0)
+    world.combiner.tick(["s"], ["s"], 10_000.0)
     world.disk.commit()
     assert {tag for tag, _, _ in world.got} == {"detections"}
     assert {name for _, name, _ in world.got} == {"e"}
@@ -287,10 +309,10 @@ def test_an_idle_stream_closes_its_incidents() -> None:
     world.deliver(1)
     world.disk.commit()
     for idle, monotonic_s in ((["s"], 0.0), ([], 500.0), (["s"], 600.0), (["s"], 1499.0)):
-        world.combiner.tick(idle, monotonic_s)
+        world.combiner.tick(idle, idle, monotonic_s)
         world.disk.commit()
     assert not [tag for tag, *_ in world.got if tag == "incidents"]
-    world.combiner.tick(["s"], 1500.0)
+    world.combiner.tick(["s"], ["s"], 1500.0)
     world.disk.commit()
     assert len([tag for tag, *_ in world.got if tag == "incidents"]) == 3
 

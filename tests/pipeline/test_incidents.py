@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluent_plugin_amp.pipeline import incidents as module
 from fluent_plugin_amp.pipeline.incidents import GROUPINGS, LISTED, Incidents
 from fluent_plugin_amp.pipeline.member import Member, MemberMaker
+from tests.pipeline.steps import grows_linearly
 
 DAY = 1_600_000_000 // 86400 * 86400
 NOW = DAY + 365.0 * 86400
@@ -79,7 +83,7 @@ def test_the_same_file_on_one_computer() -> None:
         member(at("18:02:00"), computer="c1"),
     ]
     made = incidents(members, ("sha256_and_computer",))
-    assert [(record["key"], record["count"]) for record in made] == [("f/c1", 2), ("f/c2", 1)]
+    assert sorted((record["key"], record["count"]) for record in made) == [("f/c1", 2), ("f/c2", 1)]
 
 
 def test_any_detections_on_one_computer() -> None:
@@ -99,13 +103,56 @@ def test_several_groupings_at_once() -> None:
 
 
 def test_an_incident_is_written_when_nothing_more_is_to_be_expected() -> None:
-    """When window and lateness have passed by the time of the events."""
-    made = Incidents(300, 60, ("sha256",), 10)
+    """When window and lateness have passed by the time of the events of its key, and of no others."""
+    made = Incidents(300, 60, ("computer",), 10)
     made.add("s", member(at("18:00:00")), NOW)
-    made.add("s", member(at("18:05:59"), sha256="g"), NOW)
+    made.add("s", member(at("18:05:59")), NOW)
+    made.add("s", member(at("23:00:00"), computer="d"), NOW)
     assert made.emissions == []
-    made.add("s", member(at("18:06:00"), sha256="g"), NOW)
-    assert [emission.record["key"] for emission in made.emissions] == ["f"]
+    made.add("s", member(at("18:06:00")), NOW)
+    assert [emission.record["key"] for emission in made.emissions] == ["c"]
+
+
+@pytest.mark.parametrize("by", ["computer", "sha256", "sha256_and_computer"])
+@pytest.mark.parametrize("shared", ["f", ""])
+def test_a_computer_that_was_away_brings_its_events_late(by: str, shared: str) -> None:
+    """Sorted by time or as they come: its six events of an hour ago are one incident, not six of one each."""
+    late = [member(at("17:00:00") + n, computer="b", sha256=shared or "g") for n in range(6)]
+    others = [member(at("18:00:00") + n, computer="a", sha256="f") for n in (0, 1, 2, 30)]
+    arrival = [*others[:3], *late, others[3]]
+    made = incidents(arrival, (by,))
+    assert sorted(record["count"] for record in made) == [4, 6]
+    assert sorted(made, key=str) == sorted(incidents([*late, *others], (by,)), key=str)
+
+
+def test_late_events_of_a_busy_key_wait_for_each_other() -> None:
+    """A hash that many computers have goes on; what one of them brings late is one incident, closed in its time."""
+    made = Incidents(300, 60, ("sha256",), 10)
+    for second in range(0, 1200, 10):
+        made.add("s", member(at("18:00:00") + second), NOW)
+        if 600 <= second < 700:
+            made.add("s", member(at("17:00:00") + second, computer="b"), NOW)
+    found = [(emission.record["first_seen"][11:19], emission.record["count"]) for emission in made.emissions]
+    assert found == [("18:00:00", 30), ("17:10:00", 10), ("18:05:00", 30), ("18:10:00", 30)]
+
+
+def test_a_key_of_which_nothing_comes_is_closed() -> None:
+    """By the watch, and by the stream's clock: so long must the stream have been consumed, and have gone on."""
+    made = Incidents(300, 60, ("computer",), 10)
+    made.watch_s = 1000.0
+    made.add("s", member(at("18:00:00")), NOW)
+    for watch_s, since_s, clock, closed in (
+        (1360.0, 900.0, "18:05:59", 0),  # a backlog is worked off slowly
+        (1360.0, 1001.0, "18:06:00", 0),  # the stream was away
+        (1359.0, 900.0, "18:06:00", 0),  # a backlog is worked off fast
+        (1360.0, 900.0, "18:06:00", 1),
+    ):
+        made.add("s", member(at(clock), computer="d"), NOW)
+        made.watch_s = watch_s
+        made.close_quiet("s", since_s)
+        assert [emission.record["key"] for emission in made.emissions] == ["c"] * closed
+    made.close_quiet("t", 0.0)
+    assert len(made) == 1
 
 
 def test_streams_have_clocks_of_their_own() -> None:
@@ -129,18 +176,72 @@ def test_an_event_from_the_future_moves_no_clock() -> None:
 def test_what_comes_too_late_is_not_lost() -> None:
     """It makes an incident of its own."""
     made = Incidents(300, 60, ("sha256",), 10)
-    for each in (member(at("18:00:00")), member(at("18:10:00"), sha256="g"), member(at("18:01:00"))):
-        made.add("s", each, NOW)
-    assert [emission.record["count"] for emission in made.emissions] == [1, 1]
+    for clock in ("18:00:00", "18:10:00", "18:01:00"):
+        made.add("s", member(at(clock)), NOW)
+    assert [emission.record["count"] for emission in made.emissions] == [1]
+    made.flush()
+    assert [emission.record["count"] for emission in made.emissions] == [1, 1, 1]
 
 
-def test_the_oldest_is_closed_early_when_there_are_too_many() -> None:
+def test_what_is_quiet_for_longest_is_closed_early_when_there_are_too_many() -> None:
     """It is written, and counted."""
     made = Incidents(300, 60, ("sha256",), 2)
-    for number in range(3):
-        made.add("s", member(at("18:00:00"), sha256=str(number)), NOW)
-    assert [emission.record["key"] for emission in made.emissions] == ["0"]
+    for number in (0, 1, 0, 2):
+        made.add("s", member(at("18:00:00") + len(made.changes), sha256=str(number)), NOW)
+    assert [emission.record["key"] for emission in made.emissions] == ["1"]
     assert (made.closed_early, len(made)) == (1, 2)
+
+
+def test_while_a_backlog_is_worked_off_what_is_over_by_the_streams_clock_is_not_early() -> None:
+    """Hours of events in a minute: room is made of what nothing more is to be expected of."""
+    made = Incidents(300, 60, ("sha256",), 2)
+    for number in range(100):
+        made.add("s", member(at("00:00:00") + 600 * number, sha256=str(number)), NOW)
+    assert (len(made.emissions), made.closed_early, len(made)) == (98, 0, 2)
+
+
+def test_events_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one key and of all, however few incidents there are: written early, and counted."""
+    monkeypatch.setattr(module, "MAX_EVENTS", 20)
+    made = Incidents(300, 60, ("sha256",), 5)
+    for number in range(50):
+        made.add("s", member(at("18:00:00"), number=number + 1), NOW)
+    assert [emission.record["count"] for emission in made.emissions] == [21, 21]
+    for number in range(100):
+        made.add("s", member(at("18:00:00"), number=number + 1, sha256=str(number % 4)), NOW)
+    assert made._events <= 20 + module.EVENTS_EACH * 5
+    made.flush()
+    assert sum(emission.record["count"] for emission in made.emissions) == 150
+    assert (made._events, len(made), made._of_stream) == (0, 0, {"s": {}})
+
+
+def test_the_work_does_not_grow_with_what_is_open() -> None:
+    """Many incidents of one key, and many streams that are idle."""
+
+    def one_key(size: int) -> Callable[[], object]:
+        members = [member(DAY + 400 * number) for number in range(size)]
+
+        def work() -> None:
+            made = Incidents(300, 80_000, ("sha256",), 10)
+            for each in members:
+                made.add("s", each, NOW)
+            made.flush()
+
+        return work
+
+    def idle_streams(size: int) -> Callable[[], object]:
+        made = Incidents(300, 60, ("sha256",), 10_000)
+        for number in range(size):
+            made.add(f"stream {number % 20}", member(DAY, sha256=str(number)), NOW)
+
+        def work() -> None:
+            for number in range(20, 20 + size):
+                made.close_idle(f"stream {number}")
+
+        return work
+
+    assert grows_linearly(one_key, 200)
+    assert grows_linearly(idle_streams, 200)
 
 
 def test_a_record_stays_small_however_many_events() -> None:
@@ -175,3 +276,26 @@ def test_the_incidents_are_the_same_for_any_order_within_the_lateness(
         return sorted(made, key=lambda record: record["incident_id"])
 
     assert found(delayed()) == found(delayed())
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2000), st.integers(0, 60), st.sampled_from("cde"), st.integers(1, 2)),
+        max_size=30,
+        unique_by=lambda each: (each[0], each[2], each[3]),
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_keys_may_come_in_any_order_among_each_other(events: list[tuple[int, int, str, int]], random: Random) -> None:
+    """As long as each key's events are late by the lateness at most, by that key's own, all is as if sorted."""
+    members = {each: member(DAY + each[0], computer=each[2], number=each[3]) for each in events}
+    of_key = {
+        key: sorted((each for each in events if each[2] == key), key=lambda each: each[0] + each[1]) for key in "cde"
+    }
+    turns = [key for key, of in of_key.items() for _ in of]
+    random.shuffle(turns)
+    arrival = [members[of_key[key].pop(0)] for key in turns]
+    made = incidents(arrival, ("computer",))
+    assert sorted(made, key=str) == sorted(
+        incidents(sorted(arrival, key=lambda each: each.order), ("computer",)), key=str
+    )
