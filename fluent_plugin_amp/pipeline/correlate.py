@@ -6,14 +6,16 @@ first arrival is over.  After that each further event makes the next revision.  
 nothing but the set of its events: so the last one is the same for any order of arrival, but for its number, which
 counts the writes.
 
-A detection is remembered for `KEEP_S`, longer than the broker keeps events, and at most ``max_open`` are: the oldest
-is closed early, and written if it was not yet.
+A detection is remembered for `KEEP_S`, longer than the broker keeps events, and at most ``max_open`` are, and events
+by a multiple of that: the oldest is closed early, and written if it was not yet.  One detection takes `MAX_EVENTS`,
+those that came first, since each revision names them all.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fluent_plugin_amp.model import Record
@@ -23,10 +25,15 @@ from fluent_plugin_amp.pipeline.member import (
     QUARANTINE_TYPES,
     Emission,
     Member,
+    Order,
     moment,
 )
 
 KEEP_S = 11 * 86400.0
+MAX_EVENTS = 1000
+"""Of one detection; Cisco's have two to six."""
+EVENTS_EACH = 4
+"""Of a detection, on average, when ``max_open`` are open."""
 
 _SEVERITIES = ("Low", "Medium", "High", "Critical")
 
@@ -44,8 +51,10 @@ class Head(NamedTuple):
 class _Detection:
     first_arrival: float
     revision: int = 0
-    members: tuple[Member, ...] = ()
-    """In their order; only the first has its details."""
+    members: list[Member] = field(default_factory=list)
+    """In their order; only `shown` has its details."""
+    shown: Member | None = None
+    """One of the members: that whose details are shown."""
 
     @property
     def is_settled(self) -> bool:
@@ -74,6 +83,8 @@ class Detections:
         self._max_open = max_open
         self._open: dict[tuple[str, str], _Detection] = {}  # in the order of their first arrivals
         self._waiting: dict[tuple[str, str], None] = {}  # those never written, in the same order
+        self._events = 0
+        self._max_events = MAX_EVENTS + EVENTS_EACH * max_open
         self.closed_early = 0
         self.emissions: list[Emission] = []
         self.changes: list[Change] = []
@@ -90,7 +101,7 @@ class Detections:
         """As kept; in the order of ``head.first_arrival``."""
         detection = _Detection(head.first_arrival, head.revision)
         for member in members:
-            _insert(detection, member)
+            self._events += _insert(detection, member)
         self._open[stream, detection_id] = detection
         if not head.revision:
             self._waiting[stream, detection_id] = None
@@ -105,11 +116,12 @@ class Detections:
             self._waiting[key] = None
         if not _insert(detection, member):
             return
+        self._events += 1
         if detection.revision or detection.is_settled:
             self._write(key, detection)
         head = Head(detection.first_arrival, detection.revision)
         self.changes.append(Change(stream, member.detection_id, head, [member]))
-        while len(self._open) > self._max_open:
+        while len(self._open) > self._max_open or self._events > self._max_events:
             self._close(next(iter(self._open)))
 
     def tick(self, now: float) -> None:
@@ -131,7 +143,7 @@ class Detections:
         """Forget all of a stream, and write nothing."""
         for key in [key for key in self._open if key[0] == stream]:
             self._waiting.pop(key, None)
-            self.changes.append(Change(*key, None, self._open.pop(key).members))
+            self.changes.append(Change(*key, None, self._pop(key).members))
 
     def flush(self) -> None:
         """Write what was never written: nothing will be remembered."""
@@ -139,41 +151,54 @@ class Detections:
             self._write(key, self._open[key])
 
     def _close(self, key: tuple[str, str]) -> None:
-        detection = self._open.pop(key)
+        detection = self._pop(key)
         if not detection.revision:
             self.closed_early += 1
             self._write(key, detection)
         self.changes.append(Change(*key, None, detection.members))
 
+    def _pop(self, key: tuple[str, str]) -> _Detection:
+        detection = self._open.pop(key)
+        self._events -= len(detection.members)
+        return detection
+
     def _write(self, key: tuple[str, str], detection: _Detection) -> None:
         detection.revision += 1
         self._waiting.pop(key, None)
         stream, detection_id = key
-        last = detection.members[-1] if len(detection.members) == 1 else max(detection.members, key=_time)
+        last = detection.members[-1]
         record = _record(stream, detection_id, detection)
         name = f"{detection_id}/{detection.revision}"
         self.emissions.append(Emission(stream, "detection", name, last.seconds, last.nanoseconds, record))
 
 
 def _insert(detection: _Detection, member: Member) -> bool:
-    """Put a member in its place; False: it is there already.  Details are kept of the first one only."""
-    members = detection.members
-    if any(each.digest == member.digest for each in members):
+    """Put a member in its place; False: it is there already, or there is no room.  Details are kept of one only."""
+    members, shown = detection.members, detection.shown
+    if len(members) >= MAX_EVENTS or any(each.digest == member.digest for each in members):
         return False
-    if members:  # keep no second copy of what they have in common
-        first = members[0]
-        sha256 = first.sha256 if first.sha256 == member.sha256 else member.sha256
-        member = member._replace(detection_id=first.detection_id, sha256=sha256)
-    if not members or _rank(member) < _rank(members[0]):
-        detection.members = (member, *(each._replace(details=b"") for each in members))
+    if shown is None:
+        detection.members, detection.shown = [member], member
+        return True
+    # Keep no second copy of what they have in common.
+    sha256 = shown.sha256 if shown.sha256 == member.sha256 else member.sha256
+    member = member._replace(detection_id=shown.detection_id, sha256=sha256)
+    if _rank(member) < _rank(shown):
+        members[members.index(shown)] = shown._replace(details=b"")
+        detection.shown = member
     else:
-        detection.members = (*members, member._replace(details=b""))
+        member = member._replace(details=b"")
+    insort(members, member, key=_order)
     return True
 
 
-def _rank(member: Member) -> tuple[bool, tuple[int, int, str, bytes]]:
+def _rank(member: Member) -> tuple[bool, Order]:
     """Whose details are shown: what says that something was detected knows most."""
     return member.event_type_id not in DETECTION_TYPES, member.order
+
+
+def _order(member: Member) -> Order:
+    return member.order
 
 
 def _time(member: Member) -> tuple[int, int]:
@@ -181,8 +206,8 @@ def _time(member: Member) -> tuple[int, int]:
 
 
 def _record(stream: str, detection_id: str, detection: _Detection) -> Record:
-    members = sorted(detection.members, key=lambda member: member.order)
-    shown = detection.members[0]
+    members, shown = detection.members, detection.shown
+    assert shown is not None
     computer, file, links = shown.shown
     named = [member.detection for member in (shown, *members) if member.detection is not None]
     record: Record = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.pipeline.correlate import KEEP_S, Detections
+from fluent_plugin_amp.pipeline import correlate
+from fluent_plugin_amp.pipeline.correlate import EVENTS_EACH, KEEP_S, MAX_EVENTS, Detections
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.member import (
     QUARANTINE_FAILURE,
@@ -24,6 +26,7 @@ from fluent_plugin_amp.pipeline.member import (
     Member,
     MemberMaker,
 )
+from tests.pipeline.steps import grows_linearly
 
 PAIR: list[dict[str, Any]] = json.loads(Path(__file__).with_name("cisco_pair.json").read_text())
 ROOT = Path(__file__).parents[2]
@@ -224,3 +227,48 @@ def test_the_last_revision_is_the_same_for_any_order(members: list[Member], data
 
     order = data.draw(st.permutations(members)) + data.draw(st.lists(st.sampled_from(members), max_size=3))
     assert last(order, pauses(order)) == last(members, pauses(members))
+
+
+def test_a_detection_takes_so_many_events_and_no_more() -> None:
+    """Each revision names them all; those that come when there is no room are delivered as ever."""
+    detections = Detections(60, 10)
+    for number in range(MAX_EVENTS + 5):
+        detections.add("s", member(THREAT_DETECTED, MAX_EVENTS - number, number=number + 1), NOW)
+    detections.tick(NOW + 60)
+    (record,) = records(detections)
+    assert record["event_ids"] == list(range(MAX_EVENTS, 0, -1))
+    assert (len(detections.changes), detections.closed_early) == (MAX_EVENTS + 1, 0)
+
+
+def test_events_that_are_remembered_are_bounded() -> None:
+    """However few detections there are: the oldest is closed early."""
+    detections = Detections(60, 5)
+    for detection_id in "abc":
+        for number in range(600):
+            made = member(THREAT_DETECTED, number, number=number + 1, detection_id=detection_id)
+            detections.add("s", made, NOW)
+        assert detections._events <= MAX_EVENTS + EVENTS_EACH * 5
+    assert [(record["detection_id"], len(record["event_ids"])) for record in records(detections)] == [
+        ("a", 600),
+        ("b", 600),
+    ]
+    assert detections.closed_early == 2
+    detections.forget("s")
+    assert (len(detections), detections._events) == (0, 0)
+
+
+def test_very_many_events_of_one_detection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An odd stream whose events all have one id costs no more for each."""
+    monkeypatch.setattr(correlate, "MAX_EVENTS", 100)
+
+    def work(size: int) -> Callable[[], object]:
+        members = [member(THREAT_DETECTED, number, number=number + 1) for number in range(size)]
+
+        def add() -> None:
+            detections = Detections(60, 10)
+            for each in members:
+                detections.add("s", each, NOW)
+
+        return add
+
+    assert grows_linearly(work, 200)
