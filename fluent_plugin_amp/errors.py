@@ -189,13 +189,23 @@ class StateUnusable(UnavailableError):
 
 
 class StateCorrupt(StateUnusable):
-    """The state file is damaged, or is no state file of this plugin."""
+    """The state file, or a part of it, is damaged or written by another program, or is no state file at all.
+
+    Rows that are damaged are set aside in the file; a file that is damaged itself, as ``….corrupt``, once.
+    """
 
     id = "state.corrupt"
     default_remedy = (
-        "Move the file and those beside it (-wal, -shm) away: a new one is made. What it remembered is forgotten, so "
-        "events that the broker delivers again may arrive twice."
+        "Look for a failing disk. If it stays: move the file and those beside it (-wal, -shm) away, and a new one is "
+        "made. What it remembered is forgotten, so events that the broker delivers again may arrive twice."
     )
+
+
+class StateValueRefused(StateUnusable):
+    """A value cannot be written into the state file, whatever its state: it is left out."""
+
+    id = "state.value-refused"
+    default_remedy = "Nothing to do: the event is delivered. Report the message if you see it often."
 
 
 class StateDiskFull(StateUnusable):

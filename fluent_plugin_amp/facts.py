@@ -156,6 +156,8 @@ class StateOpened(Fact):
 
     path: str
     letters: int
+    was_open_to_others: bool = False
+    """Others than its owner could read or write it; no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,15 @@ class StateTrouble(Fact):
     error: PluginError
     retry_in_s: float | None
     """None: what hangs is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSetAside(Fact):
+    """Garbled rows of the state file, or all of it, were set aside; delivery goes on with the rest."""
+
+    path: str
+    error: PluginError
+    """What was found, and where it is kept."""
 
 
 @dataclass(frozen=True, slots=True)

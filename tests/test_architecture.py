@@ -95,6 +95,7 @@ FAULT_DOMAINS = {
     "pipeline.conductor": "one event",
     "pipeline.combined": "an event's part in combined records",
     "combining": "an event's part in combined records",
+    "state.writer": "a background task",
     "source.transport": "one connection",
     "source.amqp": "one stream",
     "source.consumer": "one stream",

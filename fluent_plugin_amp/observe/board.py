@@ -26,6 +26,7 @@ INTERNAL_SHOWN_S = 3600.0
 """So long a fault of our own is shown after the last time."""
 EXPIRING_FROM_S = 7 * 86400.0
 """Cisco deletes what has waited for ten days."""
+MAX_SET_ASIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,9 @@ class Board:
         self.servers: defaultdict[str, Memory] = defaultdict(Memory)
         self.state = Memory()
         self.state_path = ""
+        """As soon as anything was told of the state file; else there is none."""
+        self.set_aside: dict[str, Trouble] = {}
+        """What was garbled in the state file, by what was told; the first `MAX_SET_ASIDE`."""
         self.internal: dict[str, Internal] = {}
         """By `facts.InternalError.where`."""
         self._clock = clock
@@ -136,8 +140,14 @@ class Board:
             case facts.StateTrouble(path=path, error=error):
                 self.state_path = path
                 self.state.note(error, now)
-            case facts.StateOpened() | facts.StateRecovered():
+            case facts.StateOpened(path=path) | facts.StateRecovered(path=path):
+                self.state_path = path
                 self.state.recover(now)
+            case facts.StateSetAside(path=path, error=error):
+                self.state_path = path
+                self.state.errors[error.id] += 1
+                if len(self.set_aside) < MAX_SET_ASIDE:
+                    self.set_aside.setdefault(str(error), Trouble(error.id, str(error), error.remedy, now, now))
             case facts.ServerTrouble(server=name, error=error):
                 self.servers[name].note(error, now)
             case facts.ServerConnected(server=name):

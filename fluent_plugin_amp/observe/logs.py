@@ -168,13 +168,18 @@ def describe(fact: facts.Fact) -> Said:
             return logging.ERROR, text, fields
         case facts.StateOpened():
             kept = f"; {fact.letters} dead letter(s) kept" if fact.letters else ""
-            return logging.INFO, f"state file {fact.path}: in use{kept}", {"path": fact.path, "letters": fact.letters}
+            closed = "; others could read or write it, and no longer can" if fact.was_open_to_others else ""
+            fields = {"path": fact.path, "letters": fact.letters}
+            return logging.INFO, f"state file {fact.path}: in use{kept}{closed}", fields
         case facts.StateTrouble():
             retry = "" if fact.retry_in_s is None else f" Next try in {fact.retry_in_s:.1f} s."
             text = (
                 f"state file: {_error_text(fact.error)} Events are delivered without it: those that the broker "
                 f"delivers again after a restart may arrive twice.{retry}"
             )
+            return logging.ERROR, text, {"path": fact.path, **_error_fields(fact.error)}
+        case facts.StateSetAside():
+            text = f"state file: {_error_text(fact.error)}"
             return logging.ERROR, text, {"path": fact.path, **_error_fields(fact.error)}
         case facts.StateRecovered():
             return logging.INFO, f"state file {fact.path}: in use again", {"path": fact.path}

@@ -155,6 +155,8 @@ class Metrics:
 
     def _of_the_plugin(self, figures: Figures) -> Iterator[Metric]:
         yield from self._servers(figures)
+        if self._board.state_path:
+            yield from self._state()
         yield _plain(
             "chunks_in_flight",
             "Chunks sent, or waiting for a server, and not acknowledged yet.",
@@ -186,6 +188,19 @@ class Metrics:
         ):
             family.add_metric([error_id, subject], 1)
         yield family
+
+    def _state(self) -> Iterator[Metric]:
+        yield _plain(
+            "state_up",
+            "1 while the state file is in use, 0 while it is in trouble; missing where there is none.",
+            self._board.state.is_well,
+        )
+        errors = CounterMetricFamily(
+            PREFIX + "state_errors", "Troubles of the state file, by error id (docs/errors.md).", labels=["error_id"]
+        )
+        for error_id, count in self._board.state.errors.items():
+            errors.add_metric([error_id], count)
+        yield errors
 
     def _servers(self, figures: Figures) -> Iterator[Metric]:
         up = GaugeMetricFamily(

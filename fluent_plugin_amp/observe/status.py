@@ -161,7 +161,7 @@ def judge(figures: Figures, board: Board) -> Status:
     found = [
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
-        *_judge_state(board),
+        *_judge_state(figures, board),
         *_judge_internal(board, figures.at),
     ]
     return Status(figures, streams, servers, tuple(_joined(found)))
@@ -256,12 +256,17 @@ def _judge_server(server: ServerFigures, memory: Memory, figures: Figures, board
     return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
 
 
-def _judge_state(board: Board) -> list[Finding]:
-    """The state file: without it events are delivered all the same."""
+def _judge_state(figures: Figures, board: Board) -> list[Finding]:
+    """The state file: without it events are delivered all the same, but for those that are combined."""
+    found = [_of_trouble(each, Level.WARNING, blocks=False) for each in board.set_aside.values()]
     trouble = board.state.trouble
-    if trouble is None or board.state.is_well:
-        return []
-    return [replace(_of_trouble(trouble, Level.WARNING, blocks=False), state_file=board.state_path)]
+    if trouble is not None and not board.state.is_well:
+        combines = figures.detections_open is not None or figures.incidents_open is not None
+        if combines:
+            what = f"{trouble.what}; events that take part in detections or incidents wait for it, unacknowledged"
+            trouble = replace(trouble, what=what)
+        found.insert(0, _of_trouble(trouble, Level.TROUBLE if combines else Level.WARNING, blocks=combines))
+    return [replace(each, state_file=board.state_path) for each in found]
 
 
 def _judge_internal(board: Board, now: float) -> list[Finding]:

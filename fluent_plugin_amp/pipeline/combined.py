@@ -21,8 +21,8 @@ import msgspec
 from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.model import Delivered, Delivery, Record
 from fluent_plugin_amp.pipeline.correlate import Detections, Head
-from fluent_plugin_amp.pipeline.incidents import Incidents
-from fluent_plugin_amp.pipeline.member import Emission, Member
+from fluent_plugin_amp.pipeline.incidents import GROUPINGS, Incidents
+from fluent_plugin_amp.pipeline.member import MAX_SECONDS, Emission, Member
 
 Rows = dict[tuple[str, str], bytes | None]
 """What is to be kept: by stream and name; None: no longer."""
@@ -40,6 +40,9 @@ _decode_emission = msgspec.json.Decoder(Emission).decode
 
 UNSENT = "unsent "
 """So begin the names of the rows of records that no server has yet."""
+CLOCK_TOLERANCE_NS = 86400 * 10**9
+"""A stream's clock may be so much ahead of ours, which may have been set back."""
+_SECOND = 10**9
 _HEAD, _PART, _PLACE, _CLOCK = "head ", "part ", "place ", "clock"
 
 
@@ -51,6 +54,9 @@ class Keeper(Protocol):
 
     async def load(self) -> dict[tuple[str, str], bytes]:
         """Everything that is kept, as soon as it can be had."""
+
+    def set_aside(self, keys: list[tuple[str, str]]) -> None:
+        """Nobody can make anything of these rows: report them, and keep them where nobody looks for rows."""
 
 
 class Combiner:
@@ -197,29 +203,17 @@ class Combiner:
 
     def restore(self, rows: Mapping[tuple[str, str], bytes]) -> None:
         """Go on where the last process ended, with what it kept; records that no server has are sent again."""
-        parts: dict[tuple[str, str], list[Member]] = {}
-        heads = []
-        places = []
-        emissions = []
-        for (stream, name), data in rows.items():
-            if name.startswith(_PART):
-                member, _ = _decode_member(data)
-                parts.setdefault((stream, member.detection_id or ""), []).append(member)
-            elif name.startswith(_HEAD):
-                heads.append((_decode_head(data), stream, name.removeprefix(_HEAD)))
-            elif name.startswith(UNSENT):
-                emissions.append(_decode_emission(data))
-            elif self._incidents is not None and name == _CLOCK:
-                self._incidents.clocks[stream] = _decode_clock(data)
-            elif name.startswith(_PLACE):
-                places.append((stream, *_decode_member(data)))
+        kept = _Kept(rows, int(self.clock() * _SECOND) + CLOCK_TOLERANCE_NS)
         if self._incidents is not None:
-            for place in places:  # the streams' clocks are there now
-                self._incidents.restore(*place, self.clock())
-        for (first_arrival, revision), stream, detection_id in sorted(heads):
-            if self._detections is not None:
-                members = parts.get((stream, detection_id), [])
-                self._detections.restore(stream, detection_id, Head(first_arrival, revision), members)
+            self._incidents.clocks.update(kept.clocks)
+            for stream, member, by in kept.places:
+                self._incidents.restore(stream, member, by, self.clock())
+        if self._detections is not None:
+            for stream, detection_id, head in kept.heads:
+                self._detections.restore(stream, detection_id, head, kept.parts[stream, detection_id])
+        if kept.garbled and self._keeper is not None:
+            self._keeper.set_aside(kept.garbled)
+        emissions = [emission for emission in kept.emissions if emission.kind in self._tags]
         self.is_ready = True
         self._send(emissions)
         early, self._early = self._early, []
@@ -301,6 +295,83 @@ def _taken(items: list[Item]) -> list[Item]:
     taken = items.copy()
     items.clear()
     return taken
+
+
+class _Kept:
+    """What rows say; a row that says nothing, or nothing that fits the others, is garbled.
+
+    Args:
+        rows: by stream and name.
+        latest_ns: no stream's clock can be later.
+    """
+
+    def __init__(self, rows: Mapping[tuple[str, str], bytes], latest_ns: int) -> None:
+        self.clocks: dict[str, int] = {}
+        self.places: list[tuple[str, Member, tuple[str, ...]]] = []
+        self.heads: list[tuple[str, str, Head]] = []
+        """In the order in which they were opened; of each there are `parts`."""
+        self.parts: dict[tuple[str, str], list[Member]] = {}
+        self.emissions: list[Emission] = []
+        self.garbled: list[tuple[str, str]] = []
+        self._latest_ns = latest_ns
+        self._part_keys: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for key, data in rows.items():
+            try:
+                self._read(key, data)
+            except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+                self.garbled.append(key)
+        self._join()
+
+    def _read(self, key: tuple[str, str], data: bytes) -> None:
+        """Raises what tells that it is garbled."""
+        stream, name = key
+        if name.startswith(_PART):
+            member, _ = _whole_member(data, name.removeprefix(_PART))
+            if member.detection_id is None or not member.details:
+                raise ValueError("no part of a detection")
+            detection = stream, member.detection_id
+            self.parts.setdefault(detection, []).append(member)
+            self._part_keys.setdefault(detection, []).append(key)
+        elif name.startswith(_HEAD):
+            head = Head(*_decode_head(data))
+            if not (0 <= head.first_arrival <= MAX_SECONDS and 0 <= head.revision < MAX_SECONDS):
+                raise ValueError("no such time, or revision")
+            self.heads.append((stream, name.removeprefix(_HEAD), head))
+        elif name.startswith(UNSENT):
+            emission = _decode_emission(data)
+            is_time = 0 <= emission.seconds <= MAX_SECONDS and 0 <= emission.nanoseconds < _SECOND
+            if not is_time or emission.stream != stream or name != _unsent_name(emission):
+                raise ValueError("no such time, or the name of another")
+            self.emissions.append(emission)
+        elif name == _CLOCK:
+            clock = _decode_clock(data)
+            if not 0 <= clock <= self._latest_ns:
+                raise ValueError("no such time")
+            self.clocks[stream] = clock
+        elif name.startswith(_PLACE):
+            member, by = _whole_member(data, name.removeprefix(_PLACE))
+            if not by or not all(each in GROUPINGS and GROUPINGS[each](member) is not None for each in by):
+                raise ValueError("no place in an incident")
+            self.places.append((stream, member, by))
+        else:
+            raise ValueError("no such row")
+
+    def _join(self) -> None:
+        """Heads and parts belong together: a transaction has both or neither."""
+        self.heads.sort(key=lambda kept: kept[2].first_arrival)
+        known = {(stream, detection_id) for stream, detection_id, _ in self.heads}
+        for detection in self.parts.keys() - known:
+            self.garbled += self._part_keys[detection]
+        for stream, detection_id in known - self.parts.keys():
+            self.garbled.append((stream, _HEAD + detection_id))
+        self.heads = [kept for kept in self.heads if kept[:2] in self.parts]
+
+
+def _whole_member(data: bytes, digest: str) -> tuple[Member, tuple[str, ...]]:
+    member, by = _decode_member(data)
+    if not member.is_whole or member.digest.hex() != digest:
+        raise ValueError("not as it was made")
+    return member, by
 
 
 def _unsent_name(emission: Emission) -> str:

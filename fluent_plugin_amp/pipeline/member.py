@@ -36,6 +36,10 @@ _NAMED = ("id", "event_type", "detection", "severity")
 _SHOWN = tuple(dict.fromkeys([*_NAMED, "computer", "file", *(source.split(".")[0] for source in SOURCES)]))
 """The fields of an event that a combined record may show, itself or in a link."""
 
+MAX_SECONDS = 2**32 - 1
+"""Of an event's time (`decode.event_time`)."""
+MAX_SHOWN_BYTES = 32 * 1024 * 1024
+
 MAX_NAMES = 10_000
 """Of events, detections, severities and computers that a `MemberMaker` knows again."""
 
@@ -76,6 +80,16 @@ class Member(NamedTuple):
         """``computer``, ``file`` and ``console_links`` as they are shown."""
         shown: list[Any] = msgspec.json.decode(zlib.decompress(self.details))
         return shown
+
+    @property
+    def is_whole(self) -> bool:
+        """It is as a `MemberMaker` makes them: for one that was kept elsewhere."""
+        try:
+            parts = msgspec.json.decode(_decompressed(self.details), type=list[Any]) if self.details else [None] * 3
+        except (zlib.error, msgspec.MsgspecError, ValueError):
+            return False
+        is_time = 0 <= self.seconds <= MAX_SECONDS and 0 <= self.nanoseconds < 1_000_000_000
+        return is_time and len(parts) == 3 and (parts[2] is None or type(parts[2]) is dict)
 
     @property
     def is_combined(self) -> bool:
@@ -175,6 +189,11 @@ def _shown(value: Any) -> int | float | str | None:
 def _details(computer: Any, file: Any, links: dict[str, str]) -> bytes:
     details = zlib.compress(msgspec.json.encode([computer, file, links]), 1)
     return details if len(details) <= MAX_DETAILS_BYTES else zlib.compress(b"[null,null,{}]")
+
+
+def _decompressed(details: bytes) -> bytes:
+    """A bounded part of it: what was kept may have been written by anybody."""
+    return zlib.decompressobj().decompress(details, MAX_SHOWN_BYTES)
 
 
 def _key(value: str | None, hasher: Callable[[str], str] | None) -> str | None:

@@ -13,6 +13,7 @@ from functools import partial
 
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.translate import garbled_rows
 from fluent_plugin_amp.state.writer import Writer
 
 RETRY_S = 1.0
@@ -25,6 +26,7 @@ class KeptCombined:
 
     def __init__(self, writer: Writer, *, retry_s: float = RETRY_S) -> None:
         self._writer = writer
+        self._path = writer.file
         self._retry_s = retry_s
         self._waiting: list[tuple[Rows, Callable[[], None]]] = []
         self._is_retrying = False
@@ -42,6 +44,11 @@ class KeptCombined:
                 return await self._writer.call(Store.combined)
             except PluginError:  # the writer has told
                 await asyncio.sleep(self._retry_s)
+
+    def set_aside(self, keys: list[tuple[str, str]]) -> None:
+        """See `Keeper`."""
+        self._writer.set_aside(garbled_rows(self._path, "combined", len(keys)))
+        self._writer.put(partial(Store.set_combined_aside, keys=keys), events=1)
 
     def _answered(self, error: PluginError | None) -> None:
         """The first of those that wait is committed, unless there is trouble."""

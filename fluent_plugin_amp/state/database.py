@@ -3,7 +3,8 @@
 One `Database` is one connection, for one thread at a time.  A commit is on the disk when it returns
 (``synchronous=FULL``); with the write-ahead log, readers and the writer do not wait for each other.
 
-What SQLite and the system say about the file becomes a `StateUnusable`; a mistake in our SQL stays what it is.
+Whatever SQLite and the system say about the file, and whatever Python says of values in it, becomes a
+`StateUnusable`, so nothing that is in the file can end whoever uses it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -19,12 +21,18 @@ from urllib.parse import quote
 
 from fluent_plugin_amp.errors import StateCorrupt, StateOutdated, StateTooNew, StateUnusable
 from fluent_plugin_amp.state.schema import APPLICATION_ID, MIGRATIONS
-from fluent_plugin_amp.state.translate import translate, translate_os_error
+from fluent_plugin_amp.state.sound import add_functions, expected_tables, tables_of
+from fluent_plugin_amp.state.translate import FOREIGN, translate, translate_os_error
 
 BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for another process's."""
 LOG_BYTES = 16 * 1024 * 1024
 """The write-ahead log is cut to this after it was larger."""
+MAX_VALUE_BYTES = 256 * 1024 * 1024
+"""Of one value; SQLite itself would load a gigabyte."""
+BESIDE = ("-wal", "-shm")
+"""What SQLite keeps beside the file."""
+_LIMIT_LENGTH = 0  # SQLITE_LIMIT_LENGTH
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -32,13 +40,13 @@ Self = TypeVar("Self", bound="Database")
 
 
 def translated(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """A method of a `Database` whose errors of SQLite become ours."""
+    """A method of a `Database` whose foreign errors become ours."""
 
     @wraps(method)
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
             return method(*args, **kwargs)
-        except sqlite3.DatabaseError as exc:
+        except FOREIGN as exc:
             raise translate(args[0].path, exc) from exc  # type: ignore[attr-defined]
 
     return wrapper
@@ -57,17 +65,17 @@ class Database:
         """Open the file.
 
         Args:
-            path: of the file; its folder must be there.
+            path: of the file, or a symbolic link to it; its folder must be there.
             create: make it (readable by its owner only) or bring it up to date if need be; for its daemon.
 
         Raises:
             StateUnusable: it cannot be used, for the reason that the error tells.
         """
+        path = resolved(path)
         if create:
             _create(path)
-        elif not path.exists():
-            raise StateUnusable(f"{path} does not exist", remedy="`fluent-plugin-amp run` makes it.")
-        database = cls(path, _connect(path))
+        _check_kind(path)
+        database = cls(path, connect(path))
         try:
             database._prepare(create)
         except BaseException:
@@ -92,7 +100,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 if self._connection.in_transaction:
                     self._execute("ROLLBACK")
-            if isinstance(exc, sqlite3.DatabaseError):
+            if isinstance(exc, sqlite3.Error):
                 raise translate(self.path, exc) from exc
             raise
 
@@ -103,7 +111,7 @@ class Database:
         Raises:
             StateCorrupt: what is wrong first.
         """
-        result = self._value("PRAGMA quick_check(1)")
+        result = self._value("PRAGMA integrity_check(1)")
         if result != "ok":
             raise StateCorrupt(f"{self.path}: {result}")
 
@@ -138,9 +146,55 @@ class Database:
                     self._execute(statement)
                 self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._execute(f"PRAGMA user_version = {number}")
+        if missing := expected_tables() - tables_of(self._connection):
+            raise StateCorrupt(f"{self.path}: the table or index {min(name for _, name, _ in missing)} is not there")
 
     def _value(self, statement: str) -> Any:
         return self._execute(statement).fetchall()[0][0]
+
+
+def tighten(path: Path) -> bool:
+    """Take from group and others what they may do with the file, and those beside it; whether it was anything.
+
+    Dead letters are in it, as they were received.  By name: closing a descriptor would drop SQLite's locks.
+    """
+    was_open = False
+    path = resolved(path)
+    for file in (path, *(path.with_name(path.name + end) for end in BESIDE)):
+        try:
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & 0o077 and stat.S_ISREG(file.stat().st_mode):
+                file.chmod(mode & 0o700)
+                was_open = True
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            raise translate_os_error(file, exc) from exc
+    return was_open
+
+
+def resolved(path: Path) -> Path:
+    """Where a symbolic link leads: lock and log stand beside the file itself, so that it is one by any name.
+
+    Raises:
+        StateUnusable: the link leads in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as exc:
+        raise StateUnusable(f"{path}: {exc}") from exc
+
+
+def _check_kind(path: Path) -> None:
+    """Opening a FIFO, SQLite would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as exc:
+        raise StateUnusable(f"{path} does not exist", remedy="`fluent-plugin-amp run` makes it.") from exc
+    except OSError as exc:
+        raise translate_os_error(path, exc) from exc
+    if not stat.S_ISREG(mode):
+        raise StateUnusable(f"{path} is no regular file", remedy="Name another `state.path`.")
 
 
 def _create(path: Path) -> None:
@@ -153,14 +207,19 @@ def _create(path: Path) -> None:
         raise translate_os_error(path, exc) from exc
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file that is there, whatever is in it."""
     try:
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw",
             uri=True,
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,  # transactions are begun and ended in the open
             check_same_thread=False,
         )
-    except sqlite3.DatabaseError as exc:
+    except FOREIGN as exc:
         raise translate(path, exc) from exc
+    if hasattr(connection, "setlimit"):  # from Python 3.11 on
+        connection.setlimit(_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    add_functions(connection)
+    return connection

@@ -2,6 +2,8 @@
 
 Opened before the first event is consumed.  When another process has it, there is no start; whatever else is wrong
 with the file, then or later, is reported and tried again while events are delivered without it: `StateFile.error`.
+
+Damage is set aside: garbled rows within the file (`sound`), a file that is damaged itself beside it (`salvage`).
 """
 
 from __future__ import annotations
@@ -9,16 +11,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.containment import keep_running
+from fluent_plugin_amp.errors import PluginError, StateCorrupt
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.state.combined import KeptCombined
+from fluent_plugin_amp.state.database import tighten
 from fluent_plugin_amp.state.delivered import FileDelivered
 from fluent_plugin_amp.state.letters import KeptLetters
 from fluent_plugin_amp.state.lock import Lock
+from fluent_plugin_amp.state.salvage import aside_file, can_be_replaced, replace
 from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.translate import SET_ASIDE_REMEDY, garbled_rows
 from fluent_plugin_amp.state.writer import Opened, Writer
 
 
@@ -36,6 +43,7 @@ class StateFile:
         self, path: Path, remember_s: float, observer: Observer, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = path
+        self._observer = observer
         self._lock = Lock(path)
         self.writer = Writer(path, self._open, self._opened, observer)
         self.delivered = FileDelivered(self.writer, remember_s, clock=clock)
@@ -76,18 +84,39 @@ class StateFile:
         self._lock.release()
 
     async def _run(self) -> None:
-        await _together(self.writer.run, self.delivered.run, self.letters.run)
+        parts = (self.writer.run, self.delivered.run, self.letters.run)
+        await _together(
+            *(partial(keep_running, "state", part, self._observer, ends_with=(PluginError,)) for part in parts)
+        )
 
     def _open(self, is_thorough: bool) -> Opened:
         """In the thread."""
         self._lock.acquire()
+        was_open_to_others = tighten(self.path)
+        try:
+            opened = self._open_store(is_thorough)
+        except StateCorrupt as error:
+            if not (is_thorough and can_be_replaced(self.path)):
+                raise
+            replace(self.path)
+            opened = self._open_store(is_thorough=False)
+            what = f"{error}; what could be read was taken over, and the file is kept as {aside_file(self.path)}"
+            opened.set_aside.append(StateCorrupt(what, remedy=SET_ASIDE_REMEDY))
+        opened.was_open_to_others = was_open_to_others
+        return opened
+
+    def _open_store(self, is_thorough: bool) -> Opened:
         store = Store.open(self.path, create=True)
         try:
             if is_thorough:
                 store.check_integrity()
             with store.transaction():
                 store.check_writable()
-            return Opened(store, Store.open(self.path), store.unindexed(), store.count_letters())
+            garbled = [
+                garbled_rows(self.path, table, count)
+                for table, count in store.set_garbled_aside(all_of_it=is_thorough).items()
+            ]
+            return Opened(store, Store.open(self.path), store.unindexed(), store.count_letters(), garbled)
         except BaseException:
             store.close()
             raise

@@ -2,20 +2,21 @@
 
 Not on the state file itself: closing any descriptor of that would drop SQLite's own locks on it.  The kernel releases
 the lock with the process, so nothing needs to be cleaned up after a crash; the file stays, with the last holder's
-name in it.
+name in it.  A symbolic link in its place is not followed: whoever made it would have us empty a file of his choice.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 
-from fluent_plugin_amp.errors import StateInUse
+from fluent_plugin_amp.errors import StateInUse, StateUnusable
+from fluent_plugin_amp.state.database import resolved
 from fluent_plugin_amp.state.translate import translate_os_error
 
 PATIENCE_S = 0.5
@@ -39,10 +40,7 @@ class Lock:
         if self._descriptor is not None:
             return
         file = lock_file(self._state_file)
-        try:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as exc:
-            raise translate_os_error(file, exc) from exc
+        descriptor = _open(file, os.O_RDWR | os.O_CREAT)
         try:
             if not _lock(descriptor, fcntl.LOCK_EX, PATIENCE_S):
                 raise StateInUse(f"{self._state_file} is in use by {_read(descriptor)}")
@@ -65,18 +63,39 @@ class Lock:
 
 def lock_file(state_file: Path) -> Path:
     """The file that is locked."""
-    return state_file.with_name(state_file.name + ".lock")
+    file = resolved(state_file)
+    return file.with_name(file.name + ".lock")
 
 
 def holder(state_file: Path) -> str | None:
-    """Who has the lock, such as ``process 12 on host``; None when nobody has."""
-    with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(lock_file(state_file), os.O_RDONLY)
-        try:
-            return None if _lock(descriptor, fcntl.LOCK_SH, 0.0) else _read(descriptor)
-        finally:
-            os.close(descriptor)
-    return None
+    """Who has the lock, such as ``process 12 on host``; None when nobody has.
+
+    Raises:
+        StateUnusable: the lock file cannot be looked at.
+    """
+    file = lock_file(state_file)
+    if not os.path.lexists(file):
+        return None
+    descriptor = _open(file, os.O_RDONLY)
+    try:
+        return None if _lock(descriptor, fcntl.LOCK_SH, 0.0) else _read(descriptor)
+    except OSError as exc:
+        raise translate_os_error(file, exc) from exc
+    finally:
+        os.close(descriptor)
+
+
+def _open(file: Path, flags: int) -> int:
+    try:
+        descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise StateUnusable(f"{file} is a symbolic link", remedy="Remove it: the plugin makes a file.") from exc
+        raise translate_os_error(file, exc) from exc
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StateUnusable(f"{file} is no regular file", remedy="Remove it: the plugin makes a file.")
+    return descriptor
 
 
 def _lock(descriptor: int, kind: int, patience_s: float) -> bool:

@@ -17,6 +17,9 @@ DIGEST_BYTES = 16
 KEY_BYTES = 8
 """Of a digest, in ``known``; the block tells whether it is really this digest."""
 
+PLACES = f"""INSERT INTO place
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {BLOCK_EVENTS}) SELECT i FROM n"""
+
 Migration = tuple[str, ...]
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -45,9 +48,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "INSERT INTO progress VALUES (0)",
         # The places in a block, to make rows of its digests.
         "CREATE TABLE place (i INTEGER PRIMARY KEY)",
-        f"""INSERT INTO place
-            WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {BLOCK_EVENTS})
-            SELECT i FROM n""",
+        PLACES,
         """CREATE TABLE letters (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
             stream TEXT NOT NULL,

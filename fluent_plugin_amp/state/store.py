@@ -13,9 +13,11 @@ from pathlib import Path
 
 import msgspec
 
+from fluent_plugin_amp.errors import StateCorrupt
 from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.state.database import Database, translated
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
+from fluent_plugin_amp.state.sound import COUNTED, FACTS, SOUND, set_aside_combined, set_garbled_aside
 from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptLetter, StreamSummary
 
 STEP_EVENTS = 1000
@@ -28,7 +30,7 @@ _KEYS_OF = f"""
 """A row for each event of the blocks whose numbers the rest of the statement chooses."""
 
 _encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(list[tuple[int | str | None, int, int, int | None, str | None]]).decode
+_decode = msgspec.msgpack.Decoder(FACTS).decode
 
 
 class Store(Database):
@@ -49,6 +51,34 @@ class Store(Database):
     def check_writable(self) -> None:
         """Write something that changes nothing; a full disk or a read-only file shows."""
         self._execute("UPDATE progress SET indexed_to = indexed_to")
+
+    def set_garbled_aside(self, *, all_of_it: bool = False) -> dict[str, int]:
+        """Set aside rows that are not as this plugin writes them: how many of which table.
+
+        Without ``all_of_it`` blocks that are indexed are not looked at.
+        """
+        with self.transaction():
+            counts = set_garbled_aside(self._connection, all_of_it=all_of_it)
+        if "progress" in counts or "place" in counts:
+            self.index_all()
+        return counts
+
+    @translated
+    def set_combined_aside(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Set aside rows of combined records that cannot be read, by stream and name."""
+        for key in keys:
+            set_aside_combined(self._connection, *key)
+
+    @translated
+    def columns(self, table: str) -> list[str]:
+        """Their names."""
+        return [name for (name,) in self._execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()]
+
+    @translated
+    def adopt(self, table: str, rows: Sequence[Sequence[object]]) -> None:
+        """Take over rows of another file, but for those that are here already or cannot be."""
+        places = ", ".join("?" * len(self.columns(table)))
+        self._connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({places})", rows)
 
     # --- what was delivered ------------------------------------------------------------------------------------
 
@@ -120,6 +150,15 @@ class Store(Database):
         self._execute("DROP TABLE temp.sorted")
         return False
 
+    def index_all(self) -> None:
+        """Let `contains` find everything, however long that takes; for a file that nobody waits for."""
+        with self.transaction():
+            self.sort_unindexed()
+        is_left = True
+        while is_left:
+            with self.transaction():
+                is_left = self.index()
+
     @translated
     def prune(self, before: int, now: int, after: int = 0) -> int | None:
         """One step of forgetting what was delivered ``before``, oldest first; times in seconds since the epoch.
@@ -145,14 +184,18 @@ class Store(Database):
     @translated
     def resets(self) -> dict[str, int]:
         """How many steps of forgetting each stream has seen: who keeps a copy in memory watches this."""
-        return dict(self._execute("SELECT name, resets FROM streams").fetchall())
+        return dict(self._execute("SELECT CAST(name AS TEXT), resets FROM streams").fetchall())
 
     @translated
     def delivered_between(self, stream: str, since: int, until: int) -> list[DeliveredEvent]:
-        """What was delivered from a stream and happened from ``since`` to ``until``, both included."""
+        """What was delivered from a stream and happened from ``since`` to ``until``, both included.
+
+        What is garbled is left out.
+        """
         blocks = self._execute(
             "SELECT digests, facts FROM delivered"
-            " WHERE stream = (SELECT id FROM streams WHERE name = ?) AND last_at >= ? AND first_at <= ?",
+            " WHERE stream = (SELECT id FROM streams WHERE name = ?) AND last_at >= ? AND first_at <= ?"
+            f" AND {SOUND['delivered']}",
             (stream, since, until),
         )
         return [
@@ -178,12 +221,22 @@ class Store(Database):
 
     @translated
     def next_letter(self) -> KeptLetter | None:
-        """The letter that was tried least often, of those the oldest."""
+        """The letter that was tried least often, of those the oldest.
+
+        Raises:
+            StateCorrupt: it is garbled.
+        """
         rows = self._execute(
-            "SELECT stream, error_id, reason, routing_key, redelivered, received_at, body, number"
+            f"SELECT {SOUND['letters']}, stream, error_id, reason, routing_key, redelivered, received_at,"
+            f" CASE WHEN {SOUND['letters']} THEN body END, number"
             " FROM letters ORDER BY tries, number LIMIT 1"
         ).fetchall()
-        return KeptLetter(*rows[0]) if rows else None
+        if not rows:
+            return None
+        is_sound, *letter = rows[0]
+        if not is_sound:
+            raise StateCorrupt(f"{self.path}: a dead letter is garbled")
+        return KeptLetter(*letter)
 
     @translated
     def letter_refused(self, number: int) -> None:
@@ -215,8 +268,8 @@ class Store(Database):
 
     @translated
     def combined(self) -> dict[tuple[str, str], bytes]:
-        """All rows that are kept."""
-        rows = self._execute("SELECT stream, name, data FROM combined").fetchall()
+        """All rows that are kept, but for those that are garbled."""
+        rows = self._execute(f"SELECT stream, name, data FROM combined WHERE {SOUND['combined']}").fetchall()
         return {(stream, name): data for stream, name, data in rows}
 
     @translated
@@ -240,15 +293,17 @@ class Store(Database):
         return [
             StreamSummary(*row)
             for row in self._execute(
-                """
-                WITH names AS (SELECT name FROM streams UNION SELECT stream FROM letters),
+                f"""
+                WITH names AS (SELECT CAST(name AS TEXT) AS name FROM streams UNION SELECT stream FROM sound_letters),
+                    sound_letters AS (SELECT CAST(stream AS TEXT) AS stream FROM letters),
                     counted AS (
-                        SELECT name, sum(events) AS events, min(delivered_at) AS oldest, max(delivered_at) AS newest,
+                        SELECT CAST(name AS TEXT) AS name,
+                            sum(events) AS events, min(delivered_at) AS oldest, max(delivered_at) AS newest,
                             sum(events * (delivered_at > :now - 3600)) AS hour,
                             sum(events * (delivered_at > :now - 86400)) AS day
-                        FROM delivered JOIN streams ON streams.id = stream GROUP BY stream
+                        FROM delivered JOIN streams ON streams.id = stream WHERE {COUNTED} GROUP BY stream
                     ),
-                    kept AS (SELECT stream AS name, count(*) AS letters FROM letters GROUP BY stream)
+                    kept AS (SELECT stream AS name, count(*) AS letters FROM sound_letters GROUP BY stream)
                 SELECT name, coalesce(events, 0), oldest, newest, coalesce(hour, 0), coalesce(day, 0),
                     coalesce(letters, 0)
                 FROM names LEFT JOIN counted USING (name) LEFT JOIN kept USING (name) ORDER BY name

@@ -1,4 +1,4 @@
-"""What SQLite and the system say about the state file, as our errors.  Pure."""
+"""What SQLite, the system, and Python say about the state file and what is in it, as our errors.  Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,53 @@ import errno
 import sqlite3
 from pathlib import Path
 
-from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateUnusable
+import msgspec
+
+from fluent_plugin_amp.errors import (
+    PluginError,
+    StateCorrupt,
+    StateDiskFull,
+    StateUnusable,
+    StateValueRefused,
+)
+
+FOREIGN = (
+    sqlite3.Error,
+    msgspec.MsgspecError,
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError),
+)
+"""What can be raised over a file: by SQLite, and by Python when a column holds another type than it should."""
+
+SET_ASIDE_REMEDY = (
+    "Delivery goes on. Look for a failing disk, or another program that writes to the file. See the chapter on the "
+    "state file in docs/operations.md for what was set aside."
+)
+_FORGOTTEN = {
+    "delivered": "events that the broker delivers again may arrive twice",
+    "streams": "events that the broker delivers again may arrive twice",
+    "letters": "dead letters that no server has yet",
+    "combined": "detections and incidents may lack events, or be written anew",
+}
+
+_NOT_KEPT = (OverflowError, UnicodeEncodeError, sqlite3.DataError)
+_NO_SUCH_TYPE = ("is not supported", "unsupported type")
+_OTHER_TABLES = ("no such table", "no such column", "has no column", "ambiguous column", "malformed database schema")
 
 
-def translate(path: Path, exc: sqlite3.DatabaseError) -> Exception:
-    """Why the file cannot be used; a mistake of our own in using SQLite stays what it is."""
-    if isinstance(exc, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)):
+def translate(path: Path, exc: BaseException) -> PluginError:
+    """Why the file cannot be used, or cannot keep a value."""
+    if isinstance(exc, PluginError):
         return exc
+    if isinstance(exc, OSError):
+        return translate_os_error(path, exc)
     text = str(exc)  # Python 3.10 has no codes of SQLite's
+    if isinstance(exc, _NOT_KEPT) or any(words in text for words in _NO_SUCH_TYPE):
+        return StateValueRefused(f"{path}: {type(exc).__name__}: {text}")
+    if not isinstance(exc, sqlite3.Error) or isinstance(exc, sqlite3.IntegrityError):
+        return StateCorrupt(f"{path}: a row is not as this plugin writes it ({type(exc).__name__}: {text:.200})")
     if "disk is full" in text:
         return StateDiskFull(f"{path}: {text}")
-    if "malformed" in text or "not a database" in text:
+    if "malformed" in text or "not a database" in text or any(words in text for words in _OTHER_TABLES):
         return StateCorrupt(f"{path}: {text}")
     return StateUnusable(f"{path}: {text}")
 
@@ -25,3 +61,13 @@ def translate_os_error(path: Path, exc: OSError) -> StateUnusable:
     """Why a file cannot be opened or written."""
     kind = StateDiskFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else StateUnusable
     return kind(f"{path}: {exc.strerror}")
+
+
+def garbled_rows(path: Path, table: str, count: int) -> StateCorrupt:
+    """So many rows of a table are set aside."""
+    if table not in _FORGOTTEN:
+        return StateCorrupt(f"{path}: {table} was garbled, and is made anew", remedy=SET_ASIDE_REMEDY)
+    return StateCorrupt(
+        f"{path}: {count} garbled row(s) of {table} were set aside in the table garbled_{table}: {_FORGOTTEN[table]}",
+        remedy=SET_ASIDE_REMEDY,
+    )

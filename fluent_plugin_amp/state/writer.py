@@ -9,7 +9,8 @@ usual commit, of nothing but deliveries, is a single statement.
 
 Trouble (disk full, file damaged, or no answer within `PATIENCE_S`) holds nobody up: everything is answered with the
 error, what waits and what still comes.  Of what says how many events it holds, the last `BACKLOG_EVENTS` are tried
-again when the file has been opened anew, or the disk answers at last.
+again when the file has been opened anew, or the disk answers at last.  A value that SQLite does not take is no
+trouble of the file: its job alone is answered with the error, and not tried again.
 
 The queue is bounded: without trouble by what may be unacked at the broker, since each event on it waits for its ack;
 with trouble by `BACKLOG_EVENTS`.
@@ -21,17 +22,26 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from fluent_plugin_amp.backoff import backoff_s
-from fluent_plugin_amp.errors import PluginError, StateCorrupt, StateInUse, StateSlow, StateUnusable
-from fluent_plugin_amp.facts import Observer, StateOpened, StateRecovered, StateTrouble
+from fluent_plugin_amp.containment import contained
+from fluent_plugin_amp.errors import (
+    PluginError,
+    StateCorrupt,
+    StateInUse,
+    StateSlow,
+    StateUnusable,
+    StateValueRefused,
+)
+from fluent_plugin_amp.facts import InternalError, Observer, StateOpened, StateRecovered, StateSetAside, StateTrouble
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.state.store import BLOCKS_AT_ONCE, Store
 from fluent_plugin_amp.state.thread import CallThread
+from fluent_plugin_amp.state.translate import FOREIGN, translate
 from fluent_plugin_amp.state.values import blocks_of
 
 PACE_S = 0.01
@@ -59,6 +69,9 @@ class Opened:
     unindexed: list[tuple[str, list[bytes]]]
     """Stream and digests that `Store.contains` does not find yet."""
     letters: int
+    set_aside: list[StateCorrupt] = field(default_factory=list)
+    """What was garbled, and where it is kept."""
+    was_open_to_others: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +115,7 @@ class Writer:
         """Why nothing is written at the moment."""
         self.decided = asyncio.Event()
         """The file was opened for the first time, or there is trouble."""
+        self.file = path
         self._path = str(path)
         self._opener = opener
         self._on_opened = on_opened
@@ -162,7 +176,7 @@ class Writer:
             self._queued_events += item.events
             self._wanted.set()
         if self.error is not None:
-            item.answer(self.error)
+            self._answer(item, self.error)
             self._bound_backlog()
 
     def suspect(self, error: StateUnusable) -> None:
@@ -170,6 +184,10 @@ class Writer:
         if self.error is None and self._suspicion is None:
             self._suspicion = error
             self._wanted.set()
+
+    def set_aside(self, error: StateCorrupt) -> None:
+        """Tell that something was garbled, and where it is kept."""
+        self._observer(StateSetAside(self._path, error))
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -186,7 +204,8 @@ class Writer:
                     self._wanted.set()
                 else:
                     await self._serve(self._opened)
-            except (StateUnusable, StateInUse) as error:
+            except Exception as exc:  # trouble; or what nobody foresaw, whose domain is this file
+                error = self._as_trouble(exc)
                 if isinstance(error, StateInUse) and not self.decided.is_set():
                     raise
                 self._failures += 1
@@ -205,8 +224,10 @@ class Writer:
         opened = await self._in_thread(partial(self._opener, isinstance(self.error, StateCorrupt)))
         self._opened = opened
         self._on_opened(opened)
+        for error in opened.set_aside:
+            self.set_aside(error)
         if self.error is None:
-            self._observer(StateOpened(self._path, opened.letters))
+            self._observer(StateOpened(self._path, opened.letters, opened.was_open_to_others))
         elif not self._items:
             self._recovered()
         self.decided.set()
@@ -223,11 +244,13 @@ class Writer:
                 continue
             began = loop.time()
             self._batch, self._items, self._queued_events = list(self._items), deque(), 0
-            await self._in_thread(partial(_commit, opened.store, self._batch))
-            committed, self._batch = self._batch, []
+            refused = await self._in_thread(partial(_commit, opened.store, self._batch))
             self._recovered()
-            for item in committed:
-                item.answer(None)
+            committed, self._batch = self._batch, []
+            for item, error in zip(committed, refused, strict=True):
+                if error is not None and isinstance(error.__cause__, Exception):
+                    self._observer(InternalError("state", error.__cause__))
+                self._answer(item, error)
             await asyncio.sleep(began + self._pace_s - loop.time())
 
     async def _in_thread(self, function: Callable[[], Result]) -> Result:
@@ -236,10 +259,23 @@ class Writer:
         too_long = asyncio.get_running_loop().call_later(self._patience_s, self._answer_all, slow, None)
         try:
             return await self._thread.call(function)
+        except (*FOREIGN, OSError) as exc:
+            raise translate(self.file, exc) from exc
         finally:
             too_long.cancel()
 
+    def _answer(self, item: _Item, error: PluginError | None) -> None:
+        """What goes wrong in whoever hears it costs neither the file nor the others that wait for theirs."""
+        with contained("state", self._observer):
+            item.answer(error)
+
     # --- trouble -----------------------------------------------------------------------------------------------
+
+    def _as_trouble(self, exc: Exception) -> PluginError:
+        if isinstance(exc, PluginError):
+            return exc
+        self._observer(InternalError("state", exc))
+        return StateUnusable(f"{self._path}: {type(exc).__name__}, which nobody foresaw")
 
     def _fail(self, error: PluginError, retry_in_s: float) -> None:
         """The file is of no use: close it, answer everybody, keep what is worth trying again."""
@@ -247,6 +283,8 @@ class Writer:
         self._suspicion = None
         if opened is not None:
             self._thread.call(opened.store.close)
+            if isinstance(error, StateCorrupt):  # it may be set aside: nothing may have it open
+                opened.reader.close()
         self._items.extendleft(reversed(self._batch))
         self._batch = []
         self._answer_all(error, retry_in_s)
@@ -255,7 +293,7 @@ class Writer:
         self.error = error
         self._observer(StateTrouble(self._path, error, retry_in_s))
         for item in [*self._batch, *self._items]:
-            item.answer(error)
+            self._answer(item, error)
         self._items = deque(item for item in self._items if item.events)
         self._queued_events = sum(item.events for item in self._items)
         self._bound_backlog()
@@ -272,8 +310,25 @@ class Writer:
             self._observer(StateRecovered(self._path))
 
 
-def _commit(store: Store, items: list[_Item]) -> None:
-    """In the thread: what was delivered, then the jobs, all of it or nothing."""
+def _commit(store: Store, items: list[_Item]) -> list[StateValueRefused | None]:
+    """In the thread: what was delivered, then the jobs, all of it or nothing.
+
+    But for a job that fails by itself, or with a value that SQLite does not take: its error is returned in its place.
+    """
+    try:
+        _commit_together(store, items)
+    except (*FOREIGN, StateValueRefused) as exc:
+        if len(items) > 1:
+            return [refused for item in items for refused in _commit(store, [item])]
+        if isinstance(exc, StateValueRefused):
+            return [StateValueRefused(str(exc))]
+        refused = StateValueRefused(f"{store.path}: {type(exc).__name__}: {exc}")
+        refused.__cause__ = exc
+        return [refused]
+    return [None] * len(items)
+
+
+def _commit_together(store: Store, items: list[_Item]) -> None:
     at = max(item.delivered_at for item in items)
     blocks = blocks_of((delivery for item in items for delivery in item.deliveries), at)
     jobs = [item.job for item in items if item.job is not None]

@@ -65,6 +65,7 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
     ),
     facts.StateOpened: (facts.StateOpened("/s", 2), logging.INFO, "2 dead letter(s) kept"),
     facts.StateTrouble: (facts.StateTrouble("/s", LOST, None), logging.ERROR, "Events are delivered without it"),
+    facts.StateSetAside: (facts.StateSetAside("/s", LOST), logging.ERROR, f"[{LOST.id}]"),
     facts.StateRecovered: (facts.StateRecovered("/s"), logging.INFO, "in use again"),
     facts.LetterKept: (facts.LetterKept("emea", EventNotJson("no"), 9, 2), logging.ERROR, "2 in all"),
     facts.KeptLettersSent: (facts.KeptLettersSent(2, 3), logging.INFO, "3 left"),

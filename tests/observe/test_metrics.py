@@ -5,7 +5,13 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluent_plugin_amp import __version__, facts
-from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, EventNotJson, StateDiskFull
+from fluent_plugin_amp.errors import (
+    BrokerConnectionLost,
+    BrokerCredentialsRefused,
+    EventNotJson,
+    StateCorrupt,
+    StateDiskFull,
+)
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
@@ -44,6 +50,8 @@ BY_DESIGN = {
     "stream_paused": ["stream"],
     "ready": [],
     "finding": ["id", "subject"],
+    "state_up": [],
+    "state_errors_total": ["error_id"],
 }
 """The names and labels that dashboards rely on."""
 
@@ -77,6 +85,7 @@ def busy() -> Scene:
         returned=3,
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
+    scene.tell(facts.StateTrouble("state.db", StateDiskFull("x"), None))
     scene.tell(facts.InternalError("watch", KeyError()), facts.InternalError("watch", ValueError()))
     return scene.tell(facts.DeadLettered("emea", EventNotJson("x"), 1, 1))
 
@@ -179,6 +188,22 @@ def test_a_server_in_doubt_is_not_up() -> None:
     """Connected is not enough."""
     scene = Scene().add_server("a", is_doubtful=True).add_server("b", is_up=False).add_server("c")
     assert [value for (name, _), value in scrape(scene).items() if name == "forward_up"] == [0, 0, 1]
+
+
+def test_a_state_file_is_up_while_it_is_in_use() -> None:
+    """Where there is none there is no sample; troubles and damage are counted by their ids."""
+    assert not any(name.startswith("state_") for name, _ in scrape(Scene()))
+    scene = Scene().tell(facts.StateOpened("state.db", 0))
+    assert scrape(scene)["state_up", ()] == 1
+    scene.tell(facts.StateTrouble("state.db", StateDiskFull("x"), 1.0))
+    assert scrape(scene)["state_up", ()] == 0
+    scene.tell(facts.StateRecovered("state.db"), facts.StateSetAside("state.db", StateCorrupt("x")))
+    found = scrape(scene)
+    assert found["state_up", ()] == 1
+    assert {labels: value for (name, labels), value in found.items() if name == "state_errors_total"} == {
+        (("error_id", "state.disk-full"),): 1,
+        (("error_id", "state.corrupt"),): 1,
+    }
 
 
 def test_any_name_is_a_label() -> None:

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
+from fluent_plugin_amp.errors import (
+    AckTimeout,
+    BrokerCredentialsRefused,
+    ServerUnreachable,
+    StateCorrupt,
+    StateDiskFull,
+)
 from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.board import INTERNAL_SHOWN_S
 from fluent_plugin_amp.observe.conditions import Level
@@ -212,6 +218,29 @@ def test_a_state_file_in_trouble() -> None:
     assert (ids(status.warnings), status.reasons, status.level) == (["state.disk-full"], (), Level.WARNING)
     assert (status.findings[0].who, status.findings[0].since) == ("State file /var/lib/state", NOW + 2)
     assert scene.tell(facts.StateRecovered("/var/lib/state")).status().findings == ()
+
+
+def test_a_state_file_that_events_wait_for() -> None:
+    """With combined records it blocks: those events are not acknowledged before their part is safe."""
+    scene = well().tell(facts.StateTrouble("/var/lib/state", StateCorrupt("malformed"), 5.0))
+    status = scene.status(incidents_open=0)
+    assert (ids(status.reasons), status.level) == (["state.corrupt"], Level.TROUBLE)
+    assert "wait for it, unacknowledged" in status.findings[0].what
+    assert scene.tell(facts.StateRecovered("/var/lib/state")).status(incidents_open=0).findings == ()
+
+
+def test_what_was_set_aside_stays_a_finding() -> None:
+    """Nobody has looked at it yet; it does not block. The same words are one finding, and there is an end."""
+    scene = well()
+    for table in range(50):
+        for _ in range(3):
+            scene.tell(facts.StateSetAside("/var/lib/state", StateCorrupt(f"garbled {table}", remedy="look")))
+    status = scene.status()
+    assert (status.reasons, status.level) == ((), Level.WARNING)
+    assert [each.what for each in status.findings] == [f"garbled {table}" for table in range(8)]
+    assert {(each.error_id, each.remedy, each.who) for each in status.findings} == {
+        ("state.corrupt", "look", "State file /var/lib/state")
+    }
 
 
 # --- the plugin itself -----------------------------------------------------------------------------

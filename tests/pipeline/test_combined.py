@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,7 @@ class Disk:
     rows: dict[tuple[str, str], bytes] = field(default_factory=dict)
     delivered: set[bytes] = field(default_factory=set)
     waiting: list[tuple[Callable[[], None], Callable[[], None]]] = field(default_factory=list)
+    aside: list[tuple[str, str]] = field(default_factory=list)
     wants_facts = False
 
     def put(self, rows: Rows, done: Callable[[], None]) -> None:
@@ -77,6 +79,10 @@ class Disk:
     async def load(self) -> dict[tuple[str, str], bytes]:
         """See `Keeper`."""
         return self.rows
+
+    def set_aside(self, keys: list[tuple[str, str]]) -> None:
+        """See `Keeper`."""
+        self.aside += keys
 
     def contains(self, stream: str, digest: bytes) -> bool:
         """See `Delivered`."""
@@ -315,6 +321,94 @@ def test_an_idle_stream_closes_its_incidents() -> None:
     world.combiner.tick(["s"], ["s"], 1500.0)
     world.disk.commit()
     assert len([tag for tag, *_ in world.got if tag == "incidents"]) == 3
+
+
+# --- garbled rows --------------------------------------------------------------------------------
+
+
+def kept_by_a_crash() -> World:
+    """A world whose disk has rows of every kind; its process is gone."""
+    settled = [event(n, n, kind, "E", "b" * 64, "C") for n, kind in enumerate((THREAT_DETECTED, THREAT_QUARANTINED))]
+    world = World([*settled, *(event(n, n, THREAT_DETECTED, f"D{n}", "a" * 64, f"C{n}") for n in range(2, 12))])
+    world.deliver(100)
+    world.disk.commit()
+    assert {name.split()[0] for _, name in world.disk.rows} == {"head", "part", "place", "clock", "unsent"}
+    return world
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"garbage", b"null", b"[]", b"{}", b"\xc1", b"\x92\xcb\x7f\xf8" + b"\0" * 7]
+)
+def test_rows_that_say_nothing_are_set_aside(garbage: bytes) -> None:
+    """All of them; and what comes is combined and sent as ever."""
+    world = kept_by_a_crash()
+    rows = world.disk.rows
+    for key in rows:
+        rows[key] = garbage
+    world.do("crash", 1)
+    assert sorted(world.disk.aside) == sorted(rows)
+    assert (world.combiner.detections_open, world.combiner.incidents_open) == (0, 0)
+    rows.clear()
+    world.disk.delivered.clear()
+    world.acked.clear()
+    world.got.clear()
+    world.end()
+    assert {tag for tag, *_ in world.got} == {"detections", "incidents"}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_damage_in_rows_costs_those_rows(seed: int) -> None:
+    """Bytes changed, cut, or exchanged between rows: every event is acked in the end."""
+    rng = random.Random(seed)
+    world = kept_by_a_crash()
+    rows = world.disk.rows
+    keys = list(rows)
+    for _ in range(rng.choice([1, 5, 40])):
+        key = rng.choice(keys)
+        data = bytearray(rows[key])
+        kind = rng.randrange(4)
+        if kind == 0:
+            data[rng.randrange(len(data) or 1) :] = b""
+        elif kind == 1 and data:
+            data[rng.randrange(len(data))] = rng.choice(b'0123456789-"[{}]e\xff\x00')
+        elif kind == 2:
+            data[:] = rows[rng.choice(keys)]
+        else:
+            data[:0] = rng.randbytes(3)
+        rows[key] = bytes(data)
+    world.do("crash", 1)
+    for key in world.disk.aside:
+        del rows[key]
+    world.end()
+    assert len(world.acked) == len(world.events)
+
+
+def test_a_part_without_its_head_and_a_head_without_parts_are_set_aside() -> None:
+    """They cannot be made a record of; others are restored."""
+    world = kept_by_a_crash()
+    rows = world.disk.rows
+    gone = [
+        ("s", "head d2"),
+        next(key for key, data in rows.items() if key[1].startswith("part") and b'"d3"' in data),
+    ]
+    for key in gone:
+        del rows[key]
+    world.do("crash", 1)
+    left = {name for _, name in world.disk.aside}
+    assert "head d3" in left
+    assert len(left) == 2
+    assert world.combiner.detections_open == 8
+
+
+def test_a_record_of_a_kind_that_is_no_longer_wanted_stays_where_it_is() -> None:
+    """It is not garbled; who wants detections again gets it."""
+    world = kept_by_a_crash()
+    combiner = Combiner(None, Incidents(1, 1, ("computer",), 9), {"incident": "i"}, world.disk, world.disk)
+    combiner.post = world.post
+    world.got.clear()
+    combiner.restore(world.disk.rows)
+    assert world.disk.aside == []
+    assert world.got == {}
 
 
 # --- with the conductor --------------------------------------------------------------------------

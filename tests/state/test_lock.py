@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,41 @@ def test_a_place_where_there_can_be_no_lock(tmp_path: Path) -> None:
     """Is trouble with the file, not another process."""
     with pytest.raises(StateUnusable, match="lock"):
         Lock(tmp_path / "missing" / "state.db").acquire()
+
+
+def test_a_symbolic_link_is_not_followed(path: Path) -> None:
+    """What it leads to stays as it is, whoever takes the lock or looks who has it."""
+    other = path.with_name("dear")
+    other.write_text("dear to somebody")
+    lock_file(path).symlink_to(other)
+    with pytest.raises(StateUnusable, match="is a symbolic link"):
+        Lock(path).acquire()
+    with pytest.raises(StateUnusable, match="is a symbolic link"):
+        holder(path)
+    assert other.read_text() == "dear to somebody"
+    other.unlink()  # nor is one made where it leads to
+    with pytest.raises(StateUnusable, match="is a symbolic link"):
+        Lock(path).acquire()
+    assert not other.exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_something_else_in_its_place_is_trouble(path: Path, make: Callable[[Path], None]) -> None:
+    """Nobody waits for the other end of a FIFO."""
+    make(lock_file(path))
+    with pytest.raises(StateUnusable):
+        Lock(path).acquire()
+    with pytest.raises(StateUnusable, match="no regular file"):
+        holder(path)
+
+
+def test_a_file_with_two_names_has_one_lock(path: Path) -> None:
+    """Of the file, not of the link to it."""
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    Lock(path).acquire()
+    with pytest.raises(StateInUse):
+        Lock(link).acquire()
 
 
 def test_only_the_owner_may_read_the_name(path: Path) -> None:

@@ -6,12 +6,13 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateTooNew, StateUnusable
+from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateTooNew, StateUnusable, StateValueRefused
 from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import database as database_module
@@ -88,7 +89,7 @@ def test_what_was_committed_is_there_when_opened_again(path: Path, store: Store)
 
 def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     """Not even the stream, which is made anew by the next one."""
-    with pytest.raises(TypeError), store.transaction():
+    with pytest.raises(StateUnusable), store.transaction():
         store.add_delivered([Block("new", 0, [digest(1), "no bytes"], [NO_FACTS] * 2)])  # type: ignore[list-item]
     assert store.resets() == {}
     add(store, [2], stream="new")
@@ -239,10 +240,11 @@ def test_a_full_file_takes_nothing_and_loses_nothing(store: Store) -> None:
     assert waiting(store) == {("a", digest(1)), ("a", digest(2))}
 
 
-def test_a_mistake_of_ours_is_no_trouble_with_the_file(store: Store) -> None:
-    """It must not be retried for ever, but seen."""
-    with pytest.raises(sqlite3.ProgrammingError):
-        store.remove_letter([])  # type: ignore[arg-type]
+@pytest.mark.parametrize("value", [2**63, -(2**70), [], "\ud800"])
+def test_a_value_that_sqlite_does_not_take_is_no_trouble_with_the_file(store: Store, value: Any) -> None:
+    """It must not be tried again for ever: the error is one of its own."""
+    with pytest.raises(StateValueRefused):
+        store.remove_letter(value)
 
 
 # --- what was delivered --------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from fluent_plugin_amp.errors import (
     StateInUse,
     StateSlow,
     StateUnusable,
+    StateValueRefused,
 )
-from fluent_plugin_amp.facts import Fact, StateOpened, StateRecovered, StateTrouble
+from fluent_plugin_amp.facts import Fact, InternalError, StateOpened, StateRecovered, StateTrouble
 from fluent_plugin_amp.state import writer as writer_module
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import Block
@@ -117,6 +118,10 @@ class Rig:
     def troubles(self) -> list[type[PluginError]]:
         """What was reported."""
         return [type(fact.error) for fact in self.facts if isinstance(fact, StateTrouble)]
+
+    def contained(self) -> list[type[Exception]]:
+        """What nobody foresaw."""
+        return [type(fact.error) for fact in self.facts if isinstance(fact, InternalError)]
 
 
 @pytest.fixture
@@ -297,8 +302,9 @@ async def test_a_lock_lost_later_is_trouble_like_any_other(rig: Rig) -> None:
 
 async def test_a_disk_that_hangs_holds_nobody_up(rig: Rig) -> None:
     """After the patience everybody is answered; when the disk answers at last, all is well again."""
-    rig.start(patience_s=0.05)
+    rig.start()
     await rig.until(lambda: rig.opened)
+    rig.writer._patience_s = 0.05
     rig.may_commit.clear()
     rig.put("a")
     rig.put("b")
@@ -327,14 +333,47 @@ async def test_damage_that_a_reader_finds_opens_the_file_anew(rig: Rig) -> None:
     assert rig.thorough == [False, True]
 
 
-async def test_a_bug_ends_it_loudly(rig: Rig) -> None:
-    """It is not taken for trouble with the disk."""
+async def test_a_bug_in_a_job_costs_that_job(rig: Rig) -> None:
+    """It is not taken for trouble with the disk, the other jobs are done, and it is told."""
+    rig.put("a")
+    rig.writer.put(lambda store: 1 / 0, lambda error: rig.done.append(("bug", error)), events=1)
+    rig.put("b")
     rig.start()
-    rig.writer.put(lambda store: 1 / 0)
-    assert rig.task is not None
-    with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(rig.task, DEADLINE_S)
-    rig.task = None
+    await rig.until(lambda: len(rig.done) == 3)
+    assert [(name, type(error)) for name, error in rig.done] == [
+        ("a", type(None)),
+        ("bug", StateValueRefused),
+        ("b", type(None)),
+    ]
+    assert rig.contained() == [ZeroDivisionError]
+    assert rig.written() == ["a", "b"]
+    assert rig.troubles() == []
+
+
+async def test_a_value_that_sqlite_does_not_take_costs_its_job(rig: Rig) -> None:
+    """Of all that would be committed with it, nothing else; and it is not tried again."""
+    rig.put("a")
+    rig.writer.put(lambda store: store.remove_letter(2**70), lambda error: rig.done.append(("big", error)), events=1)
+    rig.put("b")
+    rig.start()
+    await rig.until(lambda: len(rig.done) == 3)
+    assert [type(error) for _, error in rig.done] == [type(None), StateValueRefused, type(None)]
+    assert rig.written() == ["a", "b"]
+    assert rig.troubles() == []
+
+
+async def test_a_bug_in_who_waits_costs_nobody_else(rig: Rig) -> None:
+    """The others are answered, and it is told."""
+
+    def fail(error: PluginError | None) -> None:
+        raise LookupError("bug")
+
+    rig.writer.put(lambda store: None, fail)
+    rig.put("a")
+    rig.start()
+    await rig.until(lambda: rig.done)
+    assert rig.done == [("a", None)]
+    assert rig.contained() == [LookupError]
 
 
 async def test_closing_gives_up_a_disk_that_hangs(rig: Rig) -> None:
@@ -349,3 +388,22 @@ async def test_closing_gives_up_a_disk_that_hangs(rig: Rig) -> None:
     await asyncio.gather(rig.task, return_exceptions=True)
     await asyncio.wait_for(rig.writer.close(0.02), DEADLINE_S)
     assert rig.done == []
+
+
+async def test_what_nobody_foresaw_is_trouble_like_any_other(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is opened anew, and what was about to be written is written then."""
+    rig.start()
+    await rig.until(lambda: rig.opened)
+    recovered = rig.writer._recovered
+
+    def trip() -> None:
+        monkeypatch.setattr(rig.writer, "_recovered", recovered)
+        raise ReferenceError
+
+    monkeypatch.setattr(rig.writer, "_recovered", trip)
+    rig.put("a")
+    rig.put("b")
+    await rig.until(lambda: len(rig.opened) == 2 and rig.writer.error is None)
+    assert rig.contained() == [ReferenceError]
+    assert rig.troubles() == [StateUnusable]
+    assert {name for name, _ in rig.done} == {"a", "b"}
