@@ -31,6 +31,7 @@ from fluent_plugin_amp.errors import (
 )
 from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.testing.certificates import OTHER_HOST, Certificates, KeyPair, server_context
+from fluent_plugin_amp.testing.hostile_broker import HostileBroker, delivery_frames, method_frame
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 
 if TYPE_CHECKING:
@@ -214,14 +215,11 @@ def saying(*answers: bytes) -> Handle:
     return answer
 
 
-def frame(method: object, channel: int = 0) -> bytes:
-    """A method, as the broker sends it."""
-    return bytes(pika.frame.Method(channel, method).marshal())
-
-
-START = frame(pika.spec.Connection.Start(server_properties={}, mechanisms="PLAIN"))
-TUNE = frame(pika.spec.Connection.Tune(0, 131_072, 60))
-FORCED = frame(pika.spec.Connection.Close(320, "CONNECTION_FORCED - broker forced connection closure", 0, 0))
+START = method_frame(pika.spec.Connection.Start(server_properties={}, mechanisms="PLAIN"), channel=0)
+TUNE = method_frame(pika.spec.Connection.Tune(0, 131_072, 60), channel=0)
+FORCED = method_frame(
+    pika.spec.Connection.Close(320, "CONNECTION_FORCED - broker forced connection closure", 0, 0), channel=0
+)
 
 
 @pytest.mark.parametrize("answers", [(), (b"HTTP/1.1 400 Bad Request\r\n\r\n",), (b"AMQP\x00\x01\x00\x00",)])
@@ -625,45 +623,19 @@ async def test_a_bug_in_the_message_callback_is_told_as_such(
         assert not connection.closed.done()
 
 
-def delivering(*bodies: bytes, then: bytes) -> Handle:
-    """A broker that lets everybody in and gives a consumer these, with the reply to its consume, in one write."""
-
-    def on_consume(method: Any) -> bytes:
-        frames = [frame(pika.spec.Basic.ConsumeOk(method.consumer_tag), 1)]
-        for tag, body in enumerate(bodies, 1):
-            deliver = pika.spec.Basic.Deliver(method.consumer_tag, tag, False, "", "key")
-            header = pika.frame.Header(1, len(body), pika.spec.BasicProperties())
-            frames += [frame(deliver, 1), header.marshal(), pika.frame.Body(1, body).marshal()]
-        return b"".join([*frames, then])
-
-    answers: dict[type, Callable[[Any], bytes]] = {
-        pika.spec.Connection.StartOk: lambda _: TUNE,
-        pika.spec.Connection.Open: lambda _: frame(pika.spec.Connection.OpenOk()),
-        pika.spec.Channel.Open: lambda _: frame(pika.spec.Channel.OpenOk(), 1),
-        pika.spec.Basic.Qos: lambda _: frame(pika.spec.Basic.QosOk(), 1),
-        pika.spec.Basic.Consume: on_consume,
-    }
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(8)  # the protocol header
-        writer.write(START)
-        data = b""
-        while more := await reader.read(4096):
-            data += more
-            while (decoded := pika.frame.decode_frame(data))[1] is not None:
-                data = data[decoded[0] :]
-                method = getattr(decoded[1], "method", None)
-                writer.write(answers[type(method)](method) if type(method) in answers else b"")
-
-    return answer
-
-
 async def test_what_arrives_together_is_handed_on_together() -> None:
     """And before whoever waits for the end of the channel, which arrived with it, is told."""
     handed_on: list[list[amqp.Message]] = []
-    closed = frame(pika.spec.Channel.Close(404, "gone", 0, 0), 1)
-    async with listening(delivering(b"one", b"two", b"three", then=closed)) as port:
-        connection = await amqp.connect(nobody_at(port))
+
+    def on_consume(method: Any, channel: int) -> bytes:
+        deliveries = [
+            delivery_frames(method.consumer_tag, tag, body) for tag, body in enumerate((b"one", b"two", b"three"), 1)
+        ]
+        closed = method_frame(pika.spec.Channel.Close(404, "gone", 0, 0))
+        return b"".join([method_frame(pika.spec.Basic.ConsumeOk(method.consumer_tag)), *deliveries, closed])
+
+    async with HostileBroker(answers={pika.spec.Basic.Consume: on_consume}) as broker:
+        connection = await amqp.connect(nobody_at(broker.port))
         channel = await connection.open_channel()
         with contextlib.suppress(QueueNotFound):  # the reply and the end arrive together
             await channel.consume("queue", 3, handed_on.append)
