@@ -134,6 +134,26 @@ class ConsumerCancelled(UnavailableError):
     default_remedy = "Check that the event stream still exists: `amp-streams list`."
 
 
+class BrokerViolation(UnavailableError):
+    """The broker, or what answers in its place, sent what AMQP does not allow; the connection was closed at once."""
+
+    id = "amqp.protocol-violation"
+    default_remedy = (
+        "See whether a proxy or a load balancer in between changes the bytes, and whether this is the broker's port. "
+        "It is tried again, rarely; report it if it stays."
+    )
+
+
+class EventTooLarge(UnavailableError):
+    """The next event in the queue is larger than `max_event_size`: it was not received, and stays in the queue."""
+
+    id = "amqp.event-too-large"
+    default_remedy = (
+        "Raise `max_event_size` above the size named here: until then the stream stands still. It is tried again, "
+        "rarely: a quorum queue with a delivery limit deletes what was returned too often."
+    )
+
+
 class ServerUnreachable(UnavailableError):
     """No connection to a Forward server: connection refused, name not found, no answer in time."""
 

@@ -203,6 +203,7 @@ def make_stream(
         name=stream.name,
         locate=make_locate(stream),
         memory_limit_bytes=config.memory_limit,
+        max_event_bytes=config.max_event_size,
         shutdown_timeout_s=config.forward.shutdown_timeout,
         pause_after_s=config.forward.pause_after,
         exclusive=stream.exclusive,

@@ -14,7 +14,7 @@ from pathlib import Path
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig
 from fluent_plugin_amp.config.section import Section
 
-_CHANGEABLE = frozenset({"transform", "streams", "include", "shard", "logging", "observe"})
+_CHANGEABLE = frozenset({"transform", "streams", "include", "shard", "max_event_size", "logging", "observe"})
 _FIXED_IN_FORWARD = frozenset({"chunk_limit_size", "pause_after", "shutdown_timeout"})
 """What streams and batches in being were made with."""
 _ONLY_TRANSFORM = frozenset({"tag", "add", "transform"})
@@ -64,7 +64,13 @@ def compare(old: Config, new: Config, renewed: Collection[Path] = ()) -> Changes
     before = {stream.name: stream for stream in old.own_streams}
     after = {stream.name: stream for stream in config.own_streams}
     both = [(before[name], stream) for name, stream in after.items() if name in before]
-    anew = [stream for was, stream in both if _differing(was, stream) - _ONLY_TRANSFORM or _uses(stream.tls, renewed)]
+    anew = [
+        stream
+        for was, stream in both
+        if old.max_event_size != config.max_event_size
+        or _differing(was, stream) - _ONLY_TRANSFORM
+        or _uses(stream.tls, renewed)
+    ]
     return Changes(
         config=config,
         added=tuple(stream for name, stream in after.items() if name not in before),

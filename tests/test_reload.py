@@ -83,6 +83,15 @@ def test_the_global_transform_is_every_streams() -> None:
     assert changes.config.transform.pulling_id
 
 
+def test_another_size_of_events_is_every_streams() -> None:
+    """Who is told to raise it need not start the process again."""
+    changes = compare(
+        config({"name": "a"}, {"name": "b"}), config({"name": "a"}, {"name": "b"}, max_event_size="64MiB")
+    )
+    assert names(changes) == {"restarted": ["a", "b"]}
+    assert changes.config.max_event_size == 64 * 2**20
+
+
 def test_both_at_once_is_a_new_beginning() -> None:
     """Not twice."""
     changes = compare(config(), config({"name": "a", "queue": "other", "tag": "x"}))
@@ -168,6 +177,7 @@ def test_no_key_is_silently_without_effect() -> None:
         "forward": {"compress": "gzip"},
         "dead_letters": {"tag": "x"},
         "memory_limit": "8MiB",
+        "max_event_size": "8MiB",
         "state": {"path": "/s"},
         "observe": {"listen": None},
         "logging": {"level": "debug"},

@@ -180,6 +180,11 @@ class Config(Section):
         default=64 * MIB,
         description="Bound of what is held in memory, over all streams; beyond it the broker keeps the events.",
     )
+    max_event_size: Annotated[int, Size("64KiB")] = Field(
+        default=32 * MIB,
+        description="A larger event is not received: it stays in the queue, and its stream stands still. Each stream "
+        "may hold one event of this size besides `memory_limit`, while it arrives.",
+    )
     state: StateConfig = Field(default=StateConfig(), description="What outlives the process.")
     observe: ObserveConfig = Field(default=ObserveConfig(), description="Figures for the operator.")
     logging: LoggingConfig = Field(default=LoggingConfig(), description="The plugin's own log.")

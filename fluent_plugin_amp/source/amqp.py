@@ -9,14 +9,16 @@ Four habits of AMQP clients decide what this shell looks like:
 * An exception in a callback would end the connection looking like a network fault.  The callback for messages is
   guarded, and what it raised is handed to whoever waits for ``closed``: it is our bug.
 
-Messages that are read together are handed on together, when pika is done with them: parsing frames and working on
-events in turn takes a third more processor time than one after the other, since each drives the other's code and data
-out of the caches.
+Messages do not come from pika: `content` takes them out of what arrives, and pika is told of consumers, acks and
+rejects only.  Messages that are read together are handed on together, when reading is done: parsing frames and
+working on events in turn takes a third more processor time than one after the other, since each drives the other's
+code and data out of the caches.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 import ssl
@@ -44,12 +46,11 @@ from fluent_plugin_amp.errors import (
     QueueNotFound,
     RefusedError,
 )
+from fluent_plugin_amp.source.content import MAX_EVENT_BYTES, Delivered, Message, Reader
 from fluent_plugin_amp.source.transport import IoServices
 
 # pika logs a traceback for every failed connection; what happened is reported as a fact instead.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
-
-DELIVERY_COUNT_HEADER = "x-delivery-count"
 
 ADDRESSES_TRIED = 3
 """Addresses of one name that may keep silent, each for its part of the time, before the time is over."""
@@ -84,22 +85,12 @@ class Queue(NamedTuple):
     consumers: int
 
 
-class Message(NamedTuple):
-    """One ``basic.deliver`` with its content."""
-
-    delivery_tag: int
-    redelivered: bool
-    routing_key: str
-    returns: int
-    """How often a quorum queue had it returned (``x-delivery-count``); 0 on other queues."""
-    body: bytes
-
-
 class Connection:
     """An open connection.  ``closed`` becomes the reason when it ends."""
 
-    def __init__(self, connection: AsyncioConnection, closed: asyncio.Future[PluginError]) -> None:
+    def __init__(self, connection: AsyncioConnection, closed: asyncio.Future[PluginError], inbox: Inbox) -> None:
         self._connection = connection
+        self._inbox = inbox
         self.closed = closed
 
     async def open_channel(self) -> Channel:
@@ -110,7 +101,7 @@ class Connection:
         """
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            channel = Channel(self._connection.channel(on_open_callback=_setter(opened)))
+            channel = Channel(self._connection.channel(on_open_callback=_setter(opened)), self._inbox)
         except pika.exceptions.AMQPError as exc:
             raise await _why_closed(self.closed, exc) from exc
         await channel.first(opened)
@@ -127,12 +118,41 @@ class Connection:
             await asyncio.wait({self.closed}, timeout=1.0)
 
 
+class Inbox:
+    """Where a connection's deliveries go: the channels that are open, and the reader that tells of deliveries."""
+
+    def __init__(self, max_event_bytes: int) -> None:
+        self.reader = Reader(max_event_bytes)
+        self.channels: dict[int, Channel] = {}
+        self.consumers = itertools.count(1)
+        """Consumer tags are told apart by these."""
+        self.violation: PluginError | None = None
+
+    def put(self, delivered: Delivered) -> None:
+        """What arrived for one channel."""
+        self.channels[delivered.channel].arrived(delivered)
+
+    def violated(self, error: PluginError) -> None:
+        """Why the connection is closed at once."""
+        self.violation = error
+
+    def why_closed(self, reason: BaseException) -> PluginError:
+        """Why channel or connection ended, by what pika says."""
+        return self.violation or _translate_closed(reason)
+
+
 class Channel:
     """A channel, with at most one consumer.  ``closed`` becomes the reason when either ends."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, inbox: Inbox) -> None:
         self._channel = channel
+        self._number: int = channel.channel_number
+        self._inbox = inbox
         self._consumer_tag: str | None = None
+        self._on_messages: Callable[[list[Message]], None]
+        self._arrived: list[Message] = []
+        inbox.channels[self._number] = self
+        inbox.reader.open(self._number)
         self.closed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         channel.add_on_close_callback(self._on_close)
         channel.add_on_cancel_callback(self._on_cancel)
@@ -177,37 +197,36 @@ class Channel:
         ``on_messages`` gets what arrived together, in the loop's next turn, before anybody who waits for a reply or
         for the end is told of one that came with it.
         """
-        loop = asyncio.get_running_loop()
-        arrived: list[Message] = []
         await self._call(lambda callback: self._channel.basic_qos(prefetch_count=prefetch_count, callback=callback))
-
-        def deliver(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            headers = properties.headers
-            returns = headers.get(DELIVERY_COUNT_HEADER, 0) if headers else 0
-            if not arrived:
-                loop.call_soon(hand_on)
-            arrived.append(Message(method.delivery_tag, method.redelivered, method.routing_key, returns, body))
-
-        def hand_on() -> None:
-            messages = arrived.copy()
-            arrived.clear()
-            try:
-                on_messages(messages)
-            except BaseException as exc:
-                if not self.closed.done():
-                    self.closed.set_result(exc)
-
-        ok = await self._call(
+        self._on_messages = on_messages
+        self._consumer_tag = f"fluent-plugin-amp-{next(self._inbox.consumers)}"
+        self._take(self._consumer_tag)
+        await self._call(
             lambda callback: self._channel.basic_consume(
-                queue, deliver, auto_ack=False, exclusive=exclusive, callback=callback
+                queue,
+                _never,
+                auto_ack=False,
+                exclusive=exclusive,
+                consumer_tag=self._consumer_tag,
+                callback=callback,
             )
         )
-        self._consumer_tag = ok.method.consumer_tag
+
+    def arrived(self, delivered: Delivered) -> None:
+        """See `Inbox`."""
+        if delivered.messages:
+            if not self._arrived:
+                asyncio.get_running_loop().call_soon(self._hand_on)
+            self._arrived += delivered.messages
+        for delivery_tag in delivered.late:
+            if self._channel.is_open:
+                self._channel.basic_reject(delivery_tag, requeue=True)
 
     async def cancel(self) -> None:
         """``basic.cancel``.  Deliveries stay unacked and can be acked; late ones go back to the queue."""
         if self._consumer_tag is not None:
             tag, self._consumer_tag = self._consumer_tag, None
+            self._take(None)
             await self._call(lambda callback: self._channel.basic_cancel(tag, callback=callback))
 
     def ack(self, delivery_tag: int, *, multiple: bool) -> None:
@@ -249,22 +268,40 @@ class Channel:
             raise await _why_closed(self.closed, exc) from exc
         return await self.first(reply)
 
+    def _take(self, consumer_tag: str | None) -> None:
+        if self._inbox.channels.get(self._number) is self:  # it may have closed meanwhile
+            self._inbox.reader.consume(self._number, consumer_tag)
+
+    def _hand_on(self) -> None:
+        messages, self._arrived = self._arrived, []
+        try:
+            self._on_messages(messages)
+        except BaseException as exc:
+            if not self.closed.done():
+                self.closed.set_result(exc)
+
     def _on_close(self, _channel: Any, reason: BaseException) -> None:
+        self._inbox.reader.close(self._number)
+        del self._inbox.channels[self._number]
         if not self.closed.done():
-            self.closed.set_result(_translate_closed(reason))
+            self.closed.set_result(self._inbox.why_closed(reason))
 
     def _on_cancel(self, _method_frame: Any) -> None:
         if not self.closed.done():
             self.closed.set_result(ConsumerCancelled("the broker cancelled the consumer"))
 
 
-async def connect(broker: Broker) -> Connection:
+async def connect(broker: Broker, max_event_bytes: int = MAX_EVENT_BYTES) -> Connection:
     """Connect, within ``broker.connect_timeout_s`` for everything from the name to AMQP's open-ok.
 
+    A delivery that is larger than ``max_event_bytes`` ends the connection.
+
     Raises:
-        BrokerUnreachable, BrokerCertificateRefused, BrokerNotTls, BrokerCredentialsRefused, BrokerAccessRefused
+        BrokerUnreachable, BrokerCertificateRefused, BrokerNotTls, BrokerCredentialsRefused, BrokerAccessRefused,
+        BrokerViolation
     """
     loop = asyncio.get_running_loop()
+    inbox = Inbox(max_event_bytes)
     opened: asyncio.Future[AsyncioConnection] = loop.create_future()
     closed: asyncio.Future[PluginError] = loop.create_future()
     parameters = pika.ConnectionParameters(
@@ -281,14 +318,19 @@ async def connect(broker: Broker) -> Connection:
     )
 
     def on_open_error(_connection: Any, reason: BaseException) -> None:
-        opened.set_exception(_translate_open(broker, reason))
+        opened.set_exception(_translate_open(broker, reason, inbox.violation))
 
     def on_closed(_connection: Any, reason: BaseException) -> None:
-        closed.set_result(_translate_closed(reason))
+        closed.set_result(inbox.why_closed(reason))
+
+    def on_open(connection: AsyncioConnection) -> None:
+        inbox.reader.agree(connection.params.frame_max)
+        opened.set_result(connection)
 
     # pika cannot give up while it shakes hands without an AssertionError in the event loop.  So an attempt that
     # nobody waits for any more is left to pika's own timeouts, and a connection that comes too late is closed.
-    AsyncioConnection(parameters, opened.set_result, on_open_error, on_closed, custom_ioloop=IoServices())
+    services = IoServices(inbox.reader, inbox.put, inbox.violated)
+    AsyncioConnection(parameters, on_open, on_open_error, on_closed, custom_ioloop=services)
     try:
         await asyncio.wait({opened}, timeout=broker.connect_timeout_s)
     except asyncio.CancelledError:
@@ -297,12 +339,16 @@ async def connect(broker: Broker) -> Connection:
     if not opened.done():
         opened.add_done_callback(_close_late)
         raise BrokerUnreachable(f"{broker}: no connection within {broker.connect_timeout_s:g} s")
-    return Connection(opened.result(), closed)
+    return Connection(opened.result(), closed, inbox)
 
 
 def _close_late(opened: asyncio.Future[AsyncioConnection]) -> None:
     if opened.exception() is None:
         opened.result().close()
+
+
+def _never(*_: object) -> None:
+    """What pika would call with a message: it sees none."""
 
 
 def _setter(future: asyncio.Future[Any]) -> Callable[[Any], None]:
@@ -335,12 +381,15 @@ def _causes(reason: BaseException) -> list[BaseException]:
     return found
 
 
-def _translate_open(broker: Broker, reason: BaseException) -> PluginError:
+def _translate_open(broker: Broker, reason: BaseException, violation: PluginError | None) -> PluginError:
     """Why a connection could not be opened.
 
     A name may have several addresses, which fail in different ways: a refusal says more than silence.
     """
     causes = _causes(reason)
+    if violation is not None:
+        began = not any(isinstance(cause, pika.exceptions.IncompatibleProtocolError) for cause in causes)
+        return violation if began else BrokerNotTls(f"{broker} did not answer in AMQP")
     errors = [error for cause in causes if (error := _translate_cause(broker, cause))]
     for error in errors:
         if isinstance(error, RefusedError):

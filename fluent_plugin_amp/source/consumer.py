@@ -14,6 +14,7 @@ from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.content import Message
 from fluent_plugin_amp.source.flow import MANY_RETURNS, Flow, State, View
 from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
 from fluent_plugin_amp.source.settings import Intake, StreamSettings
@@ -114,7 +115,7 @@ class Consumer:
         except Exception as exc:  # the domain of this stream, whose task waits for it
             self.channel.fail(exc)
 
-    def _on_messages(self, messages: list[amqp.Message]) -> None:
+    def _on_messages(self, messages: list[Message]) -> None:
         """What arrived together; nothing of it is taken when the broker has it back already."""
         name, ledger, intake, flow = self._settings.name, self.ledger, self._intake, self._flow
         if ledger.closed:

@@ -4,12 +4,16 @@ An outage begins with the first trouble after things went well.  The longer it l
 each other, so that it ends soon after the broker is back, see `backoff.outage_cap_s`.  A refusal is not mended by
 time: the peer is asked rarely from the beginning on.  A fault of our own is tried again more rarely still, since each
 connection that ends may return messages to the queue.
+
+What the broker will send again just so, an event that is too large or a violation of the protocol, is asked for at
+most once a minute, and ever more rarely: for a quorum queue each time counts as a return, and it deletes what was
+returned too often.
 """
 
 from __future__ import annotations
 
 from fluent_plugin_amp.backoff import backoff_s, outage_cap_s
-from fluent_plugin_amp.errors import InternalFault, PluginError, RefusedError
+from fluent_plugin_amp.errors import BrokerViolation, EventTooLarge, InternalFault, PluginError, RefusedError
 
 QUICK_RETRY_CAP_S = 1.0
 LONG_RETRY_CAP_S = 30.0
@@ -17,6 +21,10 @@ REFUSED_RETRY_FIRST_S = 1.0
 REFUSED_RETRY_CAP_S = 300.0
 FAULT_RETRY_FIRST_S = 10.0
 FAULT_RETRY_CAP_S = 300.0
+COMES_AGAIN_RETRY_FIRST_S = 120.0
+"""Of which chance takes off up to half."""
+COMES_AGAIN_RETRY_CAP_S = 3600.0
+COMES_AGAIN = (BrokerViolation, EventTooLarge)
 STEADY_AFTER_S = 10.0
 """A connection that lasted this long, or over which anything was acked, begins the back-off anew when it is lost."""
 
@@ -51,5 +59,7 @@ class Retry:
             return backoff_s(self._attempt, jitter, first_s=FAULT_RETRY_FIRST_S, cap_s=FAULT_RETRY_CAP_S)
         if isinstance(error, RefusedError):
             return backoff_s(self._attempt, jitter, first_s=REFUSED_RETRY_FIRST_S, cap_s=REFUSED_RETRY_CAP_S)
+        if isinstance(error, COMES_AGAIN):
+            return backoff_s(self._attempt, jitter, first_s=COMES_AGAIN_RETRY_FIRST_S, cap_s=COMES_AGAIN_RETRY_CAP_S)
         cap_s = outage_cap_s(now - self._outage_began, least_s=QUICK_RETRY_CAP_S, most_s=LONG_RETRY_CAP_S)
         return backoff_s(self._attempt, jitter, cap_s=cap_s)

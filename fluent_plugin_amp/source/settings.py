@@ -60,6 +60,8 @@ class StreamSettings:
     locate: Callable[[], Awaitable[Location]]
     """Raises PluginError, which is trouble like that of the connection itself."""
     memory_limit_bytes: int
+    max_event_bytes: int
+    """What is larger is not received, and stays in the queue."""
     shutdown_timeout_s: float
     pause_after_s: float
     exclusive: bool = False

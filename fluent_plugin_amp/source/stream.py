@@ -33,7 +33,7 @@ from fluent_plugin_amp.source.alarm import Alarm
 from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.consumer import Consumer
 from fluent_plugin_amp.source.flow import Act, Flow, State
-from fluent_plugin_amp.source.retry import Retry
+from fluent_plugin_amp.source.retry import COMES_AGAIN, Retry
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
 from fluent_plugin_amp.source.starvation import Starvation
@@ -54,7 +54,7 @@ CLOSE_TIMEOUT_S = 2.0
 DURATION_BOUNDS_S = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 
 CONSUMING = (State.TRIAL, State.FULL)
-NOT_WITH_ONCE = (RefusedError, NoProgress, InternalFault)
+NOT_WITH_ONCE = (RefusedError, NoProgress, InternalFault, *COMES_AGAIN)
 """What ends a stream that is to be done once; otherwise everything is tried again."""
 MAY_BE_ELSEWHERE = (BrokerAccessRefused, BrokerCredentialsRefused, QueueNotFound)
 """After one of these a stream is located anew: it may have been made again, with another user and queue."""
@@ -176,7 +176,7 @@ class Stream:
             try:
                 location = self._location = self._location or await self.settings.locate()
                 self._queue = location.queue
-                connection = await amqp.connect(location.broker)
+                connection = await amqp.connect(location.broker, self.settings.max_event_bytes)
                 connected_at = self._clock()
                 try:
                     self.connected = True
@@ -374,7 +374,7 @@ class Stream:
         return InternalFault(f"{type(exc).__name__}, which nobody foresaw")
 
     def _check_once(self, error: PluginError, now: float | None = None) -> None:
-        """With ``once`` a refusal, a fault of our own, or too long a standstill, is raised and not retried."""
+        """With ``once`` what time does not mend, or too long a standstill, is raised and not retried."""
         if not self.settings.once:
             return
         stood_still_s = (self._clock() if now is None else now) - self._progress_at

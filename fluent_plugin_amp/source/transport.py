@@ -3,6 +3,9 @@
 pika reads from its socket by itself, and through TLS one record at a time, which is one event: each takes several
 system calls, and the loop's turn.  asyncio's transports read what has arrived in one go, and write at once.  pika's
 interfaces are made for them: ``AbstractStreamTransport`` and ``AbstractStreamProtocol`` are subsets of asyncio's.
+
+What arrives goes through a `content.Reader` first, which takes the deliveries out; pika is given the other frames,
+one by one.  What breaks the protocol ends the connection, here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,19 +17,42 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import pika.frame
 from pika.adapters.asyncio_connection import _AsyncioIOServicesAdapter
 from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol, AbstractStreamTransport
 
-PIECE_BYTES = 8192
-"""What pika is given at once: it copies what is left of it for each frame that it takes out, and what it has of a
-frame for each piece that follows."""
+from fluent_plugin_amp.errors import BrokerViolation, PluginError
+from fluent_plugin_amp.source.content import Delivered, Reader
+
+UNSENT_BYTES = 4 * 1024 * 1024
+"""What a broker may leave unread of what it is sent: acks of 65,535 deliveries, the most that can be prefetched, take
+a third of it."""
+
+_HEARTBEAT = bytes(pika.frame.Heartbeat().marshal())
 
 # asyncio keeps a buffer of this size for each TLS connection, and a process may have hundreds of them.
 asyncio.sslproto.SSLProtocol.max_size = 64 * 1024  # type: ignore[attr-defined]
 
 
 class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
-    """pika's own for asyncio, except for the streams."""
+    """pika's own for asyncio, except for the streams.
+
+    Args:
+        reader: takes deliveries out of what arrives.
+        on_delivered: told of them, before pika is given what arrived with them.
+        on_violation: told why a connection is closed at once, before pika is; it would make a text of it.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        on_delivered: Callable[[Delivered], None],
+        on_violation: Callable[[PluginError], None],
+    ) -> None:
+        super().__init__()
+        self.on_violation = on_violation
+        self._reader = reader
+        self._on_delivered = on_delivered
 
     def create_streaming_connection(
         self,
@@ -37,7 +63,40 @@ class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
         server_hostname: str | None = None,
     ) -> AbstractIOReference:
         """See ``AbstractIOServices``: ``on_done`` hears of an exception, or of a transport and its protocol."""
-        return _Opening(asyncio.ensure_future(_open(protocol_factory, sock, on_done, ssl_context, server_hostname)))
+        return _Opening(
+            asyncio.ensure_future(self._open(protocol_factory, sock, on_done, ssl_context, server_hostname))
+        )
+
+    async def _open(
+        self,
+        protocol_factory: Callable[[], AbstractStreamProtocol],
+        sock: socket.socket,
+        on_done: Callable[[Any], None],
+        ssl_context: ssl.SSLContext | None,
+        server_hostname: str | None,
+    ) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: _Stream(protocol_factory(), on_done, self),
+                sock=sock,
+                ssl=ssl_context,
+                server_hostname=server_hostname if ssl_context else None,
+            )
+        except Exception as exc:
+            on_done(exc)
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """What arrived; what of it is pika's, frame by frame.
+
+        Raises:
+            BrokerViolation, EventTooLarge
+        """
+        read = self._reader.receive(data)
+        for delivered in read.delivered:
+            self._on_delivered(delivered)
+        if read.taken and not read.frames:
+            return [_HEARTBEAT]  # pika, which saw nothing of it, would take the broker for dead
+        return read.frames
 
 
 class _Opening(AbstractIOReference):  # type: ignore[misc]
@@ -51,30 +110,15 @@ class _Opening(AbstractIOReference):  # type: ignore[misc]
         return self._task.cancel()
 
 
-async def _open(
-    protocol_factory: Callable[[], AbstractStreamProtocol],
-    sock: socket.socket,
-    on_done: Callable[[Any], None],
-    ssl_context: ssl.SSLContext | None,
-    server_hostname: str | None,
-) -> None:
-    try:
-        await asyncio.get_running_loop().create_connection(
-            lambda: _Stream(protocol_factory(), on_done),
-            sock=sock,
-            ssl=ssl_context,
-            server_hostname=server_hostname if ssl_context else None,
-        )
-    except Exception as exc:
-        on_done(exc)
-
-
 class _Stream(asyncio.Protocol, AbstractStreamTransport):  # type: ignore[misc]
     """Protocol to asyncio's transport, and transport to pika's protocol."""
 
-    def __init__(self, protocol: AbstractStreamProtocol, on_done: Callable[[Any], None]) -> None:
+    def __init__(
+        self, protocol: AbstractStreamProtocol, on_done: Callable[[Any], None], services: IoServices
+    ) -> None:
         self._protocol = protocol
         self._on_done = on_done
+        self._services = services
         self._transport: asyncio.Transport
         self._is_aborted = False
         self._error: Exception | None = None
@@ -88,14 +132,17 @@ class _Stream(asyncio.Protocol, AbstractStreamTransport):  # type: ignore[misc]
         self._on_done((self, self._protocol))
 
     def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
         try:
-            for start in range(0, len(data), PIECE_BYTES):
+            for frame in self._services.receive(data):
+                self._protocol.data_received(frame)
                 if self._transport.is_closing():
                     return
-                self._protocol.data_received(data[start : start + PIECE_BYTES])
+        except PluginError as error:
+            self._fail(error)
         except Exception as exc:  # what pika cannot read ends its connection, and not the event loop's patience
-            self._error = exc
-            self._transport.abort()
+            self._fail(BrokerViolation(f"a frame that cannot be read: {type(exc).__name__}: {exc}"))
 
     def eof_received(self) -> bool | None:
         return self._protocol.eof_received()  # type: ignore[no-any-return]
@@ -117,6 +164,14 @@ class _Stream(asyncio.Protocol, AbstractStreamTransport):  # type: ignore[misc]
 
     def write(self, data: bytes) -> None:
         self._transport.write(data)
+        if self._transport.get_write_buffer_size() > UNSENT_BYTES:
+            self._fail(BrokerViolation(f"{UNSENT_BYTES:,} bytes that it was sent are not read"))
 
     def get_write_buffer_size(self) -> int:
         return self._transport.get_write_buffer_size()
+
+    def _fail(self, error: PluginError) -> None:
+        if self._error is None:
+            self._error = error
+            self._services.on_violation(error)
+            self._transport.abort()

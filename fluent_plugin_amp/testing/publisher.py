@@ -23,6 +23,7 @@ _BATCH_BYTES = 1 << 20
 _CHANNEL = 1
 _STALLED_S = 60.0
 _RECV_BYTES = 65536
+_CONTENT_TYPE = "application/octet-stream"
 # A content header frame: type, channel, length of the payload; then class, weight and size of the body.
 _BODY_SIZE_AT = struct.calcsize(">BHI") + struct.calcsize(">HH")
 
@@ -33,12 +34,15 @@ class PublishError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message and where it goes; persistent, with ``headers`` as its AMQP headers."""
+    """One message and where it goes; persistent, with ``headers`` as its AMQP headers.
+
+    Headers that pika cannot make are given as bytes: the table as it goes over the wire, without its length.
+    """
 
     exchange: str
     routing_key: str
     body: bytes
-    headers: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] | bytes = field(default_factory=dict)
 
 
 def publish(host: str, port: int, username: str, password: str, messages: Iterable[Message]) -> int:
@@ -88,7 +92,8 @@ class _Broker:
         self._link = link
         self._received = b""
         self._publish_frames: dict[tuple[str, str], bytes] = {}
-        self._plain_header = self._header_frame({}, 0)
+        self._headers: dict[str, Any] | bytes = {}  # of the message before
+        self._header = self._header_frame(self._headers)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.sendall(frame.ProtocolHeader().marshal())
         self._expect(spec.Connection.Start)
@@ -125,20 +130,32 @@ class _Broker:
             method = self._spec.Basic.Publish(0, *where, mandatory=True)
             self._publish_frames[where] = self._frame.Method(_CHANNEL, method).marshal()
         yield self._publish_frames[where]
-        if message.headers:
-            yield self._header_frame(message.headers, len(message.body))
-        else:
-            yield self._plain_header[:_BODY_SIZE_AT]
-            yield len(message.body).to_bytes(8, "big")
-            yield self._plain_header[_BODY_SIZE_AT + 8 :]
+        if message.headers != self._headers:
+            self._headers, self._header = message.headers, self._header_frame(message.headers)
+        yield self._header[:_BODY_SIZE_AT]
+        yield len(message.body).to_bytes(8, "big")
+        yield self._header[_BODY_SIZE_AT + 8 :]
         for start in range(0, len(message.body), self._body_max):
             yield self._frame.Body(_CHANNEL, message.body[start : start + self._body_max]).marshal()
 
-    def _header_frame(self, headers: dict[str, Any], body_bytes: int) -> bytes:
-        properties = self._spec.BasicProperties(
-            content_type="application/octet-stream", delivery_mode=2, headers=headers or None
+    def _header_frame(self, headers: dict[str, Any] | bytes) -> bytes:
+        """For an empty body."""
+        properties = self._spec.BasicProperties(content_type=_CONTENT_TYPE, delivery_mode=2)
+        if not isinstance(headers, bytes):
+            properties.headers = headers or None
+            return bytes(self._frame.Header(_CHANNEL, 0, properties).marshal())
+        kinds = properties.FLAG_CONTENT_TYPE | properties.FLAG_HEADERS | properties.FLAG_DELIVERY_MODE
+        content_type, delivery_mode = _CONTENT_TYPE.encode(), b"\2"
+        payload = b"".join(
+            [
+                struct.pack(">HHQH", self._spec.Basic.INDEX, 0, 0, kinds),
+                struct.pack(">B", len(content_type)) + content_type,
+                struct.pack(">I", len(headers)) + headers,
+                delivery_mode,
+            ]
         )
-        return bytes(self._frame.Header(_CHANNEL, body_bytes, properties).marshal())
+        prefix = struct.pack(">BHI", self._spec.FRAME_HEADER, _CHANNEL, len(payload))
+        return prefix + payload + bytes([self._spec.FRAME_END])
 
     def _tell(self, method: Any, channel: int = _CHANNEL) -> None:
         self._link.sendall(self._frame.Method(channel, method).marshal())

@@ -49,6 +49,12 @@ EXCHANGE = "events_api_stream"
 """The topic exchange of Cisco's event streams; `PrivateRabbitMQ.create_stream` binds each queue to it."""
 
 _ORGANISATION_GUID = "7d1c4d0e-9e0c-4b1b-8f0c-6a3c1e2f5b90"
+_ENVELOPE = {
+    "CC": [
+        f"{_ORGANISATION_GUID}.5d2f6c0e-2c77-4c1f-9b7a-0d8f7d6f9a11.553648147.b077d6bc-bbdf-42f7-8838-a06053fbd98a"
+    ]
+}
+"""What no queue is named after, so that it routes nothing."""
 _VHOST = erlang_binary("/")
 # The monitor would look for epmd once a minute; this node has none, see erlang.py.
 _WITHOUT_EPMD = "supervisor:terminate_child(rabbit_sup, rabbit_epmd_monitor_sup)"
@@ -328,9 +334,14 @@ class PrivateRabbitMQ:
     def publish(self, queue: str, bodies: Iterable[bytes]) -> int:
         """Put ``bodies`` into ``queue``, persistent and in order; returns their number when all are confirmed.
 
-        Raises `PublishError` when the broker does not confirm one of them, or there is no such queue.
+        Each comes in an envelope as Cisco's, but for the exchange and the routing key.  Raises `PublishError` when
+        the broker does not confirm one of them, or there is no such queue.
         """
-        return self._publish(Message("", queue, body) for body in bodies)
+        return self._publish(Message("", queue, body, _ENVELOPE) for body in bodies)
+
+    def publish_with_headers(self, queue: str, body: bytes, headers: dict[str, Any] | bytes) -> None:
+        """One message with any AMQP headers, see `publisher.Message`."""
+        self._publish([Message("", queue, body, headers)])
 
     def publish_routed(self, bodies: Iterable[bytes]) -> int:
         """Publish events as the cloud does: to `EXCHANGE`, under a routing key made from each event.

@@ -182,6 +182,11 @@ def prefetch_count(config: Config, given: Given) -> Any:
     return first_stream(config).flow.full_prefetch_count
 
 
+def largest_event(config: Config, given: Given) -> Any:
+    """That the first stream receives."""
+    return first_stream(config).settings.max_event_bytes
+
+
 def names(config: Config, given: Given) -> Any:
     """Of the streams that run here."""
     return list(daemon_of(config).streams)
@@ -496,6 +501,7 @@ CASES = [
         {"transform.obfuscate": [{"field": "computer.user", "method": "drop"}]},
     ),
     Case("memory_limit", "1MiB", prefetch_count, 32),
+    Case("max_event_size", "1MiB", largest_event, 1024 * 1024),
     Case("state.remember", "1d", remembered_s, 86400.0, {"state.path": lambda given: str(given.folder / "state.db")}),
 ]
 

@@ -24,14 +24,26 @@ from fluent_plugin_amp.errors import (
     BrokerCredentialsRefused,
     BrokerNotTls,
     BrokerUnreachable,
+    BrokerViolation,
     ConsumerCancelled,
+    EventTooLarge,
     PluginError,
     QueueInUse,
     QueueNotFound,
 )
 from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.content import MAX_EVENT_BYTES, Message
 from fluent_plugin_amp.testing.certificates import OTHER_HOST, Certificates, KeyPair, server_context
-from fluent_plugin_amp.testing.hostile_broker import HostileBroker, delivery_frames, method_frame
+from fluent_plugin_amp.testing.hostile_broker import (
+    Consumer,
+    HostileBroker,
+    Script,
+    body_frames,
+    delivery_frames,
+    method_frame,
+    raw_frame,
+    raw_header_frame,
+)
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 
 if TYPE_CHECKING:
@@ -96,6 +108,24 @@ async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     """A peer that takes everything and never answers."""
     while await reader.read(4096):
         pass
+
+
+@contextlib.asynccontextmanager
+async def hostile(
+    script: Script, *, max_event_bytes: int = MAX_EVENT_BYTES, cancel_ok: bool = True, **options: Any
+) -> AsyncIterator[tuple[amqp.Connection, amqp.Channel, Inbox]]:
+    """A connection to a `HostileBroker`, with a consumer."""
+    if not cancel_ok:
+        options["answers"] = {pika.spec.Basic.Cancel: lambda method, channel: b""}
+    inbox = Inbox()
+    async with HostileBroker(script, **options) as broker:
+        connection = await amqp.connect(nobody_at(broker.port), max_event_bytes)
+        channel = await connection.open_channel()
+        with contextlib.suppress(PluginError):  # it may break the protocol together with its reply
+            await channel.consume("first", 1, inbox.put)
+        yield connection, channel, inbox
+        await connection.close(0.5)
+    assert broker.failures == []
 
 
 async def connect_error(broker: amqp.Broker) -> PluginError:
@@ -528,15 +558,15 @@ class Inbox:
     """Collects messages, and tells when there are enough."""
 
     def __init__(self) -> None:
-        self.messages: list[amqp.Message] = []
+        self.messages: list[Message] = []
         self._arrived = asyncio.Event()
 
-    def put(self, messages: list[amqp.Message]) -> None:
+    def put(self, messages: list[Message]) -> None:
         """Messages that arrived together."""
         self.messages += messages
         self._arrived.set()
 
-    async def wait_for(self, count: int) -> list[amqp.Message]:
+    async def wait_for(self, count: int) -> list[Message]:
         """When that many came."""
 
         async def wait() -> None:
@@ -555,8 +585,8 @@ async def test_a_message_as_it_arrives(broker: PrivateRabbitMQ, make_stream: Mak
     async with connected(plain(broker, stream)) as (_, channel):
         await channel.consume(stream.queue, 10, inbox.put)
         assert await inbox.wait_for(2) == [
-            amqp.Message(1, False, stream.queue, 0, b"one"),
-            amqp.Message(2, False, stream.queue, 0, b""),
+            Message(1, False, stream.queue, 0, b"one"),
+            Message(2, False, stream.queue, 0, b""),
         ]
 
 
@@ -574,7 +604,7 @@ async def test_closing_the_channel_returns_what_is_unacked(
         await channel.close(2.0)
         again = await connection.open_channel()
         await again.consume(stream.queue, 10, inbox.put)
-        assert (await inbox.wait_for(3))[2] == amqp.Message(1, True, stream.queue, returns, b"two")
+        assert (await inbox.wait_for(3))[2] == Message(1, True, stream.queue, returns, b"two")
 
 
 async def test_cancel_keeps_what_came_and_acks_still_count(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
@@ -612,7 +642,7 @@ async def test_a_bug_in_the_message_callback_is_told_as_such(
     stream = make_stream()
     await asyncio.to_thread(broker.publish, stream.queue, [b"one", b"two"])
 
-    def bug(messages: list[amqp.Message]) -> None:
+    def bug(messages: list[Message]) -> None:
         raise ZeroDivisionError(messages[0].body.decode())
 
     async with connected(plain(broker, stream)) as (connection, channel):
@@ -625,7 +655,7 @@ async def test_a_bug_in_the_message_callback_is_told_as_such(
 
 async def test_what_arrives_together_is_handed_on_together() -> None:
     """And before whoever waits for the end of the channel, which arrived with it, is told."""
-    handed_on: list[list[amqp.Message]] = []
+    handed_on: list[list[Message]] = []
 
     def on_consume(method: Any, channel: int) -> bytes:
         deliveries = [
@@ -641,9 +671,199 @@ async def test_what_arrives_together_is_handed_on_together() -> None:
             await channel.consume("queue", 3, handed_on.append)
         assert isinstance(await within_deadline(asyncio.shield(channel.closed)), QueueNotFound)
         assert handed_on == [
-            [amqp.Message(tag, False, "key", 0, body) for tag, body in enumerate((b"one", b"two", b"three"), 1)]
+            [Message(tag, False, "key", 0, body) for tag, body in enumerate((b"one", b"two", b"three"), 1)]
         ]
         await connection.close(0.0)
+
+
+# --- a broker that breaks the protocol -----------------------------------------------------------
+
+TIMESTAMP = b"T" + (1593079552000000).to_bytes(8, "big")
+COUNT = b"\x10x-delivery-count"
+ODD_HEADERS = {
+    "a time beyond all times": b"\1a" + TIMESTAMP,
+    "a delivery count as text": COUNT + b"S\0\0\0\x0551593",
+    "a delivery count of null": COUNT + b"V",
+    "a delivery count that is true": COUNT + b"t\1",
+    "a type that nobody knows": b"\1a?" + b"1",
+}
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_odd_headers_cost_no_event(broker: PrivateRabbitMQ, make_stream: MakeStream, kind: str) -> None:
+    """Real queues hand them on as they came, and each of their messages arrives, once."""
+    stream, inbox = make_stream(kind=kind, delivery_limit=20 if kind == "quorum" else None), Inbox()  # type: ignore[arg-type]
+    odd = [table for name, table in ODD_HEADERS.items() if name != "a type that nobody knows"]  # not even a broker
+    for table in odd:
+        await asyncio.to_thread(broker.publish_with_headers, stream.queue, table, table)
+    async with connected(plain(broker, stream)) as (connection, channel):
+        await channel.consume(stream.queue, 10, inbox.put)
+        messages = await inbox.wait_for(len(odd))
+        assert messages == [Message(tag, False, stream.queue, 0, table) for tag, table in enumerate(odd, 1)]
+        channel.ack(len(odd), multiple=True)
+        await channel.barrier()
+        assert not connection.closed.done()
+    depth = await asyncio.to_thread(broker.queue_depth, stream.queue)
+    assert (depth.ready, depth.unacked) == (0, 0)
+
+
+@pytest.mark.parametrize("table", ODD_HEADERS.values(), ids=list(ODD_HEADERS))
+async def test_odd_headers_of_late_deliveries_cost_no_connection(table: bytes) -> None:
+    """What comes after a cancel goes back to the queue, whatever its headers."""
+    rejected: asyncio.Future[tuple[int, bool]] = asyncio.get_running_loop().create_future()
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.heard(pika.spec.Basic.Cancel)
+        deliver = method_frame(pika.spec.Basic.Deliver(consumer.tag, 7, False, "", "key"))
+        await consumer.send(deliver, raw_header_frame(4, table), body_frames(b"late"))
+        reject = await consumer.heard(pika.spec.Basic.Reject)
+        rejected.set_result((reject.delivery_tag, reject.requeue))
+
+    async with hostile(script, cancel_ok=False) as (connection, channel, inbox):
+        cancelling = asyncio.ensure_future(channel.cancel())
+        assert await within_deadline(rejected) == (7, True)
+        assert not connection.closed.done()
+        assert inbox.messages == []
+        cancelling.cancel()
+
+
+async def test_a_delivery_that_a_cancel_meets_half_way_goes_back() -> None:
+    """It is neither taken nor lost, and the next consumer begins with its own."""
+    rejected: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def script(consumer: Consumer) -> None:
+        if consumer.queue == "second":
+            await consumer.send(consumer.delivery(3, b"three"))
+            return
+        two = consumer.delivery(2, b"two")
+        await consumer.send(consumer.delivery(1, b"one"), two[:-2])
+        await consumer.heard(pika.spec.Basic.Cancel)
+        await consumer.send(two[-2:], method_frame(pika.spec.Basic.CancelOk(consumer.tag)))
+        rejected.set_result((await consumer.heard(pika.spec.Basic.Reject)).delivery_tag)
+
+    async with hostile(script, cancel_ok=False) as (_, channel, inbox):
+        await inbox.wait_for(1)
+        await within_deadline(channel.cancel())
+        assert await within_deadline(rejected) == 2
+        await channel.consume("second", 1, inbox.put)
+        assert [message.delivery_tag for message in await inbox.wait_for(2)] == [1, 3]
+
+
+async def test_each_consumer_has_a_tag_of_its_own() -> None:
+    """Over all channels of a connection."""
+    async with HostileBroker() as broker:
+        connection = await amqp.connect(nobody_at(broker.port))
+        for _ in range(2):
+            channel = await connection.open_channel()
+            for _ in range(2):
+                await channel.consume("queue", 1, lambda _: None)
+                await channel.cancel()
+            await channel.close(DEADLINE_S)
+        await connection.close(DEADLINE_S)
+        tags = [method.consumer_tag for method in broker.methods if isinstance(method, pika.spec.Basic.Consume)]
+    assert len(set(tags)) == 4
+
+
+TEBIBYTE = 1 << 40
+BROKEN = {
+    "a tebibyte": (lambda consumer: consumer.delivery(1, b"x", body_size=TEBIBYTE), EventTooLarge),
+    "a frame of 120 MiB": (lambda _: raw_frame(3, 1, b"x", size=120 * 2**20), BrokerViolation),
+    "a tag twice": (lambda consumer: consumer.delivery(1, b"{}") + consumer.delivery(1, b"{}"), BrokerViolation),
+    "no header": (lambda _: body_frames(b"x"), BrokerViolation),
+    "a method that nobody knows": (lambda _: raw_frame(1, 1, b"\xff" * 8), BrokerViolation),
+    "a method that ends too early": (lambda _: raw_frame(1, 0, b"\0\x0a\0\x32"), BrokerViolation),
+    "no frame": (lambda _: b"\0" * 100, BrokerViolation),
+}
+
+
+@pytest.mark.parametrize(("make", "kind"), BROKEN.values(), ids=list(BROKEN))
+async def test_what_breaks_the_protocol_ends_its_connection_only(
+    make: Callable[[Consumer], bytes], kind: type[PluginError]
+) -> None:
+    """Channel and connection tell why; one beside it goes on."""
+    go_on = asyncio.Event()
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(make(consumer))
+
+    async def well_behaved(consumer: Consumer) -> None:
+        await go_on.wait()
+        await consumer.send(consumer.delivery(1, b"beside"))
+
+    async with (
+        hostile(well_behaved) as (beside, _, inbox),
+        hostile(script) as (connection, channel, _),
+    ):
+        reason = await within_deadline(asyncio.shield(connection.closed))
+        assert type(reason) is kind
+        assert channel.closed.result() is reason
+        with pytest.raises(kind):
+            await connection.open_channel()
+        go_on.set()
+        assert [message.body for message in await inbox.wait_for(1)] == [b"beside"]
+        assert not beside.closed.done()
+
+
+async def test_only_the_event_that_is_too_large_is_refused() -> None:
+    """By the size that is given for the connection."""
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(consumer.delivery(1, b"x" * 1000))
+        await consumer.heard(pika.spec.Basic.Ack)
+        await consumer.send(consumer.delivery(2, b"x" * 1001))
+
+    async with hostile(script, max_event_bytes=1000) as (connection, channel, inbox):
+        await inbox.wait_for(1)
+        channel.ack(1, multiple=False)
+        reason = await within_deadline(asyncio.shield(connection.closed))
+        assert str(reason) == "an event of 1,001 bytes, where 1,000 are taken"
+        assert [message.delivery_tag for message in inbox.messages] == [1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind"),
+    [
+        ((raw_frame(1, 0, b"", size=120 * 2**20),), BrokerNotTls),
+        ((START, raw_frame(1, 0, b"", size=120 * 2**20)), BrokerViolation),
+        ((START, TUNE, raw_frame(1, 0, b"", size=120 * 2**20)), BrokerViolation),
+        ((START, TUNE, body_frames(b"x")), BrokerViolation),
+        ((START, raw_frame(1, 0, b"\xff" * 8)), BrokerViolation),
+    ],
+)
+async def test_what_breaks_the_protocol_during_the_login(answers: tuple[bytes, ...], kind: type[PluginError]) -> None:
+    """Before AMQP has begun, it is another protocol; later it is told as what it is."""
+    async with listening(saying(*answers)) as port:
+        assert type(await connect_error(nobody_at(port))) is kind
+
+
+async def test_pika_sees_that_the_broker_lives_by_deliveries_alone() -> None:
+    """Its own check counts the bytes that it was given."""
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(consumer.delivery(1, b"one"))
+        await consumer.heard(pika.spec.Basic.Ack)
+        await consumer.send(consumer.delivery(2, b"two"))
+
+    async with hostile(script) as (connection, channel, inbox):
+        await inbox.wait_for(1)
+        await asyncio.sleep(0)  # pika is given its part of what was read with it
+        received = connection._connection.bytes_received
+        channel.ack(1, multiple=False)
+        await inbox.wait_for(2)
+        assert connection._connection.bytes_received > received
+
+
+async def test_a_broker_that_offers_small_frames() -> None:
+    """Larger ones than were agreed on are refused."""
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(consumer.delivery(1, b"x" * 5000))
+        await consumer.send(consumer.delivery(2, b"x" * 5000, frame_max=8192))
+
+    async with hostile(script, frame_max=4096) as (connection, _, inbox):
+        reason = await within_deadline(asyncio.shield(connection.closed))
+        assert str(reason) == "a frame of 5,000 bytes, where 4,096 are agreed on"
+        assert [message.delivery_tag for message in inbox.messages] in ([], [1])
 
 
 def test_a_broker_does_not_show_its_password() -> None:

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.errors import BrokerCredentialsRefused, BrokerUnreachable, InternalFault, PluginError
+from fluent_plugin_amp.errors import (
+    BrokerCredentialsRefused,
+    BrokerUnreachable,
+    BrokerViolation,
+    EventTooLarge,
+    InternalFault,
+    PluginError,
+)
 from fluent_plugin_amp.source.retry import (
     FAULT_RETRY_CAP_S,
     FAULT_RETRY_FIRST_S,
@@ -46,6 +53,16 @@ def test_a_refusal_is_asked_about_rarely() -> None:
     assert found[0] == REFUSED_RETRY_FIRST_S
     assert found[-1] == REFUSED_RETRY_CAP_S
     assert all(later >= earlier for earlier, later in itertools.pairwise(found))
+
+
+@pytest.mark.parametrize("error", [EventTooLarge("x"), BrokerViolation("x")])
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_what_comes_again_just_so_is_asked_for_at_most_once_a_minute(error: PluginError, jitter: float) -> None:
+    """Ever more rarely: the 20 returns after which a quorum queue deletes a message take eight hours."""
+    found = delays(error, 24 * 3600, jitter)
+    assert found[0] >= 60.0
+    assert all(later >= earlier for earlier, later in itertools.pairwise(found))
+    assert sum(found[:20]) > 8 * 3600
 
 
 @given(st.floats(0, 1))

@@ -166,6 +166,7 @@ class Rig:
             name="emea",
             locate=Whereabouts(location_of(broker, credentials)),
             memory_limit_bytes=LIMIT_BYTES,
+            max_event_bytes=LIMIT_BYTES,
             shutdown_timeout_s=DEADLINE_S,
             pause_after_s=600.0,
         )
@@ -687,6 +688,7 @@ async def test_stop_while_a_connection_is_awaited() -> None:
         name="emea",
         locate=Whereabouts(Location(silent, "event_stream_1")),
         memory_limit_bytes=LIMIT_BYTES,
+        max_event_bytes=LIMIT_BYTES,
         shutdown_timeout_s=DEADLINE_S,
         pause_after_s=600.0,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,10 +12,30 @@ from typing import Any
 import pytest
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 
-from fluent_plugin_amp.source.transport import PIECE_BYTES, IoServices
+from fluent_plugin_amp.errors import BrokerViolation, PluginError
+from fluent_plugin_amp.source.content import Delivered, Message, Reader
+from fluent_plugin_amp.source.transport import UNSENT_BYTES, IoServices
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.hostile_broker import delivery_frames, heartbeat_frame, raw_frame
 
 DEADLINE_S = 20.0
+
+
+def frame(payload: bytes) -> bytes:
+    """One that is pika's."""
+    return raw_frame(1, 0, payload)
+
+
+class Services(IoServices):
+    """With a channel and its consumer, and all that is told of deliveries and violations."""
+
+    def __init__(self) -> None:
+        self.delivered: list[Delivered] = []
+        self.violations: list[PluginError] = []
+        reader = Reader()
+        reader.open(1)
+        reader.consume(1, "tag")
+        super().__init__(reader, self.delivered.append, self.violations.append)
 
 
 class _Heard(AbstractStreamProtocol):  # type: ignore[misc]
@@ -26,12 +47,20 @@ class _Heard(AbstractStreamProtocol):  # type: ignore[misc]
         self.got_eof = False
         self.lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._fails_at = fails_at
+        self._news = asyncio.Event()
+
+    async def heard(self, pieces: int) -> None:
+        """Until there are so many."""
+        while len(self.pieces) < pieces:
+            self._news.clear()
+            await self._news.wait()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self.pieces.append(data)
+        self._news.set()
         if len(self.pieces) == self._fails_at:
             raise ValueError("no frame")
 
@@ -51,6 +80,7 @@ class Peer:
     ) -> None:
         self.protocol = protocol
         self._tls, self._trust = tls, trust
+        self.services = Services()
 
     async def __aenter__(self) -> asyncio.StreamWriter:
         loop = asyncio.get_running_loop()
@@ -61,7 +91,7 @@ class Peer:
         sock = socket.create_connection(self._server.sockets[0].getsockname())
         sock.setblocking(False)
         done: asyncio.Future[Any] = loop.create_future()
-        IoServices().create_streaming_connection(
+        self.services.create_streaming_connection(
             lambda: self.protocol, sock, done.set_result, self._trust, "localhost"
         )
         assert await asyncio.wait_for(done, DEADLINE_S) == (self.protocol.transport, self.protocol)
@@ -86,28 +116,76 @@ def contexts(request: pytest.FixtureRequest, certificates: Certificates) -> Iter
 
 
 async def test_all_that_was_written_arrives_in_order(contexts: dict[str, ssl.SSLContext]) -> None:
-    """In pieces of a bounded size, whatever the sizes of the writes."""
+    """Frame by frame, however they were cut into writes."""
     heard = _Heard()
-    writes = [bytes([number % 251]) * size for number, size in enumerate((1, 1600, 40_000, 7, 300_000, 4096, 4097))]
+    frames = [frame(bytes([number % 251]) * size) for number, size in enumerate((1, 1600, 40_000, 0, 131_000, 4096))]
+    data = b"".join(frames)
     async with Peer(heard, **contexts) as writer:
-        for data in writes:
-            writer.write(data)
+        for start, end in itertools.pairwise((0, 5, 1_000, 1_609, 90_000, len(data))):
+            writer.write(data[start:end])
+            await writer.drain()
         writer.close()
         await asyncio.wait_for(heard.lost, DEADLINE_S)
-    assert b"".join(heard.pieces) == b"".join(writes)
-    assert max(map(len, heard.pieces)) <= PIECE_BYTES
+    assert heard.pieces == frames
     assert heard.got_eof
     assert heard.lost.result() is None
 
 
+async def test_deliveries_are_told_and_pika_hears_that_the_broker_lives(contexts: dict[str, ssl.SSLContext]) -> None:
+    """One heartbeat for each read that brought nothing else for pika; with them nothing is added."""
+    heard = _Heard()
+    peer = Peer(heard, **contexts)
+    async with peer as writer:
+        writer.write(delivery_frames("tag", 1, b"one") + delivery_frames("tag", 2, b"two"))
+        await writer.drain()
+        await asyncio.wait_for(heard.heard(1), DEADLINE_S)
+        writer.write(delivery_frames("tag", 3, b"three") + frame(b"x"))
+        await writer.drain()
+        await asyncio.wait_for(heard.heard(2), DEADLINE_S)
+    assert heard.pieces[0] == heartbeat_frame()
+    assert [piece for piece in heard.pieces if piece != heartbeat_frame()] == [frame(b"x")]
+    arrived = [message for delivered in peer.services.delivered for message in delivered.messages]
+    bodies = enumerate((b"one", b"two", b"three"), 1)
+    assert arrived == [Message(tag, False, "key", 0, body) for tag, body in bodies]
+
+
 async def test_what_pika_cannot_read_ends_the_connection(contexts: dict[str, ssl.SSLContext]) -> None:
-    """Its exception is the reason of the end; nothing that arrived with it is read any more."""
+    """As a violation, told before pika hears of the end; nothing that arrived with it is read any more."""
     heard = _Heard(fails_at=2)
-    async with Peer(heard, **contexts) as writer:
-        writer.write(b"x" * 10 * PIECE_BYTES)
+    peer = Peer(heard, **contexts)
+    async with peer as writer:
+        writer.write(10 * frame(b"x"))
         reason = await asyncio.wait_for(heard.lost, DEADLINE_S)
-    assert isinstance(reason, ValueError)
+    assert isinstance(reason, BrokerViolation)
+    assert str(reason) == "a frame that cannot be read: ValueError: no frame"
+    assert peer.services.violations == [reason]
     assert len(heard.pieces) == 2
+
+
+async def test_a_violation_ends_the_connection(contexts: dict[str, ssl.SSLContext]) -> None:
+    """At once, and pika sees nothing of it."""
+    heard = _Heard()
+    peer = Peer(heard, **contexts)
+    async with peer as writer:
+        writer.write(raw_frame(1, 0, b"", size=120 * 2**20))
+        reason = await asyncio.wait_for(heard.lost, DEADLINE_S)
+    assert isinstance(reason, BrokerViolation)
+    assert peer.services.violations == [reason]
+    assert heard.pieces == []
+
+
+async def test_a_broker_that_reads_nothing(contexts: dict[str, ssl.SSLContext]) -> None:
+    """What waits to be sent is bounded."""
+    heard = _Heard()
+    peer = Peer(heard, **contexts)
+    async with peer:
+        written = 0
+        while not peer.services.violations:
+            heard.transport.write(bytes(65_536))
+            written += 65_536
+        reason = await asyncio.wait_for(heard.lost, DEADLINE_S)
+    assert reason is peer.services.violations[0]
+    assert written < 8 * UNSENT_BYTES
 
 
 async def test_nothing_is_read_after_pika_aborts(contexts: dict[str, ssl.SSLContext]) -> None:
@@ -115,7 +193,7 @@ async def test_nothing_is_read_after_pika_aborts(contexts: dict[str, ssl.SSLCont
     heard = _Heard()
     heard.data_received = lambda data: (heard.pieces.append(data), heard.transport.abort())  # type: ignore[method-assign,func-returns-value,assignment]
     async with Peer(heard, **contexts) as writer:
-        writer.write(b"x" * 10 * PIECE_BYTES)
+        writer.write(10 * frame(b"x"))
         assert await asyncio.wait_for(heard.lost, DEADLINE_S) is None
     assert len(heard.pieces) == 1
 
@@ -127,7 +205,7 @@ async def test_a_wrong_certificate_is_told(certificates: Certificates) -> None:
     sock = socket.create_connection(server.sockets[0].getsockname())
     sock.setblocking(False)
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    IoServices().create_streaming_connection(
+    Services().create_streaming_connection(
         lambda: heard, sock, done.set_result, ssl.create_default_context(), "localhost"
     )
     assert isinstance(await asyncio.wait_for(done, DEADLINE_S), ssl.SSLCertVerificationError)
@@ -150,7 +228,7 @@ async def test_an_opening_that_is_given_up_closes_its_socket() -> None:
     sock = socket.create_connection(server.sockets[0].getsockname())
     sock.setblocking(False)
     told: list[object] = []
-    opening = IoServices().create_streaming_connection(
+    opening = Services().create_streaming_connection(
         _Heard, sock, told.append, ssl.create_default_context(), "localhost"
     )
     await asyncio.sleep(0)

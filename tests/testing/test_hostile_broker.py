@@ -11,6 +11,7 @@ import pytest
 from pika import spec
 
 from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.content import Message
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.hostile_broker import (
     Consumer,
@@ -31,7 +32,7 @@ DEADLINE_S = 20.0
 async def test_a_client_consumes_and_acks(certificates: Certificates, with_tls: bool) -> None:
     """From the login to the ack, and to the end of the connection, with a script beside it."""
     acked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    arrived: asyncio.Future[list[amqp.Message]] = asyncio.get_running_loop().create_future()
+    arrived: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
 
     async def script(consumer: Consumer) -> None:
         await consumer.send(consumer.delivery(1, b"one"), heartbeat_frame())

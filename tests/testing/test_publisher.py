@@ -5,11 +5,17 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+import pika
 import pytest
 
 from fluent_plugin_amp.testing.publisher import Message, PublishError, publish
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeStream
 
 
 def test_nothing_to_publish_is_no_error(broker: PrivateRabbitMQ) -> None:
@@ -54,6 +60,28 @@ def test_a_connection_that_ends_is_an_error() -> None:
         with pytest.raises(PublishError, match=r"0 of 0 messages confirmed, then .*closed the connection"):
             publish("127.0.0.1", server.getsockname()[1], "admin", "private", [Message("", "queue", b"x")])
         thread.join()
+
+
+def test_headers_as_bytes(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """Also a table that no client library makes; the messages after it have headers of their own."""
+    stream = make_stream()
+    tables: list[dict[str, Any] | bytes] = [b"\1aT" + b"\xff" * 8, b"\1aI\0\0\0\7", {"a": 8}, {}]
+    for table in tables:
+        broker.publish_with_headers(stream.queue, b"x", table)
+    broker.purge(stream.queue)
+    messages = [Message("", stream.queue, b"%d" % number, table) for number, table in enumerate(tables[1:])]
+    assert publish("127.0.0.1", broker.port, ADMIN, ADMIN_PASSWORD, messages) == 3
+    with pika.BlockingConnection(
+        pika.ConnectionParameters(
+            port=broker.port, credentials=pika.PlainCredentials(stream.username, stream.password)
+        )
+    ) as connection:
+        got = [connection.channel().basic_get(stream.queue, auto_ack=True) for _ in messages]
+    assert [(properties.headers, body) for _, properties, body in got] == [
+        ({"a": 7}, b"0"),
+        ({"a": 8}, b"1"),
+        (None, b"2"),
+    ]
 
 
 def test_an_unreachable_broker_is_an_error() -> None:
