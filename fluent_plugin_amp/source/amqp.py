@@ -283,12 +283,10 @@ class Channel:
     def _on_close(self, _channel: Any, reason: BaseException) -> None:
         self._inbox.reader.close(self._number)
         del self._inbox.channels[self._number]
-        if not self.closed.done():
-            self.closed.set_result(self._inbox.why_closed(reason))
+        self.fail(self._inbox.why_closed(reason))
 
     def _on_cancel(self, _method_frame: Any) -> None:
-        if not self.closed.done():
-            self.closed.set_result(ConsumerCancelled("the broker cancelled the consumer"))
+        self.fail(ConsumerCancelled("the broker cancelled the consumer"))
 
 
 async def connect(broker: Broker, max_event_bytes: int = MAX_EVENT_BYTES) -> Connection:

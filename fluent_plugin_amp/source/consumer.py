@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.errors import BrokerViolation, PluginError
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
@@ -56,9 +56,11 @@ class Consumer:
         self._pulled_at = pulled_at
         self._clock = clock
         self._wall_clock = wall_clock
+        self._most_unacked = 0
 
     async def consume(self, queue: str) -> None:
         """Consume as much as the flow says."""
+        self._most_unacked = self.ledger.unacked + self._flow.prefetch_count
         await self.channel.consume(
             queue, self._flow.prefetch_count, self._on_messages, exclusive=self._settings.exclusive
         )
@@ -119,6 +121,10 @@ class Consumer:
         """What arrived together; nothing of it is taken when the broker has it back already."""
         name, ledger, intake, flow = self._settings.name, self.ledger, self._intake, self._flow
         if ledger.closed:
+            return
+        if ledger.unacked + len(messages) > self._most_unacked:
+            self.close()
+            self.channel.fail(BrokerViolation(f"more deliveries than the {self._most_unacked} that were asked for"))
             return
         now, received_at = self._clock(), self._wall_clock()
         for tag, redelivered, routing_key, returns, body in messages:

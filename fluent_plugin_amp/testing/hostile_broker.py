@@ -183,7 +183,7 @@ class HostileBroker:
             await client.greet()
             async for method, channel in client.said():
                 self.methods.append(method)
-                client.hear(method)
+                client.tell(method)
                 answer = self._answers.get(type(method))
                 if answer is not None:
                     await client.send(answer(method, channel))
@@ -216,6 +216,8 @@ class Consumer:
         self.queue: str = method.queue
         self._client = client
         self._frame_max = frame_max
+        self._said: asyncio.Queue[Any] = asyncio.Queue()
+        client.listeners.append(self._said)
 
     async def send(self, *frames: bytes) -> None:
         """Send all of them in one write.
@@ -231,12 +233,15 @@ class Consumer:
         return delivery_frames(self.tag, delivery_tag, body, **options)
 
     async def heard(self, kind: type[_MethodT]) -> _MethodT:
-        """The next method of this kind that the client says on this connection, from the consume on.
+        """The next method of this kind that the client says on this connection, after the consume.
 
         Raises:
             ConnectionError: the client has gone.
         """
-        return await self._client.heard(kind)
+        while (method := await self._said.get()) is not None:
+            if isinstance(method, kind):
+                return method
+        raise ConnectionResetError(f"the client has gone without a {kind.__name__}")
 
     async def gone(self) -> None:
         """Wait until the client has closed the connection."""
@@ -253,9 +258,9 @@ class _Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.gone = asyncio.Event()
         self.tasks: list[asyncio.Future[None]] = []
+        self.listeners: list[asyncio.Queue[Any]] = []
+        """What the client says goes to these; None at the end."""
         self._reader, self._writer = reader, writer
-        self._unheard: list[Any] = []
-        self._news = asyncio.Event()
 
     async def greet(self) -> None:
         """Until the client is to log in."""
@@ -273,24 +278,10 @@ class _Client:
                 if method is not None:
                     yield method, decoded[1].channel_number
 
-    def hear(self, method: Any) -> None:
-        """Keep it for a script."""
-        if isinstance(method, spec.Basic.Consume):
-            self._unheard.clear()
-        self._unheard.append(method)
-        self._news.set()
-
-    async def heard(self, kind: type[_MethodT]) -> _MethodT:
-        """See `Consumer.heard`."""
-        while True:
-            while self._unheard:
-                method = self._unheard.pop(0)
-                if isinstance(method, kind):
-                    return method
-            if self.gone.is_set():
-                raise ConnectionResetError(f"the client has gone without a {kind.__name__}")
-            self._news.clear()
-            await self._news.wait()
+    def tell(self, method: Any) -> None:
+        """The scripts hear of it."""
+        for listener in self.listeners:
+            listener.put_nowait(method)
 
     async def send(self, data: bytes) -> None:
         """Send, as fast as the client takes it."""
@@ -304,7 +295,7 @@ class _Client:
     async def close(self) -> None:
         """End it, and the scripts that use it."""
         self.gone.set()
-        self._news.set()
+        self.tell(None)
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()

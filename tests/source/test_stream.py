@@ -8,17 +8,20 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
+from pika import spec
 
 from fluent_plugin_amp.errors import (
     BrokerConnectionLost,
     BrokerCredentialsRefused,
     BrokerUnreachable,
+    BrokerViolation,
     CloudUnreachable,
     ConsumerCancelled,
     EventStreamNotFound,
+    EventTooLarge,
     InternalFault,
     NoProgress,
     PluginError,
@@ -44,6 +47,7 @@ from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.starvation import LOOKS
 from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.testing.erlang import erlang_binary
+from fluent_plugin_amp.testing.hostile_broker import Consumer, HostileBroker, Script
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 
 if TYPE_CHECKING:
@@ -239,6 +243,92 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "STEP_BACK_S", 0.1)
     monkeypatch.setattr(retry, "LONG_RETRY_CAP_S", 0.2)
     monkeypatch.setattr(retry, "QUICK_RETRY_CAP_S", 0.2)
+
+
+# --- what it does not take -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_an_event_that_is_too_large_stays_in_the_queue(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is behind it; when the limit is raised all of them arrive."""
+    monkeypatch.setattr(retry, "COMES_AGAIN_RETRY_FIRST_S", 0.05)
+    credentials = make_stream(kind=kind, delivery_limit=20 if kind == "quorum" else None)
+    bodies = [b"first", b"large" * 1000, b"behind"]
+    await asyncio.to_thread(broker.publish, credentials.queue, bodies)
+    rig = Rig(broker, credentials, acks_at_once=True, max_event_bytes=1000)
+    async with rig.running():
+        await rig.until(lambda: len(rig.told(StreamTrouble)) == 5)
+    errors = [trouble.error for trouble in rig.told(StreamTrouble)]
+    assert {type(error) for error in errors} == {EventTooLarge}
+    assert str(errors[0]) == "an event of 5,000 bytes, where 1,000 are taken"
+    if kind == "quorum":
+        assert str(errors[4]).endswith("; a quorum queue had it returned 4 times so far")
+    taken = {delivery.body for delivery in rig.intake.received}
+    # a quorum queue lets what is behind a returned message pass it
+    assert taken == {b"first"} if kind == "classic" else taken <= {b"first", b"behind"}
+    again = Rig(broker, credentials, acks_at_once=True, once=True, max_event_bytes=5000)
+    await asyncio.wait_for(again.stream.run(), DEADLINE_S)
+    assert taken | {delivery.body for delivery in again.intake.received} == set(bodies)
+
+
+async def test_an_event_that_is_too_large_is_asked_for_at_most_once_a_minute(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """Said with the trouble; and nobody waits for it with ``once``."""
+    credentials = make_stream()
+    await asyncio.to_thread(broker.publish, credentials.queue, [b"x" * 2000])
+    rig = Rig(broker, credentials, max_event_bytes=1000)
+    async with rig.running():
+        await rig.until(lambda: rig.told(StreamTrouble))
+    assert rig.told(StreamTrouble)[0].retry_in_s >= 60.0
+    once = Rig(broker, credentials, max_event_bytes=1000, once=True)
+    with pytest.raises(EventTooLarge):
+        await asyncio.wait_for(once.stream.run(), DEADLINE_S)
+
+
+@contextlib.asynccontextmanager
+async def hostile(script: Script) -> AsyncIterator[tuple[HostileBroker, Rig]]:
+    """A stream of a broker that sends what the script says."""
+    async with HostileBroker(script, messages=1) as broker:
+        credentials = StreamCredentials("queue", "user", "secret", "", "")
+        rig = Rig(cast(PrivateRabbitMQ, broker), credentials)
+        async with rig.running():
+            yield broker, rig
+    assert not broker.failures
+
+
+async def test_after_a_violation_it_begins_with_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much was consumed before; a repeated delivery tag is a violation like any other."""
+    monkeypatch.setattr(retry, "COMES_AGAIN_RETRY_FIRST_S", 0.05)
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(consumer.delivery(1, b"one"))
+        await consumer.heard(spec.Basic.Consume)  # in full, which this broker answers with the same again
+        await consumer.send(consumer.delivery(1, b"one"))
+
+    async with hostile(script) as (broker, rig):
+        rig.intake.acks_at_once = True
+        await rig.until(lambda: len(rig.told(StreamTrouble)) == 2)
+        prefetched = [method.prefetch_count for method in broker.methods if isinstance(method, spec.Basic.Qos)]
+        assert prefetched[:4] == [1, 100, 1, 100]
+    assert {type(trouble.error) for trouble in rig.told(StreamTrouble)} == {BrokerViolation}
+
+
+async def test_more_deliveries_than_were_asked_for() -> None:
+    """Memory is bounded by the prefetch, so a broker that does not keep to it is not believed; none is taken."""
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(*(consumer.delivery(tag, b"x") for tag in range(1, 1001)))
+        await consumer.gone()
+
+    async with hostile(script) as (_, rig):
+        await rig.until(lambda: rig.told(StreamTrouble))
+    (trouble,) = rig.told(StreamTrouble)
+    assert str(trouble.error) == "more deliveries than the 1 that were asked for"
+    assert trouble.retry_in_s >= 60.0
+    assert rig.intake.received == []
 
 
 # --- how it begins -------------------------------------------------------------------------------
