@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import pika
-from pika import frame, spec
-from pika.connection import Connection
+from pika import spec
 
 from fluent_plugin_amp.model import Chunk, Delivery
 from fluent_plugin_amp.pipeline.batcher import Batcher
@@ -22,19 +20,31 @@ from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk, entry
+from fluent_plugin_amp.source.content import Reader
 from fluent_plugin_amp.source.ledger import Ledger
+from fluent_plugin_amp.testing.hostile_broker import delivery_frames
 
 ROUNDS = 15
 TOGETHER = 80
 """Events in a chunk, about as many as under load."""
-CONSUMER_TAG = "ctag1.0123456789abcdef"
+CONSUMER_TAG = "fluent-plugin-amp-1"
+KEY = "7d1c4d0e-9e0c-4b1b-8f0c-6a3c1e2f5b90.5d2f6c0e-2c77-4c1f-9b7a-0d8f7d6f9a11.553648147"
+ENVELOPE = spec.BasicProperties(
+    content_type="application/octet-stream",
+    delivery_mode=2,
+    headers={"CC": [f"{KEY}.b077d6bc-bbdf-42f7-8838-a06053fbd98a"]},
+)
+READ_BYTES = 64 * 1024
 
 
 def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
     """Step by step, for each event."""
     records = [decode(body) for body in bodies]
     entries = [entry(1, 2, record) for record in records]
-    wire = [frames(number + 1, body) for number, body in enumerate(bodies)]
+    wire = b"".join(
+        delivery_frames(CONSUMER_TAG, tag, body, routing_key=KEY, properties=ENVELOPE)
+        for tag, body in enumerate(bodies, 1)
+    )
     transform = Transform("bench")
     ledger = Ledger()
     deliveries = [Delivery("bench", ledger, number + 1, body) for number, body in enumerate(bodies)]
@@ -60,7 +70,7 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
             ledger.due(1.0)
 
     passes: dict[str, Callable[[], object]] = {
-        "AMQP frames (pika)": lambda: feed(wire),
+        "deliveries out of frames": lambda: read(wire),
         "hash of the body": lambda: each(digest_of, bodies),
         "decode": lambda: each(decode, bodies),
         "time of the event": lambda: each(lambda record: event_time(record, 0.0), records),
@@ -90,45 +100,10 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def frames(delivery_tag: int, body: bytes) -> bytes:
-    """A ``basic.deliver`` as the broker sends it."""
-    method = spec.Basic.Deliver(CONSUMER_TAG, delivery_tag, False, "events_api_stream", "1.2.3")
-    properties = spec.BasicProperties(content_type="application/json", delivery_mode=2)
-    parts = (frame.Method(1, method), frame.Header(1, len(body), properties), frame.Body(1, body))
-    return b"".join(part.marshal() for part in parts)
-
-
-def feed(wire: list[bytes]) -> None:
-    """Have pika make messages of what came."""
-    connection = Unconnected(pika.ConnectionParameters(), internal_connection_workflow=False)
-    connection._set_connection_state(connection.CONNECTION_OPEN)
-    connection._opened = True
-    channel = connection.channel(channel_number=1)
-    channel._set_state(channel.OPEN)
-    received = []
-    channel._consumers[CONSUMER_TAG] = lambda _channel, _method, _properties, body: received.append(body)
-    for data in wire:
-        connection._on_data_available(data)
-    assert len(received) == len(wire)
-
-
-class Unconnected(Connection):  # type: ignore[misc]
-    """pika's connection without a socket."""
-
-    def _adapter_connect_stream(self) -> None:
-        pass
-
-    def _adapter_disconnect_stream(self) -> None:
-        pass
-
-    def _adapter_call_later(self, delay: float, callback: object) -> object:
-        return object()
-
-    def _adapter_remove_timeout(self, timeout_id: object) -> None:
-        pass
-
-    def _adapter_add_callback_threadsafe(self, callback: object) -> None:
-        pass
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        pass
+def read(wire: bytes) -> None:
+    """Make messages of what came, as much at a time as TLS gives."""
+    reader = Reader()
+    reader.open(1)
+    reader.consume(1, CONSUMER_TAG)
+    for start in range(0, len(wire), READ_BYTES):
+        reader.receive(wire[start : start + READ_BYTES])
