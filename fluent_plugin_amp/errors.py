@@ -177,11 +177,14 @@ class AckTimeout(UnavailableError):
     )
 
 
-class WrongAck(UnavailableError):
-    """A Forward server answered something other than the ack of a chunk in flight."""
+class ServerTakesNothing(UnavailableError):
+    """A Forward server closes the connection, or never acks, whatever it is sent, a small test record included."""
 
-    id = "forward.wrong-ack"
-    default_remedy = "Check that the peer is a Forward server, and nothing in between answers for it."
+    id = "forward.takes-nothing"
+    default_remedy = (
+        "Look into the server's log: its buffer or disk is full (Fluentd: overflow_action throw_exception), or its "
+        "output fails. Events stay in the broker's queue until it takes them."
+    )
 
 
 class NoProgress(UnavailableError):
@@ -327,6 +330,27 @@ class HandshakeRefused(RefusedError):
     default_remedy = (
         "Compare forward.security with the server's <security> section (Fluent Bit: shared_key, security.users)."
     )
+
+
+class WrongAck(RefusedError):
+    """A Forward server answered something other than the ack of a chunk in flight."""
+
+    id = "forward.wrong-ack"
+    default_remedy = "Check that the peer is a Forward server, and nothing in between answers for it."
+
+
+class ServerProtocolViolation(RefusedError):
+    """A Forward server sent what is no message of the protocol, or one larger than any that is needed."""
+
+    id = "forward.protocol-violation"
+    default_remedy = "Check that the peer is a Forward server, and nothing in between answers for it."
+
+
+class ServerConnectionFailed(RefusedError):
+    """Reading from a Forward server, or writing to it, failed in a way that nobody foresaw: it was disconnected."""
+
+    id = "forward.connection-failed"
+    default_remedy = "Report it, with the traceback in the log; the server is tried again."
 
 
 # --- one event -----------------------------------------------------------------------------------

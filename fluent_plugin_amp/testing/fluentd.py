@@ -54,6 +54,9 @@ from fluent_plugin_amp.testing.reactions import (
     CloseAfterBytes,
     CloseAtOnce,
     CloseMidChunk,
+    CutShort,
+    Drip,
+    Flood,
     Greet,
     Hang,
     HoldAck,
@@ -276,6 +279,7 @@ class _Connection(asyncio.Protocol):
         self._bytes_read = 0
         self._bytes_used = 0
         """Bytes of whole messages."""
+        self._talking: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -292,19 +296,23 @@ class _Connection(asyncio.Protocol):
                 self.close(reset=reset)
             case Greet(data):
                 transport.write(data)
+            case Flood() | Drip() | CutShort() as talk:
+                self._talk(talk)
             case _ if server.security is not None:
                 self._handshake = Handshake(server.security)
                 transport.write(self._handshake.helo())
         server._conditions.changed()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._talking is not None:
+            self._talking.cancel()
         self._server._connections.discard(self)
         self._server._conditions.changed()
 
     def data_received(self, data: bytes) -> None:
         self._server.counts.bytes += len(data)
         match self._welcome:
-            case Greet():
+            case Greet() | Flood() | Drip() | CutShort():
                 pass
             case CloseAfterBytes(count) if self._bytes_read + len(data) >= count:
                 self._read(data[: count - self._bytes_read])
@@ -377,10 +385,35 @@ class _Connection(asyncio.Protocol):
                 self._transport.write(pack_ack(ack))
             case Answer(data):
                 self._transport.write(data)
+            case Flood() | Drip() | CutShort() as talk:
+                self._talk(talk)
             case Close(reset):
                 self.close(reset=reset)
             case NoAck() | CloseMidChunk():
                 pass
+
+    def _talk(self, talk: Flood | Drip | CutShort) -> None:
+        if isinstance(talk, CutShort):
+            self._transport.write(talk.data)
+            self.close(reset=False)
+        else:
+            self._talking = asyncio.ensure_future(self._talk_on(talk))
+
+    async def _talk_on(self, talk: Flood | Drip) -> None:
+        """Until the client has had enough."""
+        if isinstance(talk, Flood):
+            self._transport.write(talk.first)
+        place = 0
+        while not self._transport.is_closing():
+            if isinstance(talk, Drip):
+                self._transport.write(talk.data[place : place + 1])
+                place = (place + 1) % len(talk.data)
+                await asyncio.sleep(talk.every_s)
+            elif self._transport.get_write_buffer_size() < len(talk.again):
+                self._transport.write(talk.again)
+                await asyncio.sleep(0)
+            else:
+                await asyncio.sleep(0.001)
 
     def _acknowledge(self, message: Message, chunk: ReceivedChunk, times: int = 1) -> None:
         """Answer, unless the connection is gone by now: then the client never learns that the chunk arrived."""

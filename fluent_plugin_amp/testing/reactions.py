@@ -57,7 +57,30 @@ class AckThenClose:
     """Acknowledge it, and close."""
 
 
-Reaction = Ack | HoldAck | NoAck | WrongAck | Answer | Close | CloseMidChunk | AckThenClose
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """Say ``first``, then ``again`` for ever, as fast as the client takes it; as a welcome, instead of HELO."""
+
+    first: bytes
+    again: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Say these bytes one at a time, from the beginning when they are over; as a welcome, instead of HELO."""
+
+    data: bytes
+    every_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CutShort:
+    """Say these bytes, and close; as a welcome, instead of HELO."""
+
+    data: bytes
+
+
+Reaction = Ack | HoldAck | NoAck | WrongAck | Answer | Close | CloseMidChunk | AckThenClose | Flood | Drip | CutShort
 
 # --- what may become of a connection -------------------------------------------------------------
 
@@ -98,7 +121,7 @@ class WrongPong:
     """Accept the PING, with a digest that does not prove that the shared key is known."""
 
 
-Welcome = Serve | Hang | CloseAtOnce | CloseAfterBytes | Greet | WrongPong
+Welcome = Serve | Hang | CloseAtOnce | CloseAfterBytes | Greet | WrongPong | Flood | Drip | CutShort
 
 
 # --- in which order ------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from fluent_plugin_amp.facts import Fact, Observer
 from fluent_plugin_amp.model import Answer, Chunk, ServerFigures
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.link import Link
-from fluent_plugin_amp.sink.forward.protocol import encode_chunk
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings
 
 
@@ -47,7 +46,6 @@ class ForwardClient:
         self.on_answer: Callable[[Answer], None] = lambda answer: None
         self.on_change: Callable[[], None] = lambda: None
         self._observer = observer
-        self._compress = settings.compress
         self._dispatcher = Dispatcher(settings, new_id)
         self._facts: deque[Fact] = deque()
         self._links = {
@@ -156,4 +154,4 @@ class ForwardClient:
     def _write(self) -> None:
         now = asyncio.get_running_loop().time()
         while (write := self._dispatcher.next_write(now)) is not None:
-            self._links[write.server].write(encode_chunk(write.chunk, self._compress))
+            self._links[write.server].write(write.chunk)

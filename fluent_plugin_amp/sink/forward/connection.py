@@ -4,7 +4,8 @@
 connection reports, on the event loop: each ack, when it takes more bytes again, and, once, why it ended.  What
 to write and what an ack means is decided elsewhere (`dispatch.py`).
 
-Invariants: nothing is reported after the end; no exception of asyncio, ssl or the socket leaves this module.
+Invariants: nothing is reported after the end; no exception of asyncio, ssl or the socket leaves this module.  One
+connection is a fault domain: whatever goes wrong while it is read or written ends it and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fluent_plugin_amp.errors import (
     HandshakeRefused,
     PluginError,
     ServerCertificateRefused,
+    ServerConnectionFailed,
     ServerConnectionLost,
     ServerUnreachable,
 )
@@ -71,6 +73,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and self._ended is None:
             self._transport.write(data)
 
+    def fail(self, exc: Exception) -> None:
+        """Cut the connection off, for something that nobody foresaw."""
+        self.end(unforeseen(exc))
+
     def end(self, error: PluginError) -> None:
         """Cut the connection off, for this reason."""
         if self._ended is not None:
@@ -96,6 +102,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
         self._transport = cast(asyncio.Transport, transport)
+        if self._ended is not None:  # given up a moment before it came about
+            self._transport.abort()
+            return
         sock: socket.socket = transport.get_extra_info("socket")
         if sock.family != socket.AF_UNIX:  # asyncio itself sets TCP_NODELAY
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -116,24 +125,29 @@ class Connection(asyncio.Protocol):
                 self.write(to_send)
             if self._protocol.ready and not self.handshake_done.done():
                 self.handshake_done.set_result(None)
-            if self._listener is not None:
+            if acks and self._listener is not None:
                 for chunk_id in acks:
                     self._listener.acked(chunk_id)
+                self._listener.acks_read()
         except PluginError as error:
             self.end(error)
-        else:
-            if acks and self._listener is not None:
-                self._listener.acks_read()
+        except Exception as exc:  # the fault domain is this connection
+            self.fail(exc)
 
     def pause_writing(self) -> None:
         """Part of asyncio.Protocol."""
-        if self._listener is not None:
-            self._listener.writable(False)
+        self._tell_writable(False)
 
     def resume_writing(self) -> None:
         """Part of asyncio.Protocol."""
-        if self._listener is not None:
-            self._listener.writable(True)
+        self._tell_writable(True)
+
+    def _tell_writable(self, writable: bool) -> None:
+        try:
+            if self._listener is not None:
+                self._listener.writable(writable)
+        except Exception as exc:  # the fault domain is this connection
+            self.fail(exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol: the connection ended, by EOF when ``exc`` is None."""
@@ -182,6 +196,8 @@ async def _connect(address: ServerAddress, settings: ForwardSettings, connection
         errno = exc.errno or 0
         why = os.strerror(errno) if errno > 0 else exc.strerror or str(exc) or type(exc).__name__
         raise ServerUnreachable(f"no connection: {why}") from exc
+    except ValueError as exc:  # a host name that cannot be one: a label of more than 63 characters, a NUL
+        raise ServerUnreachable(f"no connection: {exc}") from exc
     finally:
         connecting.cancel()
 
@@ -236,6 +252,13 @@ def _translate_tls(exc: ssl.SSLError) -> PluginError:
         f"TLS does not work with this server: {reason}",
         remedy="Check that the server's port expects TLS (Fluentd: <transport tls>, Fluent Bit: tls on).",
     )
+
+
+def unforeseen(exc: Exception) -> ServerConnectionFailed:
+    """What the end of a connection is put down to when nobody foresaw it; ``exc`` is its cause."""
+    error = ServerConnectionFailed(f"{type(exc).__name__} while reading or writing")
+    error.__cause__ = exc
+    return error
 
 
 def _with_cause(error: PluginError, cause: Exception | None) -> PluginError:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from fluent_plugin_amp.errors import AckTimeout, PluginError
-from fluent_plugin_amp.facts import ChunkSplit, Fact, ServerConnected, ServerTrouble
-from fluent_plugin_amp.model import ServerFigures
-from fluent_plugin_amp.sink.forward.connection import Connection, open_connection
+from fluent_plugin_amp.errors import AckTimeout, PluginError, ServerConnectionFailed
+from fluent_plugin_amp.facts import ChunkSplit, Fact, InternalError, ServerConnected, ServerTrouble
+from fluent_plugin_amp.model import Chunk, ServerFigures
+from fluent_plugin_amp.sink.forward.connection import Connection, open_connection, unforeseen
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.outage import SETTLED_AFTER_S, Outage
+from fluent_plugin_amp.sink.forward.protocol import encode_chunk
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 
 
@@ -58,7 +59,8 @@ class Link:
         while True:
             try:
                 connection = await open_connection(self._address, self._settings)
-            except PluginError as error:
+            except Exception as exc:  # the fault domain is one connection, its opening included
+                error = exc if isinstance(exc, PluginError) else unforeseen(exc)
                 retry_in_s = self._failed(error, in_doubt=0)
                 self._changed()
             else:
@@ -67,10 +69,15 @@ class Link:
                 retry_in_s = await self._retry_in
             await asyncio.sleep(retry_in_s)
 
-    def write(self, data: bytes) -> None:
+    def write(self, chunk: Chunk) -> None:
         """Write a chunk, which the dispatcher registered before, and mind its deadline."""
-        assert self._connection is not None  # the dispatcher writes to connected servers only
-        self._connection.write(data)
+        connection = self._connection
+        assert connection is not None  # the dispatcher writes to connected servers only
+        try:
+            connection.write(encode_chunk(chunk, self._settings.compress))
+        except Exception as exc:  # the chunk is in doubt then, as with any connection that ended
+            connection.fail(exc)
+            return
         if self._ack_timer is None:
             self._mind_deadline()
 
@@ -145,6 +152,8 @@ class Link:
 
     def _failed(self, error: PluginError, in_doubt: int) -> float:
         self._in_doubt_untold += in_doubt
+        if isinstance(error, ServerConnectionFailed) and isinstance(error.__cause__, Exception):
+            self._tell(InternalError("forward connection", error.__cause__))
         now = asyncio.get_running_loop().time()
         retry_in_s, is_news = self._outage.failed(error, now, self._jitter())
         if is_news:

@@ -7,8 +7,8 @@ reads what one connection receives: HELO and PONG first when security is configu
     security:  HELO ──▶ (PING to send) ──▶ PONG ──▶ ready
     none:      ready
 
-Invariants: after an error a ``ClientProtocol`` stays failed; it buffers at most ``MAX_BUFFER_BYTES``; shared
-key and password leave it only as digests.
+Invariants: after an error a ``ClientProtocol`` stays failed; it holds at most ``MAX_MESSAGE_BYTES`` of a message that
+is not complete, and nothing that such a message could announce; shared key and password leave it only as digests.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from typing import Any
 import msgpack
 import msgspec
 
-from fluent_plugin_amp.errors import HandshakeRefused, PluginError, WrongAck
+from fluent_plugin_amp.errors import HandshakeRefused, PluginError, ServerProtocolViolation, WrongAck
 from fluent_plugin_amp.model import Chunk, Record
 from fluent_plugin_amp.sink.forward.settings import Compress, Security
 
-MAX_BUFFER_BYTES = 64 * 1024
-"""An ack has 33 bytes and a PONG some hundred: whoever sends more than this is no Forward server."""
+MAX_READ_BYTES = 64 * 1024
+"""All that may arrive at once: the acks of every chunk that may be in flight have 2 KiB."""
+MAX_MESSAGE_BYTES = 4 * 1024
+"""An ack has 33 bytes, a HELO 80, a PONG 150 beside its reason and a host name of at most 255.  More than this since
+the last complete message is a ``ServerProtocolViolation``, and so is a longer text in it."""
+MAX_ITEMS = 16
+"""In one array or map: a PONG has five, the options of a HELO three.  More is a ``ServerProtocolViolation``."""
 
 # Array of two, and the head of an EventTime: fixext8 of type 0, seconds and nanoseconds as uint32.
 _ENTRY_HEAD = struct.Struct(">BBBII")
@@ -81,8 +86,17 @@ class ClientProtocol:
         self._expect = _Expect.ACK if security is None else _Expect.HELO
         self._to_send = b""
         self._error: PluginError | None = None
+        self._received = self._complete = 0  # bytes in all, and up to the end of the last whole message
         # Raw, because HELO carries random bytes as msgpack str, which need not be UTF-8.
-        self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=MAX_BUFFER_BYTES)
+        self._unpacker = msgpack.Unpacker(
+            raw=True,
+            max_buffer_size=MAX_READ_BYTES,
+            max_str_len=MAX_MESSAGE_BYTES,
+            max_bin_len=MAX_MESSAGE_BYTES,
+            max_ext_len=MAX_MESSAGE_BYTES,
+            max_array_len=MAX_ITEMS,
+            max_map_len=MAX_ITEMS,
+        )
 
     @property
     def ready(self) -> bool:
@@ -94,29 +108,47 @@ class ClientProtocol:
         """What the server has to say next, in words."""
         return self._expect.value
 
+    @property
+    def incomplete_bytes(self) -> int:
+        """What arrived of a message that is not complete yet."""
+        return self._received - self._complete
+
     def receive(self, data: bytes) -> list[str]:
         """Take what arrived; return the chunk ids that it acks, in order.
 
         Raises ``HandshakeRefused`` for a handshake that the server refused or that does not fit, ``WrongAck``
-        for anything that is not an ack afterwards; and the same again ever after.
+        for a message that is not an ack afterwards, ``ServerProtocolViolation`` for what is no message of the
+        protocol at all; and the same again ever after.
         """
         if self._error is not None:
             raise self._error
         acks: list[str] = []
+        unpacker = self._unpacker
+        complete = self._complete
         try:
-            self._unpacker.feed(data)
-            for message in self._unpacker:
+            unpacker.feed(data)
+            for message in unpacker:
+                complete = unpacker.tell()
                 if self._expect is _Expect.HELO:
                     self._receive_helo(message)
                 elif self._expect is _Expect.PONG:
                     self._receive_pong(message)
                 else:
                     acks.append(self._receive_ack(message))
+            self._received += len(data)
+            self._complete = complete
+            if self.incomplete_bytes > MAX_MESSAGE_BYTES:
+                raise ServerProtocolViolation(
+                    f"the server sent {self.incomplete_bytes} bytes and no end of them in place of {self.expects}"
+                )
         except PluginError as error:
             self._error = error
             raise
-        except (msgpack.BufferFull, ValueError) as exc:  # msgpack's format errors are ValueErrors
-            self._error = self._unexpected(f"{len(data)} bytes that are no message ({type(exc).__name__})")
+        except (msgpack.UnpackException, ValueError) as exc:  # all that msgpack raises for bytes it cannot take
+            self._error = ServerProtocolViolation(
+                f"the server sent {len(data)} bytes that are no message ({type(exc).__name__}) "
+                f"in place of {self.expects}"
+            )
             raise self._error from exc
         return acks
 

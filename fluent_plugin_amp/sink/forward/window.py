@@ -14,6 +14,9 @@ from collections import deque
 from fluent_plugin_amp.errors import WrongAck
 from fluent_plugin_amp.model import Chunk
 
+MAX_REPEATS = 16
+"""Acks repeated without a new one among them: no server has a reason for more, and they could go on for ever."""
+
 
 class Window:
     """What one server was given and has not acked yet."""
@@ -23,6 +26,7 @@ class Window:
         self._ack_timeout_s = ack_timeout_s
         self._in_flight: dict[str, tuple[Chunk, float]] = {}
         self._acked_lately: deque[str] = deque(maxlen=2 * max_in_flight)
+        self._repeats = 0
         self._alone = False
         self._trusted = True
         self.retries = 0
@@ -66,15 +70,17 @@ class Window:
     def ack(self, chunk_id: str) -> Chunk | None:
         """Take out the chunk that the server acked; None for an ack repeated shortly after.
 
-        Raises ``WrongAck`` for a chunk that was never sent on this connection: nothing that the peer says can
-        be relied on then.
+        Raises ``WrongAck`` for a chunk that was never sent on this connection, and for acks repeated without end:
+        nothing that the peer says can be relied on then.
         """
         found = self._in_flight.pop(chunk_id, None)
         if found is None:
-            if chunk_id in self._acked_lately:
+            self._repeats += 1
+            if chunk_id in self._acked_lately and self._repeats <= MAX_REPEATS:
                 return None
             raise WrongAck(f"the server acked {chunk_id[:40]!r}, which is not in flight")
         self._acked_lately.append(chunk_id)
+        self._repeats = 0
         self._alone = False
         self._trusted = True
         self.acked_sent_at = found[1]
@@ -88,6 +94,7 @@ class Window:
             self.retries += len(in_doubt)
         self._in_flight.clear()
         self._acked_lately.clear()
+        self._repeats = 0
         self._alone = False
         return in_doubt
 

@@ -164,14 +164,15 @@ async def test_a_large_chunk_is_written_whole(running: Any, make_chunk: Any) -> 
         (reactions.NoAck(), "forward.ack-timeout"),
         (reactions.Ack(delay_s=0.5), "forward.ack-timeout"),
         (reactions.WrongAck(), "forward.wrong-ack"),
-        (reactions.Answer(b"\xc1"), "forward.wrong-ack"),
+        (reactions.Answer(b"\xc1"), "forward.protocol-violation"),
     ],
     ids=str,
 )
 async def test_a_chunk_without_its_ack_is_sent_again_under_its_id(
-    running: Any, make_chunk: Any, reaction: reactions.Reaction, error_id: str
+    running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch, reaction: reactions.Reaction, error_id: str
 ) -> None:
     """On a new connection, whatever went wrong on the first; answered once."""
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.outage._REFUSED_FIRST_S", 0.2)
     async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.2) as client:
         await client.connected()
         server.script(reaction)
@@ -362,12 +363,12 @@ async def test_a_cancelled_run_leaves_no_connection(running: Any) -> None:
 
 
 async def test_a_bug_in_a_link_ends_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that is none of ours is raised, not retried."""
+    """Outside of a connection an error that is none of ours is raised, not retried."""
 
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.open_connection", broken)
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.Link.keep_connected", broken)
     client = ForwardClient(ForwardSettings((ServerAddress("a"),)), lambda fact: None)
     with pytest.raises(ZeroDivisionError):
         await client.run()

@@ -17,6 +17,7 @@ from fluent_plugin_amp.errors import (
     PluginError,
     ServerCertificateRefused,
     ServerConnectionLost,
+    ServerProtocolViolation,
     ServerUnreachable,
     WrongAck,
 )
@@ -310,7 +311,7 @@ async def test_acks_that_came_before_the_end_count() -> None:
     ("answer", "error"),
     [
         (msgpack.packb("ack"), WrongAck),
-        (b"\xc1", WrongAck),
+        (b"\xc1", ServerProtocolViolation),
         (HELO, HandshakeRefused),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 from typing import Any
 
 import msgpack
@@ -12,9 +13,17 @@ from fluent.sender import EventTime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.errors import HandshakeRefused, PluginError, WrongAck
-from fluent_plugin_amp.sink.forward.protocol import MAX_BUFFER_BYTES, ClientProtocol, encode_chunk, entry
+from fluent_plugin_amp.errors import HandshakeRefused, PluginError, ServerProtocolViolation, WrongAck
+from fluent_plugin_amp.sink.forward.protocol import (
+    MAX_ITEMS,
+    MAX_MESSAGE_BYTES,
+    ClientProtocol,
+    encode_chunk,
+    entry,
+)
 from fluent_plugin_amp.sink.forward.settings import Security
+from fluent_plugin_amp.testing.hostile_forward import HostileWords, hostile_words
+from fluent_plugin_amp.testing.reactions import Answer
 
 SALT = "00112233445566778899aabbccddeeff"
 NONCE = bytes(range(0x80, 0x90))  # not UTF-8, as from both servers
@@ -201,7 +210,7 @@ def test_acks_split_at_each_byte() -> None:
 def test_a_malformed_helo_is_refused(message: bytes) -> None:
     """Whatever is no HELO ends the handshake."""
     protocol = ClientProtocol(SECURITY, SALT)
-    with pytest.raises(HandshakeRefused):
+    with pytest.raises((HandshakeRefused, ServerProtocolViolation)):
         # Some are wrong only in what follows: let the server go on talking.
         protocol.receive(message + b"\xc1" * 100)
     assert not protocol.ready
@@ -220,7 +229,6 @@ def test_a_malformed_helo_is_refused(message: bytes) -> None:
         pack(["PONG", True, None, "fluentd.example", sha512(SALT, "fluentd.example", NONCE, "secret key")]),
         pack({"ack": "x"}),
         helo(),
-        b"\xc1",
     ],
 )
 def test_a_pong_that_does_not_prove_the_key_is_refused(message: bytes) -> None:
@@ -277,9 +285,7 @@ def test_a_helo_where_none_is_configured_is_explained() -> None:
         pack(["ack", "x"]),
         pack("ack"),
         pack(None),
-        pack({7: 7}),
         helo(),
-        b"\xc1",
         b"\xd4\x05\x00",
         b"-ERR unknown command\r\n",
     ],
@@ -295,15 +301,115 @@ def test_what_is_no_ack_is_a_wrong_ack(message: bytes) -> None:
     assert again.value is first.value
 
 
-@pytest.mark.parametrize("head", [b"\xdb\x00\x01\x00\x10", b"\xdd\x00\x00\xff\xff", b"\xc6\x7f\xff\xff\xff"])
-def test_an_oversize_message_is_not_collected(head: bytes) -> None:
-    """A message that never ends is given up within the buffer's bound."""
-    protocol = ClientProtocol(None, SALT)
-    assert protocol.receive(head) == []
-    for _ in range(MAX_BUFFER_BYTES // 1000 - 1):
-        assert protocol.receive(b"\xa0" * 1000) == []
-    with pytest.raises(WrongAck):
-        protocol.receive(b"\xa0" * 2000)
+@pytest.mark.parametrize("data", [b"\xc1", pack({7: 7}), b"\x81\x80\xc0", b"\xd6\xff" + bytes(4) + b"\xd4\xff\x00"])
+def test_what_is_no_message_is_a_violation(data: bytes) -> None:
+    """Bytes that are no msgpack, or none that the protocol has, end the connection, and it stays failed."""
+    protocol = shaken()
+    with pytest.raises((ServerProtocolViolation, WrongAck)) as first:
+        protocol.receive(data)
+    with pytest.raises(type(first.value)) as again:
+        protocol.receive(pack({"ack": "x"}))
+    assert again.value is first.value
+
+
+# --- what must not be held, or not be believed ---------------------------------------------------
+
+
+def held_until_refused(protocol: ClientProtocol, first: bytes, again: bytes, most: int = 1 << 20) -> int:
+    """Feed it; how many bytes it held at most before it gave up, which it does before ``most`` arrived."""
+    held, received = 0, 0
+    for piece in itertools.chain([first], itertools.repeat(again)):
+        try:
+            protocol.receive(piece)
+        except ServerProtocolViolation:
+            break
+        held = max(held, protocol.incomplete_bytes)
+        received += len(piece)
+        assert received < most
+    return held
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["for an ack", "for HELO"])
+@pytest.mark.parametrize("piece", [1, 100, 2000])
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"\xdb\x00\x00\x0f\xff", b"x"),
+        (b"\xdb\xff\xff\xff\xff", b"x"),
+        (b"\xc6\xff\xff\xff\xff", b"x"),
+        (b"\xc9\xff\xff\xff\xff\x05", b"x"),
+        (b"\xdd\xff\xff\xff\xff", b"\xc0"),
+        (b"\xdf\xff\xff\xff\xff", b"\xa0"),
+        (b"", b"\x91"),
+        (b"", b"\x81\xa0"),
+        (b"", b"\x9f\xc0"),
+    ],
+)
+def test_an_endless_message_is_not_collected(first: bytes, again: bytes, piece: int, secured: bool) -> None:
+    """Whatever it is made of, and however it is cut, it is given up while little of it is held."""
+    if first[:5] == b"\xdb\x00\x00\x0f\xff":  # a text that may be so long, in an array that goes on
+        first, again = b"\x9f" + first, b"x" * 0xFFF + b"\xda\x0f\xff"
+    else:
+        again *= piece
+    protocol = ClientProtocol(SECURITY if secured else None, SALT)
+    assert held_until_refused(protocol, first, again) <= MAX_MESSAGE_BYTES
+
+
+def test_a_message_is_as_large_as_a_handshake_needs() -> None:
+    """A PONG with a long reason and the longest host name is read; one item more than needed is not."""
+    protocol = ClientProtocol(SECURITY, SALT)
+    protocol.receive(helo(**{f"option {number}": "x" * 100 for number in range(MAX_ITEMS - 3)}))
+    with pytest.raises(HandshakeRefused, match="no room"):
+        protocol.receive(pong(ok=False, reason="no room" + "." * 2000))
+    with pytest.raises(ServerProtocolViolation):
+        ClientProtocol(SECURITY, SALT).receive(helo(**{f"option {number}": 1 for number in range(MAX_ITEMS)}))
+
+
+def test_as_many_acks_as_may_be_in_flight_are_read_at_once() -> None:
+    """64 servers' chunks at most are in flight on one connection; a hundred acks in one piece are no violation."""
+    acks = [f"{number:024}" for number in range(100)]
+    assert ClientProtocol(None, SALT).receive(b"".join(pack({"ack": ack}) for ack in acks)) == acks
+
+
+@pytest.mark.parametrize("words", [each for each in hostile_words() if isinstance(each.talk, Answer)], ids=str)
+@pytest.mark.parametrize("secured", [False, True], ids=["for an ack", "for HELO"])
+def test_hostile_words_end_the_connection_or_are_an_ack_of_nothing(words: HostileWords, secured: bool) -> None:
+    """Whole or byte by byte, with the same error."""
+    assert isinstance(words.talk, Answer)
+    outcomes = []
+    for size in (len(words.talk.data), 1):
+        protocol = ClientProtocol(SECURITY if secured else None, SALT)
+        outcomes.append(fed(protocol, words.talk.data, [size] * len(words.talk.data)))
+        assert protocol.incomplete_bytes <= MAX_MESSAGE_BYTES or not protocol.ready
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == (["bm90LXdoYXQteW91LXNlbnQ="], None) or outcomes[0][1] or words.name == "a HELO"
+
+
+def fed(protocol: ClientProtocol, stream: bytes, sizes: list[int]) -> tuple[list[str], type[PluginError] | None]:
+    """The acks and the end of a stream that arrives in pieces of these sizes, the rest in one."""
+    acks: list[str] = []
+    start = 0
+    for size in [*sizes, len(stream)]:
+        try:
+            acks += protocol.receive(stream[start : start + size])
+        except PluginError as error:
+            assert not protocol.ready
+            return [], type(error)
+        start += size
+    return acks, None
+
+
+messages = json_values | st.binary(max_size=40) | st.builds(lambda ack: {"ack": ack}, st.text(max_size=30))
+streams = st.lists(messages.map(msgpack.packb) | st.binary(max_size=12), max_size=6).map(b"".join)
+
+
+@given(streams, st.lists(st.integers(0, 40), max_size=20), st.booleans())
+def test_how_a_stream_is_cut_changes_nothing(stream: bytes, sizes: list[int], secured: bool) -> None:
+    """Valid and invalid messages one after the other: the same acks, or the same kind of error."""
+    security = SECURITY if secured else None
+    whole = fed(ClientProtocol(security, SALT), stream, [])
+    assert fed(ClientProtocol(security, SALT), stream, sizes) == whole
+    assert fed(ClientProtocol(security, SALT), stream, [1] * len(stream)) == whole
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8), st.booleans())
