@@ -5,35 +5,34 @@ Theory of operation
 A server may close the connection, or fall silent, because of what is in a chunk (an event larger than its
 buffer takes), or for reasons of its own (a restart, a full buffer that refuses everything).  From outside both
 look the same.  Taking the first for the second blocks the stream for ever; taking the second for the first
-turns good events into dead letters by the thousand.  What tells them apart is whether the server acks *other*
-chunks meanwhile.
+turns good events into dead letters.  What tells them apart is whether the server acks *another* chunk right after
+it refused this one.
 
 - A chunk in flight when its connection ends is a **suspect**.  Suspects are tried again before new chunks, in
-  turn, each **alone** on its connection and under the same id.  An ack clears a suspect.
-- A suspect that fails while alone on a server has a **strike** when this is its first failure, or when the server
-  acked some other chunk since its last one.  So an outage is one strike, however long it lasts and however often
-  it is tried, and a server that takes nothing cannot convict.
-- A suspect of several events is **split** in halves at its second strike.  The halves have new ids and a clean
-  slate, and go first: the clean one is acked, the other one goes on, so a poisonous event is alone after
-  log2(n) steps.
-- A single event is **refused** (`Outcome.REFUSED`, a dead letter follows) at its third or a later strike.  Not two
-  of them without an ack in between: the second one must be struck once more after that ack.
+  turn, each **alone** on its connection and under the same id.  An ack clears a suspect: most outages end so.
+- When every suspect failed at least twice since the last ack, that of news left out, trying them again tells nothing.
+  The one that failed last is put on **trial**.
+- A trial goes by turns: the suspect fails on a server, then that server is given **news**, another chunk under the
+  same tag (a server may have another way for each tag).  An ack of the news is a **strike**: this server takes
+  events, and not this one.  When the news is lost too, the server is the trouble: the trial is over without a
+  verdict; and so it is when the server stays away.
+- A suspect of several events is **split** in halves at its second strike.  The halves have new ids and a clean slate,
+  and go first.  When one is acked, the other one bears the guilt: it is split again at its next failure, without
+  another trial.  So a poisonous event is alone after log2(n) steps.
+- A single event is **refused** (`Outcome.REFUSED`, a dead letter follows) at its fourth strike: it was refused four
+  times, and after each of them another chunk was acked.  A buffer that is full now and then hardly ever looks like
+  that, one that is full never does.
 
-A server that is well produces no acks either when all it is offered is poison.  That is the **stalemate**: since the
-last ack of any server every suspect failed at least twice.  Three things lead out of it, and do little harm when
-the server is to blame:
-
-- the smallest suspect of several events is split: one for each failed try, not all of them at once;
-- when all suspects are single events, the sink takes a new chunk, one at a time, which goes first: when it is
-  acked, that is the proof;
-- when nothing new comes either, the event in doubt for longest is refused after ``PATIENCE_S`` and three failed
-  tries, once until the next ack: its dead letter takes its place as the proof.  Dead letters themselves may be
-  refused like this any number of times: who sent one can make smaller parts of it, or send it later.
+The news is a new chunk, where there is one under that tag.  Otherwise, and when that one was lost (it may be poison
+itself), it is a **probe**: a record of our own that says what it is.  Without it a poisonous event that comes alone
+would wait for ever, or a good one would have to be given up on suspicion.  When a probe was lost, every suspect has
+more tries before the next trial, so that the end of an outage is nearly always noticed by real events; and the news
+is a new chunk under any tag, then a probe again, in turn.
 
 Each try costs a reconnection, whose back-off grows until an ack: that is the clock of all this.
 
 Invariants: a suspect is either waiting or under way; every entry of a chunk that came in leaves in an ack, a
-refusal or on request, once.
+refusal or on request, once; nobody is refused or split but after an ack of another chunk.
 """
 
 from __future__ import annotations
@@ -45,11 +44,13 @@ from dataclasses import dataclass
 
 from fluent_plugin_amp.model import Chunk
 
-PATIENCE_S = 60.0
 STRIKES_TO_SPLIT = 2
-STRIKES_TO_REFUSE = 3
-FAILURES_TO_REFUSE = 3
-FAILURES_FOR_STALEMATE = 2
+STRIKES_TO_REFUSE = 4
+FAILURES_FOR_TRIAL = 2
+FAILURES_MORE = 6
+"""Before the next trial, after one that ended with a lost probe."""
+SERVER_AWAY_S = 60.0
+"""So long a trial waits for the server that is to be given news."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,12 +63,14 @@ class Suspect:
     since: float
     """When it got in doubt first."""
     strikes: int = 0
-    failures: int = 0
-    """Failures while alone, strikes or not."""
     failures_since_ack: int = 0
-    """Those since a server acked anything."""
+    """While alone, since a server acked anything but news."""
     failed_at_ack: int = 0
     """How many acks there had been at the last one."""
+    sibling: Suspect | None = None
+    """The other half of what was split."""
+    bears_guilt: bool = False
+    """The other half was acked."""
 
     @property
     def is_single(self) -> bool:
@@ -77,10 +80,23 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is decided on a failure; the halves of a split chunk are suspects already."""
+    """What is decided; the halves of a split chunk are suspects already."""
 
     refused: Chunk | None = None
     split: Chunk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the server of the suspect on trial is to be given."""
+
+    server: str
+    tag: str
+    """Of the suspect: only a chunk under it proves anything."""
+    may_be_new: bool
+    """A new chunk under that tag may serve; else a probe has to."""
+    may_be_other: bool
+    """So may a new chunk under another tag: a probe was lost."""
 
 
 class Suspects:
@@ -91,8 +107,15 @@ class Suspects:
         self._waiting: deque[Suspect] = deque()
         self._under_way: dict[str, Suspect] = {}
         self._acks = 0
-        self._last_ack_of: dict[str, int] = {}
-        self._acks_at_refusal = -1
+        self._failures_for_trial = FAILURES_FOR_TRIAL
+        self._accused: Suspect | None = None
+        self._failed_at: float | None = None
+        """When the accused failed, if no news was acked or lost since."""
+        self._news: Chunk | None = None
+        self._news_lost = 0
+        """In a row."""
+        self.probe: Chunk | None = None
+        """The probe that is under way."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._under_way)
@@ -113,14 +136,26 @@ class Suspects:
         return self._waiting[0] if self._waiting else None
 
     @property
-    def stalemate(self) -> bool:
-        """There are suspects, and all failed in vain: nothing can be told from trying them once more."""
-        return len(self) > 0 and all(map(self._is_exhausted, self._all()))
+    def awaits_news(self) -> bool:
+        """The suspect on trial has just failed: nothing else is tried until news was given and is answered."""
+        return self._failed_at is not None
 
-    @property
-    def ask_for_news(self) -> bool:
-        """A stalemate in which nothing is left to split: only a new chunk can end it."""
-        return self.stalemate and all(suspect.is_single for suspect in self._all())
+    def wanted_news(self) -> News | None:
+        """What is to be given now, and to whom; None when nothing is, or it is under way."""
+        if self._accused is None or self._failed_at is None or self._news is not None:
+            return None
+        lost = self._news_lost
+        return News(self._accused.server, self._accused.chunk.tag, lost % 2 == 0, lost > 0 and lost % 2 == 0)
+
+    def give_news(self, chunk: Chunk, *, is_probe: bool) -> None:
+        """This chunk goes out as the news."""
+        self._news = chunk
+        self.probe = chunk if is_probe else None
+
+    def look_at_clock(self, now: float) -> None:
+        """End a trial whose server stays away."""
+        if self._failed_at is not None and self._news is None and now - self._failed_at >= SERVER_AWAY_S:
+            self._end_trial()
 
     def try_next(self) -> Chunk:
         """The next suspect goes out, alone on its connection."""
@@ -128,40 +163,44 @@ class Suspects:
         self._under_way[suspect.chunk.id] = suspect
         return suspect.chunk
 
-    def acked(self, chunk_id: str, server: str) -> None:
-        """The server acked this chunk, suspect or not."""
-        self._acks += 1
-        self._last_ack_of[server] = self._acks
-        self._under_way.pop(chunk_id, None)
+    def acked(self, chunk: Chunk, server: str) -> Verdict:
+        """The server acked this chunk, suspect, news or other: returns what follows."""
+        self._acks += chunk is not self._news  # news acked in one trial is no reason to begin the next one later
+        self._news_lost = 0
+        self._failures_for_trial = FAILURES_FOR_TRIAL
+        accused = self._accused
+        cleared = self._under_way.pop(chunk.id, None)
+        if cleared is not None:
+            if cleared.sibling is not None:
+                cleared.sibling.bears_guilt = True
+            if cleared is accused:
+                self._end_trial()
+        elif chunk is self._news:
+            self._news = self.probe = None
+            if accused is not None and self._failed_at is not None:
+                if (server, chunk.tag) == (accused.server, accused.chunk.tag):
+                    self._failed_at = None
+                    accused.strikes += 1
+                    return self._judge(accused)
+                self._end_trial()
+        return Verdict()
 
-    def in_doubt(self, chunks: Sequence[Chunk], server: str, now: float) -> None:
-        """The connection to ``server`` ended with these ``chunks`` in flight, oldest first."""
+    def in_doubt(self, chunks: Sequence[Chunk], server: str, now: float) -> Verdict:
+        """The connection to ``server`` ended with these ``chunks`` in flight, oldest first: returns what follows."""
         for chunk in chunks:
+            if chunk is self._news:
+                self._news_lost += 1
+                self._news = None
+                self._end_trial()
+            if chunk is self.probe:
+                self.probe = None
+                self._failures_for_trial += FAILURES_MORE
+                continue
             suspect = self._under_way.pop(chunk.id, None) or Suspect(chunk, server, since=now)
             suspect.server = server
             self._waiting.append(suspect)
-
-    def failed_alone(self, now: float, *, others: int) -> Verdict:
-        """The chunk that was reported ``in_doubt`` just now had been alone in flight: returns what follows.
-
-        ``others``: chunks that the sink holds and that are no suspects.
-        """
-        suspect = self._waiting[-1]
-        is_proven = self._last_ack_of.get(suspect.server, 0) > suspect.failed_at_ack
-        is_strike = is_proven or suspect.failures == 0
-        if suspect.failed_at_ack != self._acks:
-            suspect.failures_since_ack = 0
-        suspect.failed_at_ack = self._acks
-        suspect.failures_since_ack += 1
-        suspect.failures += 1
-        if is_strike:
-            suspect.strikes += 1
-            if suspect.strikes >= STRIKES_TO_SPLIT and not suspect.is_single:
-                return self._split(suspect)
-            if suspect.strikes >= STRIKES_TO_REFUSE and suspect.is_single and self._may_refuse:
-                return self._refuse(suspect)
-        if self.stalemate:
-            return self._leave_stalemate(now, others)
+            if len(chunks) == 1:
+                return self._failed_alone(suspect, now)
         return Verdict()
 
     def shed_returned(self, *, others: int) -> list[Chunk]:
@@ -174,44 +213,69 @@ class Suspects:
             shed = shed[1:]
         gone = {suspect.chunk.id for suspect in shed}
         self._waiting = deque(s for s in self._waiting if s.chunk.id not in gone)
+        if self._accused in shed:
+            self._end_trial()
         return [suspect.chunk for suspect in shed]
 
     def waiting(self) -> list[Chunk]:
         """The chunks that wait for their turn, the next one first."""
         return [suspect.chunk for suspect in self._waiting]
 
-    def _all(self) -> Iterator[Suspect]:
-        return itertools.chain(self._waiting, self._under_way.values())
-
-    def _is_exhausted(self, suspect: Suspect) -> bool:
-        return suspect.failed_at_ack == self._acks and suspect.failures_since_ack >= FAILURES_FOR_STALEMATE
-
-    def _leave_stalemate(self, now: float, others: int) -> Verdict:
-        several = [suspect for suspect in self._waiting if not suspect.is_single]
-        if several:
-            return self._split(min(several, key=lambda suspect: len(suspect.chunk.entries)))
-        for suspect in sorted(self._waiting, key=lambda suspect: suspect.since):
-            is_due = now - suspect.since >= PATIENCE_S and suspect.failures >= FAILURES_TO_REFUSE
-            if is_due and not others and (suspect.chunk.is_dead_letters or self._may_refuse):
-                return self._refuse(suspect)
+    def _failed_alone(self, suspect: Suspect, now: float) -> Verdict:
+        if suspect.failed_at_ack != self._acks:
+            suspect.failures_since_ack = 0
+        suspect.failed_at_ack = self._acks
+        suspect.failures_since_ack += 1
+        if suspect.bears_guilt and not suspect.is_single:
+            return self._split(suspect)
+        if self._accused is None and all(map(self._is_exhausted, self._all())):
+            self._accused = suspect
+        if suspect is self._accused:
+            self._failed_at = now
+            self._put_first(suspect)
+        elif not self._is_exhausted(suspect) and self._is_exhausted(self._waiting[0]):
+            self._put_first(suspect)  # the others were tried often enough
         return Verdict()
 
-    @property
-    def _may_refuse(self) -> bool:
-        return self._acks_at_refusal != self._acks
-
-    def _refuse(self, suspect: Suspect) -> Verdict:
+    def _put_first(self, suspect: Suspect) -> None:
         self._waiting.remove(suspect)
-        self._acks_at_refusal = self._acks
+        self._waiting.appendleft(suspect)
+
+    def _judge(self, suspect: Suspect) -> Verdict:
+        if not suspect.is_single:
+            return self._split(suspect) if suspect.strikes >= STRIKES_TO_SPLIT else Verdict()
+        if suspect.strikes < STRIKES_TO_REFUSE:
+            return Verdict()
+        self._waiting.remove(suspect)
+        self._end_trial()
         return Verdict(refused=suspect.chunk)
 
     def _split(self, suspect: Suspect) -> Verdict:
         self._waiting.remove(suspect)
+        if suspect is self._accused:
+            self._end_trial()
         chunk = suspect.chunk
         middle = len(chunk.entries) // 2
-        for part in (slice(middle, None), slice(middle)):
-            half = Chunk(
-                self._new_id(), chunk.tag, chunk.entries[part], chunk.deliveries[part], chunk.is_dead_letters
+        halves = [
+            Suspect(
+                Chunk(self._new_id(), chunk.tag, chunk.entries[part], chunk.deliveries[part], chunk.is_dead_letters),
+                suspect.server,
+                suspect.since,
             )
-            self._waiting.appendleft(Suspect(half, suspect.server, suspect.since))
+            for part in (slice(middle, None), slice(middle))
+        ]
+        for half, other in (halves, halves[::-1]):
+            half.sibling = other
+            self._waiting.appendleft(half)
         return Verdict(split=chunk)
+
+    def _end_trial(self) -> None:
+        if self._accused is not None:
+            self._accused.strikes = 0
+        self._accused = self._failed_at = None
+
+    def _all(self) -> Iterator[Suspect]:
+        return itertools.chain(self._waiting, self._under_way.values())
+
+    def _is_exhausted(self, suspect: Suspect) -> bool:
+        return suspect.failed_at_ack == self._acks and suspect.failures_since_ack >= self._failures_for_trial

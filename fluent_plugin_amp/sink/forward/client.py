@@ -14,6 +14,7 @@ import asyncio
 import base64
 import os
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ from fluent_plugin_amp.facts import Fact, Observer
 from fluent_plugin_amp.model import Answer, Chunk, ServerFigures
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.link import Link
+from fluent_plugin_amp.sink.forward.protocol import make_probe
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings
 
 
@@ -46,7 +48,7 @@ class ForwardClient:
         self.on_answer: Callable[[Answer], None] = lambda answer: None
         self.on_change: Callable[[], None] = lambda: None
         self._observer = observer
-        self._dispatcher = Dispatcher(settings, new_id)
+        self._dispatcher = Dispatcher(settings, new_id, lambda tag: make_probe(tag, new_id(), time.time_ns()))
         self._facts: deque[Fact] = deque()
         self._links = {
             address.name: Link(

@@ -3,8 +3,8 @@
 ::
 
     submit ──▶ fresh ─────┐                           ┌──▶ ack ──▶ answer ACKED
-                          ├─▶ next ─▶ window ─ server ┤
-    suspects (retried) ───┘   ▲                       └──▶ lost ──▶ suspects ──▶ answer REFUSED
+                          ├─▶ next ─▶ window ─ server ┤     └──▶ or, for another chunk, REFUSED
+    suspects (retried) ───┘   ▲                       └──▶ lost ──▶ suspects
                               └ balancer
 
 The shell (`client.py`) tells which servers are connected and writable, what they acked and when they were lost,
@@ -12,7 +12,7 @@ writes what ``next_write`` returns, and passes on ``answers`` and ``splits``.
 
 Invariants (property tests walk through them): a chunk is at one place at a time: fresh, a waiting suspect, or in
 the window of one server; each entry that was submitted is answered exactly once; suspects go before fresh chunks,
-except in the stalemate that `bisect` describes; a server that is not connected has nothing in flight.
+except in the trial that `bisect` describes; a server that is not connected has nothing in flight.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from fluent_plugin_amp.model import Answer, Chunk, Outcome
 from fluent_plugin_amp.sink.forward.balancer import Balancer
-from fluent_plugin_amp.sink.forward.bisect import Suspects
+from fluent_plugin_amp.sink.forward.bisect import News, Suspects, Verdict
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings
 from fluent_plugin_amp.sink.forward.window import Window
 
@@ -37,9 +37,14 @@ class Write:
 
 
 class Dispatcher:
-    """The chunks that a Forward client holds, and its servers by name.  ``new_id`` makes chunk ids."""
+    """The chunks that a Forward client holds, and its servers by name.
 
-    def __init__(self, settings: ForwardSettings, new_id: Callable[[], str]) -> None:
+    ``new_id`` makes chunk ids; ``make_probe`` makes a chunk of one record of our own under a tag (see `bisect`).
+    """
+
+    def __init__(
+        self, settings: ForwardSettings, new_id: Callable[[], str], make_probe: Callable[[str], Chunk]
+    ) -> None:
         self.answers: deque[Answer] = deque()
         """Answers to pass on, oldest first."""
         self.splits: deque[Chunk] = deque()
@@ -50,11 +55,13 @@ class Dispatcher:
         }
         self._balancer = Balancer(settings.servers)
         self._suspects = Suspects(new_id)
+        self._make_probe = make_probe
         self._fresh: deque[Chunk] = deque()
         self._up: set[str] = set()
         self._blocked: set[str] = set()
         self._in_windows = 0
         self._is_shedding = False
+        self._take_nothing: set[str] = set()
 
     # --- what happened ---------------------------------------------------------------------------
 
@@ -80,9 +87,11 @@ class Dispatcher:
         if chunk is None:
             return
         self._in_windows -= 1
-        self._is_shedding = False
-        self._suspects.acked(chunk_id, server)
-        self.answers.append(Answer(chunk, Outcome.ACKED, server))
+        self._take_nothing.discard(server)
+        if chunk is not self._suspects.probe:
+            self._is_shedding = False
+            self.answers.append(Answer(chunk, Outcome.ACKED, server))
+        self._follow(self._suspects.acked(chunk, server), server)
 
     def lost(self, server: str, now: float) -> int:
         """The server's connection is gone; returns how many chunks that leaves in doubt."""
@@ -90,15 +99,13 @@ class Dispatcher:
         self._blocked.discard(server)
         in_doubt = self._windows[server].lost()
         self._in_windows -= len(in_doubt)
-        self._suspects.in_doubt(in_doubt, server, now)
-        if len(in_doubt) == 1:
-            verdict = self._suspects.failed_alone(now, others=self._others)
-            if verdict.refused is not None:
-                self.answers.append(Answer(verdict.refused, Outcome.REFUSED, server))
-            if verdict.split is not None:
-                self.splits.append(verdict.split)
+        probe = self._suspects.probe
+        self._follow(self._suspects.in_doubt(in_doubt, server, now), server)
         if self._is_shedding:
             self._shed()
+        if probe is not None and probe in in_doubt:
+            self._take_nothing.add(server)
+            return len(in_doubt) - 1
         return len(in_doubt)
 
     def shed(self) -> None:
@@ -113,15 +120,19 @@ class Dispatcher:
 
     def next_write(self, now: float) -> Write | None:
         """The next chunk to write, and where; None when nothing can be written now."""
-        suspect = self._suspects.next
-        if self._fresh and (suspect is None or self._suspects.ask_for_news):
-            server = self._pick(idle=suspect is not None)
-            if server is not None:
-                return self._take(server, self._fresh.popleft(), now, alone=suspect is not None)
-        elif suspect is not None:
+        suspects = self._suspects
+        suspects.look_at_clock(now)
+        if suspects.awaits_news:
+            return self._write_news(suspects.wanted_news(), now)
+        suspect = suspects.next
+        if suspect is not None:
             server = self._pick(idle=True, avoid=suspect.server)
             if server is not None:
-                return self._take(server, self._suspects.try_next(), now, alone=True)
+                return self._take(server, suspects.try_next(), now, alone=True)
+        elif self._fresh:
+            server = self._pick(idle=False)
+            if server is not None:
+                return self._take(server, self._fresh.popleft(), now, alone=False)
         return None
 
     def deadline(self, server: str) -> float | None:
@@ -132,13 +143,14 @@ class Dispatcher:
 
     @property
     def room(self) -> int:
-        """How many new chunks could be written at once; in a stalemate one, to be written next."""
-        free = 0
-        if self._suspects.next is None:
+        """How many new chunks could be written at once; one when a trial wants news."""
+        if self._suspects.awaits_news:
+            free = 1
+        elif self._suspects.next is None:
             in_use = self._balancer.in_use(self._up)
             free = sum(self._windows[name].room for name in in_use if name not in self._blocked)
-        if self._suspects.ask_for_news and self._up:
-            free = max(free, 1)
+        else:
+            free = 0
         return max(free - len(self._fresh), 0)
 
     @property
@@ -149,7 +161,7 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """Chunks taken and not answered yet."""
-        return len(self._fresh) + self._in_windows + self._suspects.waiting_count
+        return len(self._fresh) + self._chunks_in_windows + self._suspects.waiting_count
 
     @property
     def written(self) -> int:
@@ -168,12 +180,36 @@ class Dispatcher:
         """Chunks got in doubt, and the server has not acked one since."""
         return bool(self._suspects) and not self._windows[server].trusted
 
+    def takes_nothing(self, server: str) -> bool:
+        """It did not even take a probe, and has not acked anything since."""
+        return server in self._take_nothing
+
     def held(self) -> list[Chunk]:
         """All chunks that are not answered yet, those sent already first."""
-        in_windows = [chunk for window in self._windows.values() for chunk in window.chunks()]
+        probe = self._suspects.probe
+        in_windows = [chunk for window in self._windows.values() for chunk in window.chunks() if chunk is not probe]
         return [*in_windows, *self._suspects.waiting(), *self._fresh]
 
     # --- how -------------------------------------------------------------------------------------
+
+    def _follow(self, verdict: Verdict, server: str) -> None:
+        if verdict.refused is not None:
+            self.answers.append(Answer(verdict.refused, Outcome.REFUSED, server))
+        if verdict.split is not None:
+            self.splits.append(verdict.split)
+
+    def _write_news(self, news: News | None, now: float) -> Write | None:
+        """To the server that is on the other side of the trial, and to no other."""
+        if news is None or news.server not in self._up - self._blocked or self._windows[news.server]:
+            return None
+        fresh = None
+        if news.may_be_new:
+            fresh = next((chunk for chunk in self._fresh if news.may_be_other or chunk.tag == news.tag), None)
+        if fresh is not None:
+            self._fresh.remove(fresh)
+        chunk = fresh or self._make_probe(news.tag)
+        self._suspects.give_news(chunk, is_probe=fresh is None)
+        return self._take(news.server, chunk, now, alone=True)
 
     def _pick(self, *, idle: bool, avoid: str | None = None) -> str | None:
         """A server with room for a chunk; with nothing at all in flight, if it has to be ``idle``."""
@@ -192,7 +228,11 @@ class Dispatcher:
     @property
     def _others(self) -> int:
         """Chunks held that are no suspects."""
-        return len(self._fresh) + self._in_windows - self._suspects.under_way_count
+        return len(self._fresh) + self._chunks_in_windows - self._suspects.under_way_count
+
+    @property
+    def _chunks_in_windows(self) -> int:
+        return self._in_windows - (self._suspects.probe is not None)
 
     def _shed(self) -> None:
         returned = [chunk for chunk in self._fresh if chunk.is_returned]

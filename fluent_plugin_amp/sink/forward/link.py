@@ -11,7 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from fluent_plugin_amp.errors import AckTimeout, PluginError, ServerConnectionFailed
+from fluent_plugin_amp.errors import (
+    AckTimeout,
+    PluginError,
+    ServerConnectionFailed,
+    ServerConnectionLost,
+    ServerTakesNothing,
+)
 from fluent_plugin_amp.facts import ChunkSplit, Fact, InternalError, ServerConnected, ServerTrouble
 from fluent_plugin_amp.model import Chunk, ServerFigures
 from fluent_plugin_amp.sink.forward.connection import Connection, open_connection, unforeseen
@@ -51,6 +57,7 @@ class Link:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._settle_timer: asyncio.TimerHandle | None = None
         self._in_doubt_untold = 0
+        self._ended_by: PluginError | None = None
         self._ack_latency_s: float | None = None
 
     async def keep_connected(self) -> None:
@@ -109,6 +116,8 @@ class Link:
     def acked(self, chunk_id: str) -> None:
         """The server acked a chunk."""
         self._dispatcher.acked(self._name, chunk_id)
+        if self._dispatcher.splits:
+            self._tell_splits()
         sent_at = self._dispatcher.window(self._name).acked_sent_at
         if sent_at is not None:
             self._ack_latency_s = asyncio.get_running_loop().time() - sent_at
@@ -128,11 +137,13 @@ class Link:
     def ended(self, error: PluginError) -> None:
         """The connection is over."""
         self._connection = None
+        self._ended_by = error
         self._stop_timers()
         in_doubt = self._dispatcher.lost(self._name, asyncio.get_running_loop().time())
-        while self._dispatcher.splits:
-            chunk = self._dispatcher.splits.popleft()
-            self._tell(ChunkSplit(chunk.id, len(chunk.entries), error))
+        if self._dispatcher.splits:
+            self._tell_splits()
+        if isinstance(error, AckTimeout | ServerConnectionLost) and self._dispatcher.takes_nothing(self._name):
+            error = _takes_nothing(error)
         retry_in_s = self._failed(error, in_doubt)
         assert self._retry_in is not None  # made before the connection was started
         if not self._retry_in.done():  # done already: `keep_connected` was cancelled
@@ -149,6 +160,12 @@ class Link:
         self._settle_later()
         connection.start(self)
         self._changed()
+
+    def _tell_splits(self) -> None:
+        assert self._ended_by is not None  # what is split was refused before, by the same server
+        while self._dispatcher.splits:
+            chunk = self._dispatcher.splits.popleft()
+            self._tell(ChunkSplit(chunk.id, len(chunk.entries), self._ended_by))
 
     def _failed(self, error: PluginError, in_doubt: int) -> float:
         self._in_doubt_untold += in_doubt
@@ -192,3 +209,9 @@ class Link:
             if timer is not None:
                 timer.cancel()
         self._ack_timer = self._settle_timer = None
+
+
+def _takes_nothing(error: PluginError) -> ServerTakesNothing:
+    named = ServerTakesNothing(f"{error}, whatever it is sent, a test record too")
+    named.__cause__ = error
+    return named

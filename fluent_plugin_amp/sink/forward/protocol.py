@@ -35,6 +35,11 @@ the last complete message is a ``ServerProtocolViolation``, and so is a longer t
 MAX_ITEMS = 16
 """In one array or map: a PONG has five, the options of a HELO three.  More is a ``ServerProtocolViolation``."""
 
+PROBE_RECORD: Record = {
+    "fluent_plugin_amp": "probe",
+    "message": "fluent-plugin-amp sent this to see whether the server takes anything under this tag: it is no event",
+}
+
 # Array of two, and the head of an EventTime: fixext8 of type 0, seconds and nanoseconds as uint32.
 _ENTRY_HEAD = struct.Struct(">BBBII")
 _PACKER = msgpack.Packer()  # `pack` starts afresh each time, after an error too: only its buffer is kept
@@ -65,6 +70,12 @@ def encode_chunk(chunk: Chunk, compress: Compress) -> bytes:
         option["compressed"] = "gzip"
     message: bytes = _PACKER.pack([chunk.tag, entries, option])
     return message
+
+
+def make_probe(tag: str, chunk_id: str, now_ns: int) -> Chunk:
+    """A chunk of one record of our own: whether a server takes it tells a full server from a poisonous event."""
+    seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
+    return Chunk(chunk_id, tag, [entry(seconds, nanoseconds, PROBE_RECORD)], [])
 
 
 class _Expect(enum.Enum):

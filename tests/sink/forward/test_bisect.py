@@ -5,8 +5,19 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
+
 from fluent_plugin_amp.model import Chunk
-from fluent_plugin_amp.sink.forward.bisect import PATIENCE_S, Suspects, Verdict
+from fluent_plugin_amp.sink.forward.bisect import (
+    FAILURES_FOR_TRIAL,
+    FAILURES_MORE,
+    SERVER_AWAY_S,
+    STRIKES_TO_REFUSE,
+    STRIKES_TO_SPLIT,
+    News,
+    Suspects,
+    Verdict,
+)
 
 S = "server"
 
@@ -17,12 +28,32 @@ def suspects() -> Suspects:
     return Suspects(lambda: f"h{next(numbers)}")
 
 
-def fail(books: Suspects, chunk: Chunk, server: str = S, now: float = 0.0, others: int = 0) -> Verdict:
+def fail(books: Suspects, chunk: Chunk, server: str = S, now: float = 0.0) -> Verdict:
     """This chunk failed while alone, as a suspect whose turn it was or for the first time."""
     if chunk in books.waiting():
         assert books.try_next() is chunk, "it is another one's turn"
-    books.in_doubt([chunk], server, now)
-    return books.failed_alone(now, others=others)
+    return books.in_doubt([chunk], server, now)
+
+
+def on_trial(books: Suspects, chunk: Chunk) -> None:
+    """It fails until news is wanted."""
+    for _ in range(FAILURES_FOR_TRIAL):
+        assert not books.awaits_news
+        assert fail(books, chunk) == Verdict()
+    assert books.awaits_news
+
+
+def give(books: Suspects, chunk: Chunk, *, is_probe: bool = False) -> Chunk:
+    """Send it as the news that is wanted."""
+    assert books.wanted_news() is not None
+    books.give_news(chunk, is_probe=is_probe)
+    assert books.wanted_news() is None, "it is on its way"
+    return chunk
+
+
+def strike(books: Suspects, news: Chunk) -> Verdict:
+    """The news that is wanted is acked."""
+    return books.acked(give(books, news), S)
 
 
 def test_chunks_in_doubt_are_tried_in_turn(make_chunk: Any) -> None:
@@ -43,28 +74,160 @@ def test_an_ack_clears_a_suspect(make_chunk: Any) -> None:
     assert books.try_next() is chunk
     assert len(books) == 1
     assert books.next is None
-    books.acked(chunk.id, S)
+    assert books.acked(chunk, S) == Verdict()
     assert len(books) == 0
 
 
-def test_chunks_in_flight_together_are_not_struck(make_chunk: Any) -> None:
-    """However often several are lost together, with acks in between, none is to blame."""
+def test_chunks_in_flight_together_are_not_to_blame(make_chunk: Any) -> None:
+    """However often several are lost together, with acks in between."""
     books = suspects()
     chunks = [make_chunk(), make_chunk()]
     for _ in range(10):
-        books.in_doubt(chunks, S, 0.0)
+        assert books.in_doubt(chunks, S, 0.0) == Verdict()
         assert [books.try_next(), books.try_next()] == chunks
-        books.acked("another", S)
+        books.acked(make_chunk(), S)
+        assert not books.awaits_news
 
 
-def test_the_second_strike_splits_a_chunk(make_chunk: Any) -> None:
+def test_a_trial_begins_when_all_failed_twice(make_chunk: Any) -> None:
+    """Since the last ack; then news is wanted, under the tag of the one that failed last, for its server."""
+    books = suspects()
+    a, b = make_chunk(tag="a"), make_chunk(tag="b")
+    books.in_doubt([a, b], S, 0.0)
+    for chunk in (a, b, a):
+        fail(books, chunk)
+        assert not books.awaits_news
+    fail(books, b, "another")
+    assert books.wanted_news() == News("another", "b", may_be_new=True, may_be_other=False)
+    assert books.waiting() == [b, a], "and it will be the next one"
+
+
+def test_an_ack_puts_off_the_trial(make_chunk: Any) -> None:
+    """The server takes something again: each is tried twice once more."""
+    books = suspects()
+    a, b = make_chunk(), make_chunk()
+    books.in_doubt([a, b], S, 0.0)
+    for chunk in (a, b, a):
+        fail(books, chunk)
+    books.acked(make_chunk(), S)
+    for chunk in (b, a, b):
+        fail(books, chunk)
+        assert not books.awaits_news
+    fail(books, a)
+    assert books.awaits_news
+
+
+def test_a_server_that_takes_nothing_convicts_nothing(make_chunk: Any) -> None:
+    """However often it is tried: every news is lost, too."""
+    books = suspects()
+    event, many = make_chunk(), make_chunk(100)
+    books.in_doubt([event, many], S, 0.0)
+    for _ in range(2000):
+        if books.awaits_news:
+            books.in_doubt([give(books, make_chunk(), is_probe=True)], S, 0.0)
+        else:
+            assert books.next is not None
+            assert fail(books, books.next.chunk) == Verdict()
+    assert set(books.waiting()) == {event, many}
+
+
+def test_news_acked_after_each_failure_convicts(make_chunk: Any) -> None:
+    """A single event is refused at its last strike, by that ack, and not by a failure."""
+    books = suspects()
+    poison = make_chunk()
+    on_trial(books, poison)
+    for _ in range(STRIKES_TO_REFUSE - 1):
+        assert strike(books, make_chunk()) == Verdict()
+        assert fail(books, poison) == Verdict()
+    assert strike(books, make_chunk()) == Verdict(refused=poison)
+    assert len(books) == 0
+
+
+@pytest.mark.parametrize("flaw", ["another tag", "another server", "not the news"])
+def test_what_proves_nothing(make_chunk: Any, flaw: str) -> None:
+    """Only an ack of what was sent after the failure, under the same tag, by the same server is a strike."""
+    books = suspects()
+    event = make_chunk()
+    for _ in range(50):
+        if not books.awaits_news:
+            assert fail(books, event) == Verdict()
+            continue
+        news = make_chunk(tag="other" if flaw == "another tag" else event.tag)
+        if flaw != "not the news":
+            give(books, news)
+        assert books.acked(news, "healthy" if flaw == "another server" else S) == Verdict()
+    assert books.waiting() == [event]
+
+
+def test_lost_news_ends_the_trial(make_chunk: Any) -> None:
+    """All strikes are forgotten: the server may be full now and then."""
+    books = suspects()
+    event = make_chunk()
+    on_trial(books, event)
+    for _ in range(20):
+        for _ in range(STRIKES_TO_REFUSE - 1):
+            assert strike(books, make_chunk()) == Verdict()
+            assert fail(books, event) == Verdict()
+        probe = give(books, make_chunk(), is_probe=True)
+        assert books.in_doubt([probe], S, 0.0) == Verdict()
+        while not books.awaits_news:
+            assert fail(books, event) == Verdict()
+    assert books.waiting() == [event]
+
+
+def test_an_acked_suspect_ends_its_trial(make_chunk: Any) -> None:
+    """The next one begins without strikes."""
+    books = suspects()
+    event = make_chunk()
+    on_trial(books, event)
+    strike(books, make_chunk())
+    assert books.try_next() is event
+    assert books.acked(event, S) == Verdict()
+    assert (len(books), books.awaits_news) == (0, False)
+
+
+def test_news_is_a_new_chunk_or_a_probe(make_chunk: Any) -> None:
+    """A new one under the tag; then a probe, which is no suspect when it is lost; then any new one, and so on."""
+    books = suspects()
+    fail(books, make_chunk())
+    kinds: list[tuple[bool, bool]] = []
+    for _ in range(4):
+        while not books.awaits_news:
+            assert books.next is not None
+            fail(books, books.next.chunk)
+        news = books.wanted_news()
+        assert news is not None
+        kinds.append((news.may_be_new, news.may_be_other))
+        books.in_doubt([give(books, make_chunk(), is_probe=len(kinds) > 1)], S, 0.0)
+        assert len(books) == 2, "the new chunk, which was first, is in doubt itself"
+    assert kinds == [(True, False), (False, False), (True, True), (False, False)]
+
+
+def test_a_lost_probe_gives_every_suspect_more_tries(make_chunk: Any) -> None:
+    """So the end of an outage is nearly always noticed by an event, and few probes are sent."""
+    books = suspects()
+    event = make_chunk()
+    tries = []
+    for _ in range(3):
+        count = 0
+        while not books.awaits_news:
+            fail(books, event)
+            count += 1
+        tries.append(count)
+        books.in_doubt([give(books, make_chunk(), is_probe=True)], S, 0.0)
+    assert tries == [FAILURES_FOR_TRIAL, FAILURES_MORE, FAILURES_MORE]
+
+
+def test_a_chunk_is_split_at_its_second_strike(make_chunk: Any) -> None:
     """In halves with new ids, each entry with its delivery, before all other suspects."""
     books = suspects()
     chunk, other = make_chunk(5, is_dead_letters=True), make_chunk()
-    fail(books, chunk)
-    books.acked("another", S)
-    books.in_doubt([other, make_chunk()], S, 0.0)
-    assert fail(books, chunk) == Verdict(split=chunk)
+    on_trial(books, chunk)
+    books.in_doubt([other, make_chunk()], "another", 0.0)
+    for _ in range(STRIKES_TO_SPLIT - 1):
+        assert strike(books, make_chunk()) == Verdict()
+        assert fail(books, chunk) == Verdict()
+    assert strike(books, make_chunk()) == Verdict(split=chunk)
     first, second = books.waiting()[:2]
     assert (first.id, second.id) == ("h2", "h1")
     assert first.entries + second.entries == chunk.entries
@@ -75,144 +238,39 @@ def test_the_second_strike_splits_a_chunk(make_chunk: Any) -> None:
     assert {first.tag, second.tag} == {chunk.tag}
 
 
-def test_the_third_strike_refuses_a_single_event(make_chunk: Any) -> None:
-    """Three failures with an ack between each two of them."""
-    books = suspects()
-    poison = make_chunk()
-    for _ in range(2):
-        assert fail(books, poison) == Verdict()
-        books.acked("another", S)
-    assert fail(books, poison) == Verdict(refused=poison)
-    assert len(books) == 0
-
-
-def test_failures_without_an_ack_in_between_are_one_strike(make_chunk: Any) -> None:
-    """A server that is down or full convicts nothing, however often it is tried in that time."""
-    books = suspects()
-    chunk = make_chunk()
-    for outage in range(2):
-        for _ in range(50):
-            assert fail(books, chunk, others=1) == Verdict(), f"outage {outage}"
-        books.acked("another", S)
-    assert fail(books, chunk, others=1) == Verdict(refused=chunk), "a third time, after two proofs"
-
-
-def test_acks_of_another_server_prove_nothing(make_chunk: Any) -> None:
-    """A server that takes nothing convicts nothing while its neighbour is busy acking."""
-    books = suspects()
-    chunk = make_chunk()
-    for _ in range(20):
-        assert fail(books, chunk, "full") == Verdict()
-        books.acked("another", "healthy")
-
-
-def test_two_refusals_need_an_ack_in_between(make_chunk: Any) -> None:
-    """And the second one another failure after that ack."""
-    books = suspects()
-    a, b = make_chunk(), make_chunk()
-    books.in_doubt([a, b], S, 0.0)
-    for _ in range(2):
-        fail(books, a)
-        fail(books, b)
-        books.acked("another", S)
-    assert fail(books, a) == Verdict(refused=a)
-    assert fail(books, b) == Verdict()
-    books.acked("the dead letter of a", S)
-    assert fail(books, b) == Verdict(refused=b)
-
-
-def test_a_lone_chunk_is_split_without_proof(make_chunk: Any) -> None:
-    """Its halves are all that can bring one."""
+def test_the_other_half_bears_the_guilt(make_chunk: Any) -> None:
+    """When one half is acked, the other one is split at its next failure; a single event is tried all the same."""
     books = suspects()
     chunk = make_chunk(4)
-    assert fail(books, chunk) == Verdict()
-    assert fail(books, chunk) == Verdict(split=chunk)
+    on_trial(books, chunk)
+    strike(books, make_chunk())
+    fail(books, chunk)
+    assert strike(books, make_chunk()) == Verdict(split=chunk)
+    clean, guilty = books.waiting()
+    assert books.try_next() is clean
+    books.acked(clean, S)
+    assert fail(books, guilty) == Verdict(split=guilty)
+    clean, poison = books.waiting()
+    assert books.try_next() is clean
+    books.acked(clean, S)
+    assert fail(books, poison) == Verdict()
+    assert books.waiting() == [poison]
 
 
-def test_in_a_stalemate_the_smallest_chunk_is_split_one_at_a_time(make_chunk: Any) -> None:
-    """Not before every suspect failed twice since the last ack, and only one of them."""
-    books = suspects()
-    large, small, single = make_chunk(100), make_chunk(4), make_chunk()
-    books.in_doubt([large, small, single], S, 0.0)
-    verdicts = [fail(books, chunk) for chunk in (large, small, single) * 2]
-    assert verdicts == [Verdict()] * 5 + [Verdict(split=small)]
-    assert not books.ask_for_news
-
-
-def test_an_outage_splits_few_chunks(make_chunk: Any) -> None:
-    """Far fewer than one for each failed try: an hour of refusals does not grind everything to dust."""
-    books = suspects()
-    books.in_doubt([make_chunk(1000) for _ in range(4)], S, 0.0)
-    splits = 0
-    for _ in range(100):
-        assert books.next is not None
-        verdict = fail(books, books.next.chunk)
-        assert verdict.refused is None
-        splits += verdict.split is not None
-    assert splits <= 30
-
-
-def test_single_events_in_a_stalemate_ask_for_news(make_chunk: Any) -> None:
-    """Once each of them failed twice since the last ack, whether it waits or is tried once more."""
-    books = suspects()
-    assert not books.ask_for_news
-    a, b = make_chunk(), make_chunk()
-    books.in_doubt([a, b], S, 0.0)
-    for chunk in (a, b, a):
-        fail(books, chunk)
-        assert not books.ask_for_news
-    fail(books, b)
-    assert books.ask_for_news
-    books.try_next()
-    assert books.ask_for_news
-    books.in_doubt([a, make_chunk()], S, 0.0)
-    assert not books.ask_for_news, "one more suspect, not tried yet"
-    books.acked("another", S)
-    assert not books.ask_for_news
-
-
-def test_the_only_event_is_refused_when_patience_ends(make_chunk: Any) -> None:
-    """With nothing else to prove anything, after a while; not when another chunk is still to be answered."""
+def test_a_trial_waits_a_while_for_its_server(make_chunk: Any) -> None:
+    """Then it is over, and the suspect may be tried elsewhere."""
     books = suspects()
     event = make_chunk()
-    for now in (0.0, 1.0, 2.0, PATIENCE_S - 1):
-        assert fail(books, event, now=now) == Verdict()
-    assert fail(books, event, now=PATIENCE_S, others=1) == Verdict()
-    assert fail(books, event, now=PATIENCE_S) == Verdict(refused=event)
-
-
-def test_patience_takes_three_failures(make_chunk: Any) -> None:
-    """A server that hangs for a minute each time is asked three times."""
-    books = suspects()
-    event = make_chunk()
-    assert fail(books, event, now=0.0) == Verdict()
-    assert fail(books, event, now=2 * PATIENCE_S) == Verdict()
-    assert fail(books, event, now=4 * PATIENCE_S) == Verdict(refused=event)
-
-
-def test_impatience_costs_one_event_until_the_next_ack(make_chunk: Any) -> None:
-    """A full server never turns more than one event into a dead letter; dead letters it may refuse again."""
-    books = suspects()
-    events = [make_chunk() for _ in range(10)]
-    books.in_doubt(events, S, 0.0)
-    refused = []
-
-    def refuse_all(since: float) -> None:
-        for number in range(100):
-            assert books.next is not None
-            verdict = fail(books, books.next.chunk, now=since + number * 30.0)
-            refused.extend([verdict.refused] if verdict.refused else [])
-
-    refuse_all(since=0.0)
-    assert refused == [events[0]]
-    letter = make_chunk(is_dead_letters=True)
-    fail(books, letter, now=3000.0)
-    refuse_all(since=3000.0)
-    assert refused == [events[0], letter]
+    on_trial(books, event)
+    books.look_at_clock(SERVER_AWAY_S - 1)
+    assert books.awaits_news
+    books.look_at_clock(SERVER_AWAY_S)
+    assert not books.awaits_news
+    assert books.next is not None
 
 
 def test_shedding_keeps_the_one_longest_in_doubt(make_chunk: Any, ledger: Any) -> None:
-    """Of returned chunks one stays as a probe, unless something else does."""
+    """Of returned chunks one stays to find out when a server acks again, unless something else does."""
     books = suspects()
     old, middle, new = make_chunk(), make_chunk(), make_chunk()
     for now, chunk in enumerate((old, middle, new)):
@@ -228,10 +286,20 @@ def test_shedding_keeps_the_one_longest_in_doubt(make_chunk: Any, ledger: Any) -
 
 
 def test_shedding_spares_what_was_not_returned(make_chunk: Any, ledger: Any) -> None:
-    """And then no probe has to stay besides."""
+    """And then no other one has to stay besides."""
     books = suspects()
     a, b = make_chunk(), make_chunk(behind=type(ledger)())
     books.in_doubt([a, b], S, 0.0)
     ledger.closed = True
     assert books.shed_returned(others=0) == [a]
     assert books.waiting() == [b]
+
+
+def test_shedding_the_accused_ends_its_trial(make_chunk: Any, ledger: Any) -> None:
+    """News is wanted no more."""
+    books = suspects()
+    event = make_chunk()
+    on_trial(books, event)
+    ledger.closed = True
+    assert books.shed_returned(others=1) == [event]
+    assert not books.awaits_news

@@ -10,8 +10,9 @@ import pytest
 
 from fluent_plugin_amp.facts import ChunkSplit
 from fluent_plugin_amp.model import Outcome
+from fluent_plugin_amp.sink.forward.bisect import STRIKES_TO_REFUSE, STRIKES_TO_SPLIT
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
-from fluent_plugin_amp.sink.forward.protocol import entry
+from fluent_plugin_amp.sink.forward.protocol import PROBE_RECORD, entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.testing import forward, reactions
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
@@ -28,7 +29,7 @@ def events(*numbers: int) -> list[bytes]:
 
 def numbers(server: FakeFluentd) -> list[int]:
     """Of the events that the server took, in order."""
-    return [record["n"] for record in server.records]
+    return [record["n"] for record in server.records if record != PROBE_RECORD]
 
 
 # --- every way to a server -----------------------------------------------------------------------
@@ -256,7 +257,7 @@ async def test_chunks_are_shared_by_weight(running: Any, make_chunk: Any) -> Non
 async def test_a_poisonous_event_is_isolated(running: Any, make_chunk: Any) -> None:
     """It is refused alone; every other event arrives once; a new chunk is taken as the proof."""
     async with FakeFluentd() as server, running(server) as client:
-        server.poison = lambda entry: entry.record["n"] == 5
+        server.poison = lambda entry: entry.record.get("n") == 5
         await client.connected()
         fresh = iter(range(100, 200))
 
@@ -275,6 +276,41 @@ async def test_a_poisonous_event_is_isolated(running: Any, make_chunk: Any) -> N
         assert server.counts.repeated_chunks == 0
         splits = [(fact.events, fact.error.id) for fact in client.facts if isinstance(fact, ChunkSplit)]
         assert splits == [(size, "forward.connection-lost") for size in (8, 4, 2)]
+
+
+async def test_a_poisonous_event_that_comes_alone_is_isolated_with_probes(running: Any, make_chunk: Any) -> None:
+    """With nothing else to send, records of our own under its tag are the proof; nobody is answered for them."""
+    async with FakeFluentd() as server, running(server) as client:
+        server.poison = lambda entry: entry.record.get("n") == 5
+        await client.connected()
+        chunk = make_chunk(entries=events(*range(8)))
+        client.client.send(chunk)
+        await client.until(lambda: client.client.in_flight == 0)
+        (refused,) = [answer.chunk for answer in client.answers if answer.outcome is REFUSED]
+        assert refused.deliveries == [chunk.deliveries[5]]
+        assert sum(len(answer.chunk.entries) for answer in client.answers) == 8
+        probes = [received for received in server.chunks if received.entries[0].record == PROBE_RECORD]
+        assert {received.tag for received in probes} == {chunk.tag}
+        assert len(probes) == STRIKES_TO_SPLIT + STRIKES_TO_REFUSE
+        assert "forward.takes-nothing" not in client.troubles()
+
+
+async def test_a_full_buffer_is_the_servers_trouble_and_no_events(
+    running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty good events and nothing new: none is refused or split, and the trouble is that the server takes none."""
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.outage.backoff_s", lambda *_, **__: 0.01)
+    async with FakeFluentd() as server, running(server) as client:
+        await client.connected()
+        server.reaction = reactions.Close()
+        for number in range(20):
+            client.client.send(make_chunk(entries=events(number)))
+        await client.until(lambda: "forward.takes-nothing" in client.troubles(), timeout_s=60.0)
+        server.reaction = reactions.Ack()
+        await client.until(lambda: client.client.in_flight == 0, timeout_s=60.0)
+        assert {answer.outcome for answer in client.answers} == {ACKED}
+        assert sorted(numbers(server)) == list(range(20))
+        assert not [fact for fact in client.facts if isinstance(fact, ChunkSplit)]
 
 
 async def test_a_server_that_refuses_everything_makes_no_dead_letters(running: Any, make_chunk: Any) -> None:

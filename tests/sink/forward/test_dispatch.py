@@ -15,16 +15,19 @@ from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import WrongAck
 from fluent_plugin_amp.model import Chunk, Delivery, Outcome
-from fluent_plugin_amp.sink.forward.bisect import PATIENCE_S
+from fluent_plugin_amp.sink.forward.bisect import SERVER_AWAY_S
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher, Write
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+
+PROBE = b"probe"
 
 
 def dispatcher(*servers: str | ServerAddress, max_in_flight: int = 4) -> Dispatcher:
     """A dispatcher with these servers, none connected; halves are called h1, h2, …"""
     addresses = tuple(ServerAddress(each) if isinstance(each, str) else each for each in servers)
     numbers = itertools.count(1)
-    return Dispatcher(ForwardSettings(addresses, max_in_flight=max_in_flight), lambda: f"h{next(numbers)}")
+    settings = ForwardSettings(addresses, max_in_flight=max_in_flight)
+    return Dispatcher(settings, lambda: f"h{next(numbers)}", lambda tag: Chunk("probe", tag, [PROBE], []))
 
 
 def written(books: Dispatcher, now: float = 0.0) -> list[Write]:
@@ -275,6 +278,8 @@ class World:
         self.outcomes: dict[Outcome, list[bytes]] = {outcome: [] for outcome in Outcome}
         self.acked_by_server: Counter[bytes] = Counter()
         self.splits = 0
+        self.probes_lost = 0
+        self.full_tags: set[str] = set()
         self.channel = Channel()
 
     def feed(self, size: int, poisonous: frozenset[int] = frozenset()) -> None:
@@ -283,11 +288,11 @@ class World:
         self.poison.update(entry for place, entry in enumerate(entries) if place in poisonous)
         self.submit(entries)
 
-    def submit(self, entries: list[bytes], *, is_dead_letters: bool = False) -> None:
+    def submit(self, entries: list[bytes], *, is_dead_letters: bool = False, tag: str = "t") -> None:
         """Give the dispatcher a chunk."""
         self.submitted += entries
         deliveries = [Delivery("s", self.channel, 0, entry) for entry in entries]
-        self.books.submit(Chunk(f"c{next(self.ids)}", "t", entries, deliveries, is_dead_letters))
+        self.books.submit(Chunk(f"c{next(self.ids)}", tag, entries, deliveries, is_dead_letters))
         self.act()
 
     def act(self) -> None:
@@ -342,7 +347,8 @@ class World:
         elif server.inbox:
             moved = True
             chunk = server.inbox[0]
-            if server.is_full or self.poison.intersection(chunk.entries):
+            if server.is_full or chunk.tag in self.full_tags or self.poison.intersection(chunk.entries):
+                self.probes_lost += chunk.entries == [PROBE]
                 self.lose(server)
             else:
                 server.inbox.popleft()
@@ -357,7 +363,7 @@ class World:
         """The connection ends, with whatever was in flight."""
         server.is_connected = False
         in_doubt = self.books.lost(server.name, self.now)
-        assert in_doubt == len(server.inbox)
+        assert in_doubt == sum(chunk.entries != [PROBE] for chunk in server.inbox)
         server.inbox.clear()
 
     def recover(self, *, feeds: int, seconds: float = 0.1) -> None:
@@ -395,7 +401,9 @@ def test_poison_is_isolated_and_nothing_else_is(chunks: list[tuple[int, frozense
     world.recover(feeds=1000)
     assert world.refused_events() == world.poison
     assert sorted(world.outcomes[Outcome.ACKED]) == sorted(set(world.submitted) - world.poison)
+    probes = world.acked_by_server.pop(PROBE, 0)
     assert max(world.acked_by_server.values(), default=1) == 1, "closing at once, nothing had to be sent twice"
+    assert probes <= 8 * len(world.poison)
 
 
 @settings(deadline=None)
@@ -415,7 +423,7 @@ def test_whatever_happens_each_entry_is_answered_once(data: st.DataObject, names
             case "full":
                 server.is_full = not server.is_full
             case "wait":
-                world.now += data.draw(st.sampled_from([1.0, 30.0, PATIENCE_S]))
+                world.now += data.draw(st.sampled_from([1.0, 30.0, SERVER_AWAY_S]))
             case "pause":
                 world.pause()
     world.recover(feeds=1000)
@@ -460,17 +468,55 @@ def test_a_full_server_beside_a_healthy_one_makes_no_dead_letters() -> None:
     assert world.outcomes[Outcome.REFUSED] == []
 
 
-def test_a_server_full_for_hours_costs_one_dead_letter_at_most() -> None:
-    """When nothing was ever acked there is no telling poison from a full buffer; one event pays for finding out."""
-    world = World("a", set())
-    world.servers["a"].is_full = True
-    for _ in range(2000):
-        if world.books.room and len(world.submitted) < 50:
-            world.feed(1)
-        world.step(world.servers["a"], seconds=10.0)
-    assert len(world.refused_events()) <= 1
+@pytest.mark.parametrize("names", ["a", "ab"])
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_server_full_for_hours_costs_no_event(names: str, size: int) -> None:
+    """Nothing is acked, so nothing is refused or split, and few probes are tried; later all is delivered."""
+    world = World(names, set())
+    for server in world.servers.values():
+        server.is_full = True
+    for _ in range(20):
+        world.feed(size)
+    tries = 0
+    for number in range(2000):
+        tries += world.step(world.servers[names[number % len(names)]], seconds=10.0)
+    assert world.refused_events() == set()
+    assert world.splits == 0
+    assert world.probes_lost < tries / 10
+    assert any(world.books.takes_nothing(name) for name in names)
     world.recover(feeds=0)
-    assert len(world.refused_events()) <= 1
+    assert world.refused_events() == set()
+    assert sorted(world.outcomes[Outcome.ACKED]) == sorted(world.submitted)
+    assert not any(world.books.takes_nothing(name) for name in names)
+
+
+@pytest.mark.parametrize("refused", [0.3, 0.5, 0.7, 0.9])
+def test_a_buffer_full_now_and_then_costs_no_event(refused: float) -> None:
+    """A server that is overloaded takes some chunks and refuses others, whatever is in them."""
+    world = World("a", set())
+    order = random.Random(1)
+    for _ in range(4000):
+        world.servers["a"].is_full = order.random() < refused
+        if world.books.room and len(world.books.held()) < 5:
+            world.feed(3)
+        world.step(world.servers["a"])
+    assert world.refused_events() == set()
+
+
+def test_another_tag_proves_nothing() -> None:
+    """A server may have another way, and another buffer, for dead letters: what is acked there convicts no event."""
+    world = World("a", set())
+    world.full_tags.add("t")
+    for number in range(20):
+        world.feed(1)
+        world.submit([b"letter %d" % number], is_dead_letters=True, tag="letters")
+        for _ in range(30):
+            world.step(world.servers["a"])
+    assert world.refused_events() == set()
+    assert len(world.outcomes[Outcome.ACKED]) > 0, "the other way is used meanwhile"
+    world.full_tags.clear()
+    world.recover(feeds=0)
+    assert sorted(world.outcomes[Outcome.ACKED]) == sorted(world.submitted)
 
 
 def test_an_outage_does_not_grind_chunks_to_dust() -> None:
@@ -499,11 +545,60 @@ def test_one_poisonous_event_of_a_thousand_is_found_in_few_tries() -> None:
     assert world.splits == 10
 
 
-def test_only_poison_and_an_idle_source_ends_by_patience() -> None:
-    """A single poisonous event with nothing else to send becomes a dead letter, whose ack ends the doubt."""
+@pytest.mark.parametrize("names", ["a", "ab"])
+def test_only_poison_and_an_idle_source_ends_by_probes(names: str) -> None:
+    """A poisonous event with nothing else to send becomes a dead letter after a few tries, on real proof."""
+    world = World(names, set())
+    world.feed(1, frozenset({0}))
+    tries = 0
+    while world.books.in_flight:
+        tries += sum(world.step(server) for server in world.servers.values())
+        assert tries < 50
+    assert world.refused_events() == world.poison
+    assert world.acked_by_server[PROBE] == 4
+    assert world.books.available
+
+
+def test_poison_in_a_flow_needs_no_probe() -> None:
+    """Events that come meanwhile are the proof."""
     world = World("a", set())
     world.feed(1, frozenset({0}))
-    world.recover(feeds=0, seconds=5.0)
+    while world.books.in_flight:
+        if world.books.room and not world.books.available:
+            world.feed(1)
+        world.step(world.servers["a"])
     assert world.refused_events() == world.poison
-    assert world.now >= PATIENCE_S
-    assert world.books.available
+    assert world.acked_by_server[PROBE] == 0
+
+
+def test_many_poisonous_events_are_refused_without_end_of_tries() -> None:
+    """Poison that is taken for news is no news; what it takes grows with their number and not with its square."""
+    world = World("a", set())
+    for _ in range(40):
+        world.feed(1, frozenset({0}))
+    tries = 0
+    while world.books.in_flight:
+        tries += world.step(world.servers["a"])
+        assert tries < 40 * 30
+    assert world.refused_events() == world.poison
+
+
+def test_a_trial_does_not_wait_for_a_server_that_is_gone() -> None:
+    """After a while the other one is tried, which takes what the first refused."""
+    world = World("ab", set())
+    world.feed(1)
+    a, b = world.servers["a"], world.servers["b"]
+    a.is_full = b.is_full = True
+    while not world.books._suspects.awaits_news:
+        world.step(a)
+        world.step(b)
+    for server in world.servers.values():
+        server.is_full = False
+    gone = world.servers[world.books._suspects.wanted_news().server]  # type: ignore[union-attr]
+    other = b if gone is a else a
+    gone.is_up = False
+    world.step(gone)
+    for _ in range(10):
+        world.step(other, seconds=SERVER_AWAY_S / 5)
+    assert world.books.held() == []
+    assert world.outcomes[Outcome.REFUSED] == []

@@ -49,11 +49,12 @@ async def test_chunks_in_doubt_are_counted_since_the_last_word(running: Any, mak
     async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.3) as client:
         await client.connected()
         server.script(reactions.Close(), reactions.Close(), reactions.Close(), reactions.NoAck())
-        client.client.send(make_chunk())
-        await client.answered(1)
+        for _ in range(2):
+            client.client.send(make_chunk())
+        await client.answered(2)
         troubles = [fact for fact in client.facts if isinstance(fact, ServerTrouble)]
         assert [(fact.error.id, fact.in_doubt) for fact in troubles] == [
-            ("forward.connection-lost", 1),
+            ("forward.connection-lost", 2),
             ("forward.ack-timeout", 3),
         ]
         assert client.facts[-1] == ServerConnected("a"), "told when it acks, not when it merely connects"
