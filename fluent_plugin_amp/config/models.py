@@ -96,7 +96,7 @@ class ObserveConfig(Section):
     listen: Address | None = Field(
         default="127.0.0.1:24280",
         description="Address of the status page, `/metrics`, `/healthz` and `/readyz` (HTTP, no password: keep it on "
-        "loopback or behind a firewall); null: none of them.",
+        "loopback, where it answers only to a `Host` of loopback, or behind a firewall); null: none of them.",
     )
     ready: Literal["all", "any"] = Field(
         default="all",

@@ -1,14 +1,19 @@
 """A small HTTP/1.1 server on the plugin's own event loop: GET and HEAD of a few paths, one request a connection.
 
 A thin shell around h11, which knows the protocol.  Whatever a client does is bounded: the size of its request, the
-time it may take, how many there are at once.  A client in trouble is dropped without a word; it never disturbs the
-streams.  There is no password: it shows neither secrets nor what is in events, and listens on loopback by default.
+time it may take, how many there are at once.  When there are too many, the one that has been silent for longest makes
+room, so that a probe is always answered.  A client in trouble is dropped without a word, and so is one whose answer
+fails in a way that nobody foresaw, with a 500; it never disturbs the streams.
+
+There is no password: it shows neither secrets nor what is in events, and listens on loopback by default.  There it
+answers only to names of loopback: a page of somebody else, whose name was made to lead here, gets nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +23,7 @@ MAX_REQUEST_BYTES = 16 * 1024
 MAX_CONNECTIONS = 64
 DEADLINE_S = 10.0
 """For a request to arrive and its answer to be taken."""
+CLOSE_TIMEOUT_S = 1.0
 
 _NO_FRAMES = "frame-ancestors 'none'"
 _HEADERS = [
@@ -42,13 +48,15 @@ Route = Callable[[], Awaitable[Answer]]
 
 
 @contextlib.asynccontextmanager
-async def listening(routes: Mapping[str, Route], host: str, port: int) -> AsyncIterator[None]:
-    """Answer on ``host`` and ``port`` meanwhile.
+async def listening(
+    routes: Mapping[str, Route], host: str, port: int, *, tell: Callable[[Exception], None] = lambda exc: None
+) -> AsyncIterator[None]:
+    """Answer on ``host`` and ``port`` meanwhile; ``tell`` hears of what nobody foresaw.
 
     Raises:
         OSError: the address cannot be listened on.
     """
-    endpoint = _Endpoint(routes)
+    endpoint = _Endpoint(routes, tell, loopback_only=is_loopback(host))
     server = await asyncio.start_server(endpoint.serve, host, port, limit=MAX_REQUEST_BYTES)
     try:
         yield
@@ -57,29 +65,59 @@ async def listening(routes: Mapping[str, Route], host: str, port: int) -> AsyncI
         await endpoint.close()
 
 
+def is_loopback(host: str) -> bool:
+    """``localhost``, or an address of loopback."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class _Endpoint:
-    def __init__(self, routes: Mapping[str, Route]) -> None:
+    def __init__(
+        self, routes: Mapping[str, Route], tell: Callable[[Exception], None], *, loopback_only: bool
+    ) -> None:
         self._routes = routes
+        self._tell = tell
+        self._loopback_only = loopback_only
         self._tasks: set[asyncio.Task[object]] = set()
+        self._clients: dict[asyncio.StreamWriter, bool] = {}
+        """Who is connected, the oldest first, and whether its request is complete."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         task = asyncio.current_task()
         assert task is not None
+        self._tasks.add(task)
         try:
-            if len(self._tasks) < MAX_CONNECTIONS:
-                self._tasks.add(task)
-                with contextlib.suppress(OSError, asyncio.TimeoutError):
-                    await asyncio.wait_for(self._converse(reader, writer), DEADLINE_S)
+            if len(self._clients) >= MAX_CONNECTIONS:
+                self._make_room()
+            self._clients[writer] = False
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._converse(reader, writer), DEADLINE_S)
+        except Exception as exc:  # the fault domain is one connection
+            self._tell(exc)
         finally:
             self._tasks.discard(task)
+            self._clients.pop(writer, None)
             writer.transport.abort()  # without effect after an orderly end
+
+    def _make_room(self) -> None:
+        """Drop who has been asking for longest, or, when all have asked, who has been reading for longest."""
+        oldest = next((each for each, has_asked in self._clients.items() if not has_asked), next(iter(self._clients)))
+        del self._clients[oldest]
+        oldest.transport.abort()
 
     async def close(self) -> None:
         """Drop whoever is connected."""
-        for task in self._tasks:
+        for writer in self._clients:
+            writer.transport.abort()
+        tasks = set(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST_BYTES)
@@ -88,6 +126,8 @@ class _Endpoint:
             request = await _next_request(connection, reader)
             if request is None:
                 return
+            if writer in self._clients:
+                self._clients[writer] = True
             method = request.method
             answer = await self._answer(request)
         except h11.RemoteProtocolError as exc:
@@ -98,12 +138,20 @@ class _Endpoint:
         await writer.wait_closed()
 
     async def _answer(self, request: h11.Request) -> Answer:
+        if self._loopback_only and not all(
+            _names_loopback(value) for name, value in request.headers if name == b"host"
+        ):
+            return _text(421, "this listens on loopback: ask for localhost, 127.0.0.1 or [::1]")
         route = self._routes.get(request.target.partition(b"?")[0].decode("ascii"))
         if route is None:
             return _text(404, "not found; there are: " + " ".join(self._routes))
         if request.method not in (b"GET", b"HEAD"):
             return _text(405, "GET or HEAD")
-        return await route()
+        try:
+            return await route()
+        except Exception as exc:  # the fault domain is one request
+            self._tell(exc)
+            return _text(500, "an error that nobody foresaw: see the log")
 
 
 async def _next_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
@@ -111,6 +159,13 @@ async def _next_request(connection: h11.Connection, reader: asyncio.StreamReader
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(await reader.read(MAX_REQUEST_BYTES))
     return event if isinstance(event, h11.Request) else None
+
+
+def _names_loopback(value: bytes) -> bool:
+    """Of a Host header, with any port or without."""
+    host = value.decode("latin-1").strip().lower()
+    bracketed, bracket, _ = host.partition("]")
+    return is_loopback(bracketed.removeprefix("[") if bracket else host.partition(":")[0].removesuffix("."))
 
 
 def _encode(connection: h11.Connection, answer: Answer, *, with_body: bool) -> bytes:

@@ -177,7 +177,7 @@ class Lookout:
         warned = False
         while True:
             try:
-                async with listening(routes, host, port):
+                async with listening(routes, host, port, tell=lambda exc: self._tell(InternalError("page", exc))):
                     LOGGER.info("status page and metrics: http://%s/", where)
                     await asyncio.get_running_loop().create_future()
             except OSError as exc:

@@ -111,7 +111,7 @@ async def test_a_chunk_without_its_ack(
 ) -> None:
     """Every event arrives, no event is accepted twice, and the chunk in doubt comes again under its id."""
     fluentd.script(Ack(), reaction)
-    plugin = run(configuration(source.section, fluentd, ack_response_timeout="500ms"))
+    plugin = run(configuration(source.section, fluentd, ack_response_timeout="500ms"), prelude=BRISK)
     await source.is_empty()
     assert ids_of(fluentd.records) == ids_of(source.published)
     sent = [chunk.id for chunk in fluentd.chunks]
@@ -161,7 +161,7 @@ async def test_poison_in_a_flow(source: Source, run: StartPlugin, fluentd: FakeF
     poison = source.published[EVENTS // 3]
     fluentd.poison = lambda entry: entry.record == json.loads(poison)
     plugin = run(configuration(source.section, fluentd), prelude=BRISK)
-    deadline = time.monotonic() + DEADLINE_S  # less than the patience with one that is alone
+    deadline = time.monotonic() + DEADLINE_S
     while not letters_of(fluentd):
         assert time.monotonic() < deadline, plugin.log
         await source.publish(1)
@@ -183,17 +183,33 @@ async def test_poison_and_nothing_else(
     run: StartPlugin,
     fluentd: FakeFluentd,
 ) -> None:
-    """A poisonous event with nothing beside or behind it becomes a dead letter too, when patience is over."""
+    """A poisonous event with nothing beside or behind it becomes a dead letter too: probes are the proof."""
     stream = make_stream()
     published = bodies(1)
     broker.publish(stream.queue, published)
     fluentd.poison = lambda entry: "id" in entry.record
-    impatient = "from fluent_plugin_amp.sink.forward import bisect; bisect.PATIENCE_S = 1.0"
-    run(configuration(stream_section(stream, certificates), fluentd), prelude=f"{BRISK}\n{impatient}")
-    await fluentd.wait_for(lambda: fluentd.records, timeout_s=DEADLINE_S)
+    run(configuration(stream_section(stream, certificates), fluentd), prelude=BRISK)
+    await fluentd.wait_for(lambda: letters_of(fluentd), timeout_s=DEADLINE_S)
     await eventually(lambda: broker.queue_depth(stream.queue)[:2] == (0, 0))
     assert original_body(letters_of(fluentd)) == published[0]
     assert fluentd.violations == []
+
+
+async def test_once_ends_with_poison_and_nothing_else(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+) -> None:
+    """Within a short pause_after, with the back-off as it is: the event is a dead letter, and all is well."""
+    stream = make_stream()
+    published = bodies(1)
+    broker.publish(stream.queue, published)
+    fluentd.poison = lambda entry: "id" in entry.record
+    plugin = run(configuration(stream_section(stream, certificates), fluentd, pause_after="30s"), "--once")
+    assert await plugin.ended() == 0, plugin.log
+    assert original_body(letters_of(fluentd)) == published[0]
 
 
 async def test_two_servers_the_first_one_killed(source: Source, run: StartPlugin, fluentd: FakeFluentd) -> None:
