@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import queue
 import select
@@ -159,22 +160,18 @@ def msgpack_maps(chunk: Chunk) -> bytes:
 
 
 def _events(chunk: Chunk) -> Iterator[Record]:
-    """Each record with ``time`` and ``tag`` in front, or ``time_2``, ``tag_2``, … where it has such fields itself."""
+    """Each record behind ``time`` and ``tag``; its own fields of these names become ``time_2``, ``tag_2``, …"""
     for entry in chunk.entries:
         event_time, record = msgpack.unpackb(entry)
-        yield {
-            _free_name("time", record): _iso8601(event_time.data),
-            _free_name("tag", record): chunk.tag,
-            **record,
-        }
+        ours = {"time": _iso8601(event_time.data), "tag": chunk.tag}
+        if not ours.keys().isdisjoint(record):
+            renamed = {name: _free_name(name, record) for name in ours}
+            record = {renamed.get(name, name): value for name, value in record.items()}
+        yield {**ours, **record}
 
 
 def _free_name(name: str, record: Record) -> str:
-    free, number = name, 1
-    while free in record:
-        number += 1
-        free = f"{name}_{number}"
-    return free
+    return next(free for number in itertools.count(2) if (free := f"{name}_{number}") not in record)
 
 
 def _iso8601(event_time: bytes) -> str:

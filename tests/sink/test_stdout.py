@@ -119,16 +119,19 @@ def test_a_msgpack_map_holds_the_same() -> None:
     assert list(unpacker) == [{**time_and_tag, "id": 2**64 - 1}, {**time_and_tag, "id": -(2**63)}]
 
 
-def test_the_records_own_time_and_tag_are_kept() -> None:
-    """Ours get the first free numeric suffix."""
-    (line,) = json_lines(chunk({"time": 1, "time_2": 2, "tag": "own"})).splitlines()
-    assert json.loads(line) == {
-        "time_3": "2024-01-31T23:59:59.000000007Z",
-        "tag_2": "edr.cisco.amp.events",
-        "time": 1,
-        "time_2": 2,
-        "tag": "own",
-    }
+@pytest.mark.parametrize("render", [json_lines, msgpack_maps])
+def test_the_records_own_time_and_tag_make_way(render: Callable[[Chunk], bytes]) -> None:
+    """``time`` and ``tag`` mean the same on every line; the record's own get the first free numeric suffix."""
+    rendered = render(chunk({"time": 1, "time_2": 2, "tag": "own", "last": 3}))
+    record = json.loads(rendered) if render is json_lines else msgpack.unpackb(rendered)
+    assert list(record.items()) == [
+        ("time", "2024-01-31T23:59:59.000000007Z"),
+        ("tag", "edr.cisco.amp.events"),
+        ("time_3", 1),
+        ("time_2", 2),
+        ("tag_2", "own"),
+        ("last", 3),
+    ]
 
 
 @given(
