@@ -19,6 +19,7 @@ from fluent_plugin_amp import __version__
 from fluent_plugin_amp.cli_common import config_option, echo_json, load_config, pick_stream, report_errors
 from fluent_plugin_amp.cli_history import backfill, reconcile
 from fluent_plugin_amp.errors import EXIT_OK
+from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.config import Config
@@ -121,7 +122,7 @@ def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], fa
     if failures or len(rows) > job.SUMMARY_FROM:
         click.echo(job.summary(rows))
     for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {one_line(warning)}", err=True)
     return job.exit_code(rows)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fluent_plugin_amp.errors import EXIT_BUG, EXIT_OK, PluginError, UsageError
+from fluent_plugin_amp.text import of_error, one_line
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.config import Config, StreamConfig
@@ -32,9 +33,9 @@ def report_errors(command: Command) -> Command:
         except PluginError as error:
             if debug:
                 traceback.print_exc()
-            click.echo(f"error [{error.id}]: {error}", err=True)
+            click.echo(f"error [{error.id}]: {of_error(error)}", err=True)
             if error.remedy:
-                click.echo(f"  what to do: {error.remedy}", err=True)
+                click.echo(f"  what to do: {one_line(error.remedy)}", err=True)
             sys.exit(error.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
@@ -44,7 +45,7 @@ def report_errors(command: Command) -> Command:
         except Exception as exc:
             if debug:
                 traceback.print_exc()
-            click.echo(f"error [bug]: {type(exc).__name__}: {exc}", err=True)
+            click.echo(f"error [bug]: {type(exc).__name__}: {one_line(str(exc))}", err=True)
             click.echo(
                 "  what to do: run it again with --debug before the command, and report what it prints", err=True
             )

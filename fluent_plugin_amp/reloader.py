@@ -71,7 +71,8 @@ class Reloader:
             changes = compare(self._config, config, renewed)
             await self._apply(changes)
         except ConfigError as error:
-            LOGGER.error("not reloaded, everything stays as it is: [%s] %s %s", error.id, error, error.remedy)
+            said = " ".join(str(error).split("\n  "))  # a line of the log is one line
+            LOGGER.error("not reloaded, everything stays as it is: [%s] %s %s", error.id, said, error.remedy)
             return
         except Exception as error:  # a fault domain: whatever it is, what runs goes on
             LOGGER.error("not reloaded: a fault of this program. What runs goes on; the next SIGHUP tries again")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.text import lines, of_error, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH = 100_000
 """Columns of what is no terminal: no row is wrapped or cut."""
-
-
-def printable(text: str) -> str:
-    """``text`` without anything that could move a cursor or hide a letter."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 class Unprintable(Exception):
@@ -92,7 +88,7 @@ class Screen:
 
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
-            table.add_row(*(Text(_one_line(cell)) for cell in row))
+            table.add_row(*(Text(one_line(cell)) for cell in row))
         text = io.StringIO()  # rich has ways of its own with closed pipes
         watched = sys.stdout.isatty()
         width = (shutil.get_terminal_size().columns or 80) if watched else _PLAIN_WIDTH
@@ -117,13 +113,13 @@ class Screen:
             ("username", each.username),
             ("queue", each.queue),
         ]
-        self.data("".join(f"{label:<13}{_one_line(value)}\n" for label, value in lines))
+        self.data("".join(f"{label:<13}{one_line(value)}\n" for label, value in lines))
 
     # --- notes -----------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
         """A line for the user."""
-        click.echo(printable(text), err=True)
+        click.echo(lines(text), err=True)
 
     def error(self, error: PluginError, *, debug: bool) -> None:
         """What happened and what to do; what it rescued first, so that it is not lost."""
@@ -137,7 +133,7 @@ class Screen:
             self.note("")
         if debug:
             self._traceback(error)
-        self.note(f"error [{error.id}]: {error}")
+        self.note(f"error [{error.id}]: {of_error(error)}")
         if error.remedy:
             self.note(f"  what to do: {error.remedy}")
 
@@ -156,7 +152,7 @@ class Screen:
 
     async def wait(self, seconds: float, why: str) -> None:
         """The `Wait` of the API client: a countdown where somebody looks, one line where nobody does."""
-        why = printable(why)
+        why = one_line(why)
         if not self.watched:
             if seconds >= 1:
                 self.note(f"{why}: waiting {seconds:.0f} s")
@@ -225,7 +221,3 @@ def _listed(label: str, named: Sequence[tuple[object, str]] | None) -> list[tupl
     if named is None:
         return [(label, "all")]
     return [(label if n == 0 else "", f"{name} ({id_})") for n, (id_, name) in enumerate(named)]
-
-
-def _one_line(text: str) -> str:
-    return printable(text).replace("\n", "\\n")

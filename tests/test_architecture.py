@@ -16,7 +16,7 @@ PACKAGE = "fluent_plugin_amp"
 ROOT = Path(fluent_plugin_amp.__file__).parent
 RELIABILITY = Path(__file__).parent.parent / "docs/reliability.md"
 
-BASE = frozenset({"errors", "model", "facts", "backoff", "histogram"})
+BASE = frozenset({"errors", "model", "facts", "backoff", "histogram", "text"})
 """What every part may know."""
 
 PARTS = ("source", "pipeline", "sink", "cisco")
@@ -32,6 +32,7 @@ PURE_BY_DESIGN = frozenset(
         "facts",
         "backoff",
         "source.content",
+        "text",
         "source.ledger",
         "source.flow",
         "pipeline.decode",

@@ -24,6 +24,7 @@ from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.source.check import Checked
 from fluent_plugin_amp.source.check import check as check_queue
+from fluent_plugin_amp.text import one_line
 
 CHECK_TAG = "fluent_plugin_amp.check"
 MAX_AT_ONCE = 20
@@ -90,7 +91,7 @@ def table(rows: Sequence[Row], *, failures_only: bool = False) -> list[tuple[boo
     what_width = max(map(len, whats), default=0)
     peer_width = max((len(row.peer) for row in shown), default=0)
     return [
-        (row.ok, _printable(f"{what:{what_width}}  {row.peer:{peer_width}}  {_outcome(row)}"))
+        (row.ok, one_line(f"{what:{what_width}}  {row.peer:{peer_width}}  {_outcome(row)}"))
         for what, row in zip(whats, shown, strict=True)
     ]
 
@@ -136,11 +137,6 @@ def _peer(stream: StreamConfig) -> str:
 
 def _outcome(row: Row) -> str:
     return row.result if row.ok else f"[{row.error_id}] {row.result}. {row.remedy}".rstrip()
-
-
-def _printable(text: str) -> str:
-    """One line, whatever a peer said."""
-    return "".join(char if char.isprintable() else "�" for char in " ".join(text.splitlines()))
 
 
 async def _try_state(path: Path, daemon: list[str]) -> str:

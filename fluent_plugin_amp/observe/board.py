@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.observe.figures import Figures
+from fluent_plugin_amp.text import one_line
 
 STEADY_AFTER_S = 60.0
 BEHIND_FROM_S = 60.0
@@ -84,7 +85,7 @@ class Memory:
         is_same = before is not None and before.error_id == error.id
         is_over = self.is_well and now - self.well_at >= STEADY_AFTER_S
         since = before.since if before is not None and is_same and not is_over else now
-        self.trouble = Trouble(error.id, str(error), error.remedy, since, now)
+        self.trouble = Trouble(error.id, one_line(str(error)), error.remedy, since, now)
         self.is_well = False
         self.errors[error.id] += 1
 

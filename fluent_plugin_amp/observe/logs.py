@@ -20,6 +20,7 @@ import msgspec
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import InternalFault, PluginError
 from fluent_plugin_amp.observe import conditions, words
+from fluent_plugin_amp.text import lines, one_line, values
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
 REPEAT_AFTER_S = 600.0
@@ -256,8 +257,9 @@ def _error_fields(error: PluginError) -> dict[str, Any]:
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_timestamp(record)} {record.levelname.lower():7} {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{_timestamp(record)} {record.levelname.lower():7} {one_line(record.getMessage())}"
+        # Indented, so that no line of it can be taken for one of the log.
+        return f"{line}\n{lines(self.formatException(record.exc_info), '    ')}" if record.exc_info else line
 
 
 class _JsonFormatter(logging.Formatter):
@@ -265,11 +267,11 @@ class _JsonFormatter(logging.Formatter):
         line = {
             "time": _timestamp(record),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            "message": one_line(record.getMessage()),
+            **values(getattr(record, "fields", {})),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = lines(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
 
 

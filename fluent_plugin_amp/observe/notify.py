@@ -11,6 +11,8 @@ import asyncio
 import socket
 from collections.abc import Mapping
 
+from fluent_plugin_amp.text import one_line
+
 
 class Notifier:
     """What systemd is told about this process.
@@ -34,7 +36,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The streams run; ``status`` is what ``systemctl status`` shows."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={one_line(status)}")
 
     def stopping(self) -> None:
         """The process was asked to stop and delivers what it holds."""

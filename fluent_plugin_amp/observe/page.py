@@ -20,6 +20,7 @@ from fluent_plugin_amp.observe.board import Trouble
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.history import MINUTES, History
 from fluent_plugin_amp.observe.status import Finding, Readiness, ServerStatus, Status, StreamStatus
+from fluent_plugin_amp.text import one_line
 
 REFRESH_S = 5
 FINDINGS_SHOWN = 12
@@ -280,4 +281,4 @@ def _with_code(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text)
+    return html.escape(one_line(text))

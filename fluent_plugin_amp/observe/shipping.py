@@ -20,6 +20,7 @@ from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings
+from fluent_plugin_amp.text import values
 
 MAX_WAITING = 1000
 MAX_IN_CHUNK = 200
@@ -59,7 +60,7 @@ class LogShipper(logging.Handler):
             self._missing += 1  # the oldest makes room
         try:
             self._waiting.append(self._entry(record))
-        except (ValueError, OverflowError):  # half a surrogate pair, in a file's name for instance
+        except (ValueError, OverflowError):  # an integer beyond 64 bits
             self._missing += 1
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._send)
@@ -79,7 +80,8 @@ class LogShipper(logging.Handler):
     def _entry(self, record: logging.LogRecord) -> bytes:
         seconds, nanoseconds = divmod(round(record.created * 1e6) * 1000, 1_000_000_000)
         level = {"level": record.levelname.lower()}  # as in the JSON log
-        return entry(seconds, nanoseconds, {**level, **self._fields.format(record), **getattr(record, "fields", {})})
+        fields = {**level, **self._fields.format(record), **getattr(record, "fields", {})}
+        return entry(seconds, nanoseconds, values(fields))
 
 
 def _notice(missing: int) -> logging.LogRecord:

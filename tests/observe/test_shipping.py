@@ -134,9 +134,9 @@ async def test_what_is_too_much_is_left_out_and_told(log: logging.Logger) -> Non
 
 
 async def test_a_line_that_cannot_be_sent_is_counted(log: logging.Logger) -> None:
-    """Half a surrogate pair is no text to a server."""
+    """An integer beyond 64 bits is none to a server."""
     async with FakeFluentd() as server, shipping_to(server, log):
-        log.info("\ud800")
+        log.info("bad", extra={"fields": {"count": 2**64}})
         log.info("good")
         await server.wait_for(lambda: "good" in messages(server))
         assert messages(server) == ["1 log line(s) are missing here: no server took them in time", "good"]

@@ -10,7 +10,7 @@ it refused this one.
 
 - A chunk in flight when its connection ends is a **suspect**.  Suspects are tried again before new chunks, in
   turn, each **alone** on its connection and under the same id.  An ack clears a suspect: most outages end so.
-- When every suspect failed at least twice since the last ack, that of news left out, trying them again tells nothing.
+- When every suspect failed three times since the last ack, that of news left out, trying them again tells nothing.
   The one that failed last is put on **trial**.
 - A trial goes by turns: the suspect fails on a server, then that server is given **news**, another chunk under the
   same tag (a server may have another way for each tag).  An ack of the news is a **strike**: this server takes
@@ -46,7 +46,7 @@ from fluent_plugin_amp.model import Chunk
 
 STRIKES_TO_SPLIT = 2
 STRIKES_TO_REFUSE = 4
-FAILURES_FOR_TRIAL = 2
+FAILURES_FOR_TRIAL = 3
 FAILURES_MORE = 6
 """Before the next trial, after one that ended with a lost probe."""
 SERVER_AWAY_S = 60.0

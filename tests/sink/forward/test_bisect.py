@@ -89,12 +89,12 @@ def test_chunks_in_flight_together_are_not_to_blame(make_chunk: Any) -> None:
         assert not books.awaits_news
 
 
-def test_a_trial_begins_when_all_failed_twice(make_chunk: Any) -> None:
+def test_a_trial_begins_when_all_failed_often_enough(make_chunk: Any) -> None:
     """Since the last ack; then news is wanted, under the tag of the one that failed last, for its server."""
     books = suspects()
     a, b = make_chunk(tag="a"), make_chunk(tag="b")
     books.in_doubt([a, b], S, 0.0)
-    for chunk in (a, b, a):
+    for chunk in (a, b) * (FAILURES_FOR_TRIAL - 1) + (a,):
         fail(books, chunk)
         assert not books.awaits_news
     fail(books, b, "another")
@@ -103,14 +103,14 @@ def test_a_trial_begins_when_all_failed_twice(make_chunk: Any) -> None:
 
 
 def test_an_ack_puts_off_the_trial(make_chunk: Any) -> None:
-    """The server takes something again: each is tried twice once more."""
+    """The server takes something again: each is tried as often once more."""
     books = suspects()
     a, b = make_chunk(), make_chunk()
     books.in_doubt([a, b], S, 0.0)
-    for chunk in (a, b, a):
+    for chunk in (a, b) * (FAILURES_FOR_TRIAL - 1) + (a,):
         fail(books, chunk)
     books.acked(make_chunk(), S)
-    for chunk in (b, a, b):
+    for chunk in (b, a) * (FAILURES_FOR_TRIAL - 1) + (b,):
         fail(books, chunk)
         assert not books.awaits_news
     fail(books, a)

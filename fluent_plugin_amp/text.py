@@ -1,0 +1,42 @@
+"""Text from elsewhere, made fit to be shown: nothing in it ends a line, moves a cursor, hides a letter or never ends.
+Pure.
+
+Words of a broker, a server, the cloud, names of files and streams may hold anything.  They are kept as they are, and
+pass one of these functions where they are shown: in the lines of the log, on the page, in a terminal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fluent_plugin_amp.errors import ConfigError, PluginError
+
+MAX_CHARS = 4000
+"""Of one text.  More than that nobody reads; what is left out is its middle, since what to do stands at the end."""
+
+
+def one_line(text: str, most: int = MAX_CHARS) -> str:
+    """``text`` without an end of line, a control character, or one that turns the direction of writing.
+
+    They are shown as in a string of Python (``\\n``, ``\\x1b``, ``\\u202e``).  What was made so once stays as it is.
+    """
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {len(text) - most // 2 * 2} characters … {text[-(most // 2) :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def lines(text: str, indent: str = "") -> str:
+    """The same for a text of several lines, whose ends are ours: a traceback, a list of mistakes."""
+    return "\n".join(indent + one_line(line) for line in text.split("\n"))
+
+
+def of_error(error: PluginError) -> str:
+    """What an error says: a list of mistakes in a configuration has several lines, words of a peer never do."""
+    return lines(str(error)) if isinstance(error, ConfigError) else one_line(str(error))
+
+
+def values(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same for the fields of a line that a machine reads."""
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in fields.items()}
