@@ -161,7 +161,7 @@ def test_a_row_is_a_line() -> None:
     """In columns, nothing cut off, and nothing of a peer's words moves the cursor."""
     assert table([WELL, ILL]) == [
         (True, "stream emea         broker:443  event_stream_1: 0 messages waiting"),
-        (False, "stream a long name  b:443       [amqp.x] refused the�[2J user. Mend it."),
+        (False, "stream a long name  b:443       [amqp.x] refused\\nthe\\x1b[2J user. Mend it."),
     ]
     assert [line for _, line in table([WELL, ILL], failures_only=True)] == [
         "stream a long name  b:443  [amqp.x] refused the�[2J user. Mend it."
