@@ -164,7 +164,7 @@ def test_a_row_is_a_line() -> None:
         (False, "stream a long name  b:443       [amqp.x] refused\\nthe\\x1b[2J user. Mend it."),
     ]
     assert [line for _, line in table([WELL, ILL], failures_only=True)] == [
-        "stream a long name  b:443  [amqp.x] refused the�[2J user. Mend it."
+        "stream a long name  b:443  [amqp.x] refused\\nthe\\x1b[2J user. Mend it."
     ]
 
 
