@@ -102,6 +102,8 @@ class Stream:
         self._round = Round(clock(), wall_clock(), Counters())
         self._progress_at = clock()
         self._others_consume = False
+        self._saw_empty = False
+        """At the last look nothing was in the queue, nor with a consumer that the broker takes for alive."""
 
     @property
     def unacked(self) -> int:
@@ -116,8 +118,9 @@ class Stream:
 
     @property
     def gets_everything(self) -> bool:
-        """What is in its queue arrives; or it is polled, and there was nothing."""
-        return self.flow.state is State.FULL or self.found_empty
+        """What is in its queue arrives; or there was nothing, and what comes arrives at once."""
+        waits_for_first = self.flow.state is State.TRIAL and self._saw_empty and not self.unacked
+        return self.found_empty or (self.connected and (self.flow.state is State.FULL or waits_for_first))
 
     async def look(self) -> None:
         """Ask the broker how much waits in the queue, for the operator; without effect while not connected."""
@@ -324,6 +327,8 @@ class Stream:
         queue = await channel.declare_passive(self._queue)
         received = self._intake.counters(self.settings.name).received
         self.backlog.looked(queue.messages, self._wall_clock(), received=received)
+        ours = 1 if self.flow.state in CONSUMING else 0
+        self._saw_empty = queue.messages == 0 and queue.consumers <= ours
         return queue
 
     async def _is_alone(self, channel: amqp.Channel) -> bool:
@@ -341,6 +346,7 @@ class Stream:
         """So many were acked to the broker."""
         self._round.acked += deliveries
         self._progress_at = self._clock()
+        self._saw_empty = False
         if self.flow.state in (State.BRAKED, State.STOPPING):
             self._alarm.ring()
 

@@ -1054,6 +1054,46 @@ async def test_a_pause_while_a_round_ends(broker: PrivateRabbitMQ, make_stream: 
         await rig.depth(lambda depth: depth == (0, 0, 0))
 
 
+async def test_a_quiet_stream_gets_everything_once_its_queue_was_seen_empty(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """Also after a new connection, on which no server acked anything yet; not while there is none."""
+    rig = Rig(broker, make_stream())
+    stream = rig.stream
+    assert not stream.gets_everything
+    async with rig.running():
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+        assert stream.gets_everything
+        await rig.publish(2)
+        await rig.until(lambda: rig.intake.received)
+        assert not stream.gets_everything  # there may be more behind it
+        rig.intake.acks_at_once = True
+        rig.intake.ack()
+        await rig.until(lambda: len(rig.intake.received) == 2)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+        assert stream.gets_everything
+        await rig.close_connection()
+        assert not stream.gets_everything
+        await rig.until(lambda: len(rig.told(StreamConnected)) == 2)
+        await rig.depth(lambda depth: depth == (0, 0, 1))
+        assert stream.gets_everything
+        assert stream.flow.state is State.TRIAL
+
+
+async def test_what_an_unfinished_consumer_holds_is_not_nothing(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """A queue is not empty while the broker waits for the acks of somebody that it does not know to be gone."""
+    credentials = make_stream()
+    rig, other = Rig(broker, credentials), Rig(broker, credentials)
+    await rig.publish(1)
+    async with other.running():
+        await other.depth(lambda depth: depth == (0, 1, 1))
+        async with rig.running():
+            await rig.depth(lambda depth: depth == (0, 1, 2))
+            assert not rig.stream.gets_everything
+
+
 async def test_a_polled_stream_gets_everything_once_it_found_nothing(
     broker: PrivateRabbitMQ, make_stream: MakeStream
 ) -> None:
