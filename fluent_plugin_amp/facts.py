@@ -33,9 +33,11 @@ class StreamConnected(Fact):
     messages: int
     """Messages ready in the queue at that moment."""
     consumers: int
-    """Other consumers attached to the queue: more than 0 means that they share the stream."""
+    """Other consumers attached to the queue: more than 0 means that they share the stream, unless it is exclusive."""
     is_poll: bool = False
     """For one round only."""
+    is_exclusive: bool = False
+    """It stands by while others consume."""
 
 
 @dataclass(frozen=True, slots=True)

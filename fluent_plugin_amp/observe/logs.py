@@ -113,10 +113,15 @@ def describe(fact: facts.Fact) -> Said:
         case facts.StreamConnected():
             text = f"stream {fact.stream}: connected to queue {fact.queue}, {fact.messages} messages waiting"
             fields = {"stream": fact.stream, "queue": fact.queue, "messages": fact.messages}
+            level = logging.DEBUG if fact.is_poll else logging.INFO
             if fact.consumers:
+                fields["consumers"] = fact.consumers
+            if fact.consumers and fact.is_exclusive:
+                text += "; another consumer has it"
+            elif fact.consumers:
                 text += f"; {fact.consumers} other consumer(s) attached: they split the stream between them"
-                return logging.WARNING, text, {**fields, "consumers": fact.consumers}
-            return logging.DEBUG if fact.is_poll else logging.INFO, text, fields
+                level = logging.WARNING
+            return level, text, fields
         case facts.StreamConsuming():
             text = f"stream {fact.stream}: consuming, prefetch {fact.prefetch_count} ({fact.reason})"
             level = logging.DEBUG if fact.is_poll else logging.INFO

@@ -119,8 +119,10 @@ class Stream:
     @property
     def gets_everything(self) -> bool:
         """What is in its queue arrives; or there was nothing, and what comes arrives at once."""
+        if self._consumer is None:
+            return self.found_empty
         waits_for_first = self.flow.state is State.TRIAL and self._saw_empty and not self.unacked
-        return self.found_empty or (self.connected and (self.flow.state is State.FULL or waits_for_first))
+        return self.found_empty or self.flow.state is State.FULL or waits_for_first
 
     async def look(self) -> None:
         """Ask the broker how much waits in the queue, for the operator; without effect while not connected."""
@@ -237,7 +239,13 @@ class Stream:
             self._round.looked(queue.messages)
             if not reported:
                 self._observer(
-                    facts.StreamConnected(self.settings.name, self._queue, *queue, is_poll=self._is_polled)
+                    facts.StreamConnected(
+                        self.settings.name,
+                        self._queue,
+                        *queue,
+                        is_poll=self._is_polled,
+                        is_exclusive=self.settings.exclusive,
+                    )
                 )
                 reported = True
             consumer = self._consumer = self._consumer_on(channel)
@@ -327,7 +335,7 @@ class Stream:
         queue = await channel.declare_passive(self._queue)
         received = self._intake.counters(self.settings.name).received
         self.backlog.looked(queue.messages, self._wall_clock(), received=received)
-        ours = 1 if self.flow.state in CONSUMING else 0
+        ours = 1 if self._consumer is not None and self.flow.state in CONSUMING else 0
         self._saw_empty = queue.messages == 0 and queue.consumers <= ours
         return queue
 

@@ -94,6 +94,14 @@ def test_somebody_else_on_the_queue_is_a_warning() -> None:
     assert fields["consumers"] == 2
 
 
+def test_what_a_standby_stands_by_for_is_no_warning() -> None:
+    """It splits nothing: it has the queue, and this one waits for its turn."""
+    level, text, fields = describe(facts.StreamConnected("emea", "q", 5, 1, is_exclusive=True))
+    assert level == logging.INFO
+    assert text == "stream emea: connected to queue q, 5 messages waiting; another consumer has it"
+    assert fields["consumers"] == 1
+
+
 def test_events_about_to_be_deleted_are_an_error() -> None:
     """Louder than falling behind."""
     level, text, _ = describe(facts.StreamBehind("emea", 1, 8 * 86400.0, None, True))
