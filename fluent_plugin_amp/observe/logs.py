@@ -55,6 +55,8 @@ class LogObserver:
         self._usual_level = logging.DEBUG if streams > MANY_STREAMS else logging.INFO
         self._troubles: dict[tuple[str, str], tuple[str, float]] = {}  # who → (error id, when it was said)
         self._letters: dict[tuple[str, str], tuple[int, float]] = {}  # stream, error id → (how many, since when)
+        self._connected: set[str] = set()  # streams
+        self._hushed: set[str] = set()  # streams that lost a connection, which was not said
 
     def __call__(self, fact: facts.Fact) -> None:
         """Log one fact."""
@@ -66,21 +68,23 @@ class LogObserver:
                 cause = _without_values(fact) if level > logging.DEBUG else None
             case facts.StreamTrouble(stream=name, error=error):
                 level = self._level_of_trouble(("stream", name), error.id, level)
+                is_hushed = level == logging.DEBUG and name in self._connected
+                (self._hushed.add if is_hushed else self._hushed.discard)(name)
+                self._connected.discard(name)
             case facts.DeadLettered(stream=name, error=error):
                 count = self._count_letter(name, error.id)
                 if count == LETTERS_TOLD:
                     text += f" Further ones of this kind are counted, and not logged for {REPEAT_AFTER_S:.0f} s."
                 level = logging.DEBUG if count > LETTERS_TOLD else level
-            case facts.StreamConnected(stream=name, consumers=others, is_poll=True) if others:
-                level = self._level_of_trouble(("queue of", name), "shared", level)
+            case facts.StreamConnected():
+                level = self._level_of_connection(fact, level)
             case facts.ServerTrouble(server=name, error=error):
                 level = self._level_of_trouble(("server", name), error.id, level)
             case facts.StateTrouble(path=path, error=error):
                 level = self._level_of_trouble(("state", path), error.id, level)
-            case facts.StreamConsuming(stream=name):
+            case facts.StreamConsuming(stream=name) | facts.StreamPolled(stream=name):
                 self._troubles.pop(("stream", name), None)
-            case facts.StreamPolled(stream=name):
-                self._troubles.pop(("stream", name), None)
+                self._hushed.discard(name)
             case facts.ServerConnected(server=name):
                 self._troubles.pop(("server", name), None)
             case facts.StateRecovered(path=path):
@@ -96,6 +100,13 @@ class LogObserver:
             count, since = 0, now
         self._letters[stream, error_id] = count + 1, since
         return count + 1
+
+    def _level_of_connection(self, fact: facts.StreamConnected, level: int) -> int:
+        """``level``, or DEBUG when the loss of the connection before was not said either."""
+        self._connected.add(fact.stream)
+        if fact.consumers and fact.is_poll:
+            return self._level_of_trouble(("queue of", fact.stream), "shared", level)
+        return logging.DEBUG if level == logging.INFO and fact.stream in self._hushed else level
 
     def _level_of_trouble(self, who: tuple[str, str], error_id: str, level: int) -> int:
         """``level``, or DEBUG when the same trouble was said a short while ago."""

@@ -10,7 +10,13 @@ from typing import Any, Literal
 import pytest
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, EventNotJson, ServerUnreachable
+from fluent_plugin_amp.errors import (
+    BrokerChannelClosed,
+    BrokerConnectionLost,
+    BrokerCredentialsRefused,
+    EventNotJson,
+    ServerUnreachable,
+)
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import logs
 from fluent_plugin_amp.observe.logs import LOGGER, REPEAT_AFTER_S, LogObserver, describe
@@ -167,6 +173,42 @@ def test_setting_up_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
     LOGGER.info("not any more")
     LOGGER.warning("once")
     assert json.loads(capsys.readouterr().err)["message"] == "once"
+
+
+def test_what_fails_again_and_again_does_not_read_as_connected(capsys: pytest.CaptureFixture[str]) -> None:
+    """A consumer timeout after each connection: both lines are said at the same rate."""
+    logs.set_up("info", "text")
+    clock = Clock()
+    observe = LogObserver(clock)
+
+    def said(after_s: float) -> list[str]:
+        clock.now += after_s
+        observe(trouble(BrokerChannelClosed("406 PRECONDITION_FAILED - delivery acknowledgement timed out")))
+        observe(facts.StreamConnected("emea", "queue", 1, 0))
+        return [line.split(" ", 1)[1].split(":")[0] for line in capsys.readouterr().err.splitlines()]
+
+    both = ["warning stream emea", "info    stream emea"]
+    assert said(1.0) == both
+    assert said(60.0) == []
+    assert said(60.0) == []
+    assert said(REPEAT_AFTER_S) == both
+    assert said(60.0) == []
+    observe(facts.StreamConsuming("emea", 100, "a server acked"))
+    capsys.readouterr()
+    assert said(60.0) == both
+
+
+def test_a_connection_after_a_long_outage_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Although most tries of the outage were not."""
+    logs.set_up("info", "text")
+    clock = Clock()
+    observe = LogObserver(clock)
+    for fact in (CONNECTED, *(trouble(LOST) for _ in range(5))):
+        clock.now += 10.0
+        observe(fact)
+    capsys.readouterr()
+    observe(CONNECTED)
+    assert "connected to queue" in capsys.readouterr().err
 
 
 def test_a_trouble_that_lasts_is_said_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
