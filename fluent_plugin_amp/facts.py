@@ -99,6 +99,14 @@ class DeliveryReturnedOften(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class EventsVanished(Fact):
+    """``count`` events went from the queue without an ack."""
+
+    stream: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryBrake(Fact):
     """Large events: consumption stopped at ``held_bytes``; it goes on with a lower prefetch."""
 

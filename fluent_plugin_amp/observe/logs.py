@@ -157,6 +157,13 @@ def describe(fact: facts.Fact) -> Said:
                 "keeps servers from acknowledging"
             )
             return logging.ERROR, text, {"stream": fact.stream, "returns": fact.count}
+        case facts.EventsVanished():
+            text = (
+                f"stream {fact.stream}: {fact.count} event(s) went from the queue without an acknowledgement: "
+                "deleted at its delivery limit, expired, or taken by somebody else.  `fluent-plugin-amp reconcile` "
+                "tells which, and fetches them"
+            )
+            return logging.ERROR, text, {"stream": fact.stream, "events": fact.count}
         case facts.MemoryBrake():
             text = (
                 f"stream {fact.stream}: large events: {fact.held_bytes} bytes held, memory_limit reached; "

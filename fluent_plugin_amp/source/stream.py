@@ -37,6 +37,7 @@ from fluent_plugin_amp.source.retry import COMES_AGAIN, Retry
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
 from fluent_plugin_amp.source.starvation import Starvation
+from fluent_plugin_amp.source.vanished import Vanished
 
 BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
@@ -99,6 +100,7 @@ class Stream:
         self._queue = ""
         self._consumer: Consumer | None = None
         self._starvation = Starvation()
+        self._vanished = Vanished()
         self._round = Round(clock(), wall_clock(), Counters())
         self._progress_at = clock()
         self._others_consume = False
@@ -131,7 +133,9 @@ class Stream:
             return
         with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
             queue = await self._look(consumer.channel)
-            idle = self.flow.state in CONSUMING and not consumer.ledger.unacked
+            unacked = consumer.ledger.unacked
+            self._vanished.looked(messages=queue.messages, unacked=unacked, others=self._others(queue))
+            idle = self.flow.state in CONSUMING and not unacked
             if self._starvation.looked(
                 messages=queue.messages, consumers=queue.consumers, idle=idle, progress_at=self._progress_at
             ):
@@ -180,7 +184,8 @@ class Stream:
             connected_at: float | None = None
             try:
                 location = self._location = self._location or await self.settings.locate()
-                self._queue = location.queue
+                if location.queue != self._queue:
+                    self._queue, self._vanished = location.queue, Vanished()
                 connection = await amqp.connect(location.broker, self.settings.max_event_bytes)
                 connected_at = self._clock()
                 try:
@@ -248,6 +253,9 @@ class Stream:
                     )
                 )
                 reported = True
+            missing = self._vanished.opened(messages=queue.messages, consumers=queue.consumers)
+            if missing and not self.settings.exclusive:  # somebody else may have had its turn
+                self._observer(facts.EventsVanished(self.settings.name, missing))
             consumer = self._consumer = self._consumer_on(channel)
             self._starvation = Starvation()
             self.flow.channel_opened()
@@ -261,6 +269,7 @@ class Stream:
             finally:
                 returned = consumer.close()
                 self.returned += returned
+                self._vanished.left(returned, consumed=self.flow.state in CONSUMING)
                 self._consumer = None
             if ended:
                 return
@@ -335,9 +344,13 @@ class Stream:
         queue = await channel.declare_passive(self._queue)
         received = self._intake.counters(self.settings.name).received
         self.backlog.looked(queue.messages, self._wall_clock(), received=received)
-        ours = 1 if self._consumer is not None and self.flow.state in CONSUMING else 0
-        self._saw_empty = queue.messages == 0 and queue.consumers <= ours
+        self._saw_empty = queue.messages == 0 and not self._others(queue)
         return queue
+
+    def _others(self, queue: amqp.Queue) -> int:
+        """How many consumers of the queue are not this stream's."""
+        ours = 1 if self._consumer is not None and self.flow.state in CONSUMING else 0
+        return max(0, queue.consumers - ours)
 
     async def _is_alone(self, channel: amqp.Channel) -> bool:
         """Whether exclusive access was granted to us only; if not, the consumer is cancelled and stands by."""
@@ -353,6 +366,7 @@ class Stream:
     def _acked(self, deliveries: int) -> None:
         """So many were acked to the broker."""
         self._round.acked += deliveries
+        self._vanished.acked(deliveries)
         self._progress_at = self._clock()
         self._saw_empty = False
         if self.flow.state in (State.BRAKED, State.STOPPING):

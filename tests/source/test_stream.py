@@ -29,6 +29,7 @@ from fluent_plugin_amp.errors import (
 )
 from fluent_plugin_amp.facts import (
     DeliveryReturnedOften,
+    EventsVanished,
     Fact,
     InternalError,
     MemoryBrake,
@@ -297,6 +298,22 @@ async def hostile(script: Script) -> AsyncIterator[tuple[HostileBroker, Rig]]:
         async with rig.running():
             yield broker, rig
     assert not broker.failures
+
+
+async def test_what_a_queue_deletes_at_its_delivery_limit_is_told(
+    broker: PrivateRabbitMQ, make_stream: MakeStream
+) -> None:
+    """The broker says nothing, and the event never comes again."""
+    rig = Rig(broker, make_stream(kind="quorum", delivery_limit=2))
+    await rig.publish(1)
+    async with rig.running():
+        for times in range(1, 4):
+            await rig.until(lambda times=times: len(rig.intake.received) == times)  # type: ignore[misc]
+            assert rig.told(EventsVanished) == []
+            await rig.close_connection()
+        await rig.until(lambda: rig.told(EventsVanished))
+    assert rig.told(EventsVanished) == [EventsVanished("emea", 1)]
+    await rig.depth(lambda depth: depth == (0, 0, 0))
 
 
 async def test_after_a_violation_it_begins_with_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
