@@ -21,7 +21,7 @@ from fluent_plugin_amp.testing.certificates import Certificates, KeyPair
 from fluent_plugin_amp.testing.hostile import hostile_bodies
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.receivers import BuiltInReceiver, Receiver
-from tests.conformance.servers import Edits, FluentBit, Fluentd, Kind, make_server, signal_server
+from tests.conformance.servers import Edits, FluentBit, Fluentd, Kind, make_server, restart_supervisor, signal_server
 from tests.e2e.plugin import Plugin
 
 EVENTS = 1000
@@ -247,22 +247,29 @@ def _full(trial: Trial, edits: Edits, *, promised: bool = True) -> Result:
 
 
 def sigusr2(trial: Trial) -> Result:
-    """SIGUSR2 (Fluentd: graceful reload), three times while events arrive"""
-    return _signalled(trial, signal.SIGUSR2)
+    """SIGUSR2 (Fluentd: a new supervisor takes over from the old one), three times while events arrive"""
+    with trial.started(trial.server()) as server:
+        assert isinstance(server, Fluentd)
+        trial.publish(100)
+        trial.run(server)
+        trial.wait_delivered()
+        for _ in range(3):
+            wait = restart_supervisor(server)
+            trial.publish(150)
+            wait()
+            trial.publish(150)
+            trial.wait_delivered()
+        return trial.result(server)
 
 
 def sighup(trial: Trial) -> Result:
     """SIGHUP (Fluentd: restart of the workers; Fluent Bit: hot reload), three times while events arrive"""
-    return _signalled(trial, signal.SIGHUP)
-
-
-def _signalled(trial: Trial, number: signal.Signals) -> Result:
     with trial.started(trial.server(Edits(service="hot_reload: on"))) as server:
         trial.publish(100)
         trial.run(server)
         trial.wait_delivered()
         for _ in range(3):
-            signal_server(server, number)
+            signal_server(server, signal.SIGHUP)
             trial.publish(300)
             trial.wait_delivered()
         return trial.result(server)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +18,10 @@ from typing import Literal
 from fluent_plugin_amp.testing.receivers import FluentBitReceiver, FluentdReceiver, Received
 
 Kind = Literal["fluentd", "fluent-bit"]
+RESTART_S = 60.0
+TAKEN_OVER = "zero-downtime-restart: done all sequences"
+"""What a new supervisor says once the old one is gone."""
+_SUPERVISOR = re.compile(r"starting fluentd-\S+ pid=(\d+)")
 KINDS: tuple[Kind, ...] = ("fluentd", "fluent-bit")
 
 
@@ -122,6 +128,25 @@ def signal_server(server: Fluentd | FluentBit, number: signal.Signals) -> None:
     """Send a signal to the server's main process."""
     assert server._process is not None
     os.kill(server._process.pid, number)
+
+
+def restart_supervisor(server: Fluentd) -> Callable[[], None]:
+    """Send SIGUSR2 to Fluentd's supervisor; a wait until a new one (from 1.18 on) has taken over.
+
+    It is a process of its own, to which the next signal must go.
+    """
+    log = server.folder / "log"
+    done = log.read_text(errors="replace").count(TAKEN_OVER)
+    supervisors = _SUPERVISOR.findall(log.read_text(errors="replace"))
+    os.kill(int(supervisors[-1]), signal.SIGUSR2)
+
+    def wait() -> None:
+        deadline = time.monotonic() + RESTART_S
+        while log.read_text(errors="replace").count(TAKEN_OVER) == done:
+            assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
+            time.sleep(0.1)
+
+    return wait
 
 
 def _replace(text: str, old: str, new: str) -> str:
