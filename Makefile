@@ -3,6 +3,7 @@
 # make bench        throughput, memory and latency, as ratios (README has the table)
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
 # make mutants      three plugins that break the promise: the chaos suite must notice each
+# make fuzz         ten minutes among a hostile broker, a hostile server, garbage and rude clients: the rest notices nothing
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench chaos mutants limits conformance history docs system tools peer clean
+.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance history docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -42,6 +43,9 @@ chaos: system $(VENV)/test
 
 mutants: system $(VENV)/test
 	$(BIN)/python -m tests.chaos.mutants
+
+fuzz: system $(VENV)/test
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 limits: system $(VENV)/test
 	$(BIN)/python -m tests.chaos.limits

@@ -48,6 +48,11 @@ def summary(figures: Figures) -> str:
         f"within {figures.slowest_probe_s:.2f} s",
         f"memory: {max(figures.rss_mib, default=0.0):.0f} MiB at most, in the last quarter "
         f"{growth(figures.rss_mib):.2f} times what the second one took",
+        "contained: "
+        + (
+            ", ".join(f"{kind} in {where.strip()} {n} times" for (where, kind), n in figures.contained.items())
+            or "none"
+        ),
         f"log: {figures.log_mib:.1f} MiB",
     ]
     for name, done in sorted(figures.done.items()):

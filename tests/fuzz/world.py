@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -46,6 +47,7 @@ def quick(attempt, jitter, **limits):
     return {FIRST_BACK_OFF_S} + {BACK_OFF_SPREAD_S} * jitter
 fluent_plugin_amp.backoff.backoff_s = quick
 """
+_INTERNAL = re.compile(r"(?m) ([^:\n]+): \[internal\.error\] (\w+), contained")
 PARTS = ("events", "broker", "server", "http", "reload")
 """What may be hostile."""
 
@@ -113,6 +115,8 @@ class Figures:
     """What a good server would not have taken."""
     failures: list[str] = field(default_factory=list)
     """In the fuzzer itself."""
+    contained: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """What nobody foresaw: where it was contained, and its type."""
     log_mib: float = 0.0
 
 
@@ -130,6 +134,7 @@ class World:
         self.workers: list[Worker] = []
         self.hostile: dict[str, Hostile] = {}
         self._ids = ids
+        self._empty_looks = 0
 
     def run(self, duration_s: float) -> Figures:
         """Play for so long, let it settle, and tell what was seen."""
@@ -146,7 +151,7 @@ class World:
         self.publisher.stop()
         for worker in self.workers:
             worker.stop()
-        wait_for(lambda: self._has_ended or not any(self._left().values()), SETTLE_S, every_s=0.5)
+        wait_for(lambda: self._has_ended or self._is_drained(), SETTLE_S, every_s=0.5)
         self.probe.stop()
         figures.ended_early = self._has_ended
         figures.left = self._left()
@@ -170,6 +175,11 @@ class World:
             return memory_mib(self.plugin.pid, "VmRSS")
         return 0.0
 
+    def _is_drained(self) -> bool:
+        """Twice in a row: what a closing channel gives back is for a moment nowhere."""
+        self._empty_looks = 0 if any(self._left().values()) else self._empty_looks + 1
+        return self._empty_looks >= 2
+
     def _left(self) -> dict[str, int]:
         depths = {queue: self.broker.queue_depth(queue) for queue in (PLAIN, GARBAGE, FLAT)}
         return {queue: depth.ready + depth.unacked for queue, depth in depths.items()}
@@ -183,6 +193,7 @@ class World:
         figures.probes, figures.probes_missed = self.probe.done["asked"], self.probe.missed
         figures.slowest_probe_s = self.probe.slowest_s
         figures.log_mib = self.plugin.log_file.stat().st_size / (1 << 20)
+        figures.contained = Counter(_INTERNAL.findall(self.plugin.log_file.read_text(errors="replace")))
         figures.violations = self.receiver.violations
         figures.failures = [f"{worker.name}: {worker.failure!r}" for worker in workers if worker.failure]
         for name, hostile in self.hostile.items():
