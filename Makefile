@@ -2,7 +2,7 @@
 # make test         lint, types and all tests
 # make bench        throughput, memory and latency, as ratios (README has the table)
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
-# make mutants      three plugins that break the promise: the chaos suite must notice each
+# make mutants      four plugins that break the promise: the chaos suite must notice each
 # make fuzz         ten minutes among a hostile broker, a hostile server, garbage and rude clients: the rest notices nothing
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH

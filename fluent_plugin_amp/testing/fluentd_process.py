@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.forward import EventTime, Message, Security, Violation, make_unpacker
 from fluent_plugin_amp.testing.reactions import Ack
 
+_ID_IN_BODY = re.compile(r'"id": ?(\d+)')
 Encode = Callable[[Message, Any, dict[str, Any]], bytes]
 """The message that carried an event, the event's time and its record, to a line."""
 
@@ -62,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         "--ids",
         type=Path,
         metavar="FILE",
-        help="append each event as a line: id (- without one), tag, its time and its arrival in ns, chunk, by tabs",
+        help="append each event as a line: id (- without one; of a dead letter the one in its body), tag, its time "
+        "and its arrival in ns, chunk, by tabs",
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate, PEM: listen with TLS")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key")
@@ -143,8 +146,15 @@ def _json_line(message: Message, time_: Any, record: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"tag": message.tag, "time": time_, "record": record}) + b"\n"
 
 
+def _id_of(record: dict[str, Any]) -> object:
+    body = record.get("body")
+    if "error_id" in record and isinstance(body, str) and (found := _ID_IN_BODY.search(body)):
+        return found[1]
+    return record.get("id", "-")
+
+
 def _id_line(message: Message, time_: Any, record: dict[str, Any]) -> bytes:
     at_ns = (
         time_.seconds * 1_000_000_000 + time_.nanoseconds if isinstance(time_, EventTime) else time_ * 1_000_000_000
     )
-    return f"{record.get('id', '-')}\t{message.tag}\t{at_ns}\t{time.time_ns()}\t{message.chunk}\n".encode()
+    return f"{_id_of(record)}\t{message.tag}\t{at_ns}\t{time.time_ns()}\t{message.chunk}\n".encode()

@@ -1,4 +1,4 @@
-"""``make mutants``: three plugins that break the promise, and the chaos suite must notice each of them."""
+"""``make mutants``: four plugins that break the promise, and the chaos suite must notice each of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,23 @@ def lose(self, server, now):
     return len(forgotten)
 Dispatcher.lost = lose
 """
-MUTANTS = {"ack on send": ACK_ON_SEND, "no duplicate check": NO_DUPLICATE_CHECK, "no resend": NO_RESEND}
+NO_DEAD_LETTER = """
+from fluent_plugin_amp.errors import InvalidEvent
+from fluent_plugin_amp.pipeline.conductor import Conductor
+bury = Conductor._bury_for
+def forget(self, line, delivery, exc):
+    if isinstance(exc, InvalidEvent):
+        bury(self, line, delivery, exc)
+    else:
+        delivery.ledger.resolve(delivery.delivery_tag)
+Conductor._bury_for = forget
+"""
+MUTANTS = {
+    "ack on send": ACK_ON_SEND,
+    "no duplicate check": NO_DUPLICATE_CHECK,
+    "no resend": NO_RESEND,
+    "no dead letter of an event whose processing failed": NO_DEAD_LETTER,
+}
 
 
 def main() -> None:

@@ -40,11 +40,21 @@ HEARTBEAT_S = 2.0
 PUBLISH_EVERY_S = 0.25
 DELIVERY_LIMIT = 20
 BODIES_KEPT = 20_000
-_ID = re.compile(rb'"id": ?(%d\d{9})\b' % (FIRST_ID // 10**9))
+POISON_EVERY = 50
+"""So many events, and one of them cannot be a record: in turn no JSON, and one at which `TRIP` stumbles."""
+TRIP = """
+from fluent_plugin_amp.pipeline import conductor
+def stumble(body, decode=conductor.decode):
+    if b'"chaos":"trip"' in body:
+        raise ZeroDivisionError("nobody foresaw this")
+    return decode(body)
+conductor.decode = stumble
+"""
+_ID = re.compile(rb'"id\\?": ?(%d\d{9})\b' % (FIRST_ID // 10**9))
 
 
 class Arrival(NamedTuple):
-    """One event as the receiver has it."""
+    """One event as the receiver has it, as a record or as a dead letter."""
 
     number: int
     at: float
@@ -153,7 +163,11 @@ class Publisher:
     def _body(self, number: int) -> bytes:
         event = self._events.event()
         event["id"] = FIRST_ID + number
-        return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+        turn, is_sound = divmod(number, POISON_EVERY)
+        if not is_sound and turn % 2:
+            event["chaos"] = "trip"
+        body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+        return body if is_sound or turn % 2 else body + b"}"
 
 
 @dataclass
@@ -317,7 +331,7 @@ def make_world(
             "observe": {"listen": None},
             "logging": {"level": "debug"},  # what repeats itself is told too: evidence
         }
-        plugin = stack.enter_context(Plugin(folder, config, prelude=clock.prelude + prelude))
+        plugin = stack.enter_context(Plugin(folder, config, prelude=clock.prelude + TRIP + prelude))
         publisher = Publisher(broker, stream.queue, rate, seed)
         publisher.start()
         stack.callback(publisher.stop)

@@ -77,7 +77,11 @@ def test_it_can_end_with_its_standard_input() -> None:
 def test_what_was_acknowledged_was_recorded(tmp_path: Path) -> None:
     """A SIGKILL right after the ack loses nothing of either file; a new process appends."""
     events, ids = tmp_path / "events", tmp_path / "ids"
-    records: list[dict[str, Any]] = [{"id": 6533241145273614340, "name": "ü"}, {"body": "without an id"}]
+    records: list[dict[str, Any]] = [
+        {"id": 6533241145273614340, "name": "ü"},
+        {"body": "without an id"},
+        {"error_id": "event.not-json", "body": '{"id":77,}'},
+    ]
     for record in records:
         with running("--record", str(events), "--ids", str(ids)) as (process, port):
             deliver(port, record)
@@ -88,6 +92,7 @@ def test_what_was_acknowledged_was_recorded(tmp_path: Path) -> None:
     assert [column[:3] for column in columns] == [
         ["6533241145273614340", "tag", "1000000002"],
         ["-", "tag", "1000000002"],
+        ["77", "tag", "1000000002"],
     ]
     assert int(columns[0][3]) < int(columns[1][3])
     assert columns[0][4] == "aWQ="
