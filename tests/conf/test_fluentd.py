@@ -25,6 +25,7 @@ from tests.conf.ways import (
     need_output_plugin,
     plugin_command,
     send,
+    with_label,
     write_config,
 )
 from tests.conftest import MakeStream
@@ -40,7 +41,7 @@ def test_every_file_is_known() -> None:
     assert {path.name for path in CONF.glob("fluentd*")} == FILES
 
 
-@pytest.mark.parametrize("way", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("way", [1, 2, 3, 4, 5, 6])
 def test_activate(way: int) -> None:
     """Each way of fluentd.conf is one <match> for every tag of the plugin's events; the others are comments."""
     text = activate((CONF / "fluentd.conf").read_text(), way)
@@ -102,6 +103,29 @@ def test_by_fluent_bit(tmp_path: Path, certificates: Certificates) -> None:
             send(tmp_path, port)
             header = b"<14>Jan  1 00:00:00 amp-forwarder edr.cisco.amp.events: "
             assert events_of(receiver.wait_for(len(EVENTS)), header) == EVENTS
+
+
+@pytest.mark.parametrize("labelled", [False, True], ids=["as shipped", "beside a <match **>"])
+def test_to_files(tmp_path: Path, labelled: bool) -> None:
+    """Way 6: one event a line, 64-bit ids exact; with the label a <match **> before it takes none of them."""
+    port, _ = free_ports(2)
+    replacements = {
+        "port 24224": f"port {port}",
+        "flush_interval 60s": "flush_interval 1s",
+        "/var/log/fluentd": str(tmp_path / "files"),
+        "/var/lib/fluentd/buffer": str(tmp_path / "buffer"),
+    }
+    text = activate(shipped("fluentd.conf", replacements), 6)
+    if labelled:
+        text = "<match **>\n  @type null\n</match>\n" + with_label(text)
+    with fluentd(tmp_path, text, port) as server:
+        send(tmp_path, port)
+        server.wait_until(lambda: len(_lines(tmp_path / "files")) == len(EVENTS), "writing the files")
+    assert [json.loads(line) for line in _lines(tmp_path / "files")] == EVENTS
+
+
+def _lines(folder: Path) -> list[str]:
+    return [line for file in folder.glob("edr.cisco.amp.events.*.log") for line in file.read_text().split("\n")[:-1]]
 
 
 class HttpEndpoint:

@@ -90,3 +90,10 @@ def activate(text: str, way: int) -> str:
             block = re.sub(r"(?ms)^#?<match.*?</match>$", lambda found: re.sub(r"(?m)^#", "", found[0]), block)
         blocks[number - 1] = block
     return head + "".join(blocks)
+
+
+def with_label(text: str) -> str:
+    """``conf/fluentd.conf`` with its lines for installations that have a ``<match **>``."""
+    text, lines = re.subn(r"(?m)^( *)# ?(?=@label @AMP$|<label @AMP>$|</label>$)", r"\1", text)
+    assert lines == 3
+    return text
