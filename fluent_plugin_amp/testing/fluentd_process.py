@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace) -> None:
     recorders = [
         _record_into(path, encode)
-        for path, encode in ((options.record, _json_line), (options.ids, _id_line))
+        for path, encode in ((options.record, _json_line), (options.ids, id_line))
         if path is not None
     ]
 
@@ -125,7 +125,7 @@ def _record_into(path: Path, encode: Encode) -> Callable[[Message], None]:
 
     def record(message: Message) -> None:
         try:
-            lines = [encode(message, *entry) for entry in _entries(message)]
+            lines = [encode(message, *entry) for entry in entries(message)]
         except (ValueError, TypeError, AttributeError) as exc:
             raise Violation(f"an entry that cannot be recorded: {exc!r}") from exc
         file.write(b"".join(lines))
@@ -133,8 +133,8 @@ def _record_into(path: Path, encode: Encode) -> Callable[[Message], None]:
     return record
 
 
-def _entries(message: Message) -> Iterator[Any]:
-    """Decode without the checks that would take longer than the decoding."""
+def entries(message: Message) -> Iterator[Any]:
+    """Time and record of each event, decoded without the checks that would take longer than the decoding."""
     if isinstance(message.entries, list):
         return iter(message.entries)
     unpacker = make_unpacker()
@@ -153,7 +153,8 @@ def _id_of(record: dict[str, Any]) -> object:
     return record.get("id", "-")
 
 
-def _id_line(message: Message, time_: Any, record: dict[str, Any]) -> bytes:
+def id_line(message: Message, time_: Any, record: dict[str, Any]) -> bytes:
+    """What ``--ids`` appends for one event."""
     at_ns = (
         time_.seconds * 1_000_000_000 + time_.nanoseconds if isinstance(time_, EventTime) else time_ * 1_000_000_000
     )

@@ -10,6 +10,7 @@ faults, each until `heal` unless said otherwise:
 * `refuse`: accept no new connection.
 
 With ``reply_delay_s`` everything from the server comes that much later: so long a chunk is surely in flight.
+``on_sent`` sees what clients send, before it goes on, with the number of its connection.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +41,21 @@ class TcpProxy:
 
     host = "127.0.0.1"
 
-    def __init__(self, target_port: int, *, port: int | None = None, reply_delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        target_port: int,
+        *,
+        port: int | None = None,
+        reply_delay_s: float = 0.0,
+        on_sent: Callable[[int, bytes], None] = lambda connection, data: None,
+    ) -> None:
         self.target_port = target_port
         self.port = port or free_port()
         self.reply_delay_s = reply_delay_s
         self.replies = 0
         """How often something came back from the server, over all connections."""
+        self._on_sent = on_sent
+        self._numbers = count(1)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp proxy", daemon=True)
         self._server: asyncio.Server | None = None
@@ -139,11 +150,11 @@ class TcpProxy:
         except OSError:
             _reset(client_writer)
             return
-        pair = _Pair(client_writer, server_writer)
+        pair = _Pair(next(self._numbers), client_writer, server_writer)
         self._pairs.add(pair)
         try:
             await asyncio.gather(
-                self._pump(pair, client_reader, server_writer, pair.note_sent, 0.0),
+                self._pump(pair, client_reader, server_writer, partial(self._note_sent, pair), 0.0),
                 self._pump(pair, server_reader, client_writer, partial(self._note_replied, pair), self.reply_delay_s),
             )
         except (OSError, asyncio.IncompleteReadError):
@@ -151,7 +162,11 @@ class TcpProxy:
         finally:
             self._pairs.discard(pair)
 
-    def _note_replied(self, pair: _Pair) -> None:
+    def _note_sent(self, pair: _Pair, data: bytes) -> None:
+        pair.sent_at = time.monotonic()
+        self._on_sent(pair.number, data)
+
+    def _note_replied(self, pair: _Pair, _data: bytes) -> None:
         pair.replied_at = time.monotonic()
         self.replies += 1
 
@@ -160,7 +175,7 @@ class TcpProxy:
         pair: _Pair,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        note: Callable[[], None],
+        note: Callable[[bytes], None],
         delay_s: float,
     ) -> None:
         """One direction, until its end."""
@@ -170,7 +185,7 @@ class TcpProxy:
             if self._bytes_a_second:
                 await asyncio.sleep(len(data) / self._bytes_a_second)
             await self._open.wait()
-            note()
+            note(data)
             writer.write(data)
             await writer.drain()
         if pair.abandoned:
@@ -199,15 +214,13 @@ class TcpProxy:
 class _Pair:
     """One connection: the client's side and the server's."""
 
-    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, number: int, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.number = number
         self.client = client
         self.server = server
         self.sent_at = 0.0
         self.replied_at = time.monotonic()
         self.abandoned = False
-
-    def note_sent(self) -> None:
-        self.sent_at = time.monotonic()
 
     def reset(self) -> None:
         """RST to both sides."""

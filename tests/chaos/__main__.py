@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -38,6 +39,8 @@ def main(seed: int, faults: int, events: int, rate: float, queue_kind: Any, kind
     show(console, result, f"seed {seed}, {queue_kind} queue, receiver {kind}, {time.monotonic() - began:.0f} s")
     if keep or not result.meets_goals:
         console.print(f"kept: {folder}")
+    else:
+        shutil.rmtree(folder)
     sys.exit(0 if result.meets_goals else 1)
 
 

@@ -37,6 +37,7 @@ class Fault:
     plugin_survives: bool = True
     chunk_in_doubt: bool = False
     """It can take away a chunk's ack, so that its events may arrive twice."""
+    receiver_restarts: bool = False
 
 
 def _kill_plugin(world: World, _random: Random) -> None:
@@ -187,8 +188,8 @@ FAULTS = (
     Fault("SIGTERM of the plugin", _stop_plugin, 5, plugin_survives=False),
     Fault("restart of the broker", _restart_broker, 1),
     Fault("kill -9 of the broker", _kill_broker, 1),
-    Fault("restart of the receiver", _restart_receiver, 4, chunk_in_doubt=True),
-    Fault("kill -9 of the receiver", _kill_receiver, 8, chunk_in_doubt=True),
+    Fault("restart of the receiver", _restart_receiver, 4, chunk_in_doubt=True, receiver_restarts=True),
+    Fault("kill -9 of the receiver", _kill_receiver, 8, chunk_in_doubt=True, receiver_restarts=True),
     Fault("AMQP connection cut", _cut_amqp, 14),
     Fault("Forward connection cut", _cut_forward, 14, chunk_in_doubt=True),
     Fault("AMQP half open", _half_open_amqp, 6),

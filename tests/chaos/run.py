@@ -15,6 +15,8 @@ from tests.chaos.world import Arrival, ChaosReceiver, World, wait_for
 SETTLE_S = 120.0
 REACH_S = 1.5
 """An ack may have been on its way so long before a fault struck, or after it was healed."""
+WRITTEN_S = 15.0
+"""So long after it was sent a real receiver may not have written an event."""
 RECOVERY_GOAL_S = 5.0
 MEMORY_GOAL_MIB = 150.0
 
@@ -145,11 +147,17 @@ def _balance(world: World, strikes: list[Strike], result: Result) -> None:
         before = [strike for strike in strikes if strike.published <= number] or strikes[:1]
         result.tallies[before[-1].fault.name].lost += 1
     chunks = world.chunks()
-    for arrivals in world.twice().values():
-        for earlier, later in pairwise(arrivals):
+    for times, sent in world.twice():
+        suspects = []
+        for earlier, later in pairwise(sent):
             # The same chunk, or one that it was split into.
             is_part = later.chunk == earlier.chunk or chunks[later.chunk] <= chunks[earlier.chunk]
-            suspect = culprit(strikes, earlier, later, is_part=is_part)
+            suspects.append((culprit(strikes, earlier, later, is_part=is_part), later))
+        suspects += [(rewriter(strikes, sent[-1]), sent[-1])] * (times - len(sent))
+        suspects.sort(
+            key=lambda suspect: suspect[0] is not None
+        )  # what was sent more often than it arrived: the worst
+        for suspect, later in suspects[: times - 1]:
             result.doubled += 1
             if suspect is not None:
                 result.tallies[suspect.fault.name].doubled += 1
@@ -163,13 +171,24 @@ def culprit(strikes: list[Strike], earlier: Arrival, later: Arrival, *, is_part:
     """The fault that put the chunk in doubt with which the event came first, if that explains its coming again.
 
     Such a chunk is sent again, whole or in halves.  In another chunk its events come only from a process that did not
-    know of it: after a kill, or when the plugin had to stop before the doubt was resolved.  Where the receiver tells
-    neither chunks nor times, the kinds of the faults must do.
+    know of it: after a kill, or when the plugin had to stop before the doubt was resolved.
     """
-    if not later.chunk:
-        return next((strike for strike in strikes if strike.fault.chunk_in_doubt), None)
     doubts = [strike for strike in strikes if strike.puts_in_doubt(earlier.at)]
     began_anew = any(
         not strike.fault.plugin_survives and earlier.at - REACH_S <= strike.began_at <= later.at for strike in strikes
     )
     return doubts[-1] if doubts and (is_part or began_anew) else None
+
+
+def rewriter(strikes: list[Strike], sent: Arrival) -> Strike | None:
+    """The fault after which a real receiver may have written once more what it was sent once: it writes from a buffer
+    of its own, and did not come to noting that it had written.
+    """
+    return next(
+        (
+            strike
+            for strike in strikes
+            if strike.fault.receiver_restarts and sent.at - REACH_S <= strike.began_at <= sent.at + WRITTEN_S
+        ),
+        None,
+    )

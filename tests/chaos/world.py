@@ -14,16 +14,20 @@ import re
 import sqlite3
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import msgpack
+
 from fluent_plugin_amp.testing.certificates import make_certificates
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.fluentd_process import entries, id_line
+from fluent_plugin_amp.testing.forward import decode_message, make_unpacker
 from fluent_plugin_amp.testing.proxy import TcpProxy
 from fluent_plugin_amp.testing.publisher import PublishError
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
@@ -70,22 +74,42 @@ class ChaosReceiver(BuiltInReceiver):
         return [*super()._command()[:-2], "--ids", str(self.folder / "ids")]
 
 
-class Arrivals:
-    """Reads what a receiver wrote, only what is new each time."""
+class Tap:
+    """Notes what the plugin sends, as a `ChaosReceiver` does: chunks and times, which real servers do not tell."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._unpackers: dict[int, msgpack.Unpacker] = defaultdict(make_unpacker)
+
+    def sent(self, connection: int, data: bytes) -> None:
+        """These bytes go to the server now."""
+        unpacker = self._unpackers[connection]
+        unpacker.feed(data)
+        for each in unpacker:
+            message = decode_message(each)
+            self._file.write(b"".join(id_line(message, *entry) for entry in entries(message)))
+
+
+class Arrivals:
+    """Reads what a receiver wrote, or a `Tap`, only what is new each time."""
+
+    def __init__(self, receiver: Receiver | Path) -> None:
         self._receiver = receiver
+        self._ids = receiver if isinstance(receiver, Path) else None
+        if isinstance(receiver, ChaosReceiver):
+            self._ids = receiver.folder / "ids"
         self._read_to: dict[Path, int] = defaultdict(int)
         self.all: list[Arrival] = []
         self.numbers: set[int] = set()
 
     def update(self) -> list[Arrival]:
         """Everything that arrived so far."""
-        if isinstance(self._receiver, ChaosReceiver):
-            for line in self._new_lines(self._receiver.folder / "ids"):
+        if self._ids is not None:
+            for line in self._new_lines(self._ids):
                 id_, _, _, at_ns, chunk = line.decode().split("\t")
                 self._add(Arrival(int(id_) - FIRST_ID, int(at_ns) / 1e9, chunk))
         else:
+            assert isinstance(self._receiver, Receiver)
             for path in (*self._receiver.folder.glob("events*.log"), *self._receiver.folder.glob("events/*")):
                 for line in self._new_lines(path):
                     if found := _ID.search(line):
@@ -183,6 +207,8 @@ class World:
     plugin: Plugin
     publisher: Publisher
     arrivals: Arrivals
+    sendings: Arrivals
+    """The same with chunks and times: what arrived, or where the receiver does not tell them, what was sent to it."""
     clock: Clock
     state_path: Path
     disk: SmallDisk | None
@@ -269,20 +295,19 @@ class World:
     def chunks(self) -> dict[str, set[int]]:
         """The events of each chunk, by its id."""
         events: dict[str, set[int]] = defaultdict(set)
-        for arrival in self.arrivals.update():
-            events[arrival.chunk].add(arrival.number)
+        for sending in self.sendings.update():
+            events[sending.chunk].add(sending.number)
         return events
 
-    def twice(self) -> dict[int, list[Arrival]]:
-        """The arrivals of each event that arrived more than once, but for those that were published again."""
-        by_number: dict[int, list[Arrival]] = defaultdict(list)
-        for arrival in self.arrivals.update():
-            by_number[arrival.number].append(arrival)
-        return {
-            number: arrivals
-            for number, arrivals in by_number.items()
-            if len(arrivals) > 1 and number not in self.publisher.twice
-        }
+    def twice(self) -> Iterator[tuple[int, list[Arrival]]]:
+        """Events that arrived more than once, but for those that were published again: how often, and as sent."""
+        arrived = Counter(arrival.number for arrival in self.arrivals.update())
+        sent: dict[int, list[Arrival]] = defaultdict(list)
+        for sending in self.sendings.update():
+            sent[sending.number].append(sending)
+        for number, times in arrived.items():
+            if times > 1 and number not in self.publisher.twice:
+                yield times, sent[number]
 
 
 @contextlib.contextmanager
@@ -309,7 +334,12 @@ def make_world(
         receiver.start()
         stack.callback(receiver.stop)
         amqp = stack.enter_context(TcpProxy(broker.tls_port))
-        forward = stack.enter_context(TcpProxy(receiver.port, reply_delay_s=ACK_DELAY_S))
+        arrivals = sendings = Arrivals(receiver)
+        on_sent: Callable[[int, bytes], None] = lambda connection, data: None  # noqa: E731
+        if kind != "built-in":
+            on_sent = Tap(folder / "sent").sent
+            sendings = Arrivals(folder / "sent")
+        forward = stack.enter_context(TcpProxy(receiver.port, reply_delay_s=ACK_DELAY_S, on_sent=on_sent))
         config = {
             "streams": [
                 {
@@ -345,7 +375,8 @@ def make_world(
             receiver=receiver,
             plugin=plugin,
             publisher=publisher,
-            arrivals=Arrivals(receiver),
+            arrivals=arrivals,
+            sendings=sendings,
             clock=clock,
             disk=disk,
             state_path=folder / "disk" / "state.db",

@@ -24,7 +24,7 @@ from typing import Any
 import click
 import msgpack
 
-from fluent_plugin_amp.testing.fluentd_process import _id_line
+from fluent_plugin_amp.testing.fluentd_process import id_line
 from fluent_plugin_amp.testing.forward import (
     Handshake,
     Message,
@@ -65,7 +65,7 @@ class Server:
     def record(self, message: Message) -> None:
         """Write the events of a chunk that is about to be acknowledged."""
         entries = decode_entries(message)
-        self._ids.write(b"".join(_id_line(message, entry.time, entry.record) for entry in entries))
+        self._ids.write(b"".join(id_line(message, entry.time, entry.record) for entry in entries))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -33,12 +33,13 @@ from tests.fuzz.server import HOSTS
 from tests.processes import memory_mib
 
 PLAIN, GARBAGE, FLAT = "event_stream_1", "event_stream_2", "event_stream_3"
-REAL = ("event_stream_4", "event_stream_5")
-SCRIPTED = ("event_stream_6", "event_stream_7", "event_stream_8")
+REAL = ("event_stream_4", "event_stream_5", "event_stream_6")
+SCRIPTED = tuple(f"event_stream_{number}" for number in range(7, 13))
 PLAIN_TAG = b"fuzz.plain"
 SHARED_KEY = "fuzz"
 SETTLE_S = 120.0
 ACK_TIMEOUT_S = 1.0
+HEARTBEAT_S = 5
 FIRST_BACK_OFF_S, BACK_OFF_SPREAD_S = 0.2, 0.2
 
 _QUICK_BACK_OFF = f"""
@@ -281,8 +282,8 @@ def _configuration(
     servers: list[dict[str, Any]] = [{"host": "127.0.0.1", "port": receiver.port}]
     if "broker" in hostile:
         ports = hostile["broker"].ports
-        streams += [stream(queue, ports["real"]) for queue in REAL]
-        streams += [stream(queue, ports["scripted"]) for queue in SCRIPTED]
+        streams += [stream(queue, ports["real"], heartbeat=HEARTBEAT_S) for queue in REAL]
+        streams += [stream(queue, ports["scripted"], heartbeat=HEARTBEAT_S) for queue in SCRIPTED]
     if "server" in hostile:
         port = hostile["server"].ports["port"]
         servers += [{"host": host, "port": port, "weight": 15} for host in HOSTS]
