@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.faults import FAULTS
-from tests.chaos.run import Strike, culprit
+from tests.chaos.run import WRITTEN_S, Strike, culprit, rewriter
 from tests.chaos.world import Arrival
 
 KINDS = {fault.name: fault for fault in FAULTS}
@@ -55,3 +55,12 @@ def test_what_explains_a_second_arrival(strikes: list[Strike], is_part: bool, ex
     later = Arrival(1, 110.0, "a" if is_part else "b")
     found = culprit(strikes, FIRST, later, is_part=is_part)
     assert (found and found.fault.name) == explained_by
+
+
+def test_what_explains_a_second_writing() -> None:
+    """A real receiver that restarted before it noted what it had written, and nothing else."""
+    killed = strike("kill -9 of the receiver", 101.0, 102.0)
+    assert rewriter([strike("Forward connection cut", 101.0, 102.0), killed], FIRST) == killed
+    assert rewriter([strike("kill -9 of the plugin", 101.0, 102.0)], FIRST) is None
+    assert rewriter([killed], Arrival(1, 101.0 - WRITTEN_S - 1.0, "a")) is None
+    assert rewriter([killed], Arrival(1, 104.0, "a")) is None

@@ -138,7 +138,9 @@ class Publisher:
     it took: their numbers are in neither set that must match, and are not used again.
     """
 
-    def __init__(self, broker: PrivateRabbitMQ, queue: str, rate: float, seed: int) -> None:
+    def __init__(
+        self, broker: PrivateRabbitMQ, queue: str, rate: float, seed: int, *, poisoned: bool = False
+    ) -> None:
         self.confirmed: set[int] = set()
         self.next = 0
         self.pause = threading.Lock()
@@ -146,6 +148,7 @@ class Publisher:
         self._broker = broker
         self._queue = queue
         self._rate = rate
+        self._poisoned = poisoned
         self._events = EventGenerator(seed)
         self.twice: set[int] = set()
         """Published again: two messages, of which both may arrive."""
@@ -187,11 +190,12 @@ class Publisher:
     def _body(self, number: int) -> bytes:
         event = self._events.event()
         event["id"] = FIRST_ID + number
-        turn, is_sound = divmod(number, POISON_EVERY)
-        if not is_sound and turn % 2:
+        turn, rest = divmod(number, POISON_EVERY)
+        is_poison = self._poisoned and not rest
+        if is_poison and turn % 2:
             event["chaos"] = "trip"
         body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
-        return body if is_sound or turn % 2 else body + b"}"
+        return body + b"}" if is_poison and not turn % 2 else body
 
 
 @dataclass
@@ -362,7 +366,7 @@ def make_world(
             "logging": {"level": "debug"},  # what repeats itself is told too: evidence
         }
         plugin = stack.enter_context(Plugin(folder, config, prelude=clock.prelude + TRIP + prelude))
-        publisher = Publisher(broker, stream.queue, rate, seed)
+        publisher = Publisher(broker, stream.queue, rate, seed, poisoned=True)
         publisher.start()
         stack.callback(publisher.stop)
         yield World(
