@@ -244,7 +244,7 @@ def make_world(folder: Path, seed: int, *, rate: float = 50.0, parts: tuple[str,
             stack.callback(each.kill)
         config = _configuration(folder, broker, receiver, hostile)
         plugin = stack.enter_context(Plugin(folder, config, prelude=_QUICK_BACK_OFF))
-        plugin.wait_for_log(f"{PLAIN}: connected to queue")
+        broker.wait_for_depth(PLAIN, lambda depth: depth.consumers > 0)
         publisher = Publisher(broker, PLAIN, rate, seed)
         world = World(broker, receiver, plugin, publisher, ids)
         world.hostile = hostile
