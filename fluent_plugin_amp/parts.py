@@ -173,6 +173,7 @@ def make_transform(stream: StreamConfig) -> Transform:
     return Transform(
         stream=stream.name,
         tag=stream.tag,
+        max_tags=stream.max_tags,
         drop_event_types=frozenset(transform.drop_event_types),
         obfuscate=obfuscate,
         links=links if transform.links else None,

@@ -17,7 +17,7 @@ from fluent_plugin_amp.config.section import Section
 _CHANGEABLE = frozenset({"transform", "streams", "include", "shard", "max_event_size", "logging", "observe"})
 _FIXED_IN_FORWARD = frozenset({"chunk_limit_size", "pause_after", "shutdown_timeout"})
 """What streams and batches in being were made with."""
-_ONLY_TRANSFORM = frozenset({"tag", "add", "transform"})
+_ONLY_TRANSFORM = frozenset({"tag", "max_tags", "add", "transform"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from fluent_plugin_amp.config.values import (
     Text,
     repeated,
 )
+from fluent_plugin_amp.pipeline.tags import MAX_TAGS
 
 
 class FlattenConfig(Section):
@@ -231,7 +232,12 @@ class StreamConfig(Section):
     tag: TagTemplate = Field(
         default="edr.cisco.amp.events",
         description="The tag of the records. May hold `{stream}`, `{event_type}`, `{event_type_id}` and "
-        "`{severity}`, which are made fit for a tag.",
+        "`{severity}`, which are made fit for a tag; of at most 255 characters.",
+    )
+    max_tags: Annotated[int, Whole("1", "100000")] = Field(
+        default=MAX_TAGS,
+        description="How many tags this stream's events may have where `tag` depends on them; what is new after that "
+        "gets `other` in place of the fields with most values. Each costs a buffer or a file at the server.",
     )
     prefetch_count: PrefetchCount = Field(
         default="auto",

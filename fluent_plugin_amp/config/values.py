@@ -17,6 +17,7 @@ from fluent_plugin_amp.cisco.event_types import resolve
 from fluent_plugin_amp.config.units import Whole
 from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
 from fluent_plugin_amp.pipeline.obfuscate import is_path
+from fluent_plugin_amp.pipeline.tags import MAX_TAG_LENGTH
 
 TAG_FIELDS = ("stream", "event_type", "event_type_id", "severity")
 """What ``{…}`` in a stream's tag may name."""
@@ -36,6 +37,8 @@ def _event_type(value: object) -> object:
 def _tag(text: str) -> str:
     if re.search(r"[\s{}*]", text):
         raise ValueError("must be a tag, without white space, { } and *")
+    if len(text) > MAX_TAG_LENGTH:
+        raise ValueError(f"must have at most {MAX_TAG_LENGTH} characters")
     return text
 
 

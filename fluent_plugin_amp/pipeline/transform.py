@@ -7,7 +7,7 @@ from the event as Cisco named its fields, before flattening.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from fluent_plugin_amp.pipeline.links import FIELD as LINKS_FIELD
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
-from fluent_plugin_amp.pipeline.tags import compile_tag
+from fluent_plugin_amp.pipeline.tags import MAX_TAGS, Tags, compile_tag
 
 PULLING_ID = "@devo_pulling_id"
 
@@ -45,6 +45,7 @@ class Transform:
 
     stream: str
     tag: str = "edr.cisco.amp.events"
+    max_tags: int = MAX_TAGS
     drop_event_types: frozenset[int] = frozenset()
     obfuscate: Obfuscation | None = None
     links: Links | None = None
@@ -56,9 +57,14 @@ class Transform:
     """Makes an event's part in combined records, before anything else is done with it."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_tag", compile_tag(self.tag, self.stream))
+        object.__setattr__(self, "_tag", compile_tag(self.tag, self.stream, self.max_tags))
 
-    _tag: str | Callable[[Record], str] = field(init=False, repr=False, default="")
+    _tag: str | Tags = field(init=False, repr=False, default="")
+
+    @property
+    def tags(self) -> Tags | None:
+        """Where the tag depends on the event: those that were made."""
+        return None if isinstance(self._tag, str) else self._tag
 
     def __call__(self, record: Record, received_at: float) -> tuple[str, Record] | None:
         """Tag and record to send; None drops the event."""

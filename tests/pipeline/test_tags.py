@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.pipeline.tags import FALLBACK, MAX_DISTINCT_TAGS, compile_tag, tag_safe
+from fluent_plugin_amp.pipeline.tags import (
+    FALLBACK,
+    MAX_FALLBACKS,
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+    Tags,
+    compile_tag,
+    tag_safe,
+)
 
 EVENT = {"event_type": "Threat Quarantined", "event_type_id": 553648143, "severity": "Medium"}
 
@@ -45,9 +53,7 @@ def test_without_a_field_the_tag_is_fixed() -> None:
 
 def tag_of(template: str, event: dict[str, Any]) -> str:
     """The tag that a template gives an event of the stream emea."""
-    tag = compile_tag(template, "emea")
-    assert not isinstance(tag, str)
-    return tag(event)
+    return tags_of(template)(event)
 
 
 def test_fields_of_the_event_fill_the_tag() -> None:
@@ -68,11 +74,73 @@ def test_a_field_of_another_type_has_a_tag_too(value: Any) -> None:
     assert re.fullmatch(r"edr\.[a-z0-9_]+", tag_of("edr.{severity}", {"severity": value}))
 
 
+def tags_of(template: str, max_tags: int = MAX_TAGS) -> Tags:
+    """Of a template that names fields of the event."""
+    tags = compile_tag(template, "emea", max_tags)
+    assert isinstance(tags, Tags)
+    return tags
+
+
 def test_the_number_of_tags_is_bounded() -> None:
     """Each open tag is a batch, so beyond the limit new values share one tag, and known ones keep theirs."""
-    tag = compile_tag("{event_type}", "emea")
-    assert not isinstance(tag, str)
-    tags = {tag({"event_type": f"kind {number}"}) for number in range(MAX_DISTINCT_TAGS * 2)}
-    assert len(tags) == MAX_DISTINCT_TAGS + 1
+    tag = tags_of("{event_type}")
+    for number in range(MAX_TAGS):
+        assert tag({"event_type": f"kind {number}"}) == f"kind_{number}"
+    assert not tag.are_used_up
+    assert {tag({"event_type": f"kind {number}"}) for number in range(MAX_TAGS, MAX_TAGS * 2)} == {FALLBACK}
     assert tag({"event_type": "kind 3"}) == "kind_3"
-    assert tag({"event_type": "kind 9999"}) == FALLBACK
+    assert (len(tag), tag.are_used_up) == (MAX_TAGS + 1, True)
+
+
+@pytest.mark.parametrize(
+    "template", ["edr.{severity}.{event_type}.x", "edr.{severity}.{event_type}.{event_type_id}.x"]
+)
+def test_a_flood_of_one_field_leaves_the_others(template: str) -> None:
+    """The constant parts stay, and the fields with few values, whichever came before the flood."""
+    tag = tags_of(template, 50)
+    for number in range(200):
+        tag({"severity": ["Low", "High"][number % 2], "event_type": f"kind {number}", "event_type_id": number})
+    late = {"severity": "Critical", "event_type": "kind 999", "event_type_id": 999}
+    others = template.split("{severity}")[1].count("{") * ["other"]
+    assert tag(late) == ".".join(["edr", "critical", *others, "x"])
+    assert tag({**late, "severity": "High"}) == ".".join(["edr", "high", *others, "x"])
+    assert tag({"severity": "Low", "event_type": "kind 0", "event_type_id": 0}).startswith("edr.low.kind_0")
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400), st.integers(0, 400)), max_size=400))
+def test_the_number_is_bounded_whatever_the_values(values: list[tuple[int, int, int]]) -> None:
+    """Of all fields together, and each tag is the same each time once it was made."""
+    tag = tags_of("{event_type}.{severity}.{event_type_id}", 20)
+    events = [dict(zip(("event_type", "severity", "event_type_id"), each, strict=True)) for each in values]
+    made = {tag(event) for event in events}
+    assert len(made) <= len(tag) <= 20 + MAX_FALLBACKS
+    assert {tag(event) for event in events} <= made | {"other.other.other"}
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, "x_" * 100_000, "." * 2000 + "x", ["x"] * 10_000, 10**4000])
+@pytest.mark.parametrize(
+    "template", ["edr.{severity}.y", "{severity}{event_type}{severity}", "a" * 254 + "{severity}"]
+)
+def test_a_tag_is_never_long(value: Any, template: str) -> None:
+    """However long the value; and what is huge is not kept to be known again."""
+    tag = tags_of(template)
+    event = {"severity": value, "event_type": value}
+    assert tag(event) == tag(event)
+    assert len(tag(event)) <= MAX_TAG_LENGTH
+    assert re.fullmatch(r"[a-z0-9_.]+", tag(event))
+    assert sum(len(text) for values in tag._known for text in values) < 10_000
+    if template.endswith(".y"):
+        assert re.fullmatch(r"edr\.[a-z0-9_]+\.y", tag(event))
+
+
+def test_a_fixed_tag_is_never_long() -> None:
+    """A stream's name may be."""
+    assert len(str(compile_tag("edr.{stream}", "x" * 1000))) == MAX_TAG_LENGTH
+
+
+def test_what_is_known_again_is_bounded() -> None:
+    """Values that come to the same tags are not all kept."""
+    tag = tags_of("{severity}", 3)
+    for number in range(1000):
+        tag({"severity": "x" + "." * (number % 900)})
+    assert (len(tag), len(tag._known)) == (1, 6)

@@ -147,3 +147,13 @@ def test_the_steps_of_a_dropped_event_end_with_the_drop() -> None:
     """Nothing follows the step that dropped the event."""
     steps = list(Transform("emea", drop_event_types=frozenset({1090519054}), add={"a": 1}).steps(event(), ARRIVAL))
     assert [(step.name, step.record) for step in steps] == [("drop_event_types", None)]
+
+
+def test_the_tags_that_were_made() -> None:
+    """Figures tell of them where the tag depends on the event."""
+    assert Transform("emea", tag="edr.{stream}").tags is None
+    transform = Transform("emea", tag="{severity}", max_tags=1)
+    for severity in ("High", "Low"):
+        transform({"severity": severity}, 0.0)
+    assert transform.tags is not None
+    assert (len(transform.tags), transform.tags.are_used_up) == (2, True)
