@@ -136,6 +136,14 @@ class StreamCaughtUp(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class TagsUsedUp(Fact):
+    """The events of a stream have ``tags`` different tags, as many as may be: what is new is ``other``."""
+
+    stream: str
+    tags: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLettered(Fact):
     """An event became a dead letter of ``size`` bytes in ``parts`` records."""
 

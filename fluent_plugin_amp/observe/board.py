@@ -74,6 +74,8 @@ class Memory:
     behind_at: float = 0.0
     """0 when it is not."""
     is_expiring: bool = False
+    tags_used_up_at: float = 0.0
+    """0 when they are not."""
     connects: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """By error id."""
@@ -134,6 +136,8 @@ class Board:
                 memory.behind_at, memory.is_expiring = memory.behind_at or now, is_expiring
             case facts.StreamCaughtUp(stream=name):
                 self.streams[name].behind_at, self.streams[name].is_expiring = 0.0, False
+            case facts.TagsUsedUp(stream=name):
+                self.streams[name].tags_used_up_at = now
             case facts.DeadLettered(stream=name, error=error):
                 self.streams[name].dead_letters[error.id] += 1
             case facts.InternalError(where=where, error=error):
@@ -157,6 +161,17 @@ class Board:
     def forget(self, stream: str) -> None:
         """The stream is no longer configured."""
         self.streams.pop(stream, None)
+
+    def used_up(self, figures: Figures) -> list[facts.Fact]:
+        """Which streams made as many tags as they may since this was asked last: facts for all observers."""
+        news: list[facts.Fact] = []
+        for stream in figures.streams:
+            memory = self.streams[stream.name]
+            if not stream.tags_used_up:
+                memory.tags_used_up_at = 0.0
+            elif not memory.tags_used_up_at:
+                news.append(facts.TagsUsedUp(stream.name, stream.tags or 0))
+        return news
 
     def behind(self, figures: Figures) -> list[facts.Fact]:
         """Which streams fell behind, or caught up, since this was asked last: facts for all observers."""

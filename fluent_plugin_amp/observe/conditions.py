@@ -79,6 +79,13 @@ EXPIRING = Condition(
     "Cisco deletes events after ten days: find out now why the queue is not emptied.",
     blocks=False,
 )
+TAGS_USED_UP = Condition(
+    "stream.tags-used-up",
+    "Leave out of `tag` what has very many values, or raise `max_tags` if the servers can bear it. Nothing is lost: "
+    "the record has the fields.",
+    Level.WARNING,
+    blocks=False,
+)
 STOPPING = Condition(
     "stream.stopping",
     "Nothing to do: what is held is delivered, then the stream ends.",
@@ -108,6 +115,7 @@ def behind(growth_per_s: float | None, *, is_expiring: bool) -> Condition:
 
 
 ALL = (
-    *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, RETURNED_OFTEN, FALLING_BEHIND, EXPIRING, STOPPING),
+    *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, RETURNED_OFTEN, FALLING_BEHIND, EXPIRING),
+    *(TAGS_USED_UP, STOPPING),
     *(SERVER_CONNECTING, SLOW_ACK),
 )

@@ -49,6 +49,10 @@ class StreamFigures:
     """Age of the oldest delivery that is held here, since it arrived; 0 without one."""
     returned: int = 0
     """Deliveries that went back to the queue, unacked, since the start of the process."""
+    tags: int | None = None
+    """Different tags of its events; None: they all have one."""
+    tags_used_up: bool = False
+    """There were more than max_tags: what is new is ``other``."""
 
     @property
     def waiting(self) -> int | None:
@@ -84,6 +88,8 @@ class StreamFigures:
             oldest_waiting_s=stream.backlog.oldest_age_s(line.counters.newest_event_at, now, received=received),
             oldest_unacked_s=stream.oldest_unacked_s,
             returned=stream.returned,
+            tags=len(tags) if (tags := line.transform.tags) is not None else None,
+            tags_used_up=tags is not None and tags.are_used_up,
         )
 
 

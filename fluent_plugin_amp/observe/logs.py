@@ -179,6 +179,14 @@ def describe(fact: facts.Fact) -> Said:
             return logging.ERROR if fact.is_expiring else logging.WARNING, text, fields
         case facts.StreamCaughtUp():
             return logging.INFO, f"stream {fact.stream}: has caught up", {"stream": fact.stream}
+        case facts.TagsUsedUp():
+            condition = conditions.TAGS_USED_UP
+            text = (
+                f"stream {fact.stream}: [{condition.id}] {fact.tags} different tags, and more come: what is new is "
+                f"`other`. {condition.remedy}"
+            )
+            fields = {"stream": fact.stream, "error_id": condition.id, "tags": fact.tags}
+            return logging.WARNING, text, fields
         case facts.DeadLettered():
             sizes = f"{fact.size} bytes in {fact.parts} record(s)"
             text = f"stream {fact.stream}: dead letter, {sizes}: {_error_text(fact.error)}"

@@ -121,7 +121,7 @@ class Lookout:
             await asyncio.sleep(min(every_s, SAMPLE_AT_LEAST_EVERY_S))
 
     def sample(self) -> None:
-        """Count for the rates, and tell who fell behind or caught up."""
+        """Count for the rates, and tell who fell behind or caught up, and whose tags are used up."""
         figures, now = self._figures(), self._clock()
         names = {stream.name for stream in figures.streams}
         for name in self._histories.keys() - names:
@@ -132,7 +132,7 @@ class Lookout:
             if stream.name not in self._histories:
                 self._histories[stream.name] = History(delivered, now)
             self._histories[stream.name].sample(delivered, now)
-        for fact in self._board.behind(figures):
+        for fact in (*self._board.behind(figures), *self._board.used_up(figures)):
             self._tell(fact)
         if len(figures.streams) > MANY_STREAMS:
             self._say_how_many(judge(figures, self._board))

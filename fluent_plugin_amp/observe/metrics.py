@@ -78,6 +78,10 @@ _GAUGES: dict[str, tuple[str, Callable[[StreamFigures], float | None]]] = {
         "Estimated age of the oldest message in the queue, at most; 0 while none waits. Cisco deletes at 10 days.",
         lambda stream: stream.oldest_waiting_s,
     ),
+    "tags": (
+        "Different tags of the stream's events; only where `tag` depends on them.",
+        lambda stream: stream.tags,
+    ),
     "last_event_timestamp_seconds": (
         "Latest event time received; missing before the first event.",
         lambda stream: stream.counters.newest_event_at or None,

@@ -182,6 +182,9 @@ def _judge_stream(stream: StreamFigures, memory: Memory, figures: Figures, board
         findings.append(_of(condition, what, memory.behind_at))
         if finding is None:
             word = "falling behind" if (stream.growth_per_s or 0.0) >= 0 else "catching up"
+    if memory.tags_used_up_at:
+        what = "its events have more tags than max_tags: what is new is `other`"
+        findings.append(_of(conditions.TAGS_USED_UP, what, memory.tags_used_up_at))
     return StreamStatus(
         stream, word, tuple(replace(each, streams=(stream.name,)) for each in findings), memory.trouble
     )

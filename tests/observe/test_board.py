@@ -159,3 +159,19 @@ def test_faults_of_the_plugins_own_are_counted_by_place() -> None:
     assert scene.board.internal["watch"].count == 1
     scene.tell(fault, after_s=INTERNAL_SHOWN_S)
     assert (event.count, event.since) == (3, NOW + 5 + INTERNAL_SHOWN_S)
+
+
+def test_used_up_tags_are_told_once() -> None:
+    """And again when there were fewer in between: the configuration was changed."""
+
+    def told(is_used_up: bool) -> list[facts.Fact]:
+        news = scene.add(tags=12, tags_used_up=is_used_up).board.used_up(scene.figures())
+        scene.tell(*news).streams.clear()
+        return news
+
+    scene = Scene()
+    assert told(False) == []
+    assert told(True) == [facts.TagsUsedUp("emea", 12)]
+    assert told(True) == []
+    assert told(False) == []
+    assert told(True) == [facts.TagsUsedUp("emea", 12)]

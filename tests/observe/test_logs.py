@@ -53,6 +53,11 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         "stream emea: [stream.falling-behind] 1,200 events wait, the oldest for about 5 min; growing by 2.0 a second",
     ),
     facts.StreamCaughtUp: (facts.StreamCaughtUp("emea"), logging.INFO, "stream emea: has caught up"),
+    facts.TagsUsedUp: (
+        facts.TagsUsedUp("emea", 1001),
+        logging.WARNING,
+        "stream emea: [stream.tags-used-up] 1001 different tags",
+    ),
     facts.DeadLettered: (
         facts.DeadLettered("emea", EventNotJson("no"), 9, 2),
         logging.WARNING,

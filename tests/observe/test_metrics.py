@@ -44,6 +44,7 @@ BY_DESIGN = {
     "internal_errors_total": ["where"],
     # beyond the design, for alerts
     "stream_standing_by": ["stream"],
+    "tags": ["stream"],
     "oldest_waiting_event_age_seconds": ["stream"],
     "memory_limit_bytes": [],
     "events_returned_total": ["stream"],
@@ -83,6 +84,7 @@ def busy() -> Scene:
         messages_ready=7,
         oldest_waiting_s=60.5,
         returned=3,
+        tags=12,
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
     scene.tell(facts.StateTrouble("state.db", StateDiskFull("x"), None))
@@ -113,6 +115,7 @@ def test_values() -> None:
         ("stream_connects_total", emea): 2,
         ("internal_errors_total", (("where", "watch"),)): 2,
         ("last_event_timestamp_seconds", emea): 1234,
+        ("tags", emea): 12,
         ("queue_messages_ready", emea): 7,
         ("oldest_waiting_event_age_seconds", emea): 60.5,
         ("messages_unacked", emea): 4,
@@ -145,6 +148,7 @@ def test_what_is_not_known_has_no_sample() -> None:
         "oldest_waiting_event_age_seconds",
         "last_event_timestamp_seconds",
         "stream_standing_by",
+        "tags",
     }
     assert scrape(scene)["stream_up", (("stream", "emea"),)] == 0
 

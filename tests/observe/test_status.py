@@ -146,6 +146,13 @@ def test_events_about_to_be_deleted() -> None:
     assert only_stream(scene.status()) == ("waiting", Level.TROUBLE, ["stream.no-server", "stream.expiring"])
 
 
+def test_tags_used_up() -> None:
+    """A warning that keeps nothing from being ready."""
+    scene = Scene().add(tags=12, tags_used_up=True).tell(facts.TagsUsedUp("emea", 12))
+    status = scene.status()
+    assert ([finding.error_id for finding in status.warnings], status.reasons) == (["stream.tags-used-up"], ())
+
+
 def test_returned_often() -> None:
     """The queue's delivery limit is near: that is told while the stream consumes one event at a time."""
     scene = Scene().add(state=State.TRIAL).tell(facts.DeliveryReturnedOften("emea", 7))
