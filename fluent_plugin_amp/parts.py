@@ -18,6 +18,7 @@ from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
+from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
@@ -188,11 +189,17 @@ def make_transform(stream: StreamConfig) -> Transform:
 
 def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:
     """The rules of one stream; None without any."""
-    rules = [
-        Rule(rule.field, rule.method, rule.key.get_secret_value().encode() if rule.key else b"")
-        for rule in transform.obfuscate
-    ]
-    return Obfuscation(rules) if rules else None
+    rules: list[Rule] = []
+    of_presets: list[Rule] = []
+    for each in transform.obfuscate:
+        key = each.key.get_secret_value().encode() if each.key else b""
+        if each.preset is None:
+            rules.append(Rule(each.field or "", each.method, key))
+        else:
+            of_presets += [Rule(path, each.method, key) for path in PRESETS[each.preset]]
+    own = {rule.path for rule in rules}  # what is said of a field goes before its preset
+    rules += [rule for rule in of_presets if rule.path not in own]
+    return Obfuscation(rules, of_presets) if rules else None
 
 
 def make_stream(

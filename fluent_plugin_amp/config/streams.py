@@ -33,6 +33,7 @@ from fluent_plugin_amp.config.values import (
     Text,
     repeated,
 )
+from fluent_plugin_amp.pipeline.presets import Preset
 from fluent_plugin_amp.pipeline.tags import MAX_TAGS
 
 
@@ -53,11 +54,20 @@ class FlattenConfig(Section):
 
 
 class ObfuscateConfig(Section):
-    """A field that must not leave this machine as it is."""
+    """A field that must not leave this machine as it is, or all fields and texts that tell of the same."""
 
-    field: FieldPath = Field(
-        description="Its path, with `[]` for each item of a list: `computer.network_addresses[].ip`. Cisco writes "
-        "some things in several places; docs/records.md says where."
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["field"]}, {"required": ["preset"]}]})
+
+    preset: Preset | None = Field(
+        default=None,
+        description="Instead of `field`: all places where Cisco writes the computer, its user or its addresses, and "
+        "these values in all other texts of the event; docs/records.md has the list.",
+    )
+    field: FieldPath | None = Field(
+        default=None,
+        validate_default=True,
+        description="Its path, with `[]` for each item of a list: `computer.network_addresses[].ip`; what it says "
+        "goes before a `preset`.",
     )
     key: Secret | None = Field(
         default=None, description="The key for `hash`, or in `key_file`; keep it, the hashes depend on it."
@@ -66,6 +76,15 @@ class ObfuscateConfig(Section):
     method: Literal["mask", "hash", "drop"] = Field(
         description="`mask`: `***` in its place; `hash`: its HMAC-SHA-256, equal for equal values; `drop`: it goes."
     )
+
+    @field_validator("field")
+    @classmethod
+    def _either_field_or_preset(cls, field: str | None, info: ValidationInfo) -> str | None:
+        if field is None and info.data.get("preset", "") is None:
+            raise PydanticKnownError("missing")
+        if field is not None and info.data.get("preset"):
+            raise ValueError("given beside `preset`: take one of them out")
+        return field
 
     @field_validator("method")
     @classmethod
@@ -110,8 +129,10 @@ class TransformConfig(Section):
     @field_validator("obfuscate")
     @classmethod
     def _each_field_once(cls, rules: tuple[ObfuscateConfig, ...]) -> tuple[ObfuscateConfig, ...]:
-        if twice := repeated(rule.field for rule in rules):
+        if twice := repeated(rule.field for rule in rules if rule.field is not None):
             raise ValueError(f"has the field `{twice}` twice")
+        if twice := repeated(rule.preset for rule in rules if rule.preset is not None):
+            raise ValueError(f"has the preset `{twice}` twice")
         return rules
 
     def over(self, base: TransformConfig) -> TransformConfig:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from fluent_plugin_amp.model import Delivery, Record
+from fluent_plugin_amp.pipeline import presets
 
 MASK = "***"
 
@@ -74,10 +75,17 @@ class Rule:
 
 
 class Obfuscation:
-    """The rules of one stream; called with an event, it changes it in place."""
+    """The rules of one stream; called with an event, it changes it in place.
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    Args:
+        rules: each hides a field.
+        searched: those that say which values are hidden in the event's other texts too (`presets`).
+    """
+
+    def __init__(self, rules: Sequence[Rule], searched: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
+        self._searched = [(rule, _steps(rule.path)) for rule in searched]
+        self._presets = frozenset(searched)
         self._steps = [(number, rule, _steps(rule.path)) for number, rule in enumerate(self.rules)]
         self._events = 0  # since `unmatched` was asked
         self._matched = [False] * len(self.rules)
@@ -86,14 +94,22 @@ class Obfuscation:
     def __call__(self, record: Record) -> None:
         """Obfuscate one event."""
         self._events += 1
+        texts = list(presets.texts_of(record)) if self._searched else []
+        hidden = self._hidden(record, texts)
         for number, rule, steps in self._steps:
             if _apply(rule, record, steps):
                 self._matched[number] = True
+        if hidden:
+            _hide_in_texts(texts, hidden)
 
     def apply(self, record: Record) -> None:
         """Obfuscate a copy of an event that is counted already."""
+        texts = list(presets.texts_of(record)) if self._searched else []
+        hidden = self._hidden(record, texts)
         for _, rule, steps in self._steps:
             _apply(rule, record, steps)
+        if hidden:
+            _hide_in_texts(texts, hidden)
 
     def rule_for(self, source: str) -> Rule | None:
         """The rule that hides the field ``source`` (``file.identity.sha256``), or something around or in it."""
@@ -109,16 +125,47 @@ class Obfuscation:
         return self.rule_for(source) is not None
 
     def unmatched(self) -> list[str]:
-        """Paths that matched nothing since this was last asked, although events came; each is told once."""
+        """Paths that matched nothing since this was last asked, although events came; each is told once.
+
+        Not those of a preset: few events have all of its fields.
+        """
         paths = []
         if self._events:
             for number, rule, _ in self._steps:
-                if not self._matched[number] and not self._said[number]:
+                if not self._matched[number] and not self._said[number] and rule not in self._presets:
                     self._said[number] = True
                     paths.append(rule.path)
         self._events = 0
         self._matched = [False] * len(self.rules)
         return paths
+
+    def _hidden(self, record: Record, texts: list[presets.Found]) -> dict[str, str]:
+        """The values that are looked for in the texts of an event, and what stands in their place."""
+        hidden: dict[str, str] = {}
+        for rule, steps in self._searched:
+            for value in _texts_at(record, steps):
+                _hide(hidden, rule, value)
+                if rule.path == "computer.user":
+                    _hide(hidden, rule, presets.account(value))
+            if rule.path == "computer.user":
+                for _, _, text in texts:
+                    for name in presets.homes(text):
+                        _hide(hidden, rule, name)
+        return hidden
+
+
+def _hide(hidden: dict[str, str], rule: Rule, value: str) -> None:
+    # One more than may be shows that they are too many; what has no letter and no digit tells nothing.
+    if len(hidden) <= presets.MAX_VALUES and any(map(str.isalnum, value)):
+        hidden[value.lower() if len(value) <= presets.MAX_LENGTH else value] = str(rule.replacement(value))
+
+
+def _hide_in_texts(texts: list[presets.Found], hidden: dict[str, str]) -> None:
+    """Those that no rule has taken the place of."""
+    is_too_much = len(hidden) > presets.MAX_VALUES
+    for container, place, text in texts:
+        if presets.is_there(container, place, text):
+            container[place] = MASK if is_too_much else presets.replace(text, hidden)
 
 
 def mask_delivery(delivery: Delivery) -> None:
@@ -138,6 +185,22 @@ def _steps(path: str) -> tuple[str | None, ...]:
         name = level.rstrip("[]")
         steps += [name, *[None] * ((len(level) - len(name)) // 2)]
     return tuple(steps)
+
+
+def _texts_at(inside: Any, steps: Sequence[str | None]) -> Iterator[str]:
+    """The texts at a path, and those in a list there."""
+    for at, step in enumerate(steps, 1):
+        if step is None:
+            if type(inside) is list:
+                for item in inside:
+                    yield from _texts_at(item, steps[at:])
+            return
+        if type(inside) is not dict or step not in inside:
+            return
+        inside = inside[step]
+    for value in inside if type(inside) is list else (inside,):
+        if type(value) is str:
+            yield value
 
 
 def _apply(rule: Rule, inside: Any, steps: Sequence[str | None]) -> bool:

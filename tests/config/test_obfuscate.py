@@ -11,6 +11,7 @@ from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.daemon import log_unmatched
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.parts import make_obfuscation, make_transform
+from fluent_plugin_amp.pipeline.obfuscate import keyed_hash
 
 Write = Callable[[str, str], Path]
 
@@ -65,6 +66,9 @@ def test_without_rules_there_is_no_step(write: Write) -> None:
         ({"field": "a..b", "method": "mask"}, "must be a field such as computer.user"),
         ({"method": "mask"}, "missing"),
         ({"field": "a"}, "missing"),
+        ({"field": "a", "preset": "user", "method": "mask"}, "given beside `preset`: take one of them out"),
+        ({"preset": "usr", "method": "mask"}, "did you mean `user`?"),
+        ({"preset": "user", "method": "hash"}, "`hash` needs `key_file`"),
     ],
 )
 def test_mistakes(write: Write, rule: dict[str, str], words: str) -> None:
@@ -78,6 +82,28 @@ def test_a_field_is_given_once(write: Write) -> None:
     """Of two rules for one field, which one holds?"""
     rules = [{"field": "a", "method": "mask"}, {"field": "a", "method": "drop"}]
     assert "has the field `a` twice" in refusal(write, transform={"obfuscate": rules})
+    rules = [{"preset": "user", "method": "mask"}, {"preset": "user", "method": "drop"}]
+    assert "has the preset `user` twice" in refusal(write, transform={"obfuscate": rules})
+
+
+def test_a_preset_is_all_of_its_fields(write: Write) -> None:
+    """In other texts too; what is said of one of them by itself goes first, wherever it stands."""
+    rules = [
+        {"preset": "computer", "method": "mask"},
+        {"field": "computer.hostname", "method": "hash", "key": "k"},
+    ]
+    transform = make_transform(loaded(write, transform={"obfuscate": rules, "links": True}).streams[0])
+    computer = {"hostname": "laptop", "connector_guid": "g-1", "links": {"computer": "https://x/g-1"}}
+    sent = transform({"computer": computer, "connector_guid": "g-1", "scan": {"description": "g-1 Laptop"}}, 0.0)
+    assert sent is not None
+    record = sent[1]
+    assert record["computer"] == {
+        "hostname": keyed_hash(b"k", "laptop"),
+        "connector_guid": "***",
+        "links": "***",
+    }
+    assert (record["connector_guid"], record["scan"]["description"]) == ("***", "*** ***")
+    assert "console_links" not in record
 
 
 def test_an_inline_key_is_a_secret(write: Write) -> None:

@@ -9,7 +9,7 @@ import ast
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome
 from fluent_plugin_amp.parts import make_conductor
 from fluent_plugin_amp.pipeline.links import SOURCES
 from fluent_plugin_amp.pipeline.member import THREAT_DETECTED, THREAT_QUARANTINED
+from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.tags import EVENT_FIELDS
 from fluent_plugin_amp.state.file import StateFile
 
@@ -81,6 +82,7 @@ def fields_read() -> Iterator[str]:
     """The paths of all fields of an event that the plugin reads."""
     yield from SOURCES
     yield from EVENT_FIELDS
+    yield from chain(*PRESETS.values())
     for name in READERS:
         for node in ast.walk(ast.parse((Path(pipeline.__file__).parent / f"{name}.py").read_text())):
             match node:
@@ -126,9 +128,10 @@ def odd(path: str, value: str, number: int) -> bytes:
     """An event with a value at a path."""
     record = event(number, event_type_id=THREAT_QUARANTINED, unknown=0)
     *outer, last = path.split(".")
-    inside = record
+    inside: Any = record
     for step in outer:
-        inside = inside.setdefault(step, {})
+        inside = inside[step[:-2]][0] if step.endswith("[]") else inside.setdefault(step, {})
+    last = last.removesuffix("[]")
     if value:
         inside[last] = HOLE
     else:
@@ -186,7 +189,9 @@ def options(method: str | None, lists: str | None, serialize: str | None) -> dic
     """All options, but for those that exclude each other."""
     if method is None and lists is None:
         return {}
-    rules = [{"field": path, "method": method, **({"key": "k"} if method == "hash" else {})} for path in LEAVES]
+    how = {"method": method, **({"key": "k"} if method == "hash" else {})}
+    # Where only presets hide, the texts of an event are there to be searched.
+    rules = [{"field": path, **how} for path in LEAVES if lists] + [{"preset": name, **how} for name in PRESETS]
     return {
         "drop_event_types": [5],
         "obfuscate": rules if method else [],

@@ -1,0 +1,118 @@
+"""What hides a computer, a user or addresses wherever Cisco writes them: known fields, and the texts around.  Pure.
+
+`PRESETS` is the list of the fields; docs/records.md has the same.  Beside them the values may stand in any text: a
+summary that a hunter wrote, a path, a command line.  So what the fields of an event hold is looked for in all of its
+other texts, as whole words in either case, and replaced there too.  The work is bounded by `MAX_VALUES` looks at each
+text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Literal
+
+from fluent_plugin_amp.model import Record
+
+Preset = Literal["computer", "user", "addresses"]
+
+PRESETS: Mapping[Preset, tuple[str, ...]] = MappingProxyType(
+    {
+        "computer": ("connector_guid", "computer.connector_guid", "computer.hostname", "computer.links"),
+        "addresses": (
+            "computer.external_ip",
+            "computer.network_addresses[].ip",
+            "computer.network_addresses[].mac",
+            "computer.internal_ips",
+            "network_info.local_ip",
+        ),
+        "user": ("computer.user",),
+    }
+)
+"""The fields of each."""
+
+NOT_SEARCHED = frozenset(
+    {
+        *("id", "event_type", "event_type_id", "severity", "detection_id", "group_guids"),
+        *("timestamp", "timestamp_nanoseconds", "date", "start_timestamp", "start_date"),
+        *("tactics", "techniques", "vulnerabilities"),
+    }
+)
+"""Fields in which nobody writes a name or an address."""
+
+MAX_VALUES = 64
+"""Hidden values of one event that are looked for; of one with more, the texts are hidden whole."""
+MAX_LENGTH = 256
+"""Characters of a value that is looked for in either case; a longer one is looked for as it is written."""
+
+Found = tuple[Any, Any, str]
+"""The map or list that holds a text, its place there, and the text."""
+
+_NAME = r"""[^\\/"'<>|:*?,;]+"""
+_HOME = re.compile(
+    rf"""(?:(?<=[\\/]users[\\/])|(?<=[\\/]home/)|(?<=[\\/]documents and settings[\\/]))"""
+    rf"""(?:{_NAME}(?=[\\/])|[^\s\\/"'<>|:*?,;]+)""",
+    re.IGNORECASE,
+)
+_NOBODY = frozenset({"public", "default", "default user", "all users", "shared"})
+"""Folders beside those of the users."""
+
+
+def account(user: str) -> str:
+    """The name without its domain: of ``DOMAIN\\name`` and ``name@domain``."""
+    return user.rpartition("\\")[2].partition("@")[0]
+
+
+def homes(text: str) -> list[str]:
+    """The names of users that a path in a text tells."""
+    lowered = text.lower()
+    if not ("users" in lowered or "home" in lowered or "settings" in lowered):
+        return []
+    return [name for name in _HOME.findall(text) if name.lower() not in _NOBODY]
+
+
+def texts_of(record: Record) -> Iterator[Found]:
+    """Each text that is searched."""
+    inside: list[Any] = []
+    for name, value in record.items():
+        if name not in NOT_SEARCHED:
+            if type(value) is str:
+                yield record, name, value
+            elif type(value) is dict or type(value) is list:
+                inside.append(value)
+    while inside:
+        container = inside.pop()
+        for place, value in container.items() if type(container) is dict else enumerate(container):
+            if type(value) is str:
+                yield container, place, value
+            elif type(value) is dict or type(value) is list:
+                inside.append(value)
+
+
+def is_there(container: Any, place: Any, text: str) -> bool:
+    """Whether a text is still where it was found."""
+    if type(container) is dict:
+        return container.get(place) is text
+    return place < len(container) and container[place] is text
+
+
+def replace(text: str, values: Mapping[str, str]) -> str:
+    """``text`` with these values (lower-cased; those longer than `MAX_LENGTH` as they are) replaced."""
+    lowered = text.lower()
+    words = tuple([value for value in values if value in lowered and len(value) <= MAX_LENGTH])
+    if words:
+        text = _finder(words)(lambda match: values.get(match[0].lower(), "***"), text)
+    if len(text) > MAX_LENGTH:
+        for value in values:
+            if len(value) > MAX_LENGTH:
+                text = text.replace(value, values[value])
+    return text
+
+
+@lru_cache(maxsize=1024)  # the same computers come again and again
+def _finder(values: tuple[str, ...]) -> Callable[[Callable[[re.Match[str]], str], str], str]:
+    """Replaces any of ``values`` where it is a whole word, the longest first."""
+    words = "|".join(map(re.escape, sorted(values, key=len, reverse=True)))
+    return re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE).sub

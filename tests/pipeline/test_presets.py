@@ -1,0 +1,218 @@
+"""What a preset hides is hidden wherever an event has it, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluent_plugin_amp.pipeline.member import MemberMaker
+from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, keyed_hash
+from fluent_plugin_amp.pipeline.presets import MAX_LENGTH, MAX_VALUES, PRESETS, account, homes, replace
+from tests.pipeline.steps import grows_linearly
+
+DOCS = Path(__file__).parents[2] / "docs" / "records.md"
+GUID = "0b4883d4-8ecf-4404-9453-13cba0ee7662"
+
+
+def hiding(*names: Any, method: Method = "mask") -> Obfuscation:
+    """These presets."""
+    rules = [Rule(path, method, b"k") for name in names for path in PRESETS[name]]
+    return Obfuscation(rules, rules)
+
+
+def event() -> dict[str, Any]:
+    """An event that tells everything in several places, anew for each use."""
+    return {
+        "id": 6533241145273614339,
+        "event_type": "Laptop-7 was seen",
+        "detection": "Found on LAPTOP-7 by johndoe",
+        "event_type_id": 1090519054,
+        "detection_id": "LAPTOP-7",
+        "connector_guid": GUID,
+        "group_guids": [GUID],
+        "computer": {
+            "connector_guid": GUID,
+            "hostname": "Laptop-7",
+            "user": "CORP\\johndoe",
+            "external_ip": "198.51.100.1",
+            "internal_ips": ["10.0.0.1", "10.0.0.12"],
+            "network_addresses": [{"ip": "10.0.0.1", "mac": "00:1A:2B:3C:4D:5E"}],
+            "links": {"computer": f"https://api/v1/computers/{GUID}"},
+        },
+        "threat_hunting": {
+            "incident_summary": f"Isolate laptop-7 ({GUID.upper()}, 10.0.0.12), ask JohnDoe. Laptop-70?"
+        },
+        "scan": {"description": "scanned \\\\LAPTOP-7\\C$\\Users\\johndoe\\x; 10.0.0.123 was not"},
+        "file": {
+            "file_path": "C:\\Users\\johndoe\\AppData\\x.exe",
+            "attack_details": {"application": "johndoe.exe", "suspicious_files": ["/home/johndoe/x", ["johndoe"]]},
+        },
+        "command_line": {"arguments": "ping 10.0.0.1 -n laptop-7.example.com"},
+        "something_new": "johndoe@laptop-7",
+    }
+
+
+NAMES = {
+    "computer": [GUID, "laptop-7"],
+    "addresses": ["198.51.100.1", "10.0.0.1", "10.0.0.12", "00:1a:2b:3c:4d:5e"],
+    "user": ["johndoe"],
+}
+SEARCHED = (
+    "detection",
+    "connector_guid",
+    "computer",
+    "threat_hunting",
+    "scan",
+    "file",
+    "command_line",
+    "something_new",
+)
+
+
+@pytest.mark.parametrize("method", ["mask", "hash", "drop"])
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_it_is_nowhere_to_be_found(name: str, method: Method) -> None:
+    """In the fields, and as a word in either case in all texts that are searched; the rest is as it was."""
+    record = event()
+    hiding(name, method=method)(record)
+    for text in NAMES[name]:
+        left = json.dumps({field: record.get(field) for field in SEARCHED})
+        assert not re.search(rf"(?<![a-z0-9]){re.escape(text)}(?![a-z0-9])", left.replace("\\\\", "/"), re.IGNORECASE)
+    for field in ("id", "event_type", "detection_id", "group_guids", "event_type_id"):
+        assert record[field] == event()[field]
+
+
+def test_what_stands_in_its_place() -> None:
+    """Three asterisks, or the hash of the value in the field."""
+    record = event()
+    hiding("computer", "user", "addresses")(record)
+    assert record["threat_hunting"]["incident_summary"] == "Isolate *** (***, ***), ask ***. Laptop-70?"
+    assert record["scan"]["description"] == "scanned \\\\***\\C$\\Users\\***\\x; 10.0.0.123 was not"
+    assert record["file"]["attack_details"]["suspicious_files"] == ["/home/***/x", [MASK]]
+    assert record["computer"]["internal_ips"] == MASK
+    record = event()
+    hiding("computer", method="hash")(record)
+    assert record["computer"]["hostname"] in record["something_new"]
+    assert record["detection"] == f"Found on {keyed_hash(b'k', 'Laptop-7')} by johndoe"
+
+
+def test_the_fields_of_docs_are_those_of_the_code() -> None:
+    """One list: the table in docs/records.md has each preset with its fields."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (`.*`) \|$", DOCS.read_text(), re.MULTILINE))
+    assert {name: tuple(re.findall("`([^`]+)`", rows[name])) for name in PRESETS} == dict(PRESETS)
+
+
+def test_a_user_whom_only_a_path_tells() -> None:
+    """Few events have `computer.user`; the folder's name is hidden all the same, and then everywhere."""
+    record = {"file": {"file_path": "\\\\?\\C:\\Users\\Jane Doe\\x"}, "scan": {"description": "asked jane doe"}}
+    hiding("user")(record)
+    assert record == {"file": {"file_path": "\\\\?\\C:\\Users\\***\\x"}, "scan": {"description": "asked ***"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("C:\\Users\\bob\\x", ["bob"]),
+        ("c:/users/Bob", ["Bob"]),
+        ("/home/bob/.ssh /Users/eve", ["bob", "eve"]),
+        ("C:\\Documents and Settings\\Bob B\\x", ["Bob B"]),
+        ("see C:\\Users\\bob for more", ["bob"]),
+        ("C:\\Users\\Public\\x C:\\Users\\All Users\\x", []),
+        ("users/bob homes/eve /home/", []),
+    ],
+)
+def test_homes(text: str, names: list[str]) -> None:
+    """Of Windows, Linux and macOS."""
+    assert homes(text) == names
+
+
+@pytest.mark.parametrize(
+    ("user", "name"), [("bob", "bob"), ("D\\bob", "bob"), ("bob@d", "bob"), ("", ""), ("x" * 9999, "x" * 9999)]
+)
+def test_accounts(user: str, name: str) -> None:
+    """Without a domain."""
+    assert account(user) == name
+
+
+def test_too_many_values_hide_all_texts() -> None:
+    """An event with so many addresses is none of Cisco's: nothing of its texts is shown."""
+    addresses = [{"ip": f"10.0.0.{number}"} for number in range(MAX_VALUES + 1)]
+    record: dict[str, Any] = {
+        "computer": {"network_addresses": addresses},
+        "scan": {"description": "10.0.0.99 and more", "n": 1},
+        "severity": "High",
+    }
+    hiding("addresses")(record)
+    assert (record["scan"], record["severity"]) == ({"description": MASK, "n": 1}, "High")
+    assert all(each["ip"] == MASK for each in record["computer"]["network_addresses"])
+
+
+def test_a_long_value_is_found_as_it_is_written() -> None:
+    """No pattern is made of it."""
+    long = "Host" * 100
+    assert len(long) > MAX_LENGTH
+    record = {"computer": {"hostname": long}, "scan": {"description": f"on {long}"}}
+    hiding("computer")(record)
+    assert record["scan"]["description"] == "on ***"
+
+
+@pytest.mark.parametrize("value", ["", "-", "...", " "])
+def test_what_tells_nothing_is_not_looked_for(value: str) -> None:
+    """A dash for a missing name."""
+    record = {"computer": {"user": value}, "scan": {"description": "a - b ... c"}}
+    hiding("user")(record)
+    assert record["scan"]["description"] == "a - b ... c"
+
+
+def test_fields_of_presets_are_not_told_as_unmatched() -> None:
+    """Few events have all of them."""
+    obfuscation = hiding("computer", "addresses")
+    obfuscation({"id": 1})
+    assert obfuscation.unmatched() == []
+
+
+def test_combined_records_hide_the_same() -> None:
+    """What a detection shows is searched too."""
+    made = MemberMaker(hiding("computer", "user", "addresses"), None, b"")(event(), 1, 0, b"d")
+    assert made is not None
+    assert made.detection == "Found on *** by ***"
+    assert "johndoe" not in json.dumps(made.shown)
+
+
+@given(
+    st.dictionaries(st.text("ab1-.", min_size=1, max_size=4), st.just("***"), max_size=4),
+    st.text("ab1-. _", max_size=20),
+)
+def test_nothing_is_left_and_nothing_else_is_touched(values: dict[str, str], text: str) -> None:
+    """A value that is a word of its own is gone; what has none of them is the same."""
+    found = [value for value in values if re.search(rf"(?<![a-z0-9]){re.escape(value)}(?![a-z0-9])", text)]
+    made = replace(text, values)
+    assert (made != text) == bool(found)
+    for value in found:
+        assert not re.search(rf"(?<![a-z0-9*]){re.escape(value)}(?![a-z0-9*])", made) or set(value) <= set("-.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["johndoe ", "x", "\\users\\", "/home/x", "johndoe@", "users\\a b ", "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"],
+)
+def test_the_work_grows_with_the_bytes(text: str) -> None:
+    """Of one text, and of many."""
+
+    def one(size: int) -> Callable[[], object]:
+        record = {"computer": {"user": "johndoe", "hostname": text * size}, "x": text * size}
+        return lambda: hiding("user", "computer")(record)
+
+    def many(size: int) -> Callable[[], object]:
+        record = {"computer": {"user": "johndoe"}, "x": [{"y": [text]} for _ in range(size)]}
+        return lambda: hiding("user", "computer", "addresses")(record)
+
+    assert grows_linearly(one, 10_000)
+    assert grows_linearly(many, 200)
