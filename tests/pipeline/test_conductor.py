@@ -753,6 +753,20 @@ def test_two_equal_events_that_are_no_copies_are_both_sent(rig: Rig) -> None:
     rig.assert_empty()
 
 
+def test_of_two_equal_events_one_is_taken_for_a_copy_when_it_is_redelivered(rig: Rig) -> None:
+    """The body is all there is to know a copy by: identical events are one where the broker returned one of them."""
+    channel = Channel(rig, "a")
+    rig.deliver(channel, event(1))
+    rig.deliver(channel, event(1), redelivered=True)
+    rig.deliver(channel, event(1))
+    rig.answer_all()
+    rig.deliver(channel, event(1), redelivered=True)
+    assert rig.server.records == [{"id": 1}, {"id": 1}]
+    assert rig.conductor.counters("a").duplicates == 2
+    assert not channel.unacked
+    rig.assert_empty()
+
+
 def test_the_same_body_on_another_stream_is_another_event(rig: Rig) -> None:
     """What was delivered is known by stream and body."""
     rig.deliver(Channel(rig, "a"), event(1))
