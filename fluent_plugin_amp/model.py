@@ -13,7 +13,7 @@ ledger of the channel it came from.  Nothing in between needs to know about queu
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,7 +66,7 @@ class Delivery:
     """Entries, batched or in a chunk, that are not acked by a server yet."""
     held_bytes: int = 0
     """What it counts for against memory_limit: body and packed form."""
-    twins: tuple[Delivery, ...] = ()
+    twins: Sequence[Delivery] = ()
     """Redelivered copies that share this one's outcome."""
 
     @property

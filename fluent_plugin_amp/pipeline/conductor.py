@@ -281,7 +281,10 @@ class Conductor:
         first = line.in_flight.get(delivery.digest)
         if first is not None:
             delivery.body = b""  # the first copy has it
-            first.twins += (delivery,)
+            if isinstance(first.twins, list):
+                first.twins.append(delivery)
+            else:
+                first.twins = [delivery]
             return True
         if self.delivered.contains(delivery.stream, delivery.digest):
             delivery.ledger.resolve(delivery.delivery_tag)

@@ -8,6 +8,7 @@ events.  Then everything that waits is put again, in order, as one job.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -28,7 +29,7 @@ class KeptCombined:
         self._writer = writer
         self._path = writer.file
         self._retry_s = retry_s
-        self._waiting: list[tuple[Rows, Callable[[], None]]] = []
+        self._waiting: deque[tuple[Rows, Callable[[], None]]] = deque()
         self._is_retrying = False
 
     def put(self, rows: Rows, done: Callable[[], None]) -> None:
@@ -55,7 +56,7 @@ class KeptCombined:
         if self._is_retrying:
             return  # it is put again with what failed before it
         if error is None:
-            _, done = self._waiting.pop(0)
+            _, done = self._waiting.popleft()
             done()
         else:
             self._is_retrying = True
@@ -72,7 +73,7 @@ class KeptCombined:
         if error is not None:
             asyncio.get_running_loop().call_later(self._retry_s, self._put_all)
             return
-        answered, self._waiting = self._waiting[:count], self._waiting[count:]
+        answered = [self._waiting.popleft() for _ in range(count)]
         if self._waiting:
             self._put_all()
         else:
