@@ -68,7 +68,7 @@ def test_a_stream_whose_way_to_the_broker_changed_begins_anew(stream: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "stream", [{"tag": "x.y"}, {"add": {"tenant": "acme"}}, {"transform": {"serialize": "message"}}]
+    "stream", [{"tag": "x.y"}, {"max_tags": 5}, {"add": {"tenant": "acme"}}, {"transform": {"serialize": "message"}}]
 )
 def test_other_transforms_need_no_new_connection(stream: dict[str, Any]) -> None:
     """The stream goes on consuming."""

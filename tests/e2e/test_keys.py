@@ -130,6 +130,14 @@ def tag(config: Config, given: Given) -> Any:
     return made and made[0]
 
 
+def second_tag(config: Config, given: Given) -> Any:
+    """The tag of `EVENT` after another event."""
+    transform = make_transform(config.streams[0])
+    transform({"event_type": "Another"}, 0.0)
+    made = transform(copy.deepcopy(EVENT), 0.0)
+    return made and made[0]
+
+
 def has(name: str) -> Look:
     """Whether the record has a field."""
     return lambda config, given: name in record(config, given)
@@ -382,6 +390,7 @@ def of_transform(at: str) -> Iterator[Case]:
     yield Case(
         f"{at}.obfuscate[].field", "computer.user", computer("user"), "***", {f"{at}.obfuscate[].field": "x", **mask}
     )
+    yield Case(f"{at}.obfuscate[].preset", "user", computer("user"), "***", mask)
     yield Case(f"{at}.obfuscate[].method", "drop", computer("user"), None, {**hides, **mask})
     by_hash = {**hides, f"{at}.obfuscate[].method": "hash"}
     yield Case(f"{at}.obfuscate[].key", "k2", computer("user"), None, {**by_hash, f"{at}.obfuscate[].key": "k1"})
@@ -444,6 +453,7 @@ CASES = [
     Case("streams[].queue", "event_stream_2", queue, "event_stream_2"),
     Case("streams[].credentials_file", credentials_file, queue, "event_stream_9", {"streams[].queue": None}),
     Case("streams[].tag", "amp.{event_type_id}", tag, "amp.1090519054"),
+    Case("streams[].max_tags", 1, second_tag, "amp.other", {"streams[].tag": "amp.{event_type}"}),
     Case("streams[].prefetch_count", 7, prefetch_count, 7),
     Case("streams[].exclusive", True, stream("exclusive"), True),
     Case("streams[].poll_interval", "60s", stream("poll_interval_s"), 60.0),
