@@ -73,3 +73,48 @@ async def test_without_a_state_file_what_is_open_is_written_at_the_stop(
     plugin = run(config, "--once")
     assert await plugin.ended() == 0
     assert [record["status"] for record in detections(fluentd)] == ["detected"]
+
+
+async def test_a_computer_that_was_away_is_one_incident(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: Path,
+) -> None:
+    """Its events come an hour late between those of another: one incident of six, written when nothing more comes."""
+    stream = make_stream()
+    config = {
+        **configuration(stream_section(stream, certificates), fluentd),
+        "incidents": {"window": "2s", "lateness": "0s", "by": ["computer"]},
+        "state": {"path": str(tmp_path / "state.db")},
+    }
+    late = [detected("b", 1_600_000_000 - 3600, number) for number in range(6)]
+    others = [detected("a", 1_600_000_000 + second, 0) for second in (0, 1, 30)]
+    broker.publish(stream.queue, [*others[:2], *late, others[2]])
+    plugin = run(config)
+
+    def counts() -> list[tuple[str, int]]:
+        incidents = [
+            each.record for chunk in fluentd.chunks if chunk.tag.endswith("incidents") for each in chunk.entries
+        ]
+        return sorted((each["key"], each["count"]) for each in incidents)
+
+    await eventually(lambda: sum(count for _, count in counts()) == 9)
+    assert await plugin.stopped() == 0
+    assert counts() == [("a", 1), ("a", 2), ("b", 6)]
+
+
+def detected(computer: str, seconds: int, number: int) -> bytes:
+    """A detection on a computer."""
+    return json.dumps(
+        {
+            "id": seconds + number,
+            "timestamp": seconds,
+            "timestamp_nanoseconds": number * 1_000_000,
+            "detection": "x",
+            "connector_guid": computer,
+            "file": {"identity": {"sha256": "f"}},
+        }
+    ).encode()
