@@ -118,8 +118,8 @@ def reconcile(config_path: Path, stream_name: str | None, since: str, until: str
     What it cannot see: the state file is the only witness. What happened before it was there, or longer ago than
     `state.remember`, is `not known`. What still waits in the stream's queue counts as missing, so let `run` catch
     up first; and so does what was delivered while the state file could not be written. Of an event the API shows,
-    the id may be rounded: then time, event type and connector decide, and of events that are alike in all of
-    these --repair sends all when one is missing.
+    the id may be rounded: then time, event type, connector and detection decide, and of events that are alike in
+    all of these --repair sends all when one is missing.
 
     \b
     Examples:

@@ -194,6 +194,13 @@ class NoProgress(UnavailableError):
     default_remedy = "See the errors logged above; `fluent-plugin-amp check` tries each peer."
 
 
+class HistoryInProgress(UnavailableError):
+    """Another `backfill` or `reconcile --repair` of the same stream is at work: both would send the same events."""
+
+    id = "history.in-progress"
+    default_remedy = "Wait until it has ended, or stop it."
+
+
 class OutputClosed(UnavailableError):
     """Standard output was closed by its reader."""
 

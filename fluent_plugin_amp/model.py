@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fluent_plugin_amp.errors import InvalidEvent
 
@@ -23,11 +23,20 @@ Record = dict[str, Any]
 """A decoded event: a JSON object, integers exact."""
 
 
-EventFacts = tuple[int | None, int, int, int | None, str | None]
-"""What is remembered of a delivered event: id, seconds, nanoseconds, event_type_id, connector_guid.
+class EventFacts(NamedTuple):
+    """What is remembered of a delivered event: by this it is known again in another form (`delivered.facts_of`).
 
-None for a field that is missing, or of another type than Cisco documents.
-"""
+    None for a field that is missing, or not of a kind that Cisco documents.
+    """
+
+    event_id: int | str | None
+    """A text when it is no number; over REST it may be rounded."""
+    seconds: int
+    nanoseconds: int
+    event_type_id: int | None
+    connector_guid: str | None
+    detection_id: int | str | None = None
+    """Never rounded.  State files of before do not have it."""
 
 
 class Ledger(Protocol):

@@ -20,6 +20,7 @@ from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.jobs import bookmark
+from fluent_plugin_amp.jobs.alone import alone
 from fluent_plugin_amp.jobs.delivering import Delivering, supervise
 from fluent_plugin_amp.jobs.history import Batch, Progress, batches, delivered_facts, find_stream, open_api
 from fluent_plugin_amp.jobs.span import Bookmark, Span, legs
@@ -72,11 +73,13 @@ class Backfill:
         """Do it, until it is done or ``stop`` is set.
 
         Raises:
+            HistoryInProgress: another process does this with the stream.
             NoProgress: no server acknowledged anything for ``forward.pause_after``.
             PluginError: what the API, the state file or the configuration's files give.
         """
         path = self.config.state.path
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(alone(self.config, self.stream, environ))
             store = None if path is None else _open(path)
             if store is not None:
                 stack.callback(store.close)

@@ -25,7 +25,7 @@ from fluent_plugin_amp.jobs.span import Bookmark
 from fluent_plugin_amp.lookup import PROXY_REMEDY
 from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.pipeline.decode import event_time
-from fluent_plugin_amp.pipeline.delivered import facts_of
+from fluent_plugin_amp.pipeline.delivered import facts_of, number_of
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.streams_access import Given, find_access
 
@@ -130,8 +130,8 @@ def delivered_facts(store: Store, stream: str) -> Callable[[int, int], list[tupl
 
     def look_up(first: int, last: int) -> list[tuple[bytes, EventFacts]]:
         return [
-            (digest, (None if event_id is None else int(event_id), seconds, nanoseconds, type_id, guid))
-            for digest, event_id, seconds, nanoseconds, type_id, guid in store.delivered_between(stream, first, last)
+            (digest, facts._replace(event_id=number_of(facts.event_id), detection_id=number_of(facts.detection_id)))
+            for digest, facts in store.delivered_between(stream, first, last)
         ]
 
     return look_up
@@ -183,14 +183,14 @@ def _batch(
     batch = Batch()
     for entry in entries:
         event = entry.item.event
-        type_id = event.get("event_type_id")
-        if type(type_id) is int and type_id in drop_event_types:
+        facts = facts_of(event, *event_time(event, entry.second))
+        if facts.event_type_id in drop_event_types:
             batch.dropped += 1
         else:
             batch.events.append(entry.item)
-            batch.facts.append(facts_of(event, *event_time(event, entry.second)))
+            batch.facts.append(facts)
     known: list[tuple[bytes, EventFacts]] = []
-    for first, last in clusters([facts[1] for facts in batch.facts]):
+    for first, last in clusters([facts.seconds for facts in batch.facts]):
         known += delivered(first, last)
     batch.unknown = compare(batch.facts, known)
     return batch

@@ -17,6 +17,7 @@ from fluent_plugin_amp.cisco.api import Wait
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
 from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.jobs.alone import alone
 from fluent_plugin_amp.jobs.delivering import Delivering, supervise
 from fluent_plugin_amp.jobs.feed import Feed
 from fluent_plugin_amp.jobs.history import Batch, Progress, batches, delivered_facts, find_stream, open_api
@@ -98,10 +99,13 @@ class Reconciliation:
         """Compare, and repair if asked to, until done or ``stop`` is set.
 
         Raises:
-            UsageError: there is no state file; PluginError: what the API, the file or the servers give.
+            UsageError: there is no state file; HistoryInProgress: another process repairs the stream, or delivers
+                events of its past; PluginError: what the API, the file or the servers give.
         """
         path = state_path(self.config)
         async with contextlib.AsyncExitStack() as stack:
+            if self.repair:
+                stack.enter_context(alone(self.config, self.stream, environ))
             store = Store.open(path)
             stack.callback(store.close)
             api = await stack.enter_async_context(open_api(self.stream, environ, wait))
@@ -143,14 +147,14 @@ class Reconciliation:
         """Count the batch; returns which of it have to be sent so that nothing is missing."""
         self.dropped += batch.dropped
         for facts in batch.facts:
-            self._hour(facts[1]).in_cloud += 1
+            self._hour(facts.seconds).in_cloud += 1
         for index in batch.unknown.missing:
-            second = batch.facts[index][1]
+            second = batch.facts[index].seconds
             if self._is_known(second):
                 self._hour(second).missing += 1
             else:
                 self._hour(second).not_known += 1
-        return [index for index in batch.unknown.candidates if self._is_known(batch.facts[index][1])]
+        return [index for index in batch.unknown.candidates if self._is_known(batch.facts[index].seconds)]
 
     def _hour(self, second: int) -> Hour:
         return self.hours.setdefault(second // HOUR_S * HOUR_S, Hour())

@@ -17,7 +17,8 @@ REMEMBERED_EVENTS = 5_000
 """Of one stream: its unacked deliveries, ten times over unless configured; only they can be delivered again."""
 REMEMBERED_IN_ALL = 100_000
 LEAST_REMEMBERED = 500
-MAX_GUID_LENGTH = 64
+MAX_TEXT_LENGTH = 64
+"""Of an id or a GUID: what is longer is none of Cisco's."""
 
 
 def digest_of(body: bytes) -> bytes:
@@ -26,17 +27,33 @@ def digest_of(body: bytes) -> bytes:
 
 
 def facts_of(record: Record, seconds: int, nanoseconds: int) -> EventFacts:
-    """What is remembered of an event besides its digest, as Cisco sent it and not as a transform left it."""
-    event_id = record.get("id")
-    type_id = record.get("event_type_id")
+    """What an event is known by, besides its digest, as Cisco sent it and not as a transform left it.
+
+    The same for a message of the stream and for the API's record of it, which differ in form: a number may be a text
+    in one of them, and the connector's GUID stand at the top, under ``computer``, or in both places.
+    """
+    type_id = number_of(record.get("event_type_id"))
     guid = record.get("connector_guid")
-    return (
-        event_id if type(event_id) is int else None,
+    if type(guid) is not str:
+        computer = record.get("computer")
+        guid = computer.get("connector_guid") if type(computer) is dict else None
+    return EventFacts(
+        number_of(record.get("id")),
         seconds,
         nanoseconds,
         type_id if type(type_id) is int else None,
-        guid if type(guid) is str and len(guid) <= MAX_GUID_LENGTH else None,
+        guid.lower() if type(guid) is str and 0 < len(guid) <= MAX_TEXT_LENGTH else None,
+        number_of(record.get("detection_id")),
     )
+
+
+def number_of(value: object) -> int | str | None:
+    """A number, also one that came as a text or with an exponent; other texts as they are, unless they are long."""
+    if type(value) is int:
+        return value
+    if type(value) is str and 0 < len(value) <= MAX_TEXT_LENGTH:
+        return int(value) if value.isascii() and value.isdigit() else value
+    return int(value) if type(value) is float and value.is_integer() else None
 
 
 class RecentDigests:

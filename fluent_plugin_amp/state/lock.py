@@ -13,9 +13,10 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from fluent_plugin_amp.errors import StateInUse, StateUnusable
+from fluent_plugin_amp.errors import PluginError, StateInUse, StateUnusable
 from fluent_plugin_amp.state.database import resolved
 from fluent_plugin_amp.state.translate import translate_os_error
 
@@ -39,26 +40,40 @@ class Lock:
         """
         if self._descriptor is not None:
             return
-        file = lock_file(self._state_file)
-        descriptor = _open(file, os.O_RDWR | os.O_CREAT)
-        try:
-            if not _lock(descriptor, fcntl.LOCK_EX, PATIENCE_S):
-                raise StateInUse(f"{self._state_file} is in use by {_read(descriptor)}")
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        except OSError as exc:
-            os.close(descriptor)
-            raise translate_os_error(file, exc) from exc
-        except StateInUse:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+        self._descriptor = take(
+            lock_file(self._state_file), lambda holder: StateInUse(f"{self._state_file} is in use by {holder}")
+        )
 
     def release(self) -> None:
         """Let go of it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def take(file: Path, in_use: Callable[[str], PluginError]) -> int:
+    """Lock a file, made if need be, until the descriptor that is returned is closed.
+
+    Args:
+        file: to be locked; the holder's name is written into it.
+        in_use: the error to raise when another process has it, made of its name.
+
+    Raises:
+        StateUnusable: there can be no such file.
+    """
+    descriptor = _open(file, os.O_RDWR | os.O_CREAT)
+    try:
+        if not _lock(descriptor, fcntl.LOCK_EX, PATIENCE_S):
+            raise in_use(_read(descriptor))
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    except OSError as exc:
+        os.close(descriptor)
+        raise translate_os_error(file, exc) from exc
+    except PluginError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def lock_file(state_file: Path) -> Path:

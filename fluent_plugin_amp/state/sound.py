@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, MIGRATIONS, PLACES
 from fluent_plugin_amp.state.values import BLOCK_EVENTS
 
@@ -27,10 +28,7 @@ MAX_LETTER_BYTES = 128 * 1024 * 1024
 """RabbitMQ takes no larger message unless told to."""
 MAX_TEXT_BYTES = 1024 * 1024
 
-FACTS = list[tuple[int | str | None, int, int, int | None, str | None]]
-"""What the column ``facts`` holds, in msgpack: of each event."""
-
-_decode_facts = msgspec.msgpack.Decoder(FACTS).decode
+_decode_facts = msgspec.msgpack.Decoder(list[EventFacts]).decode
 
 
 def _text(column: str) -> str:

@@ -17,7 +17,7 @@ from fluent_plugin_amp.errors import StateCorrupt
 from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.state.database import Database, translated
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
-from fluent_plugin_amp.state.sound import COUNTED, FACTS, SOUND, set_aside_combined, set_garbled_aside
+from fluent_plugin_amp.state.sound import COUNTED, SOUND, set_aside_combined, set_garbled_aside
 from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptLetter, StreamSummary
 
 STEP_EVENTS = 1000
@@ -30,7 +30,7 @@ _KEYS_OF = f"""
 """A row for each event of the blocks whose numbers the rest of the statement chooses."""
 
 _encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(FACTS).decode
+_decode = msgspec.msgpack.Decoder(list[EventFacts]).decode
 
 
 class Store(Database):
@@ -88,7 +88,7 @@ class Store(Database):
         for start in range(0, len(blocks), BLOCKS_AT_ONCE):
             values: list[int | bytes] = []
             for block in blocks[start : start + BLOCKS_AT_ONCE]:
-                seconds = [each[1] for each in block.facts]
+                seconds = [each.seconds for each in block.facts]
                 values += (self._stream_id(block.stream), block.delivered_at, min(seconds), max(seconds))
                 values += (len(block.digests), b"".join(block.digests), _encode_facts(block.facts))
             rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * (len(values) // 7))
@@ -199,10 +199,10 @@ class Store(Database):
             (stream, since, until),
         )
         return [
-            DeliveredEvent(digest, *facts)
+            DeliveredEvent(digest, facts)
             for digests, encoded in blocks
             for digest, facts in zip(_cut(digests), _decode(encoded), strict=True)
-            if since <= facts[1] <= until
+            if since <= facts.seconds <= until
         ]
 
     # --- dead letters ------------------------------------------------------------------------------------------
@@ -363,16 +363,16 @@ def _encode_facts(facts: Sequence[EventFacts]) -> bytes:
     except OverflowError:  # JSON knows integers beyond 64 bits, msgpack does not
         return _encode(
             [
-                (
-                    event_id if event_id is None or _fits(event_id) else str(event_id),
-                    *(seconds, nanoseconds),
-                    type_id if type_id is None or _fits(type_id) else None,
-                    guid,
+                each._replace(
+                    event_id=_as_text(each.event_id),
+                    event_type_id=each.event_type_id if type(_as_text(each.event_type_id)) is int else None,
+                    detection_id=_as_text(each.detection_id),
                 )
-                for event_id, seconds, nanoseconds, type_id, guid in facts
+                for each in facts
             ]
         )
 
 
-def _fits(number: int) -> bool:
-    return -(2**63) <= number < 2**64
+def _as_text(value: int | str | None) -> int | str | None:
+    """Unless msgpack can carry it."""
+    return str(value) if type(value) is int and not -(2**63) <= value < 2**64 else value

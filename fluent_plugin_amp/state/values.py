@@ -35,7 +35,7 @@ def blocks_of(deliveries: Iterable[Delivery], delivered_at: int) -> list[Block]:
     blocks: list[Block] = []
     for stream, events in by_stream.items():
         digests = [event.digest for event in events]
-        facts = [event.facts or (None, int(event.received_at), 0, None, None) for event in events]
+        facts = [event.facts or EventFacts(None, int(event.received_at), 0, None, None) for event in events]
         blocks += split(stream, delivered_at, digests, facts)
     return blocks
 
@@ -60,12 +60,8 @@ class DeliveredEvent(NamedTuple):
     """An event that was delivered."""
 
     digest: bytes
-    event_id: int | str | None
-    """A text when it exceeds 64 bits."""
-    seconds: int
-    nanoseconds: int
-    event_type_id: int | None
-    connector_guid: str | None
+    facts: EventFacts
+    """Numbers beyond 64 bits as texts."""
 
 
 class StreamSummary(NamedTuple):

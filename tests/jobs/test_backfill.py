@@ -114,8 +114,8 @@ async def test_what_is_delivered_is_in_the_state_file(rig: Rig) -> None:
         found = store.delivered_between("emea", NOW - 20, NOW)
     finally:
         store.close()
-    assert sorted(each.event_id or 0 for each in found) == ids_of(events(20))
-    assert {each.connector_guid for each in found} == {f"connector-{number}" for number in range(5)}
+    assert sorted(each.facts.event_id for each in found if type(each.facts.event_id) is int) == ids_of(events(20))
+    assert {each.facts.connector_guid for each in found} == {f"connector-{number}" for number in range(5)}
 
 
 # --- interrupted ---------------------------------------------------------------------------------

@@ -17,9 +17,11 @@ ID = 6_180_352_115_244_793_857
 """Shown as 6180352115244794000 where it was rounded."""
 
 
-def facts(event_id: int | None, second: int = 5, connector: str | None = "c") -> EventFacts:
+def facts(
+    event_id: int | str | None, second: int = 5, connector: str | None = "c", detection: int | None = None
+) -> EventFacts:
     """Of an event that is like all others but for these."""
-    return event_id, second, 619_000_000, 1090519054, connector
+    return EventFacts(event_id, second, 619_000_000, 1090519054, connector, detection)
 
 
 def delivered(*events: EventFacts) -> list[tuple[bytes, EventFacts]]:
@@ -63,6 +65,41 @@ def test_of_events_that_are_alike_all_are_candidates() -> None:
     assert (len(result.missing), result.candidates) == (1, [0, 1])
 
 
+def test_of_events_that_are_alike_the_detection_decides() -> None:
+    """It is never rounded: only what is missing is sent."""
+    cloud = [facts(rounded(ID), detection=1), facts(rounded(ID + 2), detection=2)]
+    for other in (facts(ID + 2, detection=2), facts(rounded(ID), detection=2)):
+        result = compare(cloud, delivered(other))
+        assert (result.missing, result.candidates) == ([0], [0])
+    assert compare(cloud, delivered(facts(ID, detection=3))).candidates == [0, 1]
+
+
+def test_of_one_detection_that_has_several_all_are_candidates() -> None:
+    """Of the other detection, of which nothing is missing, none."""
+    cloud = [facts(rounded(ID), detection=each) for each in (1, 2, 2)]
+    result = compare(cloud, delivered(facts(ID, detection=1), facts(ID + 2, detection=2)))
+    assert (len(result.missing), result.candidates) == (1, [1, 2])
+
+
+def test_what_was_remembered_without_its_detection_may_be_any() -> None:
+    """By an earlier version: as many are found, and while one is missing all are candidates."""
+    cloud = [facts(rounded(ID), detection=1), facts(rounded(ID + 2), detection=2)]
+    result = compare(cloud, delivered(facts(ID)))
+    assert (len(result.missing), result.candidates) == (1, [0, 1])
+    assert compare(cloud, delivered(facts(ID), facts(ID + 2))).missing == []
+    assert compare(cloud, delivered(facts(ID), facts(ID + 2, detection=2))).missing == []
+
+
+def test_a_record_without_its_detection_may_be_any_delivered() -> None:
+    """Also the other way about."""
+    assert compare([facts(rounded(ID))], delivered(facts(ID, detection=1))).missing == []
+
+
+def test_a_text_that_is_no_number_is_an_exact_id() -> None:
+    """Nobody rounds it."""
+    assert compare([facts("a"), facts("b")], delivered(facts("a"))).candidates == [1]
+
+
 def test_an_event_recorded_twice_stands_for_one() -> None:
     """The same message, delivered again, does not hide a missing one."""
     twice = [(b"same", facts(ID)), (b"same", facts(ID))]
@@ -84,6 +121,7 @@ class Event:
     second: int
     connector: int
     has_id: bool
+    detection: int | None
     was_delivered: bool
     over_rest: bool
     """It was delivered by an earlier backfill: what is remembered is what REST showed."""
@@ -92,7 +130,7 @@ class Event:
         """As a cloud shows it."""
         event_id = ID + self.number * 300
         shown = (rounded(event_id) if is_rounded else event_id) if self.has_id else None
-        return shown, self.second, 0, 1, f"c{self.connector}"
+        return EventFacts(shown, self.second, 0, 1, f"c{self.connector}", self.detection)
 
 
 def events() -> st.SearchStrategy[list[Event]]:
@@ -103,6 +141,7 @@ def events() -> st.SearchStrategy[list[Event]]:
         st.integers(0, 1),
         st.integers(0, 1),
         st.sampled_from([True, True, True, False]),
+        st.sampled_from([None, 1, 2]),
         st.booleans(),
         st.booleans(),
     )
@@ -121,6 +160,16 @@ def test_nothing_that_is_missing_is_left_out(happened: list[Event], is_rounded: 
     assert Counter(cloud[index][1:] for index in result.missing) == Counter(
         cloud[index][1:] for index, event in enumerate(happened) if not event.was_delivered
     )
+
+
+@settings(max_examples=150, deadline=None)
+@given(events(), st.booleans())
+def test_memories_of_an_earlier_version_hide_nothing(happened: list[Event], is_rounded: bool) -> None:
+    """They have no detection: what is missing is among the candidates all the same."""
+    cloud = [event.facts(is_rounded=is_rounded) for event in happened]
+    memory = [event.facts(is_rounded=False)._replace(detection_id=None) for event in happened if event.was_delivered]
+    result = compare(cloud, delivered(*memory))
+    assert {index for index, event in enumerate(happened) if not event.was_delivered} <= set(result.candidates)
 
 
 @settings(max_examples=80, deadline=None)

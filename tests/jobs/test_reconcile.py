@@ -75,6 +75,43 @@ async def test_repair_delivers_what_is_missing_and_no_more(rig: Rig, rounded_ids
     assert (again.total.missing, again.exit_code) == (0, EXIT_OK)
 
 
+def in_another_form(body: bytes) -> bytes:
+    """The same event, as another part of the cloud writes it."""
+    fields = json.loads(body)
+    guid = fields.pop("connector_guid")
+    changed = {"id": str(fields["id"]), "event_type_id": str(fields["event_type_id"])}
+    return json.dumps({**fields, **changed, "computer": {"connector_guid": guid.upper()}}).encode()
+
+
+@pytest.mark.parametrize("rounded_ids", [False, True])
+@pytest.mark.parametrize("is_other", [(True, False), (False, True)], ids=["stream", "API"])
+async def test_events_in_another_form_are_known(rig: Rig, rounded_ids: bool, is_other: tuple[bool, bool]) -> None:
+    """Nothing is missing, so nothing is sent twice."""
+    rig.organisation.events.rounded_ids = rounded_ids
+    bodies = events(300)
+    stream, cloud = ([in_another_form(body) for body in bodies] if other else bodies for other in is_other)
+    rig.organisation.publish(cloud)
+    rig.remember(stream)
+    job = rig.reconcile(NOW - 300, repair=True)
+    await rig.run(job)
+    assert (figures(job), job.repaired) == ((300, 300, 0, 0), 0)
+
+
+async def test_of_events_that_are_alike_the_detection_decides(rig: Rig) -> None:
+    """Ids rounded to the same, same time, type and connector, another detection: what is missing is sent alone."""
+    rig.organisation.events.rounded_ids = True
+    alike = [
+        event(number, NOW - 5, timestamp_nanoseconds=0, connector_guid="c", detection_id=str(2**60 + number))
+        for number in range(2)
+    ]
+    rig.organisation.publish(alike)
+    rig.remember(alike[:1])
+    job = rig.reconcile(NOW - 10, repair=True)
+    await rig.run(job)
+    assert (job.total.missing, job.repaired) == (1, 1)
+    assert [record["detection"] for record in rig.fluentd.records] == ["event 1"]
+
+
 async def test_of_events_that_are_alike_all_are_sent(rig: Rig) -> None:
     """Ids rounded to the same, same time, type and connector: one is missing, both go, none is lost."""
     rig.organisation.events.rounded_ids = True

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from fluent_plugin_amp.cli import cli
 from fluent_plugin_amp.errors import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, StateUnusable, UsageError
 from fluent_plugin_amp.jobs import state as job
+from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.store import STEP_EVENTS, Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, KeptLetter, split
@@ -51,7 +52,7 @@ def daemon(path: Path) -> Iterator[Store]:
 def add(store: Store, stream: str, count: int, at: int, salt: int) -> None:
     """Some events that were delivered together."""
     digests = [bytes([salt, *number.to_bytes(15, "big")]) for number in range(count)]
-    store.add_delivered(split(stream, at, digests, [(None, 0, 0, None, None)] * count))
+    store.add_delivered(split(stream, at, digests, [EventFacts(None, 0, 0, None, None)] * count))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from fluent_plugin_amp.errors import (
     InvalidEvent,
 )
 from fluent_plugin_amp.facts import DeadLettered, Fact, InternalError
-from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Record
+from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventFacts, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
@@ -671,7 +671,7 @@ def test_the_memory_gets_the_facts_that_cisco_sent() -> None:
     """Taken before a transform changes the event, and only if the memory wants them."""
     rig = Rig(memory=SlowMemory())
     fields = {"timestamp": 5, "timestamp_nanoseconds": 6, "event_type_id": 8, "connector_guid": "c"}
-    assert rig.deliver(Channel(rig, "a"), event(1, **fields)).facts == (1, 5, 6, 8, "c")
+    assert rig.deliver(Channel(rig, "a"), event(1, **fields)).facts == EventFacts(1, 5, 6, 8, "c")
     assert rig.deliver(Channel(rig, "a"), b"no JSON").facts is None
     rig.loop.close()
     rig = Rig()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Delivery, EventFacts
 from fluent_plugin_amp.pipeline.delivered import (
     DIGEST_BYTES,
     LEAST_REMEMBERED,
@@ -98,14 +98,33 @@ def test_each_stream_remembers_something() -> None:
     [
         (
             {"id": 6533241145273614340, "event_type_id": 2164260880, "connector_guid": "0b48"},
-            (6533241145273614340, 5, 6, 2164260880, "0b48"),
+            (6533241145273614340, 5, 6, 2164260880, "0b48", None),
         ),
-        ({"id": 2**80}, (2**80, 5, 6, None, None)),
-        ({"id": "12", "event_type_id": True, "connector_guid": 7}, (None, 5, 6, None, None)),
-        ({"id": [1], "event_type_id": 1.5, "connector_guid": "x" * 65}, (None, 5, 6, None, None)),
-        ({}, (None, 5, 6, None, None)),
+        ({"id": 2**80}, (2**80, 5, 6, None, None, None)),
+        ({"id": True, "event_type_id": True, "connector_guid": 7}, (None, 5, 6, None, None, None)),
+        ({"id": [1], "event_type_id": 1.5, "connector_guid": "x" * 65}, (None, 5, 6, None, None, None)),
+        ({"id": float("inf"), "event_type_id": "", "detection_id": {}}, (None, 5, 6, None, None, None)),
+        ({"id": "9" * 65, "computer": {"connector_guid": []}}, (None, 5, 6, None, None, None)),
+        ({"id": "no number", "event_type_id": "no number"}, ("no number", 5, 6, None, None, None)),
+        ({"id": "٣", "computer": "c"}, ("٣", 5, 6, None, None, None)),
+        ({}, (None, 5, 6, None, None, None)),
     ],
 )
 def test_facts_are_taken_where_they_are_what_cisco_documents(event: dict[str, Any], facts: tuple[Any, ...]) -> None:
     """Anything else counts as missing: it could not be compared with the cloud."""
     assert facts_of(event, 5, 6) == facts
+
+
+ONE_EVENT: list[dict[str, Any]] = [
+    {"id": 6533241145273614336, "event_type_id": 553648143, "connector_guid": "0b48-ab", "detection_id": "65332"},
+    {"id": "6533241145273614336", "event_type_id": "553648143", "computer": {"connector_guid": "0B48-AB"}}
+    | {"detection_id": 65332},
+    {"id": 6533241145273614336.0, "event_type_id": 553648143.0, "connector_guid": None, "detection_id": "65332"}
+    | {"computer": {"connector_guid": "0b48-ab"}},
+]
+
+
+@pytest.mark.parametrize("event", ONE_EVENT, ids=["stream", "texts", "floats"])
+def test_an_event_has_the_same_facts_in_every_form(event: dict[str, Any]) -> None:
+    """A number may be a text, or have an exponent; the GUID may stand at the top, or with the computer."""
+    assert facts_of(event, 5, 6) == EventFacts(6533241145273614336, 5, 6, 553648143, "0b48-ab", 65332)

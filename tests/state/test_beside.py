@@ -12,7 +12,7 @@ import pytest
 
 from fluent_plugin_amp.errors import StateUnusable
 from fluent_plugin_amp.facts import Fact
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Delivery, EventFacts
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import beside, database
 from fluent_plugin_amp.state.beside import DeliveredBeside
@@ -34,7 +34,7 @@ class NoLedger:
 def delivery(number: int) -> Delivery:
     """An event with facts."""
     digest = digest_of(b"%d" % number)
-    facts = (number, 1_700_000_000 + number, 5, 7, "c")
+    facts = EventFacts(number, 1_700_000_000 + number, 5, 7, "c")
     return Delivery("emea", NoLedger(), number, b"{}", digest=digest, facts=facts)
 
 
@@ -68,7 +68,7 @@ async def test_it_works_beside_a_daemon(path: Path) -> None:
     summary = store.summary(int(time.time()))
     store.close()
     await daemon.close(1.0)
-    assert sorted(each.event_id for each in found if isinstance(each.event_id, int)) == [1, 2, 3, 4]
+    assert [each.facts.event_id for each in found] == [1, 2, 3, 4]
     assert summary[0].events == 4
 
 

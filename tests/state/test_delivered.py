@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateSlow
 from fluent_plugin_amp.facts import Fact
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Delivery, EventFacts
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import delivered as delivered_module
 from fluent_plugin_amp.state.delivered import FileDelivered
@@ -39,7 +39,13 @@ class NoLedger:
 def delivery(number: int, stream: str = "a") -> Delivery:
     """A delivered event."""
     return Delivery(
-        stream, NoLedger(), 1, b"", digest=digest_of(b"%d" % number), facts=(number, number, 0, 7, "guid"), parts=0
+        stream,
+        NoLedger(),
+        1,
+        b"",
+        digest=digest_of(b"%d" % number),
+        facts=EventFacts(number, number, 0, 7, "guid"),
+        parts=0,
     )
 
 
@@ -187,10 +193,10 @@ async def test_the_facts_are_there_for_a_comparison(rig: Rig, path: Path) -> Non
     rig.delivered.record([unread], lambda deliveries: None)
     await rig.settle()
     tool = Store.open(path)
-    assert [event[1:] for event in tool.delivered_between("a", 0, 10)] == [
-        (5, 5, 0, 7, "guid"),
-        (6, 6, 0, 7, "guid"),
-        (None, 9, 0, None, None),
+    assert [event.facts for event in tool.delivered_between("a", 0, 10)] == [
+        EventFacts(5, 5, 0, 7, "guid"),
+        EventFacts(6, 6, 0, 7, "guid"),
+        EventFacts(None, 9, 0, None, None),
     ]
     tool.close()
 

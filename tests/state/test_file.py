@@ -16,7 +16,7 @@ import pytest
 
 from fluent_plugin_amp.errors import PluginError, StateCorrupt, StateInUse, StateTooNew, StateUnusable
 from fluent_plugin_amp.facts import Fact, StateOpened, StateRecovered, StateTrouble
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Delivery, EventFacts
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import lock
 from fluent_plugin_amp.state.file import StateFile
@@ -38,7 +38,14 @@ class NoLedger:
 def batch(number: int, size: int = 5) -> list[Delivery]:
     """Events that are recorded together."""
     return [
-        Delivery("a", NoLedger(), 1, b"", digest=digest_of(b"%d.%d" % (number, each)), facts=(number, each, 0, 0, ""))
+        Delivery(
+            "a",
+            NoLedger(),
+            1,
+            b"",
+            digest=digest_of(b"%d.%d" % (number, each)),
+            facts=EventFacts(number, each, 0, 0, ""),
+        )
         for each in range(size)
     ]
 
@@ -63,8 +70,9 @@ def in_file(path: Path) -> dict[int, int]:
     tool = Store.open(path)
     counts: dict[int, int] = {}
     for event in tool.delivered_between("a", 0, 10**9):
-        assert isinstance(event.event_id, int)
-        counts[event.event_id] = counts.get(event.event_id, 0) + 1
+        number = event.facts.event_id
+        assert isinstance(number, int)
+        counts[number] = counts.get(number, 0) + 1
     tool.close()
     return counts
 

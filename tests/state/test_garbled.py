@@ -52,7 +52,7 @@ def make_file(path: Path) -> None:
         with store.transaction():
             for first in range(start, end, 20):
                 numbers = range(first, first + 20)
-                facts: list[EventFacts] = [(number, now, 0, 1, "guid") for number in numbers]
+                facts = [EventFacts(number, now, 0, 1, "guid") for number in numbers]
                 store.add_delivered(split(f"s{first % 3}", now, [digest(number) for number in numbers], facts))
         if not start:
             store.index_all()
