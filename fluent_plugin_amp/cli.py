@@ -18,7 +18,7 @@ import click
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.cli_common import config_option, echo_json, load_config, pick_stream, report_errors
 from fluent_plugin_amp.cli_history import backfill, reconcile
-from fluent_plugin_amp.errors import EXIT_OK
+from fluent_plugin_amp.errors import EXIT_OK, UsageError
 from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
@@ -130,41 +130,55 @@ def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], fa
 @config_option
 @click.option("--stream", "stream_name", help="Whose tag and transforms to use; the first stream otherwise.")
 @stdout_option
+@click.option("--dry-run", is_flag=True, help="Send nothing: count what would be sent, by tag.")
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"))
 @report_errors
 def replay(
     config_path: Path,
     stream_name: str | None,
     stdout_format: Literal["json", "msgpack"] | None,
+    dry_run: bool,
     files: tuple[Any, ...],
 ) -> int:
-    """Send captured events, one JSON object a line, through the same pipeline ("-": standard input).
+    """Send captured events through the same pipeline ("-": standard input).
+
+    A file may have one JSON object a line, a JSON array, an answer of the API, pretty-printed or not, or what a
+    consumer printed, headers and all. Anything else stops it, with an error, at the first line.
 
     \b
-    Example:
+    Examples:
       fluent-plugin-amp replay -c amp.yml --stdout json events.ndjson
+      fluent-plugin-amp replay -c amp.yml --dry-run answer.json
     """
     from fluent_plugin_amp import daemon
+    from fluent_plugin_amp.jobs import captured
     from fluent_plugin_amp.jobs import replay as job
+    from fluent_plugin_amp.jobs.dry_run import DryRunSink
     from fluent_plugin_amp.observe import logs
     from fluent_plugin_amp.parts import make_sink
 
+    if dry_run and stdout_format is not None:
+        raise UsageError("--dry-run writes no records: leave --stdout out")
     config = load_config(config_path)
     logs.set_up("warning", config.logging.format)
     stream = pick_stream(config, stream_name)
 
     async def go() -> job.Replayed:
         observer = logs.LogObserver()
-        parts = daemon.Daemon(config, make_sink(config, observer, stdout_format), observer)
-        return await job.replay(parts, stream.name, (line for file in files for line in file))
+        sink = dry if dry_run else make_sink(config, observer, stdout_format)
+        bodies = (body for file in files for body in captured.events(file, file.name))
+        return await job.replay(daemon.Daemon(config, sink, observer), stream.name, bodies)
 
+    dry = DryRunSink()
     replayed = asyncio.run(go())
     counters = replayed.counters
+    delivered = f"{counters.delivered - counters.dead_letters} {'to deliver' if dry_run else 'delivered'}"
     click.echo(
-        f"{replayed.lines} events: {counters.delivered - counters.dead_letters} delivered, "
-        f"{counters.dead_letters} dead letters, {counters.dropped} dropped",
+        f"{replayed.events} events: {delivered}, {counters.dead_letters} dead letters, {counters.dropped} dropped",
         err=True,
     )
+    for tag in sorted(dry.records):
+        click.echo(f"{tag}: {dry.records[tag]} records, {dry.bytes[tag]} bytes")
     return EXIT_OK
 
 

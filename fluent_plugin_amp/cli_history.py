@@ -38,7 +38,7 @@ _since_option = click.option(
     "--since",
     required=True,
     metavar="TIME",
-    help="2026-11-20, 2026-11-20T18:00:00Z (UTC unless it says), or 2h, 7d ago.",
+    help="2026-11-20, 2026-11-20T18:00:00Z (UTC unless it says), 2h, 7d, 1w (so long ago), yesterday, today.",
 )
 
 
@@ -46,7 +46,7 @@ _since_option = click.option(
 @config_option
 @_stream_option
 @_since_option
-@click.option("--until", metavar="TIME", help="The same; this time itself is not included.  [default: now]")
+@click.option("--until", metavar="TIME", help="The same, or now; this time itself is not included.  [default: now]")
 @click.option("--resend", is_flag=True, help="Also send what the state file knows as delivered.")
 @click.option("--restart", is_flag=True, help="Begin anew although an earlier run with these times was interrupted.")
 @report_errors
@@ -105,7 +105,7 @@ def backfill(
     metavar="TIME",
     default="10m",
     show_default=True,
-    help="The same; what is younger may still be on its way.",
+    help="The same, or now; what is younger may still be on its way.",
 )
 @click.option("--repair", is_flag=True, help="Deliver what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")

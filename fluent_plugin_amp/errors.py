@@ -582,6 +582,16 @@ class CredentialsNotSaved(UnavailableError):
         self.rescue = rescue
 
 
+class CapturedFileUnusable(UsageError):
+    """A file for `replay` holds something other than events, or ends in the middle of one."""
+
+    id = "replay.file-unusable"
+    default_remedy = (
+        "Give events as JSON: one object a line, an array, an answer of the API (an object with `data`), or what a "
+        "consumer printed. Events before this place were sent."
+    )
+
+
 class FleetInvalid(ConfigError):
     """The fleet file cannot be used as it is."""
 

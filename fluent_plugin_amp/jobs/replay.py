@@ -1,4 +1,4 @@
-"""`fluent-plugin-amp replay`: captured events, one JSON object a line, through the same pipeline."""
+"""`fluent-plugin-amp replay`: captured events through the same pipeline."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fluent_plugin_amp.daemon import Daemon
+from fluent_plugin_amp.errors import CapturedFileUnusable
 from fluent_plugin_amp.jobs.feed import Feed
 from fluent_plugin_amp.model import Counters
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of the lines."""
+    """What became of the events."""
 
-    lines: int
+    events: int
     counters: Counters
 
 
 async def replay(
-    daemon: Daemon, stream: str, lines: Iterable[bytes], on_progress: Callable[[int], None] = lambda resolved: None
+    daemon: Daemon, stream: str, bodies: Iterable[bytes], on_progress: Callable[[int], None] = lambda resolved: None
 ) -> Replayed:
-    """Send ``lines`` as events of ``stream``; return when the last one is acknowledged.
+    """Send ``bodies`` as events of ``stream``; return when the last one is acknowledged.
 
-    Blank lines are skipped.  A line that is no event becomes a dead letter, as it would from a broker.
+    A body that is no event becomes a dead letter, as it would from a broker.
 
     Raises:
+        CapturedFileUnusable: from ``bodies``; what came before it is delivered.
         NoProgress: nothing was acknowledged for ``forward.pause_after``.
         OutputClosed: standard output was closed.
     """
@@ -39,10 +41,13 @@ async def replay(
     )
 
     async def send() -> None:
-        for line in lines:
-            if line.strip():
-                await feed.put(line.strip())
+        try:
+            for body in bodies:
+                await feed.put(body)
                 on_progress(feed.resolved)
+        except CapturedFileUnusable:
+            await feed.finish()
+            raise
         await feed.finish()
         on_progress(feed.resolved)
 

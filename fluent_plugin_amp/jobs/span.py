@@ -11,7 +11,11 @@ from datetime import datetime, timezone
 
 from fluent_plugin_amp.config.units import Duration
 
+DAY_S = 86400
+EXAMPLES = "2026-11-20, 2026-11-20T18:00:00Z, 30m, 2h, 7d or 1w ago, yesterday, today, now"
+
 _DURATION = Duration("1s")
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +47,35 @@ class Bookmark:
 
 
 def parse_time(text: str, now: float) -> int:
-    """``2026-11-20``, ``2026-11-20T18:00:00+01:00`` (UTC unless it says otherwise), or ``7d``, ``2h``: so long ago.
+    """A moment as people write it, in seconds since the epoch; nothing is before that.
+
+    ``2026-11-20``, ``2026-11-20T18:00:00+01:00`` (UTC unless it says otherwise); ``30m``, ``2h``, ``7d``, ``1w``,
+    with or without ``ago``; ``now``; ``today`` and ``yesterday``, which begin at midnight UTC.
 
     Raises ValueError, with words for the user.
     """
-    ago = _DURATION.read(text.strip()) if not text.strip().isdigit() else None
-    if ago is not None:
-        return int(now - ago)
+    words = text.strip().lower()
+    if words == "now":
+        return int(now)
+    if words in _DAYS_AGO:
+        return int(now) // DAY_S * DAY_S - _DAYS_AGO[words] * DAY_S
+    if (ago := _seconds(words.removesuffix("ago").strip())) is not None:
+        return int(max(0.0, now - ago))
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
-        raise ValueError(f"{text!r} is no time: 2026-11-20, 2026-11-20T18:00:00Z, or 30m, 2h, 7d ago") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
+        return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()))
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time: {EXAMPLES}") from None
+
+
+def _seconds(words: str) -> float | None:
+    """A length of time; a bare number could be anything."""
+    if words.isdigit():
+        return None
+    if words.endswith("w"):
+        days = _DURATION.read(words[:-1] + "d")
+        return None if days is None else 7 * days
+    return _DURATION.read(words)
 
 
 def legs(asked: Span, mark: Bookmark | None) -> list[Bookmark]:

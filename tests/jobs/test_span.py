@@ -21,14 +21,28 @@ NOW = 1_700_000_000.5
         ("2023-11-14T22:13:20", 1_700_000_000),
         ("2023-11-14T22:13:20Z", 1_700_000_000),
         (" 2023-11-14 23:13:20+01:00 ", 1_700_000_000),
+        ("now", 1_700_000_000),
+        ("1w", 1_700_000_000 - 7 * 86_400),
+        ("0.5w", 1_700_000_000 - 302_400),
+        ("7d ago", 1_700_000_000 - 7 * 86_400),
+        ("2h AGO", 1_700_000_000 - 7200),
+        ("today", 1_699_920_000),
+        ("Yesterday", 1_699_920_000 - 86_400),
+        ("1000w", 1_700_000_000 - 7000 * 86_400),
+        ("999999999999d", 0),
+        ("9" * 400 + "d", 0),
+        ("0001-01-01", 0),
     ],
 )
 def test_times_are_read(text: str, second: int) -> None:
-    """So long ago, or ISO 8601, in UTC unless it says otherwise."""
+    """So long ago, ISO 8601 in UTC unless it says otherwise, or a word; nothing is before the epoch."""
     assert parse_time(text, NOW) == second
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "7", "1700000000", "-2h", "2023-13-01", "7w"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "tomorrow", "7", "1700000000", "-2h", "2023-13-01", "w", "7 ago", "ago", "9999-12-31T23:59:59-23:59x"],
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     """A bare number could be anything."""
     with pytest.raises(ValueError, match="is no time: 2026-11-20"):
