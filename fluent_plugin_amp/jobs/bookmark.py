@@ -13,6 +13,10 @@ import msgspec
 from fluent_plugin_amp.errors import StateUnusable
 from fluent_plugin_amp.jobs.span import Bookmark
 
+MAX_BYTES = 4096
+"""Five numbers need less."""
+LAST_SECOND = 2**33
+
 
 def bookmark_file(state_file: Path, *words: str) -> Path:
     """Where it is: beside the state file, another one for other ``words`` (stream, times, options)."""
@@ -21,13 +25,17 @@ def bookmark_file(state_file: Path, *words: str) -> Path:
 
 
 def load(path: Path) -> Bookmark | None:
-    """What was noted; None: nothing, or nothing that can be read, and the work begins anew."""
+    """What was noted; None: nothing, or nothing that can be read or be true, and the work begins anew."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Bookmark)
-    except (FileNotFoundError, msgspec.DecodeError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO is not waited for
+        with open(descriptor, "rb") as file:
+            mark = msgspec.json.decode(file.read(MAX_BYTES), type=Bookmark)
+    except (FileNotFoundError, msgspec.MsgspecError, ValueError):
         return None
     except OSError as exc:
         raise StateUnusable(f"{path}: {exc.strerror}") from exc
+    is_true = 0 <= mark.since <= mark.down_to <= mark.floor <= mark.until <= LAST_SECOND
+    return mark if is_true and 0 <= mark.offset <= LAST_SECOND else None
 
 
 def save(path: Path, mark: Bookmark) -> None:
@@ -38,7 +46,10 @@ def save(path: Path, mark: Bookmark) -> None:
     """
     new = path.with_name(path.name + ".new")
     try:
-        new.write_bytes(msgspec.json.encode(asdict(mark)))
+        # Not through a symbolic link that somebody put there.
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(asdict(mark)))
         os.replace(new, path)
     except OSError as exc:
         raise StateUnusable(f"{path}: {exc.strerror}") from exc

@@ -191,3 +191,56 @@ def test_the_command_need_not_ask(run: Run, daemon: Store) -> None:
     result = run("state", "reset", "--stream", "emea", "--yes")
     assert result.exit_code == EXIT_OK, result.output
     assert daemon.summary(NOW)[1].events == 0
+
+
+# --- garbage -------------------------------------------------------------------------------------
+
+STATEMENTS = [
+    "UPDATE streams SET name = zeroblob(id)",
+    "UPDATE streams SET name = CAST(x'ff' || id AS TEXT)",
+    "UPDATE streams SET resets = 'garbage'",
+    "UPDATE delivered SET delivered_at = 'garbage', events = 1e300",
+    "UPDATE delivered SET delivered_at = 9223372036854775807, digests = 7, facts = ''",
+    "UPDATE delivered SET events = -5, stream = 'x'",
+    "UPDATE letters SET stream = x'ff', received_at = 'x'",
+    "DELETE FROM streams",
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_garbled_rows_are_shown_or_left_out(run: Run, path: Path, daemon: Store, statement: str) -> None:
+    """Never a traceback; a stream is forgotten, or there is an error with an id."""
+    daemon._execute(statement)
+    for arguments in (("show",), ("show", "--json")):
+        result = run("state", *arguments)
+        assert result.exit_code == EXIT_OK, result.output
+        assert "[bug]" not in result.output
+    result = run("state", "reset", "--stream", "emea", "--yes")
+    assert result.exit_code in (EXIT_OK, EXIT_USAGE, EXIT_UNAVAILABLE)
+    assert result.exit_code == EXIT_OK or "error [" in result.output
+    assert "[bug]" not in result.output
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 9000, bytes(9000), b"", b"streams: []"]
+)
+@pytest.mark.parametrize("arguments", [("show",), ("reset", "--stream", "emea", "--yes")])
+def test_a_file_that_is_none_is_an_error(run: Run, path: Path, garbage: bytes, arguments: tuple[str, ...]) -> None:
+    """With an id and what to do."""
+    path.write_bytes(garbage)
+    result = run("state", *arguments)
+    assert result.exit_code == EXIT_UNAVAILABLE, result.output
+    assert "error [state." in result.output
+    assert "what to do" in result.output
+    assert path.read_bytes() == garbage
+
+
+def test_a_garbled_page_is_an_error(run: Run, path: Path, daemon: Store) -> None:
+    """With an id."""
+    daemon.close()
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + bytes(range(256)) * 16 * (len(data) // 4096 - 1))
+    for arguments in (("show",), ("reset", "--stream", "emea", "--yes")):
+        result = run("state", *arguments)
+        assert result.exit_code == EXIT_UNAVAILABLE, result.output
+        assert "error [state.corrupt]" in result.output
