@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fluent_plugin_amp.errors import EXIT_BUG, EXIT_OK, PluginError, UsageError
+from fluent_plugin_amp.errors import EXIT_BUG, EXIT_NO, EXIT_OK, Interrupted, PluginError, UsageError
 from fluent_plugin_amp.text import of_error, one_line
 
 if TYPE_CHECKING:
@@ -23,13 +23,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def report_errors(command: Command) -> Command:
-    """Show a `PluginError` with its id and remedy and exit with its code; anything else is our bug, 70."""
+    """Show a `PluginError` with its id and remedy and exit with its code; anything else is our bug, 70.
+
+    Ctrl-C is `Interrupted`, at a prompt too; a question answered with no leaves 1.
+    """
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
         debug = bool(click.get_current_context().find_root().params.get("debug"))
         try:
-            code = command(*args, **kwargs)
+            try:
+                code = command(*args, **kwargs)
+            except (click.Abort, KeyboardInterrupt) as exc:
+                raise _stopped(exc) from None
+        except Unconfirmed:
+            click.echo("nothing was done", err=True)
+            sys.exit(EXIT_NO)
         except PluginError as error:
             if debug:
                 traceback.print_exc()
@@ -37,7 +46,7 @@ def report_errors(command: Command) -> Command:
             if error.remedy:
                 click.echo(f"  what to do: {one_line(error.remedy)}", err=True)
             sys.exit(error.exit_code)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
             sys.stderr.close()  # nobody reads any more: no second error about the first
@@ -53,6 +62,19 @@ def report_errors(command: Command) -> Command:
         sys.exit(code or EXIT_OK)
 
     return wrapper  # type: ignore[return-value]
+
+
+class Unconfirmed(Exception):
+    """The user was asked, and said no."""
+
+
+def _stopped(exc: BaseException) -> Exception:
+    """What became of a command that was not let go on: the same, whatever it was about to do."""
+    if isinstance(exc, KeyboardInterrupt) or isinstance(exc.__context__, KeyboardInterrupt):
+        return Interrupted("interrupted")
+    if isinstance(exc.__context__, EOFError):
+        return UsageError("nobody agreed", remedy="Where nobody can be asked, give --yes.")
+    return Unconfirmed()
 
 
 def config_option(command: Command) -> Command:

@@ -7,11 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from fluent_plugin_amp.cli import cli
-from fluent_plugin_amp.errors import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, StateUnusable, UsageError
+from fluent_plugin_amp.errors import (
+    EXIT_NO,
+    EXIT_OK,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    Interrupted,
+    StateUnusable,
+    UsageError,
+)
 from fluent_plugin_amp.jobs import state as job
 from fluent_plugin_amp.model import EventFacts
 from fluent_plugin_amp.state.lock import Lock
@@ -184,6 +193,25 @@ def test_the_command_asks(run: Run, daemon: Store, answer: str, left: int) -> No
     """Nothing is forgotten unless it is confirmed."""
     run("state", "reset", "--stream", "emea", input=answer)
     assert daemon.summary(NOW)[1].events == left
+
+
+def ask_and_be_interrupted(*_: object, **__: object) -> bool:
+    """What click makes of Ctrl-C."""
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise click.Abort  # noqa: B904, as click does
+
+
+def test_ctrl_c_at_the_question_is_an_interruption(run: Run, daemon: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the words and the exit code of any other; no answer at all is a mistake; no is no."""
+    assert (run("state", "reset", "--stream", "emea", input="n\n").exit_code) == EXIT_NO
+    result = run("state", "reset", "--stream", "emea", input="")
+    assert (result.exit_code, "error [usage]: nobody agreed" in result.output) == (EXIT_USAGE, True)
+    monkeypatch.setattr("click.confirm", ask_and_be_interrupted)
+    result = run("state", "reset", "--stream", "emea")
+    assert (result.exit_code, "error [interrupted]" in result.output) == (Interrupted.exit_code, True)
+    assert daemon.summary(NOW)[1].events == 2560
 
 
 def test_the_command_need_not_ask(run: Run, daemon: Store) -> None:
