@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,43 @@ async def test_killed_between_two_events_of_a_detection(
     assert await plugin.stopped() == 0
     (record,) = detections(fluentd)
     assert (record["event_ids"], record["status"], record["revision"]) == ([1, 2], "quarantined", 1)
+
+
+async def test_garbled_rows_in_the_state_file_stop_nothing(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: Path,
+) -> None:
+    """Of every table: what was open is set aside and told, and all that comes is delivered, combined and acked."""
+    stream = make_stream()
+    path = tmp_path / "state.db"
+    config = {
+        **configuration(stream_section(stream, certificates), fluentd),
+        "detections": {"window": "1h"},
+        "incidents": {"window": "5m"},
+        "state": {"path": str(path)},
+    }
+    broker.publish(stream.queue, [event(1, 1090519054)])
+    assert await run(config, "--once").ended() == 0
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE combined SET data = 'garbage ' || name WHERE name LIKE 'h%'")
+        connection.execute("UPDATE combined SET data = randomblob(100) WHERE name NOT LIKE 'h%'")
+        connection.execute("UPDATE delivered SET delivered_at = 'garbage', digests = 'garbage', facts = 7")
+        connection.execute("UPDATE streams SET name = x'ff00'")
+        connection.execute("INSERT INTO letters VALUES (1, x'ff', 7, 7, 7, 'x', 'x', 'x', 'garbage')")
+    fields = {"timestamp": 1_600_000_000, "event_type_id": 1090519054}
+    bodies = [json.dumps({**fields, "id": number, "detection_id": f"D{number}"}).encode() for number in range(1500)]
+    broker.publish(stream.queue, bodies)
+    plugin = run(config, "--once")
+    assert await plugin.ended() == 0
+    assert {record["id"] for record in fluentd.records if "id" in record} == set(range(1500))
+    assert broker.queue_depth(stream.queue)[:2] == (0, 0)
+    assert "[state.corrupt]" in plugin.log
+    for table in ("combined", "delivered", "streams", "letters"):
+        assert f"set aside in the table garbled_{table}" in plugin.log
 
 
 async def test_without_a_state_file_what_is_open_is_written_at_the_stop(
