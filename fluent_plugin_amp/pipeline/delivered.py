@@ -34,7 +34,7 @@ def facts_of(record: Record, seconds: int, nanoseconds: int) -> EventFacts:
     """
     type_id = number_of(record.get("event_type_id"))
     guid = record.get("connector_guid")
-    if type(guid) is not str:
+    if type(guid) is not str or not guid:
         computer = record.get("computer")
         guid = computer.get("connector_guid") if type(computer) is dict else None
     return EventFacts(

@@ -118,6 +118,7 @@ def test_facts_are_taken_where_they_are_what_cisco_documents(event: dict[str, An
 ONE_EVENT: list[dict[str, Any]] = [
     {"id": 6533241145273614336, "event_type_id": 553648143, "connector_guid": "0b48-ab", "detection_id": "65332"},
     {"id": "6533241145273614336", "event_type_id": "553648143", "computer": {"connector_guid": "0B48-AB"}}
+    | {"connector_guid": ""}
     | {"detection_id": 65332},
     {"id": 6533241145273614336.0, "event_type_id": 553648143.0, "connector_guid": None, "detection_id": "65332"}
     | {"computer": {"connector_guid": "0b48-ab"}},
