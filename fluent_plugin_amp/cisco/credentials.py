@@ -27,9 +27,10 @@ import yaml
 
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.created import as_credentials, is_answer
 from fluent_plugin_amp.cisco.names import slug
 from fluent_plugin_amp.cisco.regions import Cloud
-from fluent_plugin_amp.errors import CredentialsFileUnusable
+from fluent_plugin_amp.errors import CloudAnswerNotUnderstood, CredentialsFileUnusable
 from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_bytes
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def render(credentials: StreamCredentials, format_: str) -> str:
 
 
 def read(path: Path) -> StreamCredentials:
-    """A file that `render` made in the format yaml or json.
+    """A file that `render` made in the format yaml or json, or Cisco's own answer to the stream's creation.
 
     Raises CredentialsFileUnusable, whose message quotes nothing of the file.
     """
@@ -152,13 +153,25 @@ def read(path: Path) -> StreamCredentials:
         raise CredentialsFileUnusable(f"{path}: {exc.strerror}") from exc
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         raise CredentialsFileUnusable(f"{path}: neither YAML nor JSON", remedy=_REMEDY) from None
+    if isinstance(found, dict) and is_answer(found):
+        try:
+            return StreamCredentials(**{"cloud": {}, **as_credentials(found)})
+        except CloudAnswerNotUnderstood as exc:
+            raise CredentialsFileUnusable(f"{path}: Cisco's answer to a creation: {exc}", remedy=_REMEDY) from exc
     keys = ("name", "id", "cloud", "url", "username", "password", "queue")
     if not isinstance(found, dict) or not all(key in found for key in keys):
         raise CredentialsFileUnusable(f"{path}: no credentials file: {', '.join(keys)} are needed", remedy=_REMEDY)
+    kinds: dict[str, type | tuple[type, ...]] = {"id": int, "cloud": (str, dict)}
+    for key in keys:
+        if not isinstance(found[key], kinds.get(key, str)):
+            raise CredentialsFileUnusable(f"{path}: no credentials file: {key} is of another kind", remedy=_REMEDY)
     return StreamCredentials(**{key: found[key] for key in keys})
 
 
-_REMEDY = "Give a file that `amp-streams create --save FILE` wrote in the format yaml or json."
+_REMEDY = (
+    "Give a file that `amp-streams create --save FILE` wrote in the format yaml or json, "
+    "or Cisco's own answer to the stream's creation."
+)
 
 
 # --- saving --------------------------------------------------------------------------------------

@@ -9,11 +9,13 @@ import os.path
 from pathlib import Path
 from typing import Any
 
+from fluent_plugin_amp.cisco.created import as_credentials, is_answer
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList
 from fluent_plugin_amp.config.patterns import has_magic, matching
 from fluent_plugin_amp.config.problems import Mark, Problem
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.config.url import take_credentials
+from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 MAX_INCLUDED = 10_000
 """Files: one for each stream, of more streams than one process can have."""
@@ -190,10 +192,25 @@ def _saved(reading: Reading, stream: MarkedDict, file: Path) -> MarkedDict | Non
         if saved is not BROKEN:
             reading.problems.append(Problem(Mark(str(file), 1), "", "must be a mapping (key: value)"))
         return None
+    if is_answer(saved):
+        return _from_answer(reading, saved)
     for key in saved:
         if key not in _FROM_CREDENTIALS and key not in _BESIDE_CREDENTIALS:
             reading.problem(saved, key, "unknown key; a credentials file holds " + ", ".join(_FROM_CREDENTIALS))
     _split_url(reading, saved)
+    return saved
+
+
+def _from_answer(reading: Reading, answer: MarkedDict) -> MarkedDict | None:
+    """Cisco's own answer to the stream's creation, as a credentials file."""
+    try:
+        credentials = as_credentials(answer)
+    except CloudAnswerNotUnderstood as error:
+        reading.problems.append(Problem(answer.mark, "", f"Cisco's answer to a creation: {error}"))
+        return None
+    saved = MarkedDict(answer.mark, answer.path)
+    for key, value in credentials.items():
+        saved.put(key, value, answer.mark)
     return saved
 
 

@@ -248,7 +248,8 @@ class StreamConfig(Section):
     credentials_file: Path | None = Field(
         default=None,
         description="YAML or JSON file with `url`, `username`, `password`, `queue` and perhaps `name`, as "
-        "`amp-streams create --save` writes it. What is given here goes before what it says.",
+        "`amp-streams create --save` writes it; or the API's own answer to the stream's creation, as JSON. What is "
+        "given here goes before what it says.",
     )
     tag: TagTemplate = Field(
         default="edr.cisco.amp.events",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shlex
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,56 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """With the system's words."""
     with pytest.raises(CredentialsFileUnusable, match="No such file"):
         read(tmp_path / "missing.yml")
+
+
+# --- Cisco's own answer --------------------------------------------------------------------------
+
+ANSWER: dict[str, Any] = {
+    "version": "v1.2.0",
+    "metadata": {"links": {"self": "https://api.eu.amp.cisco.com/v1/event_streams"}},
+    "data": {
+        "id": 6,
+        "name": "Zürich “SIEM” #1: it's",
+        "amqp_credentials": {
+            "user_name": "6-0123456789abcdef0123",
+            "password": PASSWORD,
+            "queue_name": "event_stream_6",
+            "host": "export-streaming.eu.amp.cisco.com",
+            "port": "443",
+            "proto": "https",
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("answer", [ANSWER, ANSWER["data"]])
+def test_ciscos_own_answer_is_as_good_as_a_saved_file(answer: dict[str, Any], tmp_path: Path) -> None:
+    """As it came, or only its data: the cloud is known by the broker's host."""
+    path = tmp_path / "answer.json"
+    path.write_text(json.dumps(answer, indent=2), "utf-8")
+    assert read(path) == SIEM
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "name", "amqp_credentials", "data", "url", "password", "queue", "username", "cloud"]),
+        st.none()
+        | st.text(max_size=5)
+        | st.integers()
+        | st.lists(st.integers(), max_size=2)
+        | st.fixed_dictionaries(
+            {"user_name": st.text() | st.none(), "queue_name": st.just("q") | st.just(5)},
+            optional={"password": st.text() | st.none(), "host": st.text() | st.none(), "port": st.text()},
+        ),
+    )
+)
+def test_no_file_is_too_strange(found: dict[str, Any]) -> None:
+    """Credentials, or the error by name."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(json.dumps(found))
+        file.flush()
+        with contextlib.suppress(CredentialsFileUnusable):
+            assert isinstance(read(Path(file.name)).url, str)
 
 
 # --- saving --------------------------------------------------------------------------------------

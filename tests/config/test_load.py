@@ -88,6 +88,57 @@ def test_credentials_file(write: Write, suffix: str) -> None:
     assert stream.password.get_secret_value() == "${p}"
 
 
+ANSWER = {
+    "id": 6,
+    "name": "SIEM",
+    "group_guids": [],
+    "amqp_credentials": {
+        "user_name": "6-a",
+        "password": "${p}",
+        "queue_name": "event_stream_6",
+        "host": "export-streaming.eu.amp.cisco.com",
+        "port": "443",
+        "proto": "https",
+    },
+}
+
+
+@pytest.mark.parametrize("answer", [ANSWER, {"version": "v1.2.0", "metadata": {"links": {}}, "data": ANSWER}])
+def test_a_credentials_file_may_be_ciscos_own_answer(write: Write, answer: dict[str, object]) -> None:
+    """The JSON as the API gave it to whoever created the stream; https means amqps, the host tells the cloud."""
+    write("saved.json", json.dumps(answer))
+    loaded = load(write("c.yml", "streams: [{credentials_file: saved.json}]"), {})
+    (stream,) = loaded.streams
+    assert (stream.name, stream.url, stream.username, stream.queue) == (
+        "SIEM",
+        "amqps://export-streaming.eu.amp.cisco.com:443",
+        "6-a",
+        "event_stream_6",
+    )
+    assert stream.password.get_secret_value() == "${p}"
+    assert stream.cloud is not None
+    assert stream.cloud.api == "eu"
+
+
+@pytest.mark.parametrize(
+    ("credentials", "said"),
+    [
+        ({"user_name": "u", "queue_name": "q", "host": "h"}, "without a password: Cisco tells it only in the answer"),
+        ({"user_name": "u"}, "no amqp_credentials with user_name and queue_name"),
+        ({"user_name": "u", "queue_name": "q", "password": "hunter2"}, "without a host"),
+        ({"user_name": "u", "queue_name": "q", "password": "hunter2", "host": "a b"}, "is no host name"),
+    ],
+)
+def test_an_answer_without_credentials_is_said_so(write: Write, credentials: dict[str, str], said: str) -> None:
+    """The answer to a GET has no password, for instance; one mistake, and it is not quoted."""
+    saved = write("saved.json", json.dumps({"data": {"id": 6, "name": "S", "amqp_credentials": credentials}}))
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(write("c.yml", "streams: [{credentials_file: saved.json}]"), {})
+    assert f"{saved}:1: Cisco's answer to a creation: " in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert str(caught.value).count(":1: ") == 1
+
+
 def test_settings_go_before_the_credentials_file(write: Write) -> None:
     """What the configuration says itself is kept, credentials in its url too."""
     write("saved.yml", "{name: s, url: 'amqps://u:p@saved', queue: saved}")
