@@ -363,6 +363,15 @@ def rotate(
     metavar="FOLDER",
     help="Where credentials/ and streams.d/ go; by default the folder of the file.",
 )
+@click.option("--verify", is_flag=True, help="Try the saved credentials of every stream with its broker.")
+@click.option(
+    "--rotate",
+    "rotate_names",
+    multiple=True,
+    metavar="TENANT",
+    help="Give the streams of this tenant new passwords, and do nothing for others; or `all`. Repeatable.",
+)
+@click.option("--discard", is_flag=True, help="With --rotate: delete old streams though events wait in their queues.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Tenants at a time.")
 @yes_option
 @dry_run_option
@@ -374,6 +383,9 @@ def apply(
     fleet: Path,
     prune: bool,
     output: Path | None,
+    verify: bool,
+    rotate_names: tuple[str, ...],
+    discard: bool,
     jobs: int,
     yes: bool,
     dry_run: bool,
@@ -384,15 +396,20 @@ def apply(
     Creates and updates; deletes only with --prune. Writes credentials/ and streams.d/, which `include:` of the
     plugin takes. A tenant's failure does not stop the others. The keys are in the file, as ${VARIABLES} or files.
 
+    --rotate works as `rotate` does, in two runs: the first makes a twin of each stream; the second, once the old
+    queue is empty, lets the twin take the stream's place, in the cloud and in the folder.
+
     \b
     Example:
       amp-streams apply fleet.yml --dry-run
-      amp-streams apply fleet.yml
+      amp-streams apply fleet.yml --verify
+      amp-streams apply fleet.yml --rotate "Acme Corp"
     """
     from fluent_plugin_amp import streams_tasks as tasks
+    from fluent_plugin_amp.cisco.fleet import Options
 
-    if prune and not dry_run:
-        session.confirm("Delete the event streams that are not in the file (--dry-run lists them)?", yes)
-    return tasks.apply(
-        session, fleet, output or fleet.parent, prune=prune, at_once=jobs, dry_run=dry_run, as_json=as_json
-    )
+    if discard and not rotate_names:
+        raise UsageError("--discard belongs to --rotate")
+    rotate = bool(rotate_names)
+    options = Options(dry_run, prune, at_once=jobs, rotate=rotate, discard=discard, verify=verify)
+    return tasks.apply(session, fleet, output or fleet.parent, options, only=rotate_names, yes=yes, as_json=as_json)

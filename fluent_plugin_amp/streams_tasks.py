@@ -20,14 +20,14 @@ from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, render, reserve
 from fluent_plugin_amp.cisco.description import Description, describe
-from fluent_plugin_amp.cisco.names import Abbreviated, Names, is_all
+from fluent_plugin_amp.cisco.names import Abbreviated, Names, fold, is_all
 from fluent_plugin_amp.cisco.rotation import Rotation, Stage
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, CredentialsNotSaved, FleetInvalid, UsageError
 from fluent_plugin_amp.streams_screen import Screen, Unprintable, few
 from fluent_plugin_amp.streams_session import Session
 
 if TYPE_CHECKING:
-    from fluent_plugin_amp.cisco.fleet import Row
+    from fluent_plugin_amp.cisco.fleet import Options, Row
     from fluent_plugin_amp.cisco.tenants import Tenant
 
 HOLD_ON = "please wait: the cloud's answer holds the one-time password (again: give it up)"
@@ -282,9 +282,12 @@ async def _count_waiting(api: CiscoApi, old: EventStream, save: Path) -> int | N
 
 
 def apply(
-    session: Session, path: Path, folder: Path, *, prune: bool, at_once: int, dry_run: bool, as_json: bool
+    session: Session, path: Path, folder: Path, options: Options, *, only: Sequence[str], yes: bool, as_json: bool
 ) -> int:
-    """Bring the tenants of a fleet file to their streams; the exit code that all failures share, or 1."""
+    """Bring the tenants of a fleet file to their streams: those named by ``only``, or all.
+
+    Returns the exit code that all failures share, else 1; 1 too where an old stream waits to be drained.
+    """
     from fluent_plugin_amp.jobs.fleet_file import read_fleet
 
     try:
@@ -299,22 +302,43 @@ def apply(
         read_file=lambda name: (path.parent / name).read_text("ascii"),
         resolve=lambda name: str((path.parent / name).absolute()),
     )
+    chosen = _chosen(tenants, only)
+    if options.prune and not options.dry_run:
+        session.confirm("Delete the event streams that are not in the file (--dry-run lists them)?", yes)
+    if options.rotate and not options.dry_run:
+        waits = "though events wait in its queue" if options.discard else "once its queue is empty"
+        session.confirm(f"Make new passwords for {len(chosen)} tenants, and delete each old stream {waits}?", yes)
     with session.interrupts.held_back("finishing what is under way, then stopping (again: at once)"):
-        rows = session.run(lambda: _apply(session, tenants, folder, prune, at_once, dry_run))
+        rows = session.run(lambda: _apply(session, chosen, folder, options))
         if as_json:
             session.screen.json([_as_json(row) for row in rows])
         else:
-            _show_rows(session.screen, rows, tenants, dry_run=dry_run)
+            _show_rows(session.screen, rows, chosen, dry_run=options.dry_run)
     codes = {row.error.exit_code for row in rows if row.error is not None}
-    return EXIT_OK if not codes else codes.pop() if len(codes) == 1 else EXIT_NO
+    if not codes:
+        return EXIT_NO if any(row.action == "wait" for row in rows) else EXIT_OK
+    return codes.pop() if len(codes) == 1 else EXIT_NO
 
 
-async def _apply(
-    session: Session, tenants: Sequence[Tenant], folder: Path, prune: bool, at_once: int, dry_run: bool
-) -> list[Row]:
+def _chosen(tenants: Sequence[Tenant], names: Sequence[str]) -> Sequence[Tenant]:
+    """The tenants that are named, in the order of the file; all of them for ``all``, and for no name."""
+    if not names or any(map(is_all, names)):
+        return tenants
+    wanted = {fold(name): name for name in names}
+    for tenant in tenants:
+        wanted.pop(fold(tenant.name), None)
+    if wanted:
+        there = ", ".join(repr(tenant.name) for tenant in tenants[:12]) + (", …" if len(tenants) > 12 else "")
+        raise UsageError(f"the fleet has no tenant {', '.join(map(repr, wanted.values()))}; there are: {there}")
+    return [tenant for tenant in tenants if fold(tenant.name) in {fold(name) for name in names}]
+
+
+async def _apply(session: Session, tenants: Sequence[Tenant], folder: Path, options: Options) -> list[Row]:
     from fluent_plugin_amp.cisco import fleet
+    from fluent_plugin_amp.cisco.fleet_files import FleetFiles
+    from fluent_plugin_amp.jobs.waiting import Brokers
 
-    options = fleet.Options(dry_run=dry_run, prune=prune, at_once=at_once)
+    at_once = options.at_once
     async with contextlib.AsyncExitStack() as stack:
         moved = stack.enter_context(session.screen.progress("tenants", len(tenants)))
         clients = {
@@ -332,8 +356,9 @@ async def _apply(
                 if isinstance(row.error, CredentialsNotSaved):
                     session.screen.error(row.error, debug=False)  # at once: it is all there is of a password
 
+        files = FleetFiles(folder)
         return await fleet.apply(
-            tenants, open_api, fleet.FleetFiles(folder), options, done=done, check=session.interrupts.check
+            tenants, open_api, files, options, Brokers(), done=done, check=session.interrupts.check
         )
 
 

@@ -573,6 +573,30 @@ def test_a_fleet_with_failures_ends_with_their_code(run: Run, fleet_file: Fleet,
     ]
 
 
+def test_one_tenant_of_a_fleet_is_rotated(run: Run, fleet_file: Fleet, organisation: Organisation) -> None:
+    """Only the one that is named, in whatever case; it is asked for, and a name that is none is said first."""
+    acme, bravo = fleet_file("acme", "bravo")
+    run("apply", "fleet.yml")
+    assert "the fleet has no tenant 'charlie'" in run("apply", "fleet.yml", "--rotate", "charlie", code=2).stderr
+    assert "--discard belongs to --rotate" in run("apply", "fleet.yml", "--discard", code=2).stderr
+    assert "Make new passwords for 1 tenants" in run("apply", "fleet.yml", "--rotate", "BRAVO", code=2).stderr
+    assert "1 tenants: 1 twin (dry run)" in run("apply", "fleet.yml", "--rotate", "bravo", "--dry-run").stderr
+    assert (names(acme), names(bravo)) == (["SIEM"], ["SIEM"])
+    assert "1 tenants: 1 twin" in run("apply", "fleet.yml", "--rotate", "Bravo", "--yes").stderr
+    assert (names(acme), names(bravo)) == (["SIEM"], ["SIEM", "SIEM (rotating)"])
+    run("apply", "fleet.yml", "--rotate", "bravo", "--discard", "--yes")
+    assert [stream.id for stream in bravo.streams.values()] == [3]
+    assert "2 tenants: 2 twin" in run("apply", "fleet.yml", "--rotate", "all", "--yes").stderr
+
+
+def test_a_fleet_whose_brokers_cannot_be_asked_is_not_verified(run: Run, fleet_file: Fleet) -> None:
+    """69: there is none here, and that is said, for each stream."""
+    fleet_file("acme")
+    run("apply", "fleet.yml")
+    Path("credentials/acme-siem.yml").write_text(Path("credentials/acme-siem.yml").read_text().replace(":443", ":9"))
+    assert "[amqp.unreachable]" in run("apply", "fleet.yml", "--verify", code=69).stdout
+
+
 def test_pruning_a_fleet_is_asked_for(run: Run, fleet_file: Fleet) -> None:
     """Before anything is done; --yes agrees."""
     (acme,) = fleet_file("acme")

@@ -5,23 +5,28 @@
     FLEET.yml ── read_fleet ──▶ Tenant ── compare ──▶ changes ── carry out ──▶ rows, credentials/, streams.d/
 
 Per tenant: deletions first (they make room), then creations, then updates; a tenant's failure is its own.  What is
-not in the file is deleted only with ``prune``.  A stream whose credentials file is missing is reported: its
-password cannot be had again.
+not in the file is deleted only with ``prune``, the twin of a wanted stream that is being rotated never.  A stream
+whose credentials file is missing is reported: its password cannot be had again.
+
+With ``rotate`` each stream of a tenant that was there before takes the next step of `rotation`: a twin is made; or,
+once the old queue is empty, the twin takes the stream's place, in the cloud and in the folder.  The plugin goes on
+consuming the old stream until then, under the same name, so that a state file knows what the twin has twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.credentials import flow, read, reserve
+from fluent_plugin_amp.cisco.credentials import reserve
+from fluent_plugin_amp.cisco.fleet_files import FleetFiles
 from fluent_plugin_amp.cisco.names import fold
+from fluent_plugin_amp.cisco.rotation import Rotation, check_saved, create_twin, finish, twin_name
 from fluent_plugin_amp.cisco.streams import create_saved, event_type_names, group_names, update
 from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.errors import (
@@ -39,7 +44,8 @@ class Row:
     tenant: str
     stream: str
     action: str
-    """``create``, ``update``, ``delete``, ``keep``, ``leave`` (not in the file) or ``fail``."""
+    """``create``, ``update``, ``delete``, ``keep``, ``leave`` (not in the file) or ``fail``; of a rotation:
+    ``rotating`` (nothing done), ``twin`` (made), ``wait`` (for the old queue) or ``rotate`` (finished)."""
     detail: str = ""
     error: PluginError | None = None
 
@@ -77,6 +83,8 @@ class Step:
     wanted: WantedStream | None = None
     filters: Filters | None = None
     there: EventStream | None = None
+    rotation: Rotation | None = None
+    """Of a wanted stream that is there, or its twin."""
 
 
 def compare(
@@ -89,22 +97,32 @@ def compare(
     """
     steps: list[Step] = []
     taken: set[int] = set()
+    names = {fold(stream.name) for stream, _ in wanted}
     for stream, filters in wanted:
         found = [each for each in there if fold(each.name) == fold(stream.name)]
         taken.update(each.id for each in found)
+        twins = [each for each in there if fold(each.name) == fold(twin_name(stream.name))]
+        twin = twins[0] if len(twins) == 1 and fold(twins[0].name) not in names else None
+        if twin is not None:
+            taken.add(twin.id)
         if len(found) > 1:
             ids = ", ".join(str(each.id) for each in found)
             raise EventStreamAmbiguous(
                 f"{len(found)} event streams are called {stream.name!r} ({ids})",
                 remedy="Delete the one that is not consumed, by its id.",
             )
-        if not found:
+        rotation = Rotation(found[0].name if found else stream.name, found[0] if found else None, twin)
+        if twin is not None:
+            steps.append(Step("rotating", twin.name, f"id {twin.id}", stream, filters, rotation=rotation))
+        if not found and twin is not None:
+            pass  # it only lacks the stream's name
+        elif not found:
             types, groups = _count(filters.event_types), _count(filters.group_guids)
             steps.append(Step("create", stream.name, f"event types: {types}, groups: {groups}", stream, filters))
         elif difference := filters.difference(found[0]):
-            steps.append(Step("update", stream.name, difference, stream, filters, found[0]))
+            steps.append(Step("update", stream.name, difference, stream, filters, found[0], rotation))
         else:
-            steps.append(Step("keep", stream.name, "", stream, filters, found[0]))
+            steps.append(Step("keep", stream.name, "", stream, filters, found[0], rotation))
     for each in there:
         if each.id not in taken:
             detail = f"id {each.id}, not in the fleet file"
@@ -116,82 +134,8 @@ def compare(
             f"{after} event streams would be needed, Cisco allows {MAX_EVENT_STREAMS}; not in the fleet file: {left}",
             remedy="Delete them, or let `amp-streams apply --prune` do it.",
         )
-    order = ("delete", "create", "update", "keep", "leave")
+    order = ("delete", "create", "update", "keep", "rotating", "leave")
     return sorted(steps, key=lambda step: order.index(step.action))
-
-
-class FleetFiles:
-    """Where the results go: ``credentials/LABEL.yml`` and ``streams.d/TENANT.yml`` in one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._credentials = folder / "credentials"
-        self._streams = folder / "streams.d"
-
-    def prepare(self) -> None:
-        """Make the folders; the one with the secrets for its owner only.  Raises CredentialsFileUnusable."""
-        try:
-            self._streams.mkdir(parents=True, exist_ok=True)
-            self._credentials.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as exc:
-            raise CredentialsFileUnusable(f"{exc.filename} cannot be made: {exc.strerror}") from exc
-
-    def credentials(self, label: str) -> Path:
-        """The credentials file of a stream."""
-        return self._credentials / f"{label}.yml"
-
-    def belongs_to(self, label: str, stream: EventStream) -> bool:
-        """Whether the credentials of exactly this stream are there."""
-        try:
-            return read(self.credentials(label)).id == stream.id
-        except CredentialsFileUnusable:
-            return False
-
-    def set_aside(self, label: str) -> None:
-        """Keep a file that is about to be replaced, as ``LABEL.yml.old``: nobody knows what it still opens."""
-        path = self.credentials(label)
-        try:
-            os.replace(path, path.with_name(f"{path.name}.old"))
-        except FileNotFoundError:
-            pass
-        except OSError as exc:
-            raise CredentialsFileUnusable(f"{path} cannot be set aside: {exc.strerror}") from exc
-
-    def forget(self, label: str, stream: EventStream) -> None:
-        """Remove the credentials of a stream that was deleted."""
-        if self.belongs_to(label, stream):
-            with contextlib.suppress(OSError):
-                self.credentials(label).unlink()
-
-    def write_streams(self, tenant: Tenant) -> None:
-        """Write what ``include: streams.d/*.yml`` takes: the tenant's streams that have credentials.
-
-        The file is replaced atomically, and only when it changes.  It holds no secret.
-        """
-        entries: list[str] = []
-        for stream in tenant.streams:
-            if self.credentials(stream.label).exists():
-                ca_file = tenant.cloud.ca_file
-                entry = {
-                    "name": stream.label,
-                    "credentials_file": f"../credentials/{stream.label}.yml",
-                    **({"tls": {"ca_file": ca_file}} if ca_file else {}),
-                    **stream.config,
-                }
-                entries.append("- " + flow(entry))
-        path = self._streams / f"{tenant.label}.yml"
-        text = "\n".join(["# Made by `amp-streams apply`; it will be overwritten.", *entries]) + "\n"
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            if path.read_text("utf-8") == text:
-                return
-        try:
-            if not entries:
-                path.unlink(missing_ok=True)
-                return
-            with reserve(path, replace=True) as file:
-                file.commit(text)
-        except OSError as exc:
-            raise CredentialsFileUnusable(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +146,22 @@ class Options:
     prune: bool = False
     at_once: int = 8
     """How many tenants are worked on at a time."""
+    rotate: bool = False
+    """Give every stream that is there a new password, a step at a time."""
+    discard: bool = False
+    """With ``rotate``: though events wait in the old queue."""
+    verify: bool = False
+    """Try the saved credentials of every stream that is there."""
+
+
+class Broker(Protocol):
+    """What `apply` asks of the brokers; both raise PluginError."""
+
+    async def verify(self, path: Path, *, ca_file: str | None) -> None:
+        """Make sure that the credentials in a file are good, and taken together."""
+
+    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:
+        """How many events wait in a queue, asked for with the credentials in a file."""
 
 
 async def apply(
@@ -209,6 +169,7 @@ async def apply(
     open_api: Callable[[Tenant], CiscoApi],
     files: FleetFiles,
     options: Options,
+    broker: Broker,
     *,
     done: Callable[[Tenant, list[Row]], None],
     check: Callable[[], None] = lambda: None,
@@ -217,6 +178,7 @@ async def apply(
 
     Args:
         open_api: a client for a tenant.
+        broker: asked with `Options.verify` and `Options.rotate` only.
         done: told the rows of each tenant as it is finished.
         check: called before anything is begun; what it raises is the failure of what is not begun yet.
     """
@@ -226,7 +188,7 @@ async def apply(
 
     async def one(tenant: Tenant) -> list[Row]:
         async with limit:
-            rows = await _Work(tenant, open_api(tenant), files, options, check).rows()
+            rows = await _Work(tenant, open_api(tenant), files, options, broker, check).rows()
             done(tenant, rows)
             return rows
 
@@ -244,12 +206,19 @@ class _Work:
     """One tenant."""
 
     def __init__(
-        self, tenant: Tenant, api: CiscoApi, files: FleetFiles, options: Options, check: Callable[[], None]
+        self,
+        tenant: Tenant,
+        api: CiscoApi,
+        files: FleetFiles,
+        options: Options,
+        broker: Broker,
+        check: Callable[[], None],
     ) -> None:
         self._tenant = tenant
         self._api = api
         self._files = files
         self._options = options
+        self._broker = broker
         self._check = check
 
     async def rows(self) -> list[Row]:
@@ -286,23 +255,79 @@ class _Work:
     async def _row(self, step: Step) -> Row:
         try:
             self._check()
-            detail = step.detail
-            if not self._options.dry_run:
-                detail = await self._take(step) or detail
-            self._refuse_lost_password(step)
+            action, detail = await self._do(step)
         except PluginError as error:
             return Row(self._tenant.name, step.name, "fail", str(error), error)
-        return Row(self._tenant.name, step.name, step.action, detail)
+        return Row(self._tenant.name, step.name, action, detail)
 
-    def _refuse_lost_password(self, step: Step) -> None:
-        if step.there is None or step.wanted is None or self._files.belongs_to(step.wanted.label, step.there):
-            return
-        path = self._files.credentials(step.wanted.label)
-        raise CredentialsFileUnusable(
-            f"{step.name!r} ({step.there.id}) exists, but its credentials are not in {path}",
-            remedy=f"Put its credentials file there. If the password is lost, make a new one: "
-            f"`amp-streams rotate {step.there.id} --save {path}`, or delete the stream and apply again.",
+    async def _do(self, step: Step) -> tuple[str, str]:
+        """One step, and what the options ask for besides of a stream that is there: what was done, and details."""
+        rotate, wanted, there, rotation = self._options.rotate, step.wanted, step.there, step.rotation
+        detail = step.detail
+        if not self._options.dry_run:
+            detail = await self._take(step) or detail
+        if step.action == "rotating":
+            if rotate and wanted is not None and rotation is not None and rotation.twin is not None:
+                return await self._finish_rotation(wanted, rotation, rotation.twin)
+            return step.action, f"{detail}: finish with `amp-streams apply … --rotate {self._tenant.name!r}`"
+        if wanted is None or there is None or rotation is None:
+            return step.action, detail
+        found = self._find_credentials(wanted, there)
+        if found is None and not rotate:
+            raise self._lost(wanted, there)
+        if rotate and not found and rotation.twin is None:
+            return await self._begin_rotation(wanted, rotation)
+        if self._options.verify and not (found and self._options.dry_run):
+            path = self._files.credentials(wanted.label)
+            await self._broker.verify(path, ca_file=self._files.ca_file(self._tenant, wanted))
+        return step.action, ", ".join(filter(None, (detail, found)))
+
+    def _find_credentials(self, wanted: WantedStream, there: EventStream) -> str | None:
+        """Empty where a stream's credentials are where they belong, what was found instead, or None: nothing was."""
+        if self._files.belongs_to(wanted.label, there):
+            return ""
+        dry_run = self._options.dry_run
+        found = self._files.find(there) if dry_run else self._files.adopt(wanted.label, there)
+        if found is None:
+            return None
+        return f"{found.name} {'would be' if dry_run else 'is now'} {self._files.credentials(wanted.label)}"
+
+    def _lost(self, wanted: WantedStream, there: EventStream) -> CredentialsFileUnusable:
+        path = self._files.credentials(wanted.label)
+        return CredentialsFileUnusable(
+            f"{wanted.name!r} ({there.id}) exists, but its credentials are not in {path}",
+            remedy=f"Put its credentials file into {path.parent}, under any name. If the password is lost, make "
+            f"a new one: `amp-streams apply … --rotate {self._tenant.name!r}`, then the same with --discard.",
         )
+
+    async def _begin_rotation(self, wanted: WantedStream, rotation: Rotation) -> tuple[str, str]:
+        path = self._files.rotating(wanted.label)
+        if self._options.dry_run:
+            return "twin", f"would be made, {path}"
+        with reserve(path, replace=True) as file:
+            self._files.set_aside(path)
+            twin = await create_twin(self._api, rotation, file, "yaml", wanted.label)
+        return "twin", f"id {twin.id}, {path}; when the old queue is empty, run the same again"
+
+    async def _finish_rotation(self, wanted: WantedStream, rotation: Rotation, twin: EventStream) -> tuple[str, str]:
+        """Let the twin take the stream's place, in cloud and folder, unless events wait in the old queue."""
+        old, dry_run, path = rotation.old, self._options.dry_run, self._files.rotating(wanted.label)
+        if dry_run:
+            path = self._files.find(twin) or path
+        else:
+            self._files.adopt(wanted.label, twin, rotating=True)
+        check_saved(rotation, path)
+        if old is not None and old.amqp is not None and not self._options.discard:
+            ca_file = self._files.ca_file(self._tenant, wanted)
+            waiting = await self._broker.count_waiting(old.amqp.queue_name, path, ca_file=ca_file)
+            if waiting:
+                return "wait", f"events in the queue of id {old.id}: {waiting}; deliver them first, or give --discard"
+        of = f"id {old.id}" if old is not None else "the one before"
+        if dry_run:
+            return "rotate", f"id {twin.id} would take the place of {of}"
+        await finish(self._api, rotation)
+        self._files.take_place(wanted.label)
+        return "rotate", f"id {twin.id} has taken the place of {of}; reload the plugin"
 
     async def _take(self, step: Step) -> str:
         """Do what a step says; returns what to tell of it besides."""
@@ -313,7 +338,7 @@ class _Work:
             case Step(action="create", wanted=WantedStream() as wanted, filters=Filters() as filters):
                 path = self._files.credentials(wanted.label)
                 with reserve(path, replace=True) as file:
-                    self._files.set_aside(wanted.label)
+                    self._files.set_aside(path)
                     stream = await create_saved(
                         self._api,
                         step.name,

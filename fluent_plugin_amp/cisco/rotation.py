@@ -27,6 +27,11 @@ from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamNotFoun
 _SUFFIX = " (rotating)"
 
 
+def twin_name(name: str) -> str:
+    """What the twin of a stream is called until the old stream is gone."""
+    return name + _SUFFIX
+
+
 class Stage(enum.Enum):
     """How far a rotation has come."""
 
@@ -54,7 +59,7 @@ class Rotation:
     @property
     def twin_name(self) -> str:
         """What the twin is called until the old stream is gone."""
-        return self.name + _SUFFIX
+        return twin_name(self.name)
 
 
 def find_rotation(streams: Sequence[EventStream], text: str) -> Rotation:
@@ -65,16 +70,18 @@ def find_rotation(streams: Sequence[EventStream], text: str) -> Rotation:
     try:
         found = pick(streams, text)
     except EventStreamNotFound:
-        if not any(stream.name == text + _SUFFIX for stream in streams):
+        if not any(stream.name == twin_name(text) for stream in streams):
             raise
-        found = pick(streams, text + _SUFFIX)
+        found = pick(streams, twin_name(text))
     name = found.name.removesuffix(_SUFFIX)
     by_name = {stream.name: stream for stream in streams}
-    return Rotation(name, by_name.get(name), by_name.get(name + _SUFFIX))
+    return Rotation(name, by_name.get(name), by_name.get(twin_name(name)))
 
 
-async def create_twin(api: CiscoApi, rotation: Rotation, file: Reservation, format_: str) -> EventStream:
-    """Create the twin and save its credentials, under the stream's own name."""
+async def create_twin(
+    api: CiscoApi, rotation: Rotation, file: Reservation, format_: str, label: str | None = None
+) -> EventStream:
+    """Create the twin and save its credentials, under ``label`` or the stream's own name."""
     old = rotation.old
     if old is None:
         raise ValueError("there is no stream to rotate")
@@ -83,7 +90,7 @@ async def create_twin(api: CiscoApi, rotation: Rotation, file: Reservation, form
         rotation.twin_name,
         file,
         format_=format_,
-        label=rotation.name,
+        label=label or rotation.name,
         event_types=old.event_types,
         group_guids=old.group_guids,
     )

@@ -1,4 +1,4 @@
-"""How many events wait in a queue, for a command that tells it beside its own findings."""
+"""What a command asks of a broker beside its own findings: how many events wait, and whether credentials are good."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ CLOSE_TIMEOUT_S = 2.0
 async def messages_ready(broker: amqp.Broker, queue: str) -> int | None:
     """Messages ready in ``queue``, of which asking takes none; None where the broker does not tell."""
     try:
-        connection = await amqp.connect(broker)
+        return await _declare(broker, queue)
     except PluginError:
         return None
+
+
+async def _declare(broker: amqp.Broker, queue: str) -> int:
+    """Messages ready in ``queue``.  Raises PluginError."""
+    connection = await amqp.connect(broker)
     try:
         channel = await connection.open_channel()
         return (await channel.declare_passive(queue)).messages
-    except PluginError:
-        return None
     finally:
         await connection.close(CLOSE_TIMEOUT_S)
 
@@ -36,16 +39,34 @@ async def count_waiting(queue: str, twin_file: Path, *, ca_file: str | None) -> 
     password may be lost.  Brokers are free to refuse, and the file may be in a form for another program.
     """
     try:
-        saved = read(twin_file)
-        url = urlsplit(saved.url)
+        return await Brokers().count_waiting(queue, twin_file, ca_file=ca_file)
+    except PluginError:
+        return None
+
+
+class Brokers:
+    """`cisco.fleet.Broker` for real: each question opens a connection with the credentials in a file."""
+
+    async def verify(self, path: Path, *, ca_file: str | None) -> None:
+        """Log in and find the queue; whether it may be read only reading would tell, and take events from others."""
+        await self.count_waiting(read(path).queue, path, ca_file=ca_file)
+
+    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:
+        """Messages ready in a queue, the file's own or another's."""
+        saved = read(path)
+        try:
+            url = urlsplit(saved.url)
+            host, port, tls = url.hostname or "", url.port or 443, ssl.create_default_context(cafile=ca_file)
+        except ValueError as exc:
+            raise CredentialsFileUnusable(f"{path}: the url is none: {exc}") from None
+        except OSError as exc:  # ssl.SSLError is one
+            raise CredentialsFileUnusable(f"{ca_file}: no file of PEM certificates ({exc.strerror or exc})") from exc
         broker = amqp.Broker(
-            host=url.hostname or "",
-            port=url.port or 443,
+            host=host,
+            port=port,
             username=saved.username,
             password=saved.password,
-            tls=ssl.create_default_context(cafile=ca_file),
+            tls=tls,
             connect_timeout_s=CONNECT_TIMEOUT_S,
         )
-        return await messages_ready(broker, queue)
-    except (CredentialsFileUnusable, PluginError, ValueError, OSError):
-        return None
+        return await _declare(broker, queue)

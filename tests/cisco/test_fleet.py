@@ -13,14 +13,22 @@ from typing import Any
 import pytest
 import yaml
 
+from fluent_plugin_amp.cisco import credentials
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.api_key import ApiKey
-from fluent_plugin_amp.cisco.fleet import Filters, FleetFiles, Options, Row, apply, compare
+from fluent_plugin_amp.cisco.fleet import Filters, Options, Row, apply, compare
+from fluent_plugin_amp.cisco.fleet_files import FleetFiles
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream
 from fluent_plugin_amp.cisco.transport import http_client
-from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamAmbiguous, EventStreamLimit, Interrupted
+from fluent_plugin_amp.errors import (
+    BrokerCredentialsRefused,
+    CredentialsFileUnusable,
+    EventStreamAmbiguous,
+    EventStreamLimit,
+    Interrupted,
+)
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, lost_answer, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import Waits
@@ -86,11 +94,37 @@ def tenant_of(cloud: LocalCloud, organisation: Organisation, name: str, *streams
     return Tenant(name, name, find_cloud(cloud.url), key, streams)
 
 
+class FakeBroker:
+    """Knows which user has which password, and how many events wait; `jobs.waiting` asks real ones."""
+
+    def __init__(self) -> None:
+        self.refused: set[str] = set()
+        self.waiting: dict[str, int] = {}
+        self.asked: list[tuple[str, str | None]] = []
+
+    async def verify(self, path: Path, *, ca_file: str | None) -> None:
+        """Refuse the users in `refused`."""
+        self.asked.append((path.name, ca_file))
+        if credentials.read(path).username in self.refused:
+            raise BrokerCredentialsRefused("login was refused")
+
+    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:
+        """As `waiting` says, with credentials that are good."""
+        await self.verify(path, ca_file=ca_file)
+        return self.waiting.get(queue, 0)
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    """Takes everybody, and has delivered everything."""
+    return FakeBroker()
+
+
 Apply = Callable[..., Any]
 
 
 @pytest.fixture
-async def run(cloud: LocalCloud, waits: Waits, tmp_path: Path) -> AsyncIterator[Apply]:
+async def run(cloud: LocalCloud, waits: Waits, broker: FakeBroker, tmp_path: Path) -> AsyncIterator[Apply]:
     """``await run([tenants], prune=…)`` gives the rows."""
     async with http_client() as http:
 
@@ -100,6 +134,7 @@ async def run(cloud: LocalCloud, waits: Waits, tmp_path: Path) -> AsyncIterator[
                 lambda tenant: CiscoApi(tenant.cloud, tenant.key, http, wait=waits, max_wait_s=60),
                 FleetFiles(tmp_path),
                 Options(**options),
+                broker,
                 done=lambda tenant, rows: None,
                 check=check,
             )
@@ -188,7 +223,7 @@ async def test_a_stream_whose_credentials_are_missing_is_reported(
     assert row.action == "fail"
     assert "its credentials are not in" in row.detail
     assert row.error is not None
-    assert "amp-streams rotate 1 --save" in row.error.remedy
+    assert "amp-streams apply … --rotate 'acme'" in row.error.remedy
 
 
 async def test_a_stream_that_was_deleted_elsewhere_is_made_anew(
@@ -203,6 +238,156 @@ async def test_a_stream_that_was_deleted_elsewhere_is_made_anew(
     assert summary(await run([tenant])) == [("acme", "SIEM", "create")]
     assert saved.read_text() != old
     assert (tmp_path / "credentials" / "acme-siem.yml.old").read_text() == old
+
+
+# --- rotating ------------------------------------------------------------------------------------
+
+TWIN = EventStream(9, "SIEM (rotating)")
+
+
+def test_the_twin_of_a_rotation_is_never_deleted() -> None:
+    """Neither is a stream made anew while only its twin is there; the twin of an unwanted stream goes with it."""
+    for prune in (False, True):
+        assert steps([(SIEM, ALL)], [EventStream(1, "SIEM"), TWIN], prune=prune) == [
+            "keep SIEM",
+            "rotating SIEM (rotating)",
+        ]
+        assert steps([(SIEM, ALL)], [TWIN], prune=prune) == ["rotating SIEM (rotating)"]
+    unwanted = [EventStream(1, "SOC"), EventStream(2, "SOC (rotating)")]
+    assert steps([], unwanted, prune=True) == ["delete SOC", "delete SOC (rotating)"]
+    both = [(SIEM, ALL), (replace(SIEM, name=TWIN.name), ALL)]
+    assert steps(both, [EventStream(1, "SIEM"), TWIN], prune=True) == ["keep SIEM", "keep SIEM (rotating)"]
+
+
+async def test_a_rotation_from_the_fleet_file(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, broker: FakeBroker, tmp_path: Path
+) -> None:
+    """Twin; nothing while events wait; then the twin takes the place, in the cloud and in the folder."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM)
+    await run([tenant])
+    saved, rotating = (tmp_path / "credentials" / f"acme-siem{end}" for end in (".yml", ".rotating.yml"))
+    old, listed = saved.read_text(), (tmp_path / "streams.d" / "acme.yml").read_text()
+    assert summary(await run([tenant], rotate=True, dry_run=True)) == [("acme", "SIEM", "twin")]
+    assert summary(await run([tenant], rotate=True)) == [("acme", "SIEM", "twin")]
+    twin = organisation.streams[2]
+    assert (twin.name, yaml.safe_load(rotating.read_text())["password"]) == ("SIEM (rotating)", twin.password)
+    assert yaml.safe_load(rotating.read_text())["name"] == "acme-siem"
+
+    for options in ({}, {"prune": True}, {"verify": True}):
+        assert summary(await run([tenant], **options))[-1] == ("acme", "SIEM (rotating)", "rotating")
+    broker.waiting["event_stream_1"] = 3
+    for dry_run in (True, False):
+        *_, row = await run([tenant], rotate=True, dry_run=dry_run)
+        assert (row.action, row.detail.startswith("events in the queue of id 1: 3;")) == ("wait", True)
+    assert saved.read_text() == old
+
+    broker.waiting.clear()
+    assert summary(await run([tenant], rotate=True, dry_run=True))[-1][-1] == "rotate"
+    assert len(organisation.streams) == 2
+    *_, row = await run([tenant], rotate=True)
+    assert (row.action, row.detail) == ("rotate", "id 2 has taken the place of id 1; reload the plugin")
+    assert [(stream.id, stream.name) for stream in organisation.streams.values()] == [(2, "SIEM")]
+    assert yaml.safe_load(saved.read_text())["password"] == twin.password
+    assert os.listdir(tmp_path / "credentials") == ["acme-siem.yml"]
+    assert (tmp_path / "streams.d" / "acme.yml").read_text() == listed
+    assert summary(await run([tenant], verify=True, prune=True)) == [("acme", "SIEM", "keep")]
+
+
+@pytest.mark.parametrize("interrupted", ["before the twin's name", "before the file"])
+async def test_a_rotation_that_was_interrupted_is_finished(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path, interrupted: str
+) -> None:
+    """By the same command, and it begins no second one; a plain run puts the file where it belongs, too."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM)
+    await run([tenant])
+    await run([tenant], rotate=True)
+    organisation.delete(1)
+    twin = organisation.streams[2]
+    if interrupted == "before the file":
+        twin.name = "SIEM"
+    elif summary(await run([tenant], prune=True)) != [("acme", "SIEM (rotating)", "rotating")]:
+        pytest.fail("a rotation in progress is not to be touched")
+    rows = await run([tenant], rotate=True)
+    assert [row.error for row in rows] == [None]
+    assert [(stream.id, stream.name) for stream in organisation.streams.values()] == [(2, "SIEM")]
+    saved = yaml.safe_load((tmp_path / "credentials" / "acme-siem.yml").read_text())
+    assert saved["password"] == twin.password
+
+
+async def test_a_rotation_that_was_finished_by_hand_is_found(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """Its file lies in credentials/ under another name: it is moved to where the plugin looks, the old one kept."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM)
+    await run([tenant])
+    organisation.delete(1)
+    await run([tenant_of(cloud, organisation, "acme", replace(SIEM, label="made-by-hand"))])
+    folder = tmp_path / "credentials"
+    new = (folder / "made-by-hand.yml").read_text()
+    (row,) = await run([tenant], dry_run=True)
+    assert (row.action, row.detail.startswith("made-by-hand.yml would be ")) == ("keep", True)
+    (row,) = await run([tenant])
+    assert (row.action, row.detail) == ("keep", f"made-by-hand.yml is now {folder / 'acme-siem.yml'}")
+    assert (folder / "acme-siem.yml").read_text() == new
+    assert sorted(os.listdir(folder)) == ["acme-siem.yml", "acme-siem.yml.old"]
+
+
+async def test_a_lost_password_is_replaced(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, broker: FakeBroker, tmp_path: Path
+) -> None:
+    """Nobody can drain the old queue: it is deleted where that is wished."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM)
+    await run([tenant])
+    (tmp_path / "credentials" / "acme-siem.yml").unlink()
+    broker.waiting["event_stream_1"] = 3
+    assert summary(await run([tenant], rotate=True)) == [("acme", "SIEM", "twin")]
+    assert summary(await run([tenant], rotate=True))[-1][-1] == "wait"
+    assert summary(await run([tenant], rotate=True, discard=True))[-1][-1] == "rotate"
+    assert summary(await run([tenant], verify=True)) == [("acme", "SIEM", "keep")]
+
+
+async def test_a_twin_whose_credentials_are_elsewhere_is_left_to_who_has_them(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """Nothing is deleted without them."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM)
+    await run([tenant])
+    await run([tenant], rotate=True)
+    (tmp_path / "credentials" / "acme-siem.rotating.yml").unlink()
+    *_, row = await run([tenant], rotate=True)
+    assert isinstance(row.error, CredentialsFileUnusable)
+    assert len(organisation.streams) == 2
+
+
+# --- verifying -----------------------------------------------------------------------------------
+
+
+async def test_saved_credentials_are_tried_with_the_broker(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, broker: FakeBroker, tmp_path: Path
+) -> None:
+    """A wrong password is a failure where it is looked for, in a dry run too; without, nobody asks the broker."""
+    wanted = replace(SIEM, config={"tls": {"ca_file": "../ca.pem"}})
+    tenant = tenant_of(cloud, organisation, "acme", wanted)
+    await run([tenant])
+    broker.refused.add(organisation.streams[1].user_name)
+    assert summary(await run([tenant])) == [("acme", "SIEM", "keep")]
+    assert broker.asked == []
+    for dry_run in (True, False):
+        (row,) = await run([tenant], verify=True, dry_run=dry_run)
+        assert (row.action, row.error and row.error.id) == ("fail", "amqp.credentials-refused")
+    assert broker.asked[0] == ("acme-siem.yml", str(tmp_path / "streams.d" / "../ca.pem"))
+
+
+async def test_another_streams_credentials_are_not_taken_for_its_own(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """The same id in another cloud: the user tells them apart."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM)
+    await run([tenant])
+    organisation.streams[1].user_name = "1-another"
+    (row,) = await run([tenant])
+    assert row.error is not None
+    assert "its credentials are not in" in row.detail
 
 
 async def test_a_tenants_failure_does_not_stop_the_rest(run: Apply, cloud: LocalCloud) -> None:
@@ -262,7 +447,7 @@ async def test_credentials_that_cannot_be_set_aside_are_not_replaced(
     (tmp_path / "credentials" / "acme-siem.yml.old").mkdir(parents=True)
     (tmp_path / "credentials" / "acme-siem.yml").write_text("precious")
     (row,) = await run([tenant_of(cloud, organisation, "acme", SIEM)])
-    assert "cannot be set aside" in row.detail
+    assert "cannot be renamed to acme-siem.yml.old" in row.detail
     assert organisation.streams == {}
     assert (tmp_path / "credentials" / "acme-siem.yml").read_text() == "precious"
 
@@ -279,7 +464,9 @@ async def test_a_bug_shows_after_everything_under_way_is_finished(cloud: LocalCl
             return CiscoApi(tenant.cloud, tenant.key, http)
 
         with pytest.raises(RuntimeError, match="a bug"):
-            await apply(tenants, open_api, FleetFiles(tmp_path), Options(), done=lambda tenant, rows: None)
+            await apply(
+                tenants, open_api, FleetFiles(tmp_path), Options(), FakeBroker(), done=lambda tenant, rows: None
+            )
     assert len(organisations[1].streams) == 1
 
 
@@ -340,6 +527,7 @@ async def test_three_hundred_tenants(run: Apply, cloud: LocalCloud, waits: Waits
                 open_api,
                 FleetFiles(tmp_path),
                 Options(at_once=8),
+                FakeBroker(),
                 done=lambda tenant, rows: working.discard(tenant.name),
             ),
             timeout=120,

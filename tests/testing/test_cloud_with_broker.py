@@ -133,6 +133,41 @@ def test_a_rotation_waits_for_the_old_queue(
     assert [stream.name for stream in organisation.streams.values()] == ["SIEM"]
 
 
+def test_a_fleet_is_verified_and_rotated(
+    cloud: LocalCloud, organisation: Organisation, streams: Cli, certificates: Certificates, broker: PrivateRabbitMQ
+) -> None:
+    """Saved passwords are tried with the broker; the twin takes the place when the old queue is empty, and works."""
+    tenant = {"name": "Acme", "client_id": organisation.client_id, "api_key": organisation.api_key}
+    fleet = {
+        "defaults": {"api_host": cloud.url, "ca_file": str(certificates.ca_file), "streams": [{"name": "SIEM"}]},
+        "tenants": [tenant],
+    }
+    (streams.folder / "fleet.yml").write_text(yaml.safe_dump(fleet))
+    saved = streams.folder / "credentials" / "acme-siem.yml"
+    streams("apply", "fleet.yml")
+    assert "1 keep" in streams("apply", "fleet.yml", "--verify")
+    good = saved.read_text()
+    saved.write_text(good.replace(load(saved)["password"], "0" * 40))
+    assert "1 keep" in streams("apply", "fleet.yml")
+    assert "[amqp.credentials-refused]" in streams("apply", "fleet.yml", "--verify", code=77)
+    saved.write_text(good)
+
+    cloud.publish([DETECTED])
+    assert "1 keep" not in streams("apply", "fleet.yml", "--rotate", "acme", "--yes")
+    assert "events in the queue of id 1: 1;" in streams("apply", "fleet.yml", "--rotate", "all", "--yes", code=1)
+    old = load(saved)
+    assert connect(old, certificates).basic_get(old["queue"], auto_ack=True)[2] == DETECTED
+    assert "has taken the place of" in streams("apply", "fleet.yml", "--rotate", "Acme", "--yes")
+    assert "1 keep" in streams("apply", "fleet.yml", "--verify", "--prune", "--yes")
+    new = load(saved)
+    assert new["password"] != old["password"]
+    cloud.publish([OTHER])
+    assert connect(new, certificates).basic_get(new["queue"], auto_ack=True)[2] == OTHER
+    with pytest.raises(ProbableAuthenticationError):
+        connect(old, certificates)
+    assert [stream.name for stream in organisation.streams.values()] == ["SIEM"]
+
+
 def test_a_saved_file_runs_with_four_more_lines(
     cloud: LocalCloud, streams: Cli, certificates: Certificates, broker: PrivateRabbitMQ
 ) -> None:
