@@ -307,7 +307,8 @@ def apply(
         session.confirm("Delete the event streams that are not in the file (--dry-run lists them)?", yes)
     if options.rotate and not options.dry_run:
         waits = "though events wait in its queue" if options.discard else "once its queue is empty"
-        session.confirm(f"Make new passwords for {len(chosen)} tenants, and delete each old stream {waits}?", yes)
+        what = f"Make new passwords for {_counted(chosen)}, and delete each old stream {waits}?"
+        session.confirm(f"{what} What came before its twin was made must be delivered.", yes)
     with session.interrupts.held_back("finishing what is under way, then stopping (again: at once)"):
         rows = session.run(lambda: _apply(session, chosen, folder, options))
         if as_json:
@@ -374,7 +375,11 @@ def _show_rows(screen: Screen, rows: Sequence[Row], tenants: Sequence[Tenant], *
         screen.note(f"  what to do [{id_}]: {remedy}")
     counted = Counter(row.action for row in rows)
     summary = ", ".join(f"{count} {action}" for action, count in sorted(counted.items())) or "nothing to do"
-    screen.note(f"{len(tenants)} tenants: {summary}{' (dry run)' if dry_run else ''}")
+    screen.note(f"{_counted(tenants)}: {summary}{' (dry run)' if dry_run else ''}")
+
+
+def _counted(tenants: Sequence[Tenant]) -> str:
+    return "1 tenant" if len(tenants) == 1 else f"{len(tenants)} tenants"
 
 
 def _as_json(row: Row) -> dict[str, object]:

@@ -579,10 +579,10 @@ def test_one_tenant_of_a_fleet_is_rotated(run: Run, fleet_file: Fleet, organisat
     run("apply", "fleet.yml")
     assert "the fleet has no tenant 'charlie'" in run("apply", "fleet.yml", "--rotate", "charlie", code=2).stderr
     assert "--discard belongs to --rotate" in run("apply", "fleet.yml", "--discard", code=2).stderr
-    assert "Make new passwords for 1 tenants" in run("apply", "fleet.yml", "--rotate", "BRAVO", code=2).stderr
-    assert "1 tenants: 1 twin (dry run)" in run("apply", "fleet.yml", "--rotate", "bravo", "--dry-run").stderr
+    assert "Make new passwords for 1 tenant," in run("apply", "fleet.yml", "--rotate", "BRAVO", code=2).stderr
+    assert "1 tenant: 1 twin (dry run)" in run("apply", "fleet.yml", "--rotate", "bravo", "--dry-run").stderr
     assert (names(acme), names(bravo)) == (["SIEM"], ["SIEM"])
-    assert "1 tenants: 1 twin" in run("apply", "fleet.yml", "--rotate", "Bravo", "--yes").stderr
+    assert "1 tenant: 1 twin" in run("apply", "fleet.yml", "--rotate", "Bravo", "--yes").stderr
     assert (names(acme), names(bravo)) == (["SIEM"], ["SIEM", "SIEM (rotating)"])
     run("apply", "fleet.yml", "--rotate", "bravo", "--discard", "--yes")
     assert [stream.id for stream in bravo.streams.values()] == [3]

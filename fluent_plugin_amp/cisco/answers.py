@@ -37,6 +37,8 @@ MAX_RESET_S = 86_400.0
 """A rate limit that starts anew later than that is none: what is that large tells a time, not seconds."""
 MAX_COUNT = 2**53
 """No list is longer, no port or id larger: what claims to be is not what it claims."""
+MAX_SHORT_STRING = 255
+"""Bytes that AMQP allows the name of a queue."""
 MAX_TEXT = 1000
 """Characters of a name or a description that are kept: names are shown, and compared, and none is longer."""
 
@@ -233,17 +235,17 @@ def event_stream(item: Mapping[str, Any]) -> EventStream:
 def _amqp(item: object) -> AmqpCredentials | None:
     if not isinstance(item, dict):
         return None
-    user, queue = item.get("user_name"), item.get("queue_name")
-    if not (isinstance(user, str) and user and isinstance(queue, str) and queue):
+    user, queue = _short_string(item.get("user_name")), _short_string(item.get("queue_name"))
+    if not user or not queue:
         return None
-    port = item.get("port")
+    port, password = item.get("port"), item.get("password")
     return AmqpCredentials(
         user_name=user,
         queue_name=queue,
         host=_text(item.get("host")) or None,
         port=None if port in (None, "") else _integer(port, "port"),
         proto=_text(item.get("proto")) or "https",
-        password=_text(item.get("password")) or None,
+        password=password if isinstance(password, str) and password else None,
     )
 
 
@@ -261,6 +263,11 @@ def _integer(value: object, kind: str) -> int:
 
 def _text(value: object) -> str:
     return value[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _short_string(value: object) -> str:
+    """A text that AMQP can carry as a name, or an empty one."""
+    return value if isinstance(value, str) and len(value.encode()) <= MAX_SHORT_STRING else ""
 
 
 def _list(value: object) -> list[Any]:

@@ -81,10 +81,29 @@ def test_a_stream_without_an_integer_id_is_not_understood(item: dict[str, Any]) 
         answers.event_stream(item)
 
 
-@pytest.mark.parametrize("amqp", [None, "none", {}, {"user_name": "u"}, {"user_name": 5, "queue_name": "q"}])
+@pytest.mark.parametrize(
+    "amqp",
+    [
+        None,
+        "none",
+        {},
+        {"user_name": "u"},
+        {"user_name": 5, "queue_name": "q"},
+        {"user_name": "u", "queue_name": "q" * 256},
+    ],
+)
 def test_credentials_without_user_and_queue_are_none(amqp: object) -> None:
     """Half of the credentials is of no use, and no error of its own."""
     assert answers.event_stream({"id": 1, "amqp_credentials": amqp}).amqp is None
+
+
+def test_a_long_password_is_kept_whole() -> None:
+    """Names are cut, a password never."""
+    amqp = {"user_name": "u", "queue_name": "q", "password": "p" * 5000}
+    stream = answers.event_stream({"id": 1, "name": "n" * 5000, "amqp_credentials": amqp})
+    assert len(stream.name) == answers.MAX_TEXT
+    assert stream.amqp is not None
+    assert stream.amqp.password == "p" * 5000
 
 
 def test_what_credentials_leave_out_is_left_open() -> None:

@@ -83,6 +83,25 @@ async def test_headers_without_end_are_refused(api: CiscoApi, cloud: LocalCloud)
         await api.version()
 
 
+@pytest.mark.parametrize(
+    "location", ["", "http://[", "http://x:99999999/", "//", "http://x/" + "y" * 70_000, "\x00", "http://\xff", "::"]
+)
+async def test_no_redirect_is_too_strange(api: CiscoApi, cloud: LocalCloud, location: str) -> None:
+    """Wherever it leads: it is not followed, and said in some words."""
+    cloud.fail(Failure(status=302, headers={"location": location}, times=100))
+    with pytest.raises((CloudAnswerNotUnderstood, CloudUnreachable)) as caught:
+        await api.version()
+    assert len(str(caught.value)) < 500
+    assert {path for _, path in cloud.requests} == {"/v1/version"}
+
+
+async def test_a_redirect_does_not_show_the_key(api: CiscoApi, cloud: LocalCloud, organisation: Organisation) -> None:
+    """Though it holds it."""
+    cloud.fail(Failure(status=302, headers={"location": f"https://evil.example/?key={organisation.api_key}"}))
+    with pytest.raises(CloudAnswerNotUnderstood, match=r"evil\.example/\?key=\*\*\*"):
+        await api.version()
+
+
 # --- bodies --------------------------------------------------------------------------------------
 
 
