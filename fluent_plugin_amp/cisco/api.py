@@ -160,12 +160,10 @@ class CiscoApi:
         """
         path = "/v1/events"
         decoded = await self._get(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
-        found, total = answers.items(decoded, f"GET {path}"), answers.total(decoded)
         return EventPage(
-            found,
-            total=total,
-            # Some clouds give the last page, and the empty one behind it, a ``next`` too.
-            is_last=answers.next_page(decoded) is None or (total is not None and offset + len(found) >= total),
+            answers.items(decoded, f"GET {path}"),
+            total=answers.total(decoded),
+            is_last=answers.next_page(decoded) is None,
         )
 
     # --- changes ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -114,3 +115,24 @@ class Proxy:
             with contextlib.suppress(OSError):
                 open_.shutdown(socket.SHUT_RDWR)
             open_.close()
+
+
+# --- answers that may be anything ----------------------------------------------------------------
+
+_keys = st.sampled_from(
+    [
+        *("data", "metadata", "links", "next", "results", "total", "errors"),
+        *("id", "guid", "name", "description", "event_types", "group_guids"),
+        *("amqp_credentials", "user_name", "queue_name", "host", "port", "proto", "password"),
+    ]
+)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | _keys,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=6),
+    max_leaves=20,
+)
+_streams = st.fixed_dictionaries(
+    {"id": st.integers() | _json, "name": _json, "amqp_credentials": st.dictionaries(_keys, _json)}
+)
+any_json = _json | st.fixed_dictionaries({"data": st.lists(_streams) | _streams | _json, "metadata": _json})
+"""What an answer may hold, now and then nearly right."""

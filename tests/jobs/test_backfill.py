@@ -65,6 +65,37 @@ async def test_resend_sends_everything(rig: Rig) -> None:
     assert rig.arrived() == ids_of(bodies)
 
 
+async def test_it_ends_though_every_page_has_a_next(rig: Rig) -> None:
+    """The last one, and the empty one behind it: what was asked for is delivered once, and then it is over."""
+    rig.organisation.next_on_the_last_page = True
+    bodies = events(14)
+    rig.organisation.publish(bodies)
+    job = rig.backfill(NOW - 100)
+    await rig.run(job)
+    assert (rig.arrived(), job.is_done) == (ids_of(bodies), True)
+    assert [path for _, path in rig.cloud.requests].count("/v1/events") < 20
+
+
+ODD: list[object] = [None, [], {}, "", "x", 0, -1, 2**60 + 1, 2**70, 1.5, True, "9" * 5000, [[{}]]]
+
+
+async def test_odd_values_in_events_cost_an_event_at_most(rig: Rig) -> None:
+    """In every field that is read: it goes out as it is, or as a dead letter, and the others go on."""
+    fields = ("id", "event_type_id", "connector_guid", "timestamp_nanoseconds", "detection_id", "date", "group_guids")
+    odd = [json.loads(event(number, NOW - 5)) | {name: ODD[number]} for number in range(len(ODD)) for name in fields]
+    body = json.dumps({"data": odd, "metadata": {"results": {"total": len(odd)}}}).encode()
+    rig.cloud.fail(Failure("GET", "/v1/events", status=200, body=body))
+    job = rig.backfill(NOW - 100)
+    await rig.run(job)
+    letters = [record for record in rig.fluentd.records if "error_id" in record]
+    assert {record["error_id"] for record in letters} == {"event.integer-too-large"}
+    assert len(rig.fluentd.records) == len(odd)
+    check = rig.reconcile(NOW - 100)
+    rig.cloud.fail(Failure("GET", "/v1/events", status=200, body=body, times=2))
+    await rig.run(check)
+    assert check.total.in_cloud == len(odd)
+
+
 async def test_it_asks_as_the_stream_is_filtered(rig: Rig) -> None:
     """By event type and group, both."""
     rig.make_stream(event_type=[DETECTED], group_guid=[AUDIT])

@@ -56,6 +56,18 @@ async def test_nothing_missing_is_the_answer_yes(rig: Rig) -> None:
     assert (figures(job), job.exit_code, job.notes()) == ((600, 600, 0, 0), EXIT_OK, [])
 
 
+async def test_it_ends_though_every_page_has_a_next(rig: Rig) -> None:
+    """The last one, and the empty one behind it."""
+    rig.organisation.next_on_the_last_page = True
+    bodies = events(14)
+    rig.organisation.publish(bodies)
+    rig.remember(bodies[1:])
+    job = rig.reconcile(NOW - 100)
+    await rig.run(job)
+    assert figures(job) == (14, 13, 1, 0)
+    assert [path for _, path in rig.cloud.requests].count("/v1/events") < 20
+
+
 @pytest.mark.parametrize("rounded_ids", [False, True])
 async def test_repair_delivers_what_is_missing_and_no_more(rig: Rig, rounded_ids: bool) -> None:
     """Then nothing is missing any more."""
