@@ -371,7 +371,8 @@ def rotate(
     metavar="TENANT",
     help="Give the streams of this tenant new passwords, and do nothing for others; or `all`. Repeatable.",
 )
-@click.option("--discard", is_flag=True, help="With --rotate: delete old streams though events wait in their queues.")
+@click.option("--finish", is_flag=True, help="With --rotate, second step: delete the old streams, which are drained.")
+@click.option("--discard", is_flag=True, help="With --finish: delete them though events wait in their queues.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Tenants at a time.")
 @yes_option
 @dry_run_option
@@ -385,6 +386,7 @@ def apply(
     output: Path | None,
     verify: bool,
     rotate_names: tuple[str, ...],
+    finish: bool,
     discard: bool,
     jobs: int,
     yes: bool,
@@ -396,20 +398,21 @@ def apply(
     Creates and updates; deletes only with --prune. Writes credentials/ and streams.d/, which `include:` of the
     plugin takes. A tenant's failure does not stop the others. The keys are in the file, as ${VARIABLES} or files.
 
-    --rotate works as `rotate` does, in two runs: the first makes a twin of each stream; the second, once the old
-    queue is empty, lets the twin take the stream's place, in the cloud and in the folder.
+    --rotate works as `rotate` does: first it makes a twin of each stream; with --finish the twin takes the stream's
+    place, in the cloud and in the folder, once the old queue is empty. Either can be repeated.
 
     \b
     Example:
       amp-streams apply fleet.yml --dry-run
       amp-streams apply fleet.yml --verify
       amp-streams apply fleet.yml --rotate "Acme Corp"
+      amp-streams apply fleet.yml --rotate "Acme Corp" --finish
     """
     from fluent_plugin_amp import streams_tasks as tasks
     from fluent_plugin_amp.cisco.fleet import Options
 
-    if discard and not rotate_names:
-        raise UsageError("--discard belongs to --rotate")
-    rotate = bool(rotate_names)
-    options = Options(dry_run, prune, at_once=jobs, rotate=rotate, discard=discard, verify=verify)
+    if (finish and not rotate_names) or (discard and not finish):
+        raise UsageError("--finish belongs to --rotate, and --discard to --finish")
+    rotate = bool(rotate_names) and not finish
+    options = Options(dry_run, prune, at_once=jobs, rotate=rotate, finish=finish, discard=discard, verify=verify)
     return tasks.apply(session, fleet, output or fleet.parent, options, only=rotate_names, yes=yes, as_json=as_json)

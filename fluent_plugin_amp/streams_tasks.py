@@ -305,9 +305,9 @@ def apply(
     chosen = _chosen(tenants, only)
     if options.prune and not options.dry_run:
         session.confirm("Delete the event streams that are not in the file (--dry-run lists them)?", yes)
-    if options.rotate and not options.dry_run:
-        waits = "though events wait in its queue" if options.discard else "once its queue is empty"
-        what = f"Make new passwords for {_counted(chosen)}, and delete each old stream {waits}?"
+    if options.finish and not options.dry_run:
+        waits = "though events wait in its queue" if options.discard else "whose queue is empty"
+        what = f"Delete each old stream {waits}, of {_counted(chosen)}?"
         session.confirm(f"{what} What came before its twin was made must be delivered.", yes)
     with session.interrupts.held_back("finishing what is under way, then stopping (again: at once)"):
         rows = session.run(lambda: _apply(session, chosen, folder, options))

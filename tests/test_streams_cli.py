@@ -574,19 +574,23 @@ def test_a_fleet_with_failures_ends_with_their_code(run: Run, fleet_file: Fleet,
 
 
 def test_one_tenant_of_a_fleet_is_rotated(run: Run, fleet_file: Fleet, organisation: Organisation) -> None:
-    """Only the one that is named, in whatever case; it is asked for, and a name that is none is said first."""
+    """Only the one that is named, in whatever case; the end is asked for, and a name that is none is said first."""
     acme, bravo = fleet_file("acme", "bravo")
     run("apply", "fleet.yml")
     assert "the fleet has no tenant 'charlie'" in run("apply", "fleet.yml", "--rotate", "charlie", code=2).stderr
-    assert "--discard belongs to --rotate" in run("apply", "fleet.yml", "--discard", code=2).stderr
-    assert "Make new passwords for 1 tenant," in run("apply", "fleet.yml", "--rotate", "BRAVO", code=2).stderr
+    for wrong in (("--discard",), ("--finish",), ("--rotate", "acme", "--discard")):
+        assert "--finish belongs to --rotate" in run("apply", "fleet.yml", *wrong, code=2).stderr
     assert "1 tenant: 1 twin (dry run)" in run("apply", "fleet.yml", "--rotate", "bravo", "--dry-run").stderr
     assert (names(acme), names(bravo)) == (["SIEM"], ["SIEM"])
-    assert "1 tenant: 1 twin" in run("apply", "fleet.yml", "--rotate", "Bravo", "--yes").stderr
-    assert (names(acme), names(bravo)) == (["SIEM"], ["SIEM", "SIEM (rotating)"])
-    run("apply", "fleet.yml", "--rotate", "bravo", "--discard", "--yes")
+    assert "1 tenant: 1 twin" in run("apply", "fleet.yml", "--rotate", "Bravo").stderr
+    assert "2 tenants: 2 keep, 1 rotating, 1 twin" in run("apply", "fleet.yml", "--rotate", "all").stderr
+    assert (names(acme), names(bravo)) == (["SIEM", "SIEM (rotating)"],) * 2
+    finish = ("apply", "fleet.yml", "--rotate", "bravo", "--finish", "--discard")
+    assert "Delete each old stream though events wait in its queue, of 1 tenant?" in run(*finish, code=2).stderr
+    for done in ("1 keep, 1 rotate", "1 keep"):
+        assert f"1 tenant: {done}\n" in run(*finish, "--yes").stderr
     assert [stream.id for stream in bravo.streams.values()] == [3]
-    assert "2 tenants: 2 twin" in run("apply", "fleet.yml", "--rotate", "all", "--yes").stderr
+    assert names(acme) == ["SIEM", "SIEM (rotating)"]
 
 
 def test_a_fleet_whose_brokers_cannot_be_asked_is_not_verified(run: Run, fleet_file: Fleet) -> None:

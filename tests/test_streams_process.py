@@ -257,6 +257,7 @@ PROMPTS = {
     "abbreviated": ("update", "SIEM", "--event-type", "threat q"),
     "rotate": ("rotate", "SIEM", "--save", "new.yml", "--finish"),
     "prune": ("apply", "fleet.yml", "--prune"),
+    "fleet": ("apply", "fleet.yml", "--rotate", "acme", "--finish"),
 }
 
 

@@ -8,9 +8,9 @@ Per tenant: deletions first (they make room), then creations, then updates; a te
 not in the file is deleted only with ``prune``, the twin of a wanted stream that is being rotated never.  A stream
 whose credentials file is missing is reported: its password cannot be had again.
 
-With ``rotate`` each stream of a tenant that was there before takes the next step of `rotation`: a twin is made; or,
-once the old queue is empty, the twin takes the stream's place, in the cloud and in the folder.  The plugin goes on
-consuming the old stream until then, under the same name, so that a state file knows what the twin has twice.
+With ``rotate`` each stream of a tenant that was there before gets a twin (see `rotation`); with ``finish`` the twin
+takes the stream's place, in the cloud and in the folder, once the old queue is empty.  The plugin goes on consuming
+the old stream until then, under the same name, so that a state file knows what the twin has twice.
 """
 
 from __future__ import annotations
@@ -147,9 +147,11 @@ class Options:
     at_once: int = 8
     """How many tenants are worked on at a time."""
     rotate: bool = False
-    """Give every stream that is there a new password, a step at a time."""
+    """Make a twin, with a password of its own, of every stream that is there and has none."""
+    finish: bool = False
+    """Let every twin take its stream's place."""
     discard: bool = False
-    """With ``rotate``: though events wait in the old queue."""
+    """With ``finish``: though events wait in the old queue."""
     verify: bool = False
     """Try the saved credentials of every stream that is there."""
 
@@ -178,7 +180,7 @@ async def apply(
 
     Args:
         open_api: a client for a tenant.
-        broker: asked with `Options.verify` and `Options.rotate` only.
+        broker: asked with `Options.verify` and `Options.finish` only.
         done: told the rows of each tenant as it is finished.
         check: called before anything is begun; what it raises is the failure of what is not begun yet.
     """
@@ -200,6 +202,9 @@ async def apply(
             raise result
         rows += result
     return rows
+
+
+_HOW_TO_ROTATE = "amp-streams apply … --rotate {!r}"
 
 
 class _Work:
@@ -262,22 +267,21 @@ class _Work:
 
     async def _do(self, step: Step) -> tuple[str, str]:
         """One step, and what the options ask for besides of a stream that is there: what was done, and details."""
-        rotate, wanted, there, rotation = self._options.rotate, step.wanted, step.there, step.rotation
-        detail = step.detail
+        wanted, there, rotation, detail = step.wanted, step.there, step.rotation, step.detail
         if not self._options.dry_run:
             detail = await self._take(step) or detail
         if step.action == "rotating":
-            if rotate and wanted is not None and rotation is not None and rotation.twin is not None:
+            if self._options.finish and wanted is not None and rotation is not None and rotation.twin is not None:
                 return await self._finish_rotation(wanted, rotation, rotation.twin)
-            return step.action, f"{detail}: finish with `amp-streams apply … --rotate {self._tenant.name!r}`"
+            return step.action, f"{detail}: finish with `{_HOW_TO_ROTATE.format(self._tenant.name)} --finish`"
         if wanted is None or there is None or rotation is None:
             return step.action, detail
         found = self._find_credentials(wanted, there)
-        if found is None and not rotate:
-            raise self._lost(wanted, there)
-        if rotate and not found and rotation.twin is None:
+        if self._options.rotate and not found and rotation.twin is None:
             return await self._begin_rotation(wanted, rotation)
-        if self._options.verify and not (found and self._options.dry_run):
+        if found is None and rotation.twin is None:
+            raise self._lost(wanted, there)
+        if self._options.verify and found is not None and not (found and self._options.dry_run):
             path = self._files.credentials(wanted.label)
             await self._broker.verify(path, ca_file=self._files.ca_file(self._tenant, wanted))
         return step.action, ", ".join(filter(None, (detail, found)))
@@ -297,7 +301,7 @@ class _Work:
         return CredentialsFileUnusable(
             f"{wanted.name!r} ({there.id}) exists, but its credentials are not in {path}",
             remedy=f"Put its credentials file into {path.parent}, under any name. If the password is lost, make "
-            f"a new one: `amp-streams apply … --rotate {self._tenant.name!r}`, then the same with --discard.",
+            f"a new one: `{_HOW_TO_ROTATE.format(self._tenant.name)}`, then the same with --finish --discard.",
         )
 
     async def _begin_rotation(self, wanted: WantedStream, rotation: Rotation) -> tuple[str, str]:
@@ -307,7 +311,7 @@ class _Work:
         with reserve(path, replace=True) as file:
             self._files.set_aside(path)
             twin = await create_twin(self._api, rotation, file, "yaml", wanted.label)
-        return "twin", f"id {twin.id}, {path}; when the old queue is empty, run the same again"
+        return "twin", f"id {twin.id}, {path}; when the old queue is empty, the same with --finish"
 
     async def _finish_rotation(self, wanted: WantedStream, rotation: Rotation, twin: EventStream) -> tuple[str, str]:
         """Let the twin take the stream's place, in cloud and folder, unless events wait in the old queue."""

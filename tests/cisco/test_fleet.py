@@ -273,18 +273,18 @@ async def test_a_rotation_from_the_fleet_file(
     assert (twin.name, yaml.safe_load(rotating.read_text())["password"]) == ("SIEM (rotating)", twin.password)
     assert yaml.safe_load(rotating.read_text())["name"] == "acme-siem"
 
-    for options in ({}, {"prune": True}, {"verify": True}):
+    for options in ({}, {"prune": True}, {"verify": True}, {"rotate": True}):
         assert summary(await run([tenant], **options))[-1] == ("acme", "SIEM (rotating)", "rotating")
     broker.waiting["event_stream_1"] = 3
     for dry_run in (True, False):
-        *_, row = await run([tenant], rotate=True, dry_run=dry_run)
+        *_, row = await run([tenant], finish=True, dry_run=dry_run)
         assert (row.action, row.detail.startswith("events in the queue of id 1: 3;")) == ("wait", True)
     assert saved.read_text() == old
 
     broker.waiting.clear()
-    assert summary(await run([tenant], rotate=True, dry_run=True))[-1][-1] == "rotate"
+    assert summary(await run([tenant], finish=True, dry_run=True))[-1][-1] == "rotate"
     assert len(organisation.streams) == 2
-    *_, row = await run([tenant], rotate=True)
+    *_, row = await run([tenant], finish=True)
     assert (row.action, row.detail) == ("rotate", "id 2 has taken the place of id 1; reload the plugin")
     assert [(stream.id, stream.name) for stream in organisation.streams.values()] == [(2, "SIEM")]
     assert yaml.safe_load(saved.read_text())["password"] == twin.password
@@ -307,8 +307,9 @@ async def test_a_rotation_that_was_interrupted_is_finished(
         twin.name = "SIEM"
     elif summary(await run([tenant], prune=True)) != [("acme", "SIEM (rotating)", "rotating")]:
         pytest.fail("a rotation in progress is not to be touched")
-    rows = await run([tenant], rotate=True)
-    assert [row.error for row in rows] == [None]
+    for _ in range(2):
+        rows = await run([tenant], finish=True)
+        assert [row.error for row in rows] == [None]
     assert [(stream.id, stream.name) for stream in organisation.streams.values()] == [(2, "SIEM")]
     saved = yaml.safe_load((tmp_path / "credentials" / "acme-siem.yml").read_text())
     assert saved["password"] == twin.password
@@ -341,8 +342,8 @@ async def test_a_lost_password_is_replaced(
     (tmp_path / "credentials" / "acme-siem.yml").unlink()
     broker.waiting["event_stream_1"] = 3
     assert summary(await run([tenant], rotate=True)) == [("acme", "SIEM", "twin")]
-    assert summary(await run([tenant], rotate=True))[-1][-1] == "wait"
-    assert summary(await run([tenant], rotate=True, discard=True))[-1][-1] == "rotate"
+    assert summary(await run([tenant], finish=True))[-1][-1] == "wait"
+    assert summary(await run([tenant], finish=True, discard=True))[-1][-1] == "rotate"
     assert summary(await run([tenant], verify=True)) == [("acme", "SIEM", "keep")]
 
 
@@ -354,7 +355,7 @@ async def test_a_twin_whose_credentials_are_elsewhere_is_left_to_who_has_them(
     await run([tenant])
     await run([tenant], rotate=True)
     (tmp_path / "credentials" / "acme-siem.rotating.yml").unlink()
-    *_, row = await run([tenant], rotate=True)
+    *_, row = await run([tenant], finish=True)
     assert isinstance(row.error, CredentialsFileUnusable)
     assert len(organisation.streams) == 2
 

@@ -153,11 +153,13 @@ def test_a_fleet_is_verified_and_rotated(
     saved.write_text(good)
 
     cloud.publish([DETECTED])
-    assert "1 keep" not in streams("apply", "fleet.yml", "--rotate", "acme", "--yes")
-    assert "events in the queue of id 1: 1;" in streams("apply", "fleet.yml", "--rotate", "all", "--yes", code=1)
+    assert "1 keep" not in streams("apply", "fleet.yml", "--rotate", "acme")
+    assert "events in the queue of id 1: 1;" in streams(
+        "apply", "fleet.yml", "--rotate", "all", "--finish", "--yes", code=1
+    )
     old = load(saved)
     assert connect(old, certificates).basic_get(old["queue"], auto_ack=True)[2] == DETECTED
-    assert "has taken the place of" in streams("apply", "fleet.yml", "--rotate", "Acme", "--yes")
+    assert "has taken the place of" in streams("apply", "fleet.yml", "--rotate", "Acme", "--finish", "--yes")
     assert "1 keep" in streams("apply", "fleet.yml", "--verify", "--prune", "--yes")
     new = load(saved)
     assert new["password"] != old["password"]
