@@ -215,6 +215,14 @@ class Terminal:
         while text not in self.shown:
             self.shown += os.read(self._master, 65536)
 
+    def wait_until_it_reads(self) -> None:
+        """Until it sleeps: Python does not see a signal that comes between the prompt and the reading."""
+        deadline = time.monotonic() + DEADLINE_S
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def type(self, text: bytes) -> None:
         """As a user does."""
         os.write(self._master, text)
@@ -280,6 +288,7 @@ def test_ctrl_c_at_a_prompt_is_an_interruption(
     monkeypatch.chdir(tmp_path)
     terminal = Terminal(*PROMPTS[prompt], environ=environ)
     terminal.wait_for(b"[y/N]")
+    terminal.wait_until_it_reads()
     terminal.type(b"\x03")
     assert terminal.end() == 130
     assert b"error [interrupted]: interrupted" in terminal.shown
