@@ -1,5 +1,17 @@
-"""``python -m fluent_plugin_amp`` is the command ``fluent-plugin-amp``."""
+"""The command ``fluent-plugin-amp``, also as ``python -m fluent_plugin_amp``: first things first."""
 
-from fluent_plugin_amp.cli import main
+import sys
 
-main()
+from fluent_plugin_amp.beginning import Beginning
+
+
+def main() -> None:
+    """The console script."""
+    beginning = Beginning(sys.argv[1:])
+    from fluent_plugin_amp import cli
+
+    cli.main(beginning)
+
+
+if __name__ == "__main__":
+    main()

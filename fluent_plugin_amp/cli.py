@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.beginning import Beginning
 from fluent_plugin_amp.cli_common import config_option, echo_json, load_config, pick_stream, report_errors
 from fluent_plugin_amp.cli_history import backfill, reconcile
 from fluent_plugin_amp.errors import EXIT_OK, UsageError
@@ -30,9 +31,9 @@ GC_THRESHOLD = 20_000
 _OK, _NO = click.style("ok", "green"), click.style("no", "red")
 
 
-def main() -> None:
-    """The console script."""
-    cli(prog_name="fluent-plugin-amp")
+def main(beginning: Beginning | None = None) -> None:
+    """The command line; ``beginning`` was made before this module was imported."""
+    cli(prog_name="fluent-plugin-amp", obj=beginning)
 
 
 stdout_option = click.option(
@@ -68,6 +69,8 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
       fluent-plugin-amp run -c amp.yml --once
       fluent-plugin-amp run -c amp.yml --stdout json | jq .event_type
     """
+    beginning = click.get_current_context().obj or Beginning(sys.argv[1:])
+
     from fluent_plugin_amp import daemon
     from fluent_plugin_amp.observe import logs
 
@@ -84,7 +87,8 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
             config,
             logs.LogObserver(streams=len(config.own_streams)),
             once=once,
-            supervised=supervised,
+            parent=beginning.parent if supervised else None,
+            was_hung_up=lambda: beginning.was_hung_up,
             stdout=stdout_format,
             load=functools.partial(load_config, config_path),
         )

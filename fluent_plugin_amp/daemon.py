@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Literal
 
+from fluent_plugin_amp.beginning import Parent
 from fluent_plugin_amp.combining import Combining
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.containment import all_of, callback_handler, contained, keep_running
@@ -235,15 +236,16 @@ async def run(
     observer: Observer,
     *,
     once: bool = False,
-    supervised: bool = False,
+    parent: Parent | None = None,
+    was_hung_up: Callable[[], bool] = lambda: False,
     stdout: Literal["json", "msgpack"] | None = None,
     load: Callable[[], Config] | None = None,
 ) -> int:
     """`fluent-plugin-amp run`: until SIGTERM or SIGINT, or done.  Returns the exit code.
 
-    On SIGHUP the configuration is read again by ``load`` (None, or with ``once``: it stays as it is).
+    On SIGHUP the configuration is read again by ``load`` (None, or with ``once``: it stays as it is); ``was_hung_up``
+    says whether one came before.  When ``parent`` is gone, this stops too.
     """
-    parent = os.getppid()
     board = Board()
     observer = all_of(observer, board)
     state = make_state(config, observer)
@@ -284,14 +286,15 @@ async def run(
         await beside("notifier", notifier.keep_alive)
         if load is not None and not once:
             reloader = Reloader(config, load, apply, observer)
-            stack.enter_context(ask_on_hangup(reloader.ask, stop))
+            stack.enter_context(ask_on_hangup(reloader.ask, stop, was_hung_up))
             await beside("reload", reloader.run)
         await beside("unmatched fields", lambda: _log_unmatched(daemon))
         if daemon.combining is not None:
             combining = daemon.combining
             await beside("combining", lambda: combining.run(daemon.consuming))
-        if supervised:
-            await beside("parent", lambda: stop_with_parent(parent, stop))
+        if parent is not None:
+            starter = parent
+            await beside("parent", lambda: stop_with_parent(starter, stop))
         started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
         notifier.ready(started)

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
+from fluent_plugin_amp.beginning import Parent
 from fluent_plugin_amp.errors import EXIT_OK
 from fluent_plugin_amp.observe.logs import LOGGER
 
@@ -38,29 +39,46 @@ def stop_on_signals(stop: Callable[[signal.Signals], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ask_on_hangup(ask: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
-    """SIGHUP asks for a reload, unless it tells that the terminal of this process is gone: that stops it."""
+def ask_on_hangup(
+    ask: Callable[[], None], stop: Callable[[], None], was_hung_up: Callable[[], bool]
+) -> Iterator[None]:
+    """SIGHUP asks for a reload, unless it tells that the terminal of this process is gone: that stops it.
+
+    ``was_hung_up`` says whether one came before, while nobody listened: that asks too.
+    """
     loop = asyncio.get_running_loop()
     had_terminal = os.isatty(2)
+
+    def asked() -> None:
+        LOGGER.info("SIGHUP: reading the configuration again")
+        ask()
 
     def handle() -> None:
         if had_terminal and not os.isatty(2):
             stop()
         else:
-            LOGGER.info("SIGHUP: reading the configuration again")
-            ask()
+            asked()
 
     loop.add_signal_handler(signal.SIGHUP, handle)
+    if was_hung_up():
+        asked()
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def stop_with_parent(parent: int, stop: Callable[[], None]) -> None:
+async def stop_with_parent(parent: Parent, stop: Callable[[], None]) -> None:
     """Stop when the process that started us is gone: an orphan would eat half of the stream."""
-    while os.getppid() == parent:  # noqa: ASYNC110, nothing tells a process that its parent ended
-        await asyncio.sleep(PARENT_POLL_S)
+    loop = asyncio.get_running_loop()
+    is_told = asyncio.Event()
+    parent.when_gone = lambda: loop.call_soon_threadsafe(is_told.set)
+    try:
+        while not parent.is_gone:  # asked too: not every system tells
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(is_told.wait(), PARENT_POLL_S)
+    finally:
+        parent.when_gone = lambda: None  # known now, or no loop is there to be told
     LOGGER.info("the parent process is gone: stopping")
     stop()
     # The parent was the server, most often, and will acknowledge nothing any more: shutdown_timeout would be in vain.
