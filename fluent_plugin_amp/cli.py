@@ -236,7 +236,11 @@ def state(config_path: Path) -> None:
 
 
 state_config_option = click.option(
-    "-c", "--config", "own_config_path", type=click.Path(path_type=Path), help="The same as before the command."
+    "-c",
+    "--config",
+    "own_config_path",
+    type=click.Path(readable=False, path_type=Path),
+    help="The same as before the command.",
 )
 
 

@@ -87,7 +87,7 @@ def config_option(command: Command) -> Command:
         default=DEFAULT_CONFIG,
         show_default=True,
         show_envvar=True,
-        type=click.Path(path_type=Path),
+        type=click.Path(readable=False, path_type=Path),  # `load_config` says why it cannot be read
         help="Configuration file.",
     )
     return option(command)

@@ -33,15 +33,19 @@ BROKEN: Final = object()
 
 
 class MarkedDict(dict[str, Any]):
-    """A mapping with the mark of each entry, its own, and its path within its file."""
+    """A mapping with the mark of each entry, its own, and its path within its file.
 
-    __slots__ = ("mark", "marks", "path")
+    ``cut``: the keys behind whose plain value, or in its place, a comment or an anchor stands.
+    """
+
+    __slots__ = ("cut", "mark", "marks", "path")
 
     def __init__(self, mark: Mark, path: str = "") -> None:
         super().__init__()
         self.mark = mark
         self.marks: dict[str, Mark] = {}
         self.path = path
+        self.cut: set[str] = set()
 
     def put(self, key: str, value: Any, mark: Mark) -> None:
         """Set an entry, known to come from ``mark``."""
@@ -104,7 +108,9 @@ def parse(text: str, file: str) -> tuple[Any, list[Problem]]:
         where = error.problem_mark or error.context_mark
         line = where.line + 1 if where else 1
         words = ", ".join(_without_quotes(words) for words in (error.context, error.problem) if words)
-        return BROKEN, [Problem(Mark(file, line), "", f"not YAML: {words}")]
+        if error.context_mark and error.context_mark.line + 1 != line and "while" in (error.context or ""):
+            words += f" (it began on line {error.context_mark.line + 1})"
+        return BROKEN, [Problem(Mark(file, line), "", f"not YAML: {words}{_hint(words)}")]
     except _TooMuch as error:
         return BROKEN, [Problem(Mark(file, error.line), "", str(error))]
     except yaml.reader.ReaderError as error:
@@ -112,7 +118,7 @@ def parse(text: str, file: str) -> tuple[Any, list[Problem]]:
         return BROKEN, [Problem(Mark(file, line), "", "not YAML: a control character")]
     if node is None:
         return None, []
-    builder = _Builder(loader, file)
+    builder = _Builder(loader, file, text)
     try:
         return builder.build(node, ""), builder.problems
     except _TooMuch as error:
@@ -122,6 +128,17 @@ def parse(text: str, file: str) -> tuple[Any, list[Problem]]:
 def _without_quotes(words: str) -> str:
     """PyYAML's words without the anchors and tags that it quotes; single characters and token names stay."""
     return re.sub(r"""'[^']*'|"[^"]*["]""", lambda quote: quote[0] if _is_harmless(quote[0][1:-1]) else "…", words)
+
+
+def _hint(words: str) -> str:
+    """What to do about it, where that is known: most often a password has characters that mean something to YAML."""
+    if r"'\t'" in words:
+        return "; indent with spaces, and put a value with a tab in quotes"
+    if "cannot start any token" in words or "undefined alias" in words or "block scalar" in words:
+        return "; put it in quotes"
+    if "mapping values are not allowed" in words:
+        return "; put a value with `: ` in quotes"
+    return ""
 
 
 def _is_harmless(quoted: str) -> bool:
@@ -187,7 +204,8 @@ for _name, _pattern in _SCALARS.items():
 class _Builder:
     """Turns PyYAML's nodes into the tree; goes on after a mistake."""
 
-    def __init__(self, loader: _Loader, file: str) -> None:
+    def __init__(self, loader: _Loader, file: str, text: str) -> None:
+        self._text = text
         self.problems: list[Problem] = []
         self._loader = loader
         self._file = file
@@ -202,7 +220,8 @@ class _Builder:
         if node in self._above:
             return self._broken(node, path, "an alias that contains itself")
         if node.tag not in {_TAG + name for name in _TAGS[type(node)]}:
-            return self._broken(node, path, "a YAML tag that is not known here")
+            hint = "; put it in quotes" if isinstance(node, yaml.ScalarNode) else ""
+            return self._broken(node, path, f"a YAML tag that is not known here{hint}")
         self._above.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -228,6 +247,8 @@ class _Builder:
                 )
             else:
                 mapping.put(key.value, self.build(value, join(path, key.value)), self._mark(key))
+                if self._is_cut(value):
+                    mapping.cut.add(key.value)
         for other in merged:
             if isinstance(other, MarkedDict):
                 for name in other:
@@ -251,6 +272,15 @@ class _Builder:
         if isinstance(value, str) and not is_unicode(value):
             return self._broken(node, path, "half a surrogate pair")
         return value
+
+    def _is_cut(self, node: yaml.Node) -> bool:
+        """Whether a plain value is followed by a comment on its line, or is nothing but an anchor."""
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+            return False
+        rest = self._text[node.end_mark.index : node.end_mark.index + 80].partition("\n")[0]
+        return rest.lstrip(" \t").startswith("#") or (
+            not node.value and self._text.startswith("&", node.start_mark.index)
+        )
 
     def _mark(self, node: yaml.Node) -> Mark:
         return Mark(self._file, node.start_mark.line + 1)

@@ -9,6 +9,7 @@ import difflib
 import re
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fluent_plugin_amp.config.document import BROKEN
@@ -53,12 +54,27 @@ def explain(error: ErrorDetails) -> str | None:
         case "literal_error":
             return _one_of(str(context["expected"]), error["input"])
         case "model_type" | "dict_type":
-            return "must be a mapping (key: value)"
+            return "must be a mapping (key: value)" + _switch(error["input"], loc)
         case "tuple_type":
             return "must be a list"
         case "value_error":
             return str(context["error"])
     return error["msg"]  # pydantic's own words, which don't hold the value either
+
+
+def _switch(value: object, loc: tuple[str | int, ...]) -> str:
+    """How to turn on or off what is given as true or false."""
+    section = section_at(loc)
+    field = (section_at(loc[:-1]) or Config).model_fields.get(str(loc[-1]))
+    if not isinstance(value, bool) or section is None or field is None or field.default is not None:
+        return ""
+    if not value:
+        return "; null turns it off"
+    try:
+        section.model_validate({})
+    except ValidationError:
+        return ""
+    return "; `{}` turns it on"
 
 
 def _unknown_key(key: str, loc: tuple[str | int, ...]) -> str:

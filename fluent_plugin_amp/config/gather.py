@@ -120,7 +120,7 @@ def _complete(reading: Reading, stream: MarkedDict) -> None:
     _take_credentials_file(reading, stream)
     _take_api(reading, stream)
     reading.check_tls(stream.get("tls"))
-    if stream.get("url") is BROKEN:  # it may have held them
+    if stream.get("url") is BROKEN or _may_hold_credentials(stream.get("url")):
         _excuse(stream, ("username", "password"), "url")
     if stream.get("name") is None:
         key = "queue" if stream.get("event_stream_name") is None else "event_stream_name"
@@ -152,6 +152,11 @@ def _split_url(reading: Reading, stream: MarkedDict) -> None:
             stream.put(key, value, stream.marks["url"])
 
 
+def _may_hold_credentials(url: object) -> bool:
+    """Whether a url without user and password has an @ all the same, as when the password has a / in it."""
+    return isinstance(url, str) and "@" in url
+
+
 def _take_credentials_file(reading: Reading, stream: MarkedDict) -> None:
     """Complete a stream from its credentials file; what the stream says itself goes first."""
     if stream.get("credentials_file") is None:
@@ -160,15 +165,16 @@ def _take_credentials_file(reading: Reading, stream: MarkedDict) -> None:
         reading.broken(stream, "credentials_file", "given beside `event_stream_name`: only one of them can hold")
         _excuse(stream, ("password",), "credentials_file")
         return
+    problems = len(reading.problems)
     file = reading.file(stream, "credentials_file")
     saved = _saved(reading, stream, file) if file else None
-    if saved is None:
+    if saved is not None:
+        for key in _FROM_CREDENTIALS:
+            if stream.get(key) is None and saved.get(key) is not None:
+                stream.put(key, saved[key], saved.marks[key])
+        _take_cloud(stream, saved)
+    if saved is None or len(reading.problems) > problems:  # nothing is said of what follows from it
         _excuse(stream, _FROM_CREDENTIALS, "credentials_file")
-        return
-    for key in _FROM_CREDENTIALS:
-        if stream.get(key) is None and saved.get(key) is not None:
-            stream.put(key, saved[key], saved.marks[key])
-    _take_cloud(stream, saved)
 
 
 def _take_cloud(stream: MarkedDict, saved: MarkedDict) -> None:
@@ -194,6 +200,10 @@ def _saved(reading: Reading, stream: MarkedDict, file: Path) -> MarkedDict | Non
         return None
     if is_answer(saved):
         return _from_answer(reading, saved)
+    if not saved.keys() & {*_FROM_CREDENTIALS}:
+        text = "is no credentials file, which holds " + ", ".join(_FROM_CREDENTIALS)
+        reading.problems.append(Problem(Mark(str(file), 1), "", text))
+        return None
     for key in saved:
         if key not in _FROM_CREDENTIALS and key not in _BESIDE_CREDENTIALS:
             reading.problem(saved, key, "unknown key; a credentials file holds " + ", ".join(_FROM_CREDENTIALS))

@@ -10,16 +10,21 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, locate
 from fluent_plugin_amp.config.explain import explain
 from fluent_plugin_amp.config.gather import gather_streams
+from fluent_plugin_amp.config.kinds import kind_of_text, kind_of_tree
 from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark, Problem, report
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable
+
+MAX_EXPLAINED = 1000
+"""Refusals; a file of another kind may hold a hundred thousand keys, and each takes a search for the one meant."""
 
 
 def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Config:
@@ -46,7 +51,13 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Config:
 
 def _root(reading: Reading, file: Path, text: str) -> MarkedDict | None:
     """The whole configuration as one tree, for the models; None, with a problem, when there is none."""
+    if kind := kind_of_text(text):
+        reading.problems.append(Problem(Mark(str(file), 1), "", kind))
+        return None
     root = reading.document(file, text)
+    if kind := kind_of_tree(root):
+        reading.problems[:] = [Problem(Mark(str(file), 1), "", kind)]
+        return None
     if root is None:
         root = MarkedDict(Mark(str(file), 1))
     if not isinstance(root, MarkedDict):
@@ -94,10 +105,21 @@ def _judged(reading: Reading, root: MarkedDict | None) -> Config | None:
         return Config.model_validate(root)
     except ValidationError as error:
         refusals = error.errors(include_url=False)
-    for refusal in refusals:
+    for refusal in refusals[:MAX_EXPLAINED]:
         if words := explain(refusal):
+            if refusal["type"] == "missing" and _is_cut(root, refusal["loc"]):
+                words = "empty: what begins with # is a comment, and with & an anchor; put it in quotes"
             reading.problems.append(Problem(*locate(root, refusal["loc"]), words))
     return None
+
+
+def _is_cut(root: MarkedDict, loc: tuple[str | int, ...]) -> bool:
+    """Whether a key is there, and what was meant as its value is none to YAML."""
+    node: Any = root
+    for step in loc[:-1]:
+        child = node.child(step) if isinstance(node, (MarkedDict, MarkedList)) else None
+        node = child[1] if child else None
+    return isinstance(node, MarkedDict) and loc[-1] in node.cut
 
 
 def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:

@@ -69,9 +69,28 @@ class Reading:
         self.problems += problems
         if self._holds_secret(tree, variables) and _is_open_to_all(file):
             self.warnings.append(f"{file} holds a secret and can be read by every user: chmod o= {file}")
+        self._warn_of_cuts(tree, variables)
         if variables:
             self._expand(tree)
         return tree
+
+    def _warn_of_cuts(self, tree: Any, variables: bool) -> None:
+        """Of secrets of which YAML may have taken the end for a comment."""
+        if isinstance(tree, MarkedList):
+            for item in tree:
+                self._warn_of_cuts(item, variables)
+        if not isinstance(tree, MarkedDict):
+            return
+        for key in sorted(tree.cut & self._secret_names):
+            value = tree[key]
+            if isinstance(value, str) and not (variables and has_variable(value)):
+                place = join(tree.path, key)
+                self.warnings.append(
+                    f"{tree.marks[key]}: {place}: what stands behind ` #` is a comment, and no part of the value; "
+                    "if it should be, put the whole value in quotes"
+                )
+        for value in tree.values():
+            self._warn_of_cuts(value, variables)
 
     def _holds_secret(self, tree: Any, variables: bool) -> bool:
         """Whether a secret stands in the text itself, not in a variable."""

@@ -114,8 +114,8 @@ def test_nothing_is_none() -> None:
         ]),
         ("a: {x: 1, x: 2}", ["f.yml:1: a.x: given twice; first on line 1"]),
         ("a: !secret x\nb: !!binary aGk=", [
-            "f.yml:1: a: a YAML tag that is not known here",
-            "f.yml:2: b: a YAML tag that is not known here",
+            "f.yml:1: a: a YAML tag that is not known here; put it in quotes",
+            "f.yml:2: b: a YAML tag that is not known here; put it in quotes",
         ]),
         ("a: !!python/object:os.system {}", ["f.yml:1: a: a YAML tag that is not known here"]),
         ("a: !!int many", ["f.yml:1: a: not a value of its YAML tag"]),
@@ -125,11 +125,12 @@ def test_nothing_is_none() -> None:
         ("a: &a {<<: *a}", ["f.yml:1: a: an alias that contains itself"]),
         ("a: {<<: 5}", ["f.yml:1: a: <<: takes a mapping, or a list of mappings"]),
         ("- &a {x: 1, x: 2}\n- *a", ["f.yml:1: [0].x: given twice; first on line 1"]),
-        ("a: b: c", ["f.yml:1: not YAML: mapping values are not allowed here"]),
+        ("a: b: c", ["f.yml:1: not YAML: mapping values are not allowed here; put a value with `: ` in quotes"]),
         ("a: 1\nb: @x", [
-            "f.yml:2: not YAML: while scanning for the next token, found character '@' that cannot start any token"
+            "f.yml:2: not YAML: while scanning for the next token, found character '@' that cannot start any token; "
+            "put it in quotes",
         ]),
-        ("a: *hunter2", ["f.yml:1: not YAML: found undefined alias …"]),
+        ("a: *hunter2", ["f.yml:1: not YAML: found undefined alias …; put it in quotes"]),
         ("a: !hunter2!x y", ["f.yml:1: not YAML: while parsing a node, found undefined tag handle …"]),
         ("a: 1\n---\nb: 1", [
             "f.yml:2: not YAML: expected a single document in the stream, but found another document"

@@ -24,6 +24,7 @@ GOOD = "{url: 'amqps://u:p@h', queue: q}"
 NOT_SET = "is not set; a default is written ${NAME:-default}"
 NO_FILE = "cannot be read: No such file or directory"
 FLOW = "not YAML: while parsing a flow node, expected the node content, but found '<stream end>'"
+EMPTY = "empty: what begins with # is a comment, and with & an anchor; put it in quotes"
 DURATION = "must be a duration, such as 250ms, 10s, 5m, 1h or 2d; a bare number counts seconds"
 PATTERN = "must be a file pattern such as streams.d/*.yml, or a list of them"
 
@@ -162,7 +163,7 @@ def test_streams(write: Write, text: str, expected: list[str]) -> None:
     [
         ("[]", ["saved.yml:1: must be a mapping (key: value)"]),
         ("", ["saved.yml:1: must be a mapping (key: value)"]),
-        ("url: *hunter2", ["saved.yml:1: not YAML: found undefined alias …"]),
+        ("url: *hunter2", ["saved.yml:1: not YAML: found undefined alias …; put it in quotes"]),
         ("url: amqps://h\nuser: u\nusername: u\npassword: hunter2\nqueue: q", [
             "saved.yml:2: user: unknown key; a credentials file holds url, username, password, queue, name"
         ]),
@@ -214,6 +215,57 @@ def test_includes(write: Write, include: str, files: dict[str, str], expected: l
     assert mistakes(write("c.yml", f"# c\ninclude: {include}")) == expected
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("url: amqps://u:p/w@h:443\n  queue: q", [
+            "c.yml:2: streams[0].url: has no valid host and port; in user and password write "
+            ": / ? # @ % as %3A %2F %3F %23 %40 %25",
+        ]),
+        ("url: amqps://u@h\n  queue: q\n  password: #b", [
+            f"c.yml:4: streams[0].password: {EMPTY}",
+        ]),
+        ("url: amqps://u@h\n  queue: q\n  password: &b", [
+            f"c.yml:4: streams[0].password: {EMPTY}",
+        ]),
+        ("credentials_file: answer.json", [
+            "answer.json:1: is no credentials file, which holds url, username, password, queue, name",
+        ]),
+        ("credentials_file: other.yml", [
+            "other.yml:2: user: unknown key; a credentials file holds url, username, password, queue, name",
+        ]),
+        ("url: amqps://u@h\n  queue: q\n\tpassword: x", [
+            r"c.yml:4: not YAML: while scanning for the next token, found character '\t' that cannot start any "
+            "token; indent with spaces, and put a value with a tab in quotes",
+        ]),
+        ("url: amqps://u@h\n  queue: q\n  password: {x\n", [
+            "c.yml:6: not YAML: while parsing a flow mapping, expected ',' or '}', but got '<stream end>' "
+            "(it began on line 4)",
+        ]),
+    ],
+)  # fmt: skip
+def test_the_cause_and_nothing_else(keys: str, expected: list[str], write: Write) -> None:
+    """What follows from a mistake is no second one, and what YAML makes of a password is said."""
+    write("answer.json", '{"data": {"id": 6, "name": "SIEM"}, "version": "v1"}')
+    write("other.yml", "url: amqps://h\nuser: u")
+    assert mistakes(write("c.yml", f"streams:\n- {keys}\n")) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "is_cut"),
+    [("a #b", True), ("a# b", False), ("'a #b'", False), ('"a" # a comment', False), ("a # a comment", True),
+     ("${PW:-x} # from the environment", False), ("a#b", False)],
+)  # fmt: skip
+def test_a_secret_that_yaml_cut(value: str, is_cut: bool, write: Write) -> None:
+    """A password may end where YAML saw a comment: that is a warning, with the place and without the value."""
+    config = load(write("c.yml", f"streams:\n- url: amqps://u@h\n  queue: q # ours\n  password: {value}\n"), {})
+    said = (
+        "c.yml:4: streams[0].password: what stands behind ` #` is a comment, and no part of the value; "
+        "if it should be, put the whole value in quotes"
+    )
+    assert [warning.rpartition("/")[2] for warning in config.warnings] == [said] * is_cut
+
+
 def test_an_included_file_that_is_not_utf_8(write: Write) -> None:
     """The reason is given where the file is included."""
     write("a.yml", "").write_bytes(b"\xff\xff")
@@ -252,7 +304,12 @@ def test_an_included_mistake_beside_a_good_stream(write: Write) -> None:
         ("forward: {tls: {cert_file: nope.pem}}", f"forward.tls.cert_file: nope.pem {NO_FILE}"),
         ("forward: {tls: {cert_file: [nope.pem]}}", "forward.tls.cert_file: must be a file's name"),
         ("forward: {chunkLimitSize: 1MiB}", "forward.chunkLimitSize: unknown key; did you mean `chunk_limit_size`?"),
-        ("transform: {flatten: true}", "transform.flatten: must be a mapping (key: value)"),
+        ("transform: {flatten: true}", "transform.flatten: must be a mapping (key: value); `{}` turns it on"),
+        ("transform: {flatten: false}", "transform.flatten: must be a mapping (key: value); null turns it off"),
+        ("detections: true", "detections: must be a mapping (key: value); `{}` turns it on"),
+        ("forward: {tls: true}", "forward.tls: must be a mapping (key: value); `{}` turns it on"),
+        ("forward: {security: true}", "forward.security: must be a mapping (key: value)"),
+        ("observe: true", "observe: must be a mapping (key: value)"),
         ("transform: {flatten: {list: json}}", "transform.flatten.list: unknown key; did you mean `lists`?"),
         (
             "transform: {flatten: {lists: indx}}",
