@@ -17,9 +17,16 @@ import click
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.beginning import Beginning
-from fluent_plugin_amp.cli_common import config_option, echo_json, load_config, pick_stream, report_errors
+from fluent_plugin_amp.cli_common import (
+    Commands,
+    config_option,
+    echo_json,
+    load_config,
+    pick_stream,
+    report_errors,
+)
 from fluent_plugin_amp.cli_history import backfill, reconcile
-from fluent_plugin_amp.errors import EXIT_OK, UsageError
+from fluent_plugin_amp.errors import EXIT_OK, DemoIncomplete, UsageError
 from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ stdout_option = click.option(
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration.",
 )
@@ -320,8 +328,16 @@ def demo(count: int, keep: bool) -> int:
       fluent-plugin-amp demo
     """
     from fluent_plugin_amp.testing import demo as job
+    from fluent_plugin_amp.testing.rabbitmq_node import RabbitMQMissing
 
-    return job.demo(count, keep=keep)
+    try:
+        return job.demo(count, keep=keep)
+    except ModuleNotFoundError as exc:
+        if exc.name != "trustme":
+            raise
+        raise DemoIncomplete(str(exc)) from exc
+    except RabbitMQMissing as exc:
+        raise DemoIncomplete(str(exc)) from exc
 
 
 def _state_config(path: Path | None) -> Config:

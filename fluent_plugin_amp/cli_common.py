@@ -22,6 +22,22 @@ DEFAULT_CONFIG = "/etc/fluent-plugin-amp/config.yml"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+MEANT = {"start": "run", "daemon": "run", "serve": "run", "test": "check", "validate": "check"}
+"""Commands of other programs, and ours: by their letters alone, `start` is most like `state`."""
+
+
+class Commands(click.Group):
+    """A group that knows which command is meant by a name of another program."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Never a command that was not named: a suggestion at most."""
+        if args and args[0] in MEANT and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{MEANT[args[0]]}'?")
+        return super().resolve_command(ctx, args)
+
+
 def report_errors(command: Command) -> Command:
     """Show a `PluginError` with its id and remedy and exit with its code; anything else is our bug, 70.
 

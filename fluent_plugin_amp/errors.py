@@ -187,6 +187,13 @@ class ServerTakesNothing(UnavailableError):
     )
 
 
+class DemoIncomplete(UnavailableError):
+    """`demo` lacks something on this machine: a package, or RabbitMQ."""
+
+    id = "demo.incomplete"
+    default_remedy = "pip install 'fluent-plugin-amp[demo]', and RabbitMQ 3.10 or later from the system's packages."
+
+
 class NoProgress(UnavailableError):
     """`--once` could not deliver anything for `pause_after`."""
 

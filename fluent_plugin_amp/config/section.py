@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from fluent_plugin_amp.config.values import Text
+from fluent_plugin_amp.config.values import ServerName
 
 
 class Section(BaseModel):
@@ -40,7 +40,7 @@ class TlsConfig(Section):
         default=None,
         description="PEM file of the client certificate's key, not encrypted; default: it is in `cert_file`.",
     )
-    server_name: Text | None = Field(
+    server_name: ServerName | None = Field(
         default=None, description="The name to ask for (SNI) and to find in the certificate; default: the host."
     )
     verify: bool = Field(default=True, description="false trusts any certificate: only to find out what is wrong.")

@@ -27,6 +27,7 @@ from fluent_plugin_amp.config.values import (
     EventTypeId,
     FieldPath,
     PrefetchCount,
+    Queue,
     Secret,
     StaticFields,
     TagTemplate,
@@ -242,7 +243,7 @@ class StreamConfig(Section):
     username: Text = Field(default=None, validate_default=True, description="The stream's user name; or in `url`.")
     password: Secret = Field(description="The stream's password; or in `url`, or in `password_file`.")
     password_file: Path | None = Field(default=None, description="File that holds nothing but the password.")
-    queue: Text = Field(
+    queue: Queue = Field(
         default=None, validate_default=True, description="The stream's queue, such as `event_stream_6`."
     )
     credentials_file: Path | None = Field(
@@ -321,6 +322,11 @@ class StreamConfig(Section):
             raise ValueError("given beside `event_stream_name`, which has it looked up: take one of them out")
         return text
 
+    @field_validator("cloud", mode="before")
+    @classmethod
+    def _all_null_is_null(cls, cloud: object) -> object:
+        return None if isinstance(cloud, dict) and cloud and all(value is None for value in cloud.values()) else cloud
+
     @field_validator("cloud")
     @classmethod
     def _can_be_asked(cls, cloud: CloudConfig | None, info: ValidationInfo) -> CloudConfig | None:
@@ -347,7 +353,9 @@ class StreamConfig(Section):
     @field_validator("tls")
     @classmethod
     def _url_is_amqps(cls, tls: TlsConfig, info: ValidationInfo) -> TlsConfig:
-        if tls.model_fields_set and info.data.get("url", "").startswith("amqp://"):
+        if any(getattr(tls, key) is not None for key in tls.model_fields_set) and info.data.get("url", "").startswith(
+            "amqp://"
+        ):
             raise ValueError("has no effect on an amqp:// url; write amqps://")
         return tls
 

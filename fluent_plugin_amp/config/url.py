@@ -12,6 +12,9 @@ from urllib.parse import unquote, urlsplit
 DEFAULT_PORTS = {"amqps": 443, "amqp": 5672}
 """443 because every broker of Cisco's listens there; other brokers mostly use 5671 for TLS."""
 
+MAX_SHORT_BYTES = 255
+"""Of AMQP's short strings: virtual hosts and queues."""
+
 _ENCODE = "in user and password write : / ? # @ % as %3A %2F %3F %23 %40 %25"
 
 
@@ -37,6 +40,8 @@ class BrokerUrl:
             raise ValueError("must begin with amqps:// (or amqp:// for a broker without TLS)")
         if not host:
             raise ValueError("names no host")
+        if not is_name(host):
+            raise ValueError("has no valid host: no part of a name is empty or longer than 63 bytes")
         if parts.username is not None:
             raise ValueError("holds a user: give username and password by their own keys")
         if port == 0:
@@ -46,7 +51,18 @@ class BrokerUrl:
         vhost = parts.path[1:]
         if "/" in vhost:
             raise ValueError("has a virtual host with a / in it: write %2F")
+        if len(unquote(vhost).encode()) > MAX_SHORT_BYTES:
+            raise ValueError(f"has a virtual host of more than {MAX_SHORT_BYTES} bytes")
         return cls(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], unquote(vhost) or "/")
+
+
+def is_name(host: str) -> bool:
+    """Whether the system can be asked for it at all: for anything else Python raises no OSError."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return "\0" not in host and not host.startswith(".")
 
 
 def take_credentials(text: str) -> tuple[str, str | None, str | None]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 
 from fluent_plugin_amp.cisco.event_types import resolve
 from fluent_plugin_amp.config.units import Whole
+from fluent_plugin_amp.config.url import MAX_SHORT_BYTES, is_name
 from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
 from fluent_plugin_amp.pipeline.obfuscate import is_path
 from fluent_plugin_amp.pipeline.tags import MAX_TAG_LENGTH
@@ -75,8 +76,16 @@ def _host(text: str) -> str:
         text = text[1:-1]
     if not text or re.search(r"[\s/@\[\]]", text):
         raise ValueError("must be a host name or an address")
+    if not is_name(text):
+        raise ValueError("must be a host name or an address: no part of a name is empty or longer than 63 bytes")
     if text.count(":") == 1:
         raise ValueError("must be a host name or an address; `port` is a key of its own")
+    return text
+
+
+def _short(text: str) -> str:
+    if len(text.encode()) > MAX_SHORT_BYTES:
+        raise ValueError(f"must be at most {MAX_SHORT_BYTES} bytes long")
     return text
 
 
@@ -115,6 +124,8 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Whole("1", "65535")]
+ServerName = Annotated[Text, AfterValidator(_host)]
+Queue = Annotated[Text, AfterValidator(_short)]
 ConsoleHost = Annotated[str, AfterValidator(_console_host)]
 FieldPath = Annotated[str, AfterValidator(_field_path)]
 Address = Annotated[str, AfterValidator(_address)]

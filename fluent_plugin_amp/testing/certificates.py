@@ -60,7 +60,7 @@ def make_certificates(folder: Path) -> Certificates:
         import trustme
     except ModuleNotFoundError as exc:
         raise ModuleNotFoundError(
-            "certificates are made by trustme: pip install 'fluent-plugin-amp[demo]'", name="trustme"
+            "the package trustme, which makes certificates, is not installed", name="trustme"
         ) from exc
 
     folder = folder.absolute()

@@ -19,6 +19,10 @@ _NAME = "amp@localhost"
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
+class RabbitMQMissing(NodeError):
+    """RabbitMQ is not installed."""
+
+
 def find_server() -> str | None:
     """Path of the server's own script; None when RabbitMQ is not installed.
 
@@ -31,11 +35,11 @@ def find_server() -> str | None:
 def make_node(folder: Path, node_port: int, configuration: str) -> ErlangNode:
     """A node that keeps everything in ``folder``; ``node_port`` is for Erlang's own distribution.
 
-    Raises NodeError when RabbitMQ is not installed.
+    Raises RabbitMQMissing.
     """
     server = find_server()
     if server is None:
-        raise NodeError("no rabbitmq-server on this machine: install RabbitMQ 3.10 or later")
+        raise RabbitMQMissing("no rabbitmq-server on this machine: install RabbitMQ 3.10 or later")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rabbitmq.conf").write_text(configuration)
     (folder / "enabled_plugins").write_text("[].\n")

@@ -124,6 +124,9 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
         ),
         (f"streams: [{GOOD}, {GOOD}]", ["c.yml:1: streams[1].name: `q` is the name of another stream too (c.yml:1)"]),
         ("streams: [{url: 'amqps://u:p@h', queue: ''}]", ["c.yml:1: streams[0].queue: must not be empty"]),
+        (f"streams: [{{url: 'amqps://u:p@h', queue: {'q' * 256}}}]", [
+            "c.yml:1: streams[0].queue: must be at most 255 bytes long"
+        ]),
         ("streams: [{url: 5, queue: q, username: u, password: 5}]", [
             "c.yml:1: streams[0].url: must be a text: put it in quotes",
             "c.yml:1: streams[0].password: must be a text: put it in quotes",
@@ -289,6 +292,16 @@ def test_an_included_mistake_beside_a_good_stream(write: Write) -> None:
         (
             "forward: {servers: [{host: h:1}]}",
             "forward.servers[0].host: must be a host name or an address; `port` is a key of its own",
+        ),
+        (
+            "forward: {servers: [{host: a..b}]}",
+            "forward.servers[0].host: must be a host name or an address: no part of a name is empty or longer than 63 "
+            "bytes",
+        ),
+        (
+            'forward: {tls: {server_name: ".b"}}',
+            "forward.tls.server_name: must be a host name or an address: no part of a name is empty or longer than 63 "
+            "bytes",
         ),
         (
             "forward: {pause_after: 26m}",
