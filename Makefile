@@ -7,18 +7,20 @@
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
+# make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make docs         the pages that are generated from the code
 #
 # Both demo and test need Debian with Python ≥ 3.10 and nothing else: what is missing is installed from the system's
 # packages (as root, or through sudo) and into .venv.
 
 PYTHON ?= python3
+PYTHON_OLDEST ?= python3.10
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance history docs system tools peer clean
+.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance history floors docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -55,6 +57,9 @@ conformance: system $(VENV)/test
 
 history: $(VENV)/test
 	$(BIN)/python -m tests.history $(HISTORY_ARGS)
+
+floors: system tools peer $(VENV)-floors/test
+	$(VENV)-floors/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md
@@ -102,5 +107,13 @@ $(VENV)/bench: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/test $(VENV)/demo
 
+# The oldest versions are read from setup.cfg: there is no second list.
+$(VENV)-floors/test: setup.cfg pyproject.toml .ci/floors
+	@command -v $(PYTHON_OLDEST) >/dev/null || { echo "PYTHON_OLDEST=$(PYTHON_OLDEST) is not there"; exit 1; }
+	$(PYTHON_OLDEST) -m venv --clear $(VENV)-floors
+	$(VENV)-floors/bin/python .ci/floors setup.cfg > $(VENV)-floors/constraints.txt
+	$(VENV)-floors/bin/pip install --quiet --disable-pip-version-check --constraint $(VENV)-floors/constraints.txt --editable '.[test]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-floors build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,6 +29,7 @@ that is what a second walk is for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
@@ -49,7 +50,8 @@ class PagesDoNotGoOn(Exception):
     """Whatever offset is asked for, the same entries come."""
 
 
-class Entry(NamedTuple, Generic[Item]):
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[Item]):  # no NamedTuple: before Python 3.11 it cannot be generic
     """One recorded event in the list."""
 
     second: int
