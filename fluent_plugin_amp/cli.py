@@ -79,11 +79,12 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
     """
     beginning = click.get_current_context().obj or Beginning(sys.argv[1:])
 
-    from fluent_plugin_amp import daemon
+    from fluent_plugin_amp import daemon, descriptors
     from fluent_plugin_amp.observe import logs
 
     config = load_config(config_path)
     logs.set_up(config.logging.level, config.logging.format)
+    descriptors.raise_limit()
     for warning in config.warnings:
         logs.LOGGER.warning("%s", warning)
     # What was made until now stays, and events leave no cycles behind: looking for garbage as often as Python
@@ -120,9 +121,11 @@ def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], fa
       fluent-plugin-amp check -c amp.yml --end-to-end
       fluent-plugin-amp check -c amp.yml --failures
     """
+    from fluent_plugin_amp import descriptors
     from fluent_plugin_amp.jobs import check as job
 
     config = load_config(config_path)
+    descriptors.raise_limit()
     streams = [pick_stream(config, name) for name in stream_names] or None
     rows = asyncio.run(job.check(config, streams=streams, end_to_end=end_to_end))
     if as_json:

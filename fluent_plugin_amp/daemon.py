@@ -17,11 +17,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Literal
 
+from fluent_plugin_amp import descriptors
 from fluent_plugin_amp.beginning import Parent
 from fluent_plugin_amp.combining import Combining
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.containment import all_of, callback_handler, contained, keep_running
-from fluent_plugin_amp.errors import EXIT_OK, PluginError
+from fluent_plugin_amp.errors import EXIT_OK, PluginError, TooManyFiles
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.fleet import Fleet
 from fluent_plugin_amp.observe import statistics
@@ -270,6 +271,7 @@ async def run(
         stop()
 
     async def apply(changes: Changes) -> None:
+        _warn_of_shortage(changes.config)
         sink = make_sink(changes.config, observer, None) if changes.servers and stdout is None else None
         await daemon.apply(changes, sink)
         await station.follow(changes.config)
@@ -295,6 +297,7 @@ async def run(
         if parent is not None:
             starter = parent
             await beside("parent", lambda: stop_with_parent(starter, stop))
+        _warn_of_shortage(config)
         started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
         notifier.ready(started)
@@ -329,6 +332,20 @@ def log_unmatched(transforms: Iterable[Transform]) -> None:
     for transform in transforms:
         for path in transform.obfuscate.unmatched() if transform.obfuscate is not None else ():
             LOGGER.warning("stream %s: no event had the field %s of transform.obfuscate", transform.stream, path)
+
+
+def _warn_of_shortage(config: Config) -> None:
+    streams, room = len(config.own_streams), descriptors.room_for_streams()
+    if streams > room:
+        LOGGER.warning(
+            "%d streams, and file descriptors for %d (limit %d, of which some are kept for servers and endpoints): "
+            "[%s] %s",
+            streams,
+            room,
+            descriptors.limit(),
+            TooManyFiles.id,
+            TooManyFiles.default_remedy,
+        )
 
 
 def _servers_text(config: Config, stdout: str | None) -> str:

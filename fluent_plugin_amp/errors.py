@@ -106,6 +106,16 @@ class UnavailableError(PluginError):
     exit_code = EXIT_UNAVAILABLE
 
 
+class TooManyFiles(UnavailableError):
+    """The process, or the system, has no file descriptor left: each stream and each server takes one."""
+
+    id = "process.too-many-files"
+    default_remedy = (
+        "Raise the limit (systemd: LimitNOFILE=; a shell: ulimit -n), or share the streams among several processes "
+        "with `shard`."
+    )
+
+
 class BrokerUnreachable(UnavailableError):
     """No connection to the broker: name not found, connection refused, or no answer in time."""
 

@@ -27,6 +27,7 @@ import msgspec
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.cisco.unpacking import NotUnpacked, Unpacking
+from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import (
     CloudAnswerNotUnderstood,
     CloudCertificateRefused,
@@ -34,6 +35,7 @@ from fluent_plugin_amp.errors import (
     CloudProxyRefused,
     CloudUnreachable,
     PluginError,
+    TooManyFiles,
 )
 from fluent_plugin_amp.files import read_bytes
 
@@ -229,7 +231,8 @@ def _failure(exc: httpx.RequestError, way: _Way) -> ExchangeFailed:
         if tls is not None:
             error = CloudUnreachable(f"{host} does not speak TLS ({tls.reason or 'handshake failed'})")
             return ExchangeFailed(error, passing=False, in_doubt=False)
-        error = CloudUnreachable(f"no connection to {host}: {_reason(exc)}")
+        is_ours = any(map(is_exhausted, _causes(exc)))
+        error = (TooManyFiles if is_ours else CloudUnreachable)(f"no connection to {host}: {_reason(exc)}")
         return ExchangeFailed(error, passing=True, in_doubt=False)
     error = CloudUnreachable(f"no answer from {host}: {_reason(exc)}")
     return ExchangeFailed(error, passing=True, in_doubt=True, late=isinstance(exc, httpx.TimeoutException))

@@ -77,7 +77,7 @@ def _host(text: str) -> str:
     if not text or re.search(r"[\s/@\[\]]", text):
         raise ValueError("must be a host name or an address")
     if not is_name(text):
-        raise ValueError("must be a host name or an address: no part of a name is empty or longer than 63 bytes")
+        raise ValueError("must be a host name or an address: a part of it is empty or too long")
     if text.count(":") == 1:
         raise ValueError("must be a host name or an address; `port` is a key of its own")
     return text

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import (
     BrokerAccessRefused,
     BrokerCertificateRefused,
@@ -45,6 +47,7 @@ from fluent_plugin_amp.errors import (
     QueueInUse,
     QueueNotFound,
     RefusedError,
+    TooManyFiles,
 )
 from fluent_plugin_amp.source.content import MAX_EVENT_BYTES, Delivered, Message, Reader
 from fluent_plugin_amp.source.transport import IoServices
@@ -419,6 +422,8 @@ def _translate_cause(broker: Broker, cause: BaseException) -> PluginError | None
             return BrokerUnreachable(f"{broker}: TLS: {cause.reason or cause}")
         case socket.gaierror():
             return BrokerUnreachable(f"{broker}: {cause.strerror}")
+        case OSError() if is_exhausted(cause):
+            return TooManyFiles(f"{broker}: no connection: {os.strerror(cause.errno or 0)}")
         case ConnectionRefusedError():
             return BrokerUnreachable(f"{broker}: connection refused")
     return None

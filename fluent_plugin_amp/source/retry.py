@@ -2,8 +2,8 @@
 
 An outage begins with the first trouble after things went well.  The longer it lasts, the more slowly tries follow
 each other, so that it ends soon after the broker is back, see `backoff.outage_cap_s`.  A refusal is not mended by
-time: the peer is asked rarely from the beginning on.  A fault of our own is tried again more rarely still, since each
-connection that ends may return messages to the queue.
+time: the peer is asked rarely from the beginning on.  Nor does time bring a file descriptor.  A fault of our own is
+tried again more rarely still, since each connection that ends may return messages to the queue.
 
 What the broker will send again just so, an event that is too large or a violation of the protocol, is asked for at
 most once a minute, and ever more rarely: for a quorum queue each time counts as a return, and it deletes what was
@@ -13,7 +13,14 @@ returned too often.
 from __future__ import annotations
 
 from fluent_plugin_amp.backoff import backoff_s, outage_cap_s
-from fluent_plugin_amp.errors import BrokerViolation, EventTooLarge, InternalFault, PluginError, RefusedError
+from fluent_plugin_amp.errors import (
+    BrokerViolation,
+    EventTooLarge,
+    InternalFault,
+    PluginError,
+    RefusedError,
+    TooManyFiles,
+)
 
 QUICK_RETRY_CAP_S = 1.0
 LONG_RETRY_CAP_S = 30.0
@@ -57,7 +64,7 @@ class Retry:
         self._attempt += 1
         if isinstance(error, InternalFault):
             return backoff_s(self._attempt, jitter, first_s=FAULT_RETRY_FIRST_S, cap_s=FAULT_RETRY_CAP_S)
-        if isinstance(error, RefusedError):
+        if isinstance(error, RefusedError | TooManyFiles):
             return backoff_s(self._attempt, jitter, first_s=REFUSED_RETRY_FIRST_S, cap_s=REFUSED_RETRY_CAP_S)
         if isinstance(error, COMES_AGAIN):
             return backoff_s(self._attempt, jitter, first_s=COMES_AGAIN_RETRY_FIRST_S, cap_s=COMES_AGAIN_RETRY_CAP_S)

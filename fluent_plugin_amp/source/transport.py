@@ -21,6 +21,7 @@ import pika.frame
 from pika.adapters.asyncio_connection import _AsyncioIOServicesAdapter
 from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol, AbstractStreamTransport
 
+from fluent_plugin_amp import descriptors
 from fluent_plugin_amp.errors import BrokerViolation, PluginError
 from fluent_plugin_amp.source.content import Delivered, Reader
 
@@ -35,7 +36,7 @@ asyncio.sslproto.SSLProtocol.max_size = 64 * 1024  # type: ignore[attr-defined]
 
 
 class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
-    """pika's own for asyncio, except for the streams.
+    """pika's own for asyncio, except for the streams; and no descriptor is taken that is kept for others.
 
     Args:
         reader: takes deliveries out of what arrives.
@@ -53,6 +54,17 @@ class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
         self.on_violation = on_violation
         self._reader = reader
         self._on_delivered = on_delivered
+
+    def connect_socket(
+        self, sock: socket.socket, resolved_addr: tuple[str, int], on_done: Callable[[BaseException | None], None]
+    ) -> AbstractIOReference:
+        """See ``AbstractIOServices``: ``on_done`` hears of an exception, or None."""
+        try:
+            descriptors.claim(sock)
+        except OSError as exc:
+            error = exc
+            return self.call_later(0, lambda: on_done(error))
+        return super().connect_socket(sock, resolved_addr, on_done)
 
     def create_streaming_connection(
         self,

@@ -295,13 +295,11 @@ def test_an_included_mistake_beside_a_good_stream(write: Write) -> None:
         ),
         (
             "forward: {servers: [{host: a..b}]}",
-            "forward.servers[0].host: must be a host name or an address: no part of a name is empty or longer than 63 "
-            "bytes",
+            "forward.servers[0].host: must be a host name or an address: a part of it is empty or too long",
         ),
         (
             'forward: {tls: {server_name: ".b"}}',
-            "forward.tls.server_name: must be a host name or an address: no part of a name is empty or longer than 63 "
-            "bytes",
+            "forward.tls.server_name: must be a host name or an address: a part of it is empty or too long",
         ),
         (
             "forward: {pause_after: 26m}",

@@ -18,6 +18,7 @@ import socket
 import ssl
 from typing import Protocol, cast
 
+from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import (
     HandshakeRefused,
     PluginError,
@@ -25,6 +26,7 @@ from fluent_plugin_amp.errors import (
     ServerConnectionFailed,
     ServerConnectionLost,
     ServerUnreachable,
+    TooManyFiles,
 )
 from fluent_plugin_amp.sink.forward.protocol import ClientProtocol
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
@@ -169,7 +171,8 @@ class Connection(asyncio.Protocol):
 async def open_connection(address: ServerAddress, settings: ForwardSettings) -> Connection:
     """Connect to a server and shake hands.
 
-    Raises ``ServerUnreachable``, ``ServerConnectionLost``, ``ServerCertificateRefused`` or ``HandshakeRefused``.
+    Raises ``ServerUnreachable``, ``ServerConnectionLost``, ``ServerCertificateRefused``, ``HandshakeRefused`` or
+    ``TooManyFiles``.
     """
     connection = Connection(ClientProtocol(settings.security, salt=secrets.token_hex(16)))
     try:
@@ -194,6 +197,8 @@ async def _connect(address: ServerAddress, settings: ForwardSettings, connection
     except OSError as exc:
         # asyncio's own words for an error of the system repeat the address in brackets
         errno = exc.errno or 0
+        if is_exhausted(exc):
+            raise TooManyFiles(f"no connection: {os.strerror(errno)}") from exc
         why = os.strerror(errno) if errno > 0 else exc.strerror or str(exc) or type(exc).__name__
         raise ServerUnreachable(f"no connection: {why}") from exc
     except ValueError as exc:  # a host name that cannot be one: a label of more than 63 characters, a NUL
