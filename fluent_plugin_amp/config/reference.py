@@ -45,6 +45,9 @@ This page is made from the code: `make docs`.
 - **Sizes** are numbers with a unit, `kB`, `MB`, `GB` (powers of 1000) or `KiB`, `MiB`, `GiB` (powers of 1024).
   A bare number counts bytes.
 - **null**, or nothing behind the colon, means the default; keys without a default have a – in the tables.
+- **Bounds**: every file that is named must be a regular file of at most 4 MiB, 64 KiB for a secret (a pipe, as a
+  shell's `<(…)` makes one, is none). YAML may nest 64 levels deep and hold 200,000 values, aliases followed; at most
+  10,000 files are included. `**` in `include` follows no links. On a reload all of it must be read within a minute.
 - **YAML**: `true` and `false` are truth values; `no`, `22:22`, `010` and `2024-01-01` are texts. Anchors, aliases and
   `<<` work.
 """

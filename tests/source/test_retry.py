@@ -13,6 +13,7 @@ from fluent_plugin_amp.errors import (
     EventTooLarge,
     InternalFault,
     PluginError,
+    TooManyFiles,
 )
 from fluent_plugin_amp.source.retry import (
     FAULT_RETRY_CAP_S,
@@ -47,9 +48,10 @@ def test_quick_at_first_then_slow() -> None:
     assert len(found) < 160
 
 
-def test_a_refusal_is_asked_about_rarely() -> None:
-    """From the beginning on: time does not mend it."""
-    found = delays(REFUSED, 3600)
+@pytest.mark.parametrize("error", [REFUSED, TooManyFiles("x")])
+def test_a_refusal_is_asked_about_rarely(error: PluginError) -> None:
+    """From the beginning on: time does not mend it, nor does it bring a file descriptor."""
+    found = delays(error, 3600)
     assert found[0] == REFUSED_RETRY_FIRST_S
     assert found[-1] == REFUSED_RETRY_CAP_S
     assert all(later >= earlier for earlier, later in itertools.pairwise(found))
