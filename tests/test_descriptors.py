@@ -19,6 +19,12 @@ import pytest
 import yaml
 
 from fluent_plugin_amp import descriptors
+from fluent_plugin_amp.cisco import transport
+from fluent_plugin_amp.errors import TooManyFiles
+from fluent_plugin_amp.sink.forward.connection import open_connection
+from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+from fluent_plugin_amp.source import amqp
+from fluent_plugin_amp.source.amqp import Broker
 from fluent_plugin_amp.testing.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
@@ -103,3 +109,22 @@ async def test_a_process_with_more_streams_than_descriptors(tmp_path: Path) -> N
         server.close()
         for writer in connected:
             writer.transport.abort()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_each_connection_says_what_is_missing(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a broker, to a server and to the cloud: not that the peer should be checked."""
+    error = OSError(number, os.strerror(number))
+    broker = Broker(host="h", port=1, username="u", password="p")
+    assert isinstance(amqp._translate_open(broker, error), TooManyFiles)
+
+    async def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", refused)
+    address = ServerAddress("s", "127.0.0.1", 1)
+    with pytest.raises(TooManyFiles, match="no connection: Too many open files"):
+        await open_connection(address, ForwardSettings((address,)))
+    failed = httpx.ConnectError("x")
+    failed.__cause__ = error
+    assert isinstance(transport._failure(failed, "https://h").error, TooManyFiles)
