@@ -432,7 +432,7 @@ async def test_errors_have_ids(section: dict[str, Any], finish: Finish, nowhere:
     missing, no_stream, no_ca, debug, no_option = await asyncio.gather(
         finish(None, "run", "-c", "/nowhere/amp.yml"),
         finish(config, "explain", "--stream", "apjc", "-", stdin=b"{}"),
-        finish(configuration(section | {"tls": {"ca_file": "/dev/null"}}, nowhere), "run"),
+        finish(configuration(section | {"tls": {"ca_file": __file__}}, nowhere), "run"),
         finish(None, "--debug", "run", "-c", "/nowhere/amp.yml"),
         finish(None, "run", "--no-such-option"),
     )
@@ -442,7 +442,7 @@ async def test_errors_have_ids(section: dict[str, Any], finish: Finish, nowhere:
     assert no_stream.code == EXIT_USAGE
     assert f"error [usage]: no stream is named 'apjc'; there are: {section['queue']}" in no_stream.err
     assert no_ca.code == EXIT_CONFIG
-    assert "error [config.tls-files]: ca_file /dev/null" in no_ca.err
+    assert f"error [config.tls-files]: ca_file {__file__}" in no_ca.err
     assert "Traceback" not in missing.err + no_stream.err + no_ca.err
     assert "Traceback" in debug.err
     assert no_option.code == EXIT_USAGE
