@@ -28,7 +28,7 @@ process = subprocess.Popen(sys.argv[2:], stdout=output, stderr=output)
 print(process.pid, flush=True)
 time.sleep(600)
 """
-WAITS_FOR_ITS_PARENTS_END = 'while kill -0 $PPID 2>/dev/null; do sleep 0.01; done; exec "$@"'
+WAITS_FOR_A_FILE = 'while [ ! -e "$1" ]; do sleep 0.01; done; shift; exec "$@"'
 
 
 @pytest.fixture
@@ -120,11 +120,13 @@ def _ignores_hangup(pid: int) -> bool:
     return False
 
 
-def test_a_parent_that_was_gone_before(command: list[str], start: Callable[..., Family]) -> None:
+def test_a_parent_that_was_gone_before(command: list[str], start: Callable[..., Family], tmp_path: Path) -> None:
     """Before the first line of Python: the pipe that nobody reads tells."""
-    family = start("pipes", "sh", "-c", WAITS_FOR_ITS_PARENTS_END, "sh", *command)
+    gone = tmp_path / "gone"
+    family = start("pipes", "sh", "-c", WAITS_FOR_A_FILE, "sh", str(gone), *command)
     family.parent.kill()
     family.parent.wait()
+    gone.touch()
     wait_until(lambda: not is_running(family.child), "an orphan is left")
 
 
