@@ -29,7 +29,7 @@ class Line:
 def lines(before: Figures | None, after: Figures, *, started_at: float = 0.0) -> list[Line]:
     """One line in total, and one for each stream that was not idle.
 
-    Since ``before``, or, where there is none, since the process was started.
+    Since ``before``; where there is none they are the last ones, about all since the process was started.
     """
     earlier = {stream.name: stream for stream in before.streams} if before is not None else {}
     seconds = after.at - (before.at if before is not None else started_at)
@@ -42,7 +42,8 @@ def lines(before: Figures | None, after: Figures, *, started_at: float = 0.0) ->
     }
     memory = f"{words.size(after.held_bytes)} held of {words.size(after.memory_limit_bytes)}"
     process = f"{words.size(after.resident_bytes)} resident"
-    text = f"total of {len(after.streams)} stream(s): {_text(figures)}, {memory}, {process}"
+    counts = _text(figures, is_last=before is None)
+    text = f"total of {len(after.streams)} stream(s): {counts}, {memory}, {process}"
     made = [Line(_level(figures), text, {"event": "Statistics", **figures})]
     for stream in after.streams:
         figures = _figures(grown[stream.name], seconds, [stream])
@@ -78,7 +79,8 @@ def _figures(grown: dict[str, int], seconds: float, streams: Iterable[StreamFigu
     }
 
 
-def _text(figures: dict[str, Any]) -> str:
+def _text(figures: dict[str, Any], *, is_last: bool = False) -> str:
+    """``is_last``: nothing is connected any more, so that what waits is not known, and nobody expects it."""
     waiting = figures["waiting"]
     text = (
         f"{figures['received']} received, {figures['delivered']} delivered ({figures['per_second']:.1f}/s), "
@@ -86,7 +88,9 @@ def _text(figures: dict[str, Any]) -> str:
     )
     if figures["returned"]:  # they were received, and will be again
         text += f"{figures['returned']} returned to the queue, "
-    text += f"{figures['unacked']} unacked, {'unknown' if waiting is None else waiting} waiting"
+    text += f"{figures['unacked']} unacked"
+    if waiting is not None or not is_last:
+        text += f", {'unknown' if waiting is None else waiting} waiting"
     if waiting:
         text += f", the oldest for about {words.duration(figures['oldest_waiting_s'])}"
     if figures["oldest_waiting_s"] >= EXPIRING_FROM_S:

@@ -41,6 +41,7 @@ async def station(config: Config, *, has_servers: bool = True) -> AsyncIterator[
 def own_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """The handlers and the level that a test sets are gone after it."""
     monkeypatch.setattr(logs.LOGGER, "handlers", [caplog.handler])
+    monkeypatch.setattr(logs.LOGGER, "propagate", False)
     level = logs.LOGGER.level
     logs.LOGGER.setLevel(logging.INFO)
     yield

@@ -72,10 +72,13 @@ def test_a_stream_that_only_waits_is_told() -> None:
 def test_what_is_not_known_is_said_so() -> None:
     """Of a stream without a connection; in total only when no depth is known."""
     scene = Scene().add("a", unacked=1, messages_ready=None, oldest_waiting_s=None)
-    total, stream = lines(None, scene.figures())
+    before = Scene().figures()
+    total, stream = lines(before, scene.figures())
     assert "unknown waiting" in total.text
     assert "unknown waiting" in stream.text
-    total, *_ = lines(None, scene.add("b", messages_ready=3, oldest_waiting_s=1.0).figures())
+    total, *_ = lines(None, scene.figures())
+    assert "waiting" not in total.text, "at the end of a run nothing is connected"
+    total, *_ = lines(before, scene.add("b", messages_ready=3, oldest_waiting_s=1.0).figures())
     assert "3 waiting" in total.text
 
 
