@@ -132,18 +132,29 @@ def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
 
 def _unwise(config: Config) -> list[str]:
     """What works, and should not be left so."""
-    warnings = []
+    of_streams: dict[str, list[str]] = {}
     for stream in config.streams:
         if not stream.use_tls:
-            warnings.append(f"stream {stream.name}: amqp:// sends password and events without TLS; use amqps://")
+            what = "amqp:// sends password and events without TLS; use amqps://"
         elif not stream.tls.verify:
-            warnings.append(f"stream {stream.name}: tls.verify is false, anyone on the way can pose as the broker")
+            what = "tls.verify is false, anyone on the way can pose as the broker"
+        else:
+            continue
+        of_streams.setdefault(what, []).append(stream.name)
+    warnings = [f"{_named(names)}: {what}" for what, names in of_streams.items()]
     if config.forward.tls is not None and not config.forward.tls.verify:
         warnings.append("forward: tls.verify is false, anyone on the way can pose as the server")
     address = config.observe.address
     if address is not None and not _is_loopback(address[0]):
         warnings.append("observe: listen is open to other machines, which need no password; use a loopback address")
     return warnings
+
+
+def _named(streams: list[str]) -> str:
+    """A few of them by name: hundreds that have something in common are one line."""
+    if len(streams) == 1:
+        return f"stream {streams[0]}"
+    return f"{len(streams)} streams ({', '.join(streams[:3])}{' …' if len(streams) > 3 else ''})"
 
 
 def _is_loopback(host: str) -> bool:

@@ -157,12 +157,11 @@ async def _try_stream(stream: StreamConfig, *, runs: bool) -> str:
     broker = location.broker
     looked_up = "" if stream.event_stream_name is None else f"looked up: {broker.host}:{broker.port}, "
     try:
-        checked = await check_queue(broker, location.queue)
+        checked = await check_queue(broker, location.queue, try_to_share=not runs)
     except QueueInUse:
-        if not (runs or stream.exclusive):
+        if not stream.exclusive:
             raise
-        who = "your own daemon has it for itself" if runs else "another process has it for itself, `run` stands by"
-        return f"{looked_up}{location.queue}: readable, {who}"
+        return f"{looked_up}{location.queue}: readable, another process has it for itself, `run` stands by"
     waiting = checked.queue.messages
     return f"{looked_up}{location.queue}: {waiting} messages waiting, readable, {_consumers(checked, runs=runs)}"
 

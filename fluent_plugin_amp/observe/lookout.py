@@ -140,6 +140,8 @@ class Lookout:
     def _say_how_many(self, status: Status) -> None:
         """One line when it is another than before; as many of them start, that is waited for."""
         summary = status.summary
+        if status.stopping:
+            return
         if summary != self._said and (summary == self._seen or not status.connecting):
             self._said = summary
             LOGGER.log(logging.WARNING if status.stuck else logging.INFO, "%s", summary)

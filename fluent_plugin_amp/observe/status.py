@@ -136,9 +136,15 @@ class Status:
     @property
     def connecting(self) -> int:
         """How many streams were not connected yet, and had no trouble so far."""
-        return sum(
-            finding.error_id == conditions.CONNECTING.id for stream in self.streams for finding in stream.findings
-        )
+        return self._with(conditions.CONNECTING)
+
+    @property
+    def stopping(self) -> int:
+        """How many streams are about to end, or have ended."""
+        return self._with(conditions.STOPPING)
+
+    def _with(self, condition: Condition) -> int:
+        return sum(finding.error_id == condition.id for stream in self.streams for finding in stream.findings)
 
     @property
     def readiness(self) -> Readiness:
@@ -196,6 +202,8 @@ def _what_it_does(
     if stream.is_resting:
         return "resting", None
     is_polled = stream.poll_interval_s is not None
+    if stream.state is State.STOPPING and not is_polled and (stream.is_connected or memory.is_well):
+        return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", figures.at)
     if not stream.is_connected:
         if memory.trouble is not None and not memory.is_well:
             return "not connected", _of_trouble(memory.trouble, Level.TROUBLE, blocks=True)
@@ -220,10 +228,8 @@ def _what_it_does(
             return "slowed", _of(
                 conditions.SLOWED, "large events: takes no more until it has delivered", memory.braked_at
             )
-        case State.STOPPING, _ if is_polled:
-            return "consuming", None  # its round is about to end
         case State.STOPPING, _:
-            return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", figures.at)
+            return "consuming", None  # its round is about to end
     if not figures.is_available:  # it holds what it may, and takes no more
         return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, _outage_began_at(figures, board))
     return "consuming", None

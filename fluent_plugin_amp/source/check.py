@@ -1,6 +1,6 @@
 """One visit to one queue, for `fluent-plugin-amp check`: log in, look, and see whether it may be consumed.
 
-Invariant: no event is taken out, so a quorum queue counts no return.  That leaves one question open: whether
+No event is taken out, since a quorum queue counts what is given back.  That leaves one question open: whether
 somebody has the queue for himself while events wait in it.  Only consuming would tell, and that would take one.
 """
 
@@ -22,8 +22,10 @@ class Checked:
     """Consuming beside others was tried, and granted; False: no need for it, or it would have taken events."""
 
 
-async def check(broker: amqp.Broker, queue: str) -> Checked:
+async def check(broker: amqp.Broker, queue: str, *, try_to_share: bool = True) -> Checked:
     """Log in and look.
+
+    ``try_to_share``: where somebody consumes an empty queue, consume beside him for a moment.
 
     Raises:
         PluginError: what `run` would be refused with: ``BrokerAccessRefused``, ``QueueNotFound``, ``QueueInUse``, …
@@ -33,11 +35,11 @@ async def check(broker: amqp.Broker, queue: str) -> Checked:
         channel = await connection.open_channel()
         seen = await channel.declare_passive(queue)
         await channel.check_may_read(queue)
-        can_share = seen.consumers > 0 and seen.messages == 0
-        if can_share:
+        tries = try_to_share and seen.consumers > 0 and seen.messages == 0
+        if tries:
             channel = await connection.open_channel()
             await channel.consume(queue, 1, lambda messages: None)
             await channel.cancel()
-        return Checked(seen, can_share)
+        return Checked(seen, tries)
     finally:
         await connection.close(CLOSE_TIMEOUT_S)

@@ -260,6 +260,17 @@ def test_warnings(write: Write, text: str, warning: str) -> None:
     assert warning in warnings[0]
 
 
+def test_what_many_streams_have_in_common_is_one_warning(write: Write) -> None:
+    """Three hundred lines would hide everything else."""
+    entries = "".join(
+        f"  - {{name: t{n}, url: 'amqp://h', username: u, password: p, queue: q}}\n" for n in range(300)
+    )
+    path = write("c.yml", f"streams:\n{entries}")
+    assert load(path, {}).warnings == (
+        "300 streams (t0, t1, t2 …): amqp:// sends password and events without TLS; use amqps://",
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "warned"),
     [

@@ -144,6 +144,10 @@ def test_how_many_of_many_streams_do_what_is_one_line(
     rig.scene.streams[:] = well
     rig.lookout.sample()
     assert caplog.messages[1:] == ["21 of 21 streams consuming"]
+    rig.scene.streams[:] = [replace(each, is_connected=False, state=State.STOPPING) for each in well]
+    rig.lookout.sample()
+    rig.lookout.sample()
+    assert caplog.messages[2:] == [], "the process is about to end"
 
 
 def test_a_stream_that_has_gone_is_forgotten(rig: Rig) -> None:

@@ -85,6 +85,13 @@ def test_standing_by_is_well() -> None:
     assert only_stream(status) == ("standing by", Level.OK, [])
 
 
+def test_a_stream_that_has_ended_is_not_about_to_connect() -> None:
+    """The process is stopping: that is what is told of it."""
+    status = Scene().add(is_connected=False, state=State.STOPPING).status()
+    assert only_stream(status) == ("stopping", Level.WARNING, ["stream.stopping"])
+    assert (status.stopping, status.connecting) == (1, 0)
+
+
 def test_a_refused_password() -> None:
     """The stream's error, since when, and what to do."""
     scene = Scene().add(is_connected=False, messages_ready=None, oldest_waiting_s=None)
