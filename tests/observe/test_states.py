@@ -177,7 +177,7 @@ async def test_fluentd_down(scene: Scene) -> None:
     assert reason["server"] == f"127.0.0.1:{scene.server.port}"
     assert "forward input" in reason["remedy"]
     assert reason["since"].endswith("Z")
-    await scene.sees("fluentd-down", "No server takes events", "forward.unreachable", "down")
+    await scene.sees("fluentd-down", "No server takes events", "forward.unreachable", "down", "500", "waiting")
     await scene.server.start()
     await scene.is_ready(True)
 
