@@ -62,6 +62,8 @@ class StreamPolled(Fact):
     took_s: float
     next_in_s: float | None
     """Seconds until the next round begins; None: there is none."""
+    returned: int = 0
+    """Deliveries that went back to the queue, unacked, in this round."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,8 @@ def _polled(fact: facts.StreamPolled) -> Said:
         f"delivered ({per_second:.1f}/s), {counted.duplicates} duplicates, {counted.dropped} dropped, "
         f"{counted.dead_letters} dead letters"
     )
+    if fact.returned:
+        text += f", {fact.returned} returned to the queue"
     fields: dict[str, Any] = {
         "stream": fact.stream,
         "received": counted.received,
@@ -254,6 +256,7 @@ def _polled(fact: facts.StreamPolled) -> Said:
         "dropped": counted.dropped,
         "dead_letters": counted.dead_letters,
         "per_second": round(per_second, 1),
+        "returned": fact.returned,
         "took_s": round(fact.took_s, 3),
     }
     if fact.next_in_s is not None:

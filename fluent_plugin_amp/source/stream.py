@@ -102,6 +102,7 @@ class Stream:
         self._starvation = Starvation()
         self._vanished = Vanished()
         self._round = Round(clock(), wall_clock(), Counters())
+        self._returned_before = 0  # this round
         self._progress_at = clock()
         self._others_consume = False
         self._saw_empty = False
@@ -216,6 +217,7 @@ class Stream:
     # --- rounds ----------------------------------------------------------------------------------
 
     def _begin_round(self) -> None:
+        self._returned_before = self.returned
         self._round = Round.begin(self._clock(), self._wall_clock(), self._intake.counters(self.settings.name))
 
     async def _rest(self, interval_s: float) -> None:
@@ -224,7 +226,8 @@ class Stream:
         counted = self._intake.counters(name).since(self._round.before)
         next_in_s = self._round.next_in_s(now, interval_s) if self._stop_at is None else None
         self.found_empty = not counted.received
-        self._observer(facts.StreamPolled(name, counted, now - self._round.began_at, next_in_s))
+        returned = self.returned - self._returned_before
+        self._observer(facts.StreamPolled(name, counted, now - self._round.began_at, next_in_s, returned))
         if next_in_s is not None:
             self.resting = True
             await self._back_off(next_in_s)

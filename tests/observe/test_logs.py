@@ -253,6 +253,9 @@ def test_a_poll_is_one_line() -> None:
     )
     assert "next_in_s" not in fields
     assert fields["received"] == 0
+    _, text, fields = describe(facts.StreamPolled("emea", Counters(received=9, delivered=6), 1.0, None, returned=3))
+    assert text.endswith("0 dead letters, 3 returned to the queue")
+    assert fields["returned"] == 3
 
 
 def test_others_on_a_polled_queue_are_a_warning_all_the_same() -> None:

@@ -64,6 +64,14 @@ async def test_queues_are_looked_at_often_while_somebody_may_look() -> None:
         assert manned._look_every_s() == 300.0
 
 
+async def test_what_counts_as_ready_follows_the_configuration() -> None:
+    """A reload changes it."""
+    async with station(config()) as manned:
+        assert manned._lookout._ready() == "all"
+        await manned.follow(config(observe={"listen": None, "ready": "any"}))
+        assert manned._lookout._ready() == "any"
+
+
 async def test_endpoints_follow_the_configuration() -> None:
     """From nowhere to an address, to another, to nowhere."""
     one, two = free_port(), free_port()

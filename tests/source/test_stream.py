@@ -637,6 +637,7 @@ async def test_a_pause_returns_and_an_ack_resumes(
         await rig.until(lambda: rig.told(StreamPaused))
         await rig.depth(lambda depth: depth == (29, 0, 0))
         assert rig.told(StreamPaused) == [StreamPaused("emea", 0.5, returned=29)]
+        assert (rig.stream.returned, rig.stream.oldest_unacked_s) == (29, 0.0)
         assert not rig.intake.waiting
         await rig.until(lambda: rig.told(StreamHeld))
         rig.intake.acks_at_once = True
@@ -1049,7 +1050,7 @@ async def test_a_pause_does_not_end_a_round(broker: PrivateRabbitMQ, make_stream
         assert not rig.told(StreamPolled)
         rig.intake.acks_at_once = True
         rig.intake.ack_the_probe()
-        await polled(rig, 1)
+        assert (await polled(rig, 1))[0].returned == 9
         await rig.depth(lambda depth: depth == (0, 0, 0))
 
 
