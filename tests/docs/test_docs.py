@@ -70,7 +70,7 @@ def a_stream_with_events(world: World) -> None:
     "AMP_API_KEY_FILE=/etc/fluent-plugin-amp/api_key",
     "docs/streams.md > Looking > amp-streams test",
     'docs/streams.md > Creating > amp-streams create "Threats only" --event-type "threat detected" --event-type '
-    '"Retrospective Det" --group audit --dry-run',
+    '"Retrospective Detection" --group audit --dry-run',
 )
 def a_new_organisation(world: World) -> None:
     """Its API key, and no stream yet."""
