@@ -184,7 +184,7 @@ class Metrics:
         yield _plain("ready", "1 while /readyz answers 200.", is_ready(status, self._ready()))
         family = GaugeMetricFamily(
             PREFIX + "finding",
-            "1 for each finding of the status page, with the stream, server or file it is about; missing once over.",
+            "1 for each finding of the status page: its id, and what it is about; missing once it is over.",
             labels=["id", "subject"],
         )
         for error_id, subject in sorted(
@@ -220,7 +220,7 @@ class Metrics:
 
 
 def _subjects(finding: Finding) -> tuple[str, ...]:
-    return finding.streams or (finding.server or finding.state_file,)
+    return finding.streams or (finding.server or finding.state_file or finding.part,)
 
 
 def _durations(streams: Sequence[StreamFigures]) -> Metric:

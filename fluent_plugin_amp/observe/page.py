@@ -93,6 +93,8 @@ def verdict(status: Status) -> tuple[str, str]:
     if status.stuck:
         degraded = "Degraded: " if status.readiness is Readiness.DEGRADED else ""
         return f"{degraded}{status.stuck} of {_count(len(streams), 'stream')} not consuming", detail
+    if status.reasons:
+        return f"Degraded: {status.reasons[0].who}", detail
     if status.findings:
         return f"Working, with {_count(len(status.findings), 'warning')}", detail
     return "All is well", detail

@@ -166,6 +166,7 @@ def test_why_it_is_not_ready() -> None:
     scene = Scene().add("a", state=State.HELD, reason=flow.PAUSED).add("b", state=State.HELD, reason=flow.PAUSED)
     scene.add("c", is_connected=False).tell(trouble(BrokerCredentialsRefused("no"), "c")).add_server()
     scene.tell(facts.StateTrouble("/var/lib/state", StateDiskFull("full"), 5.0))
+    scene.tell(facts.InternalError("statistics", RuntimeError("x")))
     samples = scrape(scene)
     assert samples["ready", ()] == 0
     assert {labels for name, labels in samples if name == "finding"} == {
@@ -175,6 +176,7 @@ def test_why_it_is_not_ready() -> None:
             ("stream.paused", "b"),
             ("amqp.credentials-refused", "c"),
             ("state.disk-full", "/var/lib/state"),
+            ("internal.error", "statistics"),
         ]
     }
     assert [samples["stream_paused", (("stream", name),)] for name in "abc"] == [1, 1, 0]

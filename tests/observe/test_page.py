@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, ServerUnreachable
+from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.history import History
@@ -167,6 +167,13 @@ def test_it_is_self_contained() -> None:
 def test_headlines(scene: Scene, is_available: bool, headline: str) -> None:
     """The answer to "what is wrong" in a few words."""
     assert verdict(scene.status(is_available=is_available))[0] == headline
+
+
+def test_a_reason_that_is_no_stream_is_a_headline() -> None:
+    """/readyz says 503 while combined records cannot be kept: the page does not say that it works."""
+    scene = Scene().add().add_server().tell(facts.StateTrouble("/s", StateDiskFull("full"), 5.0))
+    assert verdict(scene.status())[0] == "Working, with 1 warning"
+    assert verdict(scene.status(detections_open=1))[0] == "Degraded: State file /s"
 
 
 def test_the_second_line_counts() -> None:
