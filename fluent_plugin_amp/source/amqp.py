@@ -58,6 +58,9 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 ADDRESSES_TRIED = 3
 """Addresses of one name that may keep silent, each for its part of the time, before the time is over."""
 
+REPLY_TIMEOUT_S = 60.0
+"""For the reply to a method; a broker that beats its heart and answers nothing would hold up a stream for ever."""
+
 CLIENT_CERTIFICATE = "A broker that asks for a client certificate ends a connection like this: see tls.cert_file."
 
 
@@ -258,10 +261,13 @@ class Channel:
 
     async def first(self, reply: asyncio.Future[Any]) -> Any:
         """The reply, or the reason why it cannot come any more, raised."""
-        await asyncio.wait({reply, self.closed}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {reply, self.closed}
+        await asyncio.wait(waiting, timeout=REPLY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         if reply.done():
             return reply.result()
-        raise self.closed.result()
+        if self.closed.done():
+            raise self.closed.result()
+        raise BrokerConnectionLost(f"no answer within {REPLY_TIMEOUT_S:g} s")
 
     async def _call(self, method: Callable[[Callable[[Any], None]], Any]) -> Any:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -749,6 +749,28 @@ async def test_a_delivery_that_a_cancel_meets_half_way_goes_back() -> None:
         assert [message.delivery_tag for message in await inbox.wait_for(2)] == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        (pika.spec.Channel.Open, lambda channel: channel),
+        (pika.spec.Queue.Declare, lambda channel: channel.declare_passive("queue")),
+        (pika.spec.Basic.Qos, lambda channel: channel.consume("queue", 1, lambda _: None)),
+        (pika.spec.Basic.Consume, lambda channel: channel.consume("queue", 1, lambda _: None)),
+    ],
+    ids=lambda each: getattr(each, "NAME", ""),
+)
+async def test_a_broker_that_never_answers_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, method: Any, call: Callable[[amqp.Channel], Awaitable[object]]
+) -> None:
+    """It may beat its heart all the while."""
+    monkeypatch.setattr(amqp, "REPLY_TIMEOUT_S", 0.1)
+    async with HostileBroker(answers={method: lambda method, channel: b""}) as broker:
+        connection = await amqp.connect(nobody_at(broker.port))
+        with pytest.raises(BrokerConnectionLost, match="no answer within"):
+            await within_deadline(call(await connection.open_channel()))
+        await connection.close(0.0)
+
+
 async def test_each_consumer_has_a_tag_of_its_own() -> None:
     """Over all channels of a connection."""
     async with HostileBroker() as broker:
