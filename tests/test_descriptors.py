@@ -116,7 +116,7 @@ async def test_each_connection_says_what_is_missing(number: int, monkeypatch: py
     """To a broker, to a server and to the cloud: not that the peer should be checked."""
     error = OSError(number, os.strerror(number))
     broker = Broker(host="h", port=1, username="u", password="p")
-    assert isinstance(amqp._translate_open(broker, error), TooManyFiles)
+    assert isinstance(amqp._translate_open(broker, error, None), TooManyFiles)
 
     async def refused(*_: object, **__: object) -> None:
         raise error
@@ -127,4 +127,4 @@ async def test_each_connection_says_what_is_missing(number: int, monkeypatch: py
         await open_connection(address, ForwardSettings((address,)))
     failed = httpx.ConnectError("x")
     failed.__cause__ = error
-    assert isinstance(transport._failure(failed, "https://h").error, TooManyFiles)
+    assert isinstance(transport._failure(failed, transport._Way("https://h")).error, TooManyFiles)

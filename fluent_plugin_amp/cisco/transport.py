@@ -224,6 +224,9 @@ def _failure(exc: httpx.RequestError, way: _Way) -> ExchangeFailed:
         whose = f"the proxy {way.proxy}" if way.proxy else host
         error: PluginError = CloudCertificateRefused(f"{whose}: {tls.verify_message or 'untrusted certificate'}")
         return ExchangeFailed(error, passing=False, in_doubt=False)
+    if any(map(is_exhausted, _causes(exc))):  # nobody's fault but ours, proxy or not
+        error = TooManyFiles(f"no connection to {host}: {_reason(exc)}")
+        return ExchangeFailed(error, passing=True, in_doubt=False)
     if way.proxy:
         error = CloudProxyFailed(f"no way to {host} through the proxy {way.proxy}: {_reason(exc)}")
         return ExchangeFailed(error, passing=True, in_doubt=False)
@@ -231,8 +234,7 @@ def _failure(exc: httpx.RequestError, way: _Way) -> ExchangeFailed:
         if tls is not None:
             error = CloudUnreachable(f"{host} does not speak TLS ({tls.reason or 'handshake failed'})")
             return ExchangeFailed(error, passing=False, in_doubt=False)
-        is_ours = any(map(is_exhausted, _causes(exc)))
-        error = (TooManyFiles if is_ours else CloudUnreachable)(f"no connection to {host}: {_reason(exc)}")
+        error = CloudUnreachable(f"no connection to {host}: {_reason(exc)}")
         return ExchangeFailed(error, passing=True, in_doubt=False)
     error = CloudUnreachable(f"no answer from {host}: {_reason(exc)}")
     return ExchangeFailed(error, passing=True, in_doubt=True, late=isinstance(exc, httpx.TimeoutException))

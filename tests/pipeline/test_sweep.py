@@ -250,7 +250,7 @@ async def test_every_event_arrives(
     conductor = make_conductor(
         config, config.streams, sink, facts.append, delivered=state.delivered, shelf=state.letters
     )
-    combining = Combining.of(config, conductor, state.combined)
+    combining = Combining.of(config, conductor, facts.append, state.combined)
     assert combining is not None
     combining.combiner.restore(await state.combined.load())
 
