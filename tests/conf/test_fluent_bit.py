@@ -62,10 +62,10 @@ def test_dead_letters_go_to_devo_too(tmp_path: Path, certificates: Certificates)
         port = free_port()
         text = shipped("fluent-bit.yaml", fluent_bit_replacements(tmp_path, port, receiver.port, certificates))
         with fluent_bit(tmp_path, text, port):
-            send(tmp_path, port, [["no", "object"]])  # type: ignore[list-item]
+            send(tmp_path, port, [{"too large": 2**64}])
             header = b"<14>Jan  1 00:00:00 amp-forwarder edr.cisco.amp.dead_letters: "
             letter = events_of(receiver.wait_for(1), header)[0]
-    assert json.loads(letter["body"]) == ["no", "object"]
+    assert json.loads(letter["body"]) == {"too large": 2**64}
 
 
 def test_the_pipe(tmp_path: Path) -> None:

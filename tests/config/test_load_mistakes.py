@@ -232,7 +232,7 @@ def test_includes(write: Write, include: str, files: dict[str, str], expected: l
             f"c.yml:4: streams[0].password: {EMPTY}",
         ]),
         ("credentials_file: answer.json", [
-            "answer.json:1: is no credentials file, which holds url, username, password, queue, name",
+            "answer.json:1: Cisco's answer to a creation: no amqp_credentials with user_name and queue_name",
         ]),
         ("credentials_file: other.yml", [
             "other.yml:2: user: unknown key; a credentials file holds url, username, password, queue, name",

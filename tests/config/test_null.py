@@ -20,7 +20,11 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "streams[].transform.obfuscate[]": {"field": "f", "method": "mask"},
 }
 """What a section needs to hold; others nothing."""
-NEEDED = {"streams", "streams[].cloud.api", "transform.obfuscate[].key", "streams[].transform.obfuscate[].key"}
+NEEDED = {
+    *("streams", "streams[].cloud.api"),
+    *("transform.obfuscate[].field", "streams[].transform.obfuscate[].field"),
+    *("transform.obfuscate[].key", "streams[].transform.obfuscate[].key"),
+}
 
 
 def tree(path: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.errors import EXIT_BUG
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
@@ -133,17 +132,16 @@ async def test_told_twice_to_stop(
     await is_left(broker, stream, lambda ready, unacked: (ready, unacked) == (EVENTS, 0))
 
 
-async def test_a_bug(
+async def test_answers_that_nobody_can_deal_with(
     broker: PrivateRabbitMQ, stream: StreamCredentials, section: Section, run: StartPlugin, fluentd: FakeFluentd
 ) -> None:
-    """An exception of our own, raised in a callback, ends the process with 70 and loses nothing."""
+    """A fault of our own in a callback ends nothing and acks nothing: everything is still at the broker."""
     published = bodies(EVENTS)
     await asyncio.to_thread(broker.publish, stream.queue, published)
     plugin = run(
-        configuration(section, fluentd),
+        configuration(section, fluentd, shutdown_timeout="1s"),
         prelude="from fluent_plugin_amp.pipeline.conductor import Conductor\nConductor.on_answer = None",
     )
-    assert await plugin.ended() == EXIT_BUG
-    assert "error [bug]: TypeError" in plugin.log
-    assert "run it again with --debug" in plugin.log
+    await plugin.logged("[internal.error] TypeError")
+    assert await plugin.stopped() == 0
     await is_left(broker, stream, lambda ready, unacked: (ready, unacked) == (EVENTS, 0))

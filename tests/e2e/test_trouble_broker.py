@@ -212,7 +212,7 @@ async def test_certificate_refused(
 async def test_delivery_limit(make_source: Callable[..., Source], run: StartPlugin, fluentd: FakeFluentd) -> None:
     """A hundred lost connections while the receiver is away cost no event of a queue that deletes at five returns."""
     source = make_source(kind="quorum", delivery_limit=MANY_RETURNS)
-    plugin = run(configuration(source.section, fluentd), prelude=IMPATIENT)
+    plugin = run({**configuration(source.section, fluentd), "logging": {"level": "debug"}}, prelude=IMPATIENT)
     await put_in_flight(source, fluentd)
     await fluentd.stop()
     for number in range(1, RECONNECTS + 1):
