@@ -33,6 +33,9 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.forward import EventTime, Message, Security, Violation, make_unpacker
 from fluent_plugin_amp.testing.reactions import Ack
 
+NO_ID = "-"
+"""Stands for the id of a record that has none, such as a probe."""
+
 _ID_IN_BODY = re.compile(r'"id": ?(\d+)')
 Encode = Callable[[Message, Any, dict[str, Any]], bytes]
 """The message that carried an event, the event's time and its record, to a line."""
@@ -150,7 +153,7 @@ def _id_of(record: dict[str, Any]) -> object:
     body = record.get("body")
     if "error_id" in record and isinstance(body, str) and (found := _ID_IN_BODY.search(body)):
         return found[1]
-    return record.get("id", "-")
+    return record.get("id", NO_ID)
 
 
 def id_line(message: Message, time_: Any, record: dict[str, Any]) -> bytes:

@@ -26,7 +26,7 @@ import msgpack
 from fluent_plugin_amp.testing.certificates import make_certificates
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.events import EventGenerator
-from fluent_plugin_amp.testing.fluentd_process import entries, id_line
+from fluent_plugin_amp.testing.fluentd_process import NO_ID, entries, id_line
 from fluent_plugin_amp.testing.forward import decode_message, make_unpacker
 from fluent_plugin_amp.testing.proxy import TcpProxy
 from fluent_plugin_amp.testing.publisher import PublishError
@@ -107,7 +107,8 @@ class Arrivals:
         if self._ids is not None:
             for line in self._new_lines(self._ids):
                 id_, _, _, at_ns, chunk = line.decode().split("\t")
-                self._add(Arrival(int(id_) - FIRST_ID, int(at_ns) / 1e9, chunk))
+                if id_ != NO_ID:  # a probe of the plugin's own
+                    self._add(Arrival(int(id_) - FIRST_ID, int(at_ns) / 1e9, chunk))
         else:
             assert isinstance(self._receiver, Receiver)
             for path in (*self._receiver.folder.glob("events*.log"), *self._receiver.folder.glob("events/*")):
