@@ -333,7 +333,13 @@ class Conductor:
         if delivery.stream not in self.lines:  # not configured any more
             self.lines[delivery.stream] = Line(Transform(delivery.stream))
         letter = self._letters[delivery] = _Letter(error, MIN_PART_BYTES, is_kept=True)
-        self._post(delivery, letter)
+        try:
+            self._post(delivery, letter)
+        except Exception as exc:  # the domain of this letter: the others on the shelf go on
+            self._observer(InternalError("dead letter", exc))
+            self._release(self.lines[delivery.stream], delivery)
+            if self._shelf is not None:
+                self._shelf.refused(delivery)
 
     def _post(self, delivery: Delivery, letter: _Letter) -> int:
         """Batch the records of a dead letter; how many they are."""

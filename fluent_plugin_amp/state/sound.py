@@ -20,6 +20,8 @@ from fluent_plugin_amp.state.values import BLOCK_EVENTS
 
 LAST_SECOND = 253_402_300_799
 """Of the year 9999: later ones are no dates."""
+LAST_EVENT_SECOND = 2**32 - 1
+"""Records carry no later one: see `sink.forward.protocol.entry`."""
 LAST_NUMBER = 2**62
 """Of a row.  At the end of 63 bits SQLite gives no more numbers, and says that the disk is full."""
 MAX_FACTS_BYTES = 4 * 1024 * 1024
@@ -65,7 +67,7 @@ SOUND = {
             _integer("number", 1, LAST_NUMBER),
             *map(_text, ("stream", "error_id", "reason", "routing_key")),
             f"{_integer('redelivered', 0, 1)} AND {_integer('tries', 0, LAST_NUMBER)}",
-            f"typeof(received_at) = 'real' AND received_at BETWEEN 0 AND {LAST_SECOND}",
+            f"typeof(received_at) = 'real' AND received_at BETWEEN 0 AND {LAST_EVENT_SECOND}",
             _blob("body", MAX_LETTER_BYTES),
         ]
     ),

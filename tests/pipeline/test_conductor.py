@@ -1161,6 +1161,22 @@ def test_an_event_that_cannot_even_be_a_dead_letter_stays_unacked(monkeypatch: p
     assert channel.unacked == {}
 
 
+def test_a_kept_letter_that_cannot_be_sent_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shelf hears that it was refused, and sends the next one; nothing of it stays here."""
+    rig = Rig(has_shelf=True)
+    for body in (b"no JSON", b"neither"):
+        rig.shelf.keep(Delivery("a", rig.shelf, 0, body), EventNotJson("no JSON"), lambda is_kept: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("fluent_plugin_amp.pipeline.conductor.dead_letter", trip)
+        rig.within_loop(rig.shelf.post)
+    assert internal(rig) == [("dead letter", ZeroDivisionError)] * 2
+    assert not rig.shelf.posted
+    rig.assert_empty()
+    rig.within_loop(rig.shelf.post)
+    rig.answer_all()
+    assert not rig.shelf.letters
+
+
 @pytest.mark.parametrize("method", ["contains", "record"])
 def test_a_memory_that_fails_costs_nothing_but_what_it_remembers(
     monkeypatch: pytest.MonkeyPatch, method: str

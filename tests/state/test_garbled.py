@@ -29,6 +29,7 @@ from fluent_plugin_amp.facts import (
 from fluent_plugin_amp.jobs import state as tool
 from fluent_plugin_amp.model import Delivery, EventFacts
 from fluent_plugin_amp.pipeline.letters import dead_letter
+from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.state import letters, salvage
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
@@ -80,7 +81,8 @@ class Run:
 
     def _post(self, delivery: Delivery, error: InvalidEvent) -> None:
         """A server takes the letter."""
-        dead_letter(delivery, error, 1000)
+        for record in dead_letter(delivery, error, 1000):
+            entry(int(delivery.received_at), 0, record)
         self.sent.append(delivery.body)
         asyncio.get_running_loop().call_soon(self.file.letters.resolve, delivery.delivery_tag)
 
@@ -209,6 +211,7 @@ async def test_any_value_in_any_column_stops_nothing(path: Path, table: str, col
         "UPDATE delivered SET number = 9223372036854775807 WHERE number = 1",
         "UPDATE letters SET number = 9223372036854775807 WHERE number = 1",
         "UPDATE letters SET number = -number",
+        "UPDATE letters SET received_at = 1e11 WHERE number = 1",
     ],
 )
 async def test_rows_of_any_kind_stop_nothing(path: Path, statement: str) -> None:
