@@ -210,8 +210,6 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     Example:
       fluent-plugin-amp explain -c amp.yml event.json
     """
-    import msgspec
-
     from fluent_plugin_amp.jobs import explain as job
     from fluent_plugin_amp.parts import make_transform
 
@@ -227,11 +225,13 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     click.echo(f"body: {explained.body_bytes} bytes, digest {explained.digest}")
     for name, record in explained.steps:
         click.echo(f"\n--- {name}")
-        text = "the event is dropped: acknowledged to the broker, not sent"
-        click.echo(text if record is None else msgspec.json.format(msgspec.json.encode(record), indent=2))
+        if record is None:
+            click.echo("the event is dropped: acknowledged to the broker, not sent")
+        else:
+            echo_json(record)
     if explained.dead_letter is not None:
         click.echo("\n--- dead letter")
-        click.echo(msgspec.json.format(msgspec.json.encode(explained.dead_letter), indent=2))
+        echo_json(explained.dead_letter)
     if explained.tag is not None:
         click.echo(f"\ntag:  {explained.tag}")
     if explained.entry is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fluent_plugin_amp.errors import EXIT_BUG, EXIT_NO, EXIT_OK, Interrupted, PluginError, UsageError
-from fluent_plugin_amp.text import of_error, one_line
+from fluent_plugin_amp.text import in_json, lines, of_error, one_line
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.config import Config, StreamConfig
@@ -57,7 +57,7 @@ def report_errors(command: Command) -> Command:
             sys.exit(EXIT_NO)
         except PluginError as error:
             if debug:
-                traceback.print_exc()
+                click.echo(lines(traceback.format_exc()), err=True, nl=False)
             click.echo(f"error [{error.id}]: {of_error(error)}", err=True)
             if error.remedy:
                 click.echo(f"  what to do: {one_line(error.remedy)}", err=True)
@@ -69,7 +69,7 @@ def report_errors(command: Command) -> Command:
             sys.exit(EXIT_OK)
         except Exception as exc:
             if debug:
-                traceback.print_exc()
+                click.echo(lines(traceback.format_exc()), err=True, nl=False)
             click.echo(f"error [bug]: {type(exc).__name__}: {one_line(str(exc))}", err=True)
             click.echo(
                 "  what to do: run it again with --debug before the command, and report what it prints", err=True
@@ -129,4 +129,4 @@ def echo_json(value: Any) -> None:
     """``value`` as JSON, for people and programs."""
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    click.echo(in_json(msgspec.json.format(msgspec.json.encode(value).decode(), indent=2)))

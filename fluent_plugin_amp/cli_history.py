@@ -19,6 +19,7 @@ import click
 
 from fluent_plugin_amp.cli_common import config_option, echo_json, load_config, pick_stream, report_errors
 from fluent_plugin_amp.errors import EXIT_OK, Interrupted, UsageError
+from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -139,11 +140,11 @@ def reconcile(config_path: Path, stream_name: str | None, since: str, until: str
         return job.exit_code
     from rich.console import Console
 
-    click.echo(f"stream {stream.name}, {span}")
+    click.echo(one_line(f"stream {stream.name}, {span}"))
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
     console.print(job.table())
     for note in job.notes():
-        click.echo(f"note: {note}")
+        click.echo(f"note: {one_line(note)}")
     return job.exit_code
 
 
@@ -229,6 +230,7 @@ class Watch:
 
     async def wait(self, seconds: float, why: str) -> None:
         """A `Wait` of the API."""
+        why = one_line(why)
         if self._bar is None or self._task is None:
             if seconds >= 1:
                 click.echo(f"{self._what}: {why}: waiting {duration(seconds)}", err=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fluent_plugin_amp.errors import PluginError
-from fluent_plugin_amp.text import lines, of_error, one_line
+from fluent_plugin_amp.text import in_json, lines, of_error, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +79,7 @@ class Screen:
 
     def json(self, value: object) -> None:
         """One JSON document."""
-        self.data(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        self.data(in_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows under their headings."""
@@ -104,7 +104,7 @@ class Screen:
 
     def description(self, each: Description) -> None:
         """One event stream, everything about it."""
-        lines = [
+        rows = [
             ("id", str(each.stream.id)),
             ("name", each.stream.name),
             *_listed("event types", each.event_types),
@@ -113,7 +113,7 @@ class Screen:
             ("username", each.username),
             ("queue", each.queue),
         ]
-        self.data("".join(f"{label:<13}{one_line(value)}\n" for label, value in lines))
+        self.data("".join(f"{label:<13}{one_line(value)}\n" for label, value in rows))
 
     # --- notes -----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ pass one of these functions where they are shown: in the lines of the log, on th
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fluent_plugin_amp.errors import ConfigError, PluginError
@@ -30,6 +31,13 @@ def one_line(text: str, most: int = MAX_CHARS) -> str:
 def lines(text: str, indent: str = "") -> str:
     """The same for a text of several lines, whose ends are ours: a traceback, a list of mistakes."""
     return "\n".join(indent + one_line(line) for line in text.split("\n"))
+
+
+def in_json(text: str) -> str:
+    """JSON in lines, with the same values: what is not printable in it is escaped as JSON does (``\\u202e``)."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def of_error(error: PluginError) -> str:

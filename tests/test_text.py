@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import logging
 import socket
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp import facts
+from fluent_plugin_amp.cli import cli
 from fluent_plugin_amp.cli_common import report_errors
 from fluent_plugin_amp.errors import ConfigError, HandshakeRefused, PluginError
+from fluent_plugin_amp.jobs import state
 from fluent_plugin_amp.jobs.check import Row, table
 from fluent_plugin_amp.observe import logs
 from fluent_plugin_amp.observe.board import Board
@@ -27,9 +30,10 @@ from fluent_plugin_amp.observe.notify import Notifier
 from fluent_plugin_amp.observe.page import render
 from fluent_plugin_amp.observe.shipping import LogShipper
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+from fluent_plugin_amp.state.values import StreamSummary
 from fluent_plugin_amp.streams_screen import Screen
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.text import MAX_CHARS, lines, of_error, one_line, values
+from fluent_plugin_amp.text import MAX_CHARS, in_json, lines, of_error, one_line, values
 from tests.observe.scenes import Scene
 
 FORGED = (
@@ -92,6 +96,15 @@ def test_what_is_long_loses_its_middle() -> None:
 def test_lines_keep_our_own_line_ends() -> None:
     """And nothing else."""
     assert lines("one\ntwo\r\x1b[1m\u2028three", "  ") == "  one\n  two\\r\\x1b[1m\\u2028three"
+
+
+@given(st.recursive(st.text(), lambda inner: st.dictionaries(st.text(), inner)))
+def test_json_says_the_same_without_what_is_not_printable(value: object) -> None:
+    """Names and values alike; what is printable stays as it is."""
+    shown = in_json(json.dumps(value, indent=2, ensure_ascii=False))
+    assert shown.replace("\n", "").isprintable()
+    assert json.loads(shown) == value
+    assert in_json('{"a": "Zoë 漢字"}') == '{"a": "Zoë 漢字"}'
 
 
 def test_only_mistakes_in_a_configuration_have_lines() -> None:
@@ -210,6 +223,48 @@ def test_nor_a_row_of_check() -> None:
     ((_, line),) = table([Row("server", "a", "a:1", False, FORGED, "forward.handshake-refused")])
     assert line.isprintable()
     assert SHOWN in line
+
+
+def test_nor_a_traceback_in_a_terminal() -> None:
+    """With --debug, of our own errors and of bugs."""
+
+    @click.group()
+    @click.option("--debug", is_flag=True)
+    def main(debug: bool) -> None: ...
+
+    @main.command()
+    @click.argument("kind")
+    @report_errors
+    def failing(kind: str) -> int:
+        raise REFUSED if kind == "refused" else RuntimeError(FORGED)
+
+    for kind in ("refused", "bug"):
+        shown = CliRunner().invoke(main, ["--debug", "failing", kind]).output.split("\n")
+        assert shown[0] == "Traceback (most recent call last):"
+        assert all(line.isprintable() for line in shown)
+
+
+def test_nor_an_event_that_is_explained(tmp_path: Path) -> None:
+    """Its values and names are shown as JSON that says the same."""
+    name = FORGED.replace("\ud800", "")
+    (tmp_path / "event.json").write_text(json.dumps({"id": 1, name: name}))
+    (tmp_path / "amp.yml").write_text("streams: [{name: a, url: 'amqps://u:p@127.0.0.1:1', queue: q}]")
+    (tmp_path / "amp.yml").chmod(0o600)
+    for options in ([], ["--json"]):
+        arguments = ["explain", "-c", str(tmp_path / "amp.yml"), *options, str(tmp_path / "event.json")]
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 0
+        assert all(line.isprintable() for line in result.output.split("\n"))
+        assert "\\u202etxt.exe" in result.output
+
+
+def test_nor_the_name_of_a_stream_in_a_state_file() -> None:
+    """It comes from the file, which anything may have written."""
+    stream = StreamSummary(FORGED, 1, 0, 0, 1, 1, 0)
+    report = state.Report(Path(f"/{FORGED}"), 1, FORGED, (stream,))
+    (cell,) = state.table(report).columns[0].cells
+    assert str(cell) == SHOWN
+    assert state.heading(report).isprintable()
 
 
 def test_nor_what_amp_streams_shows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from fluent_plugin_amp.pipeline.combined import UNSENT
 from fluent_plugin_amp.state.lock import holder
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import StreamSummary
+from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,7 +103,7 @@ def heading(report: Report) -> str:
         else f"{report.size_bytes / 1024:.0f} KiB"
     )
     letters = f", {report.letters} dead letter(s) kept" if report.letters else ""
-    return f"{report.path}: {size}{letters}, in use by {report.holder or 'nobody'}"
+    return one_line(f"{report.path}: {size}{letters}, in use by {report.holder or 'nobody'}")
 
 
 def table(report: Report) -> Table:
@@ -115,7 +116,7 @@ def table(report: Report) -> Table:
     for stream in report.streams:
         counts = (stream.events, stream.last_hour, stream.last_day)
         times = (_moment(stream.oldest_at), _moment(stream.newest_at))
-        made.add_row(Text(stream.stream), *map(str, counts), *times, str(stream.letters))
+        made.add_row(Text(one_line(stream.stream)), *map(str, counts), *times, str(stream.letters))
     return made
 
 
