@@ -23,6 +23,7 @@ from fluent_plugin_amp.cisco.description import Description, describe
 from fluent_plugin_amp.cisco.names import Abbreviated, Names, fold, is_all
 from fluent_plugin_amp.cisco.rotation import Rotation, Stage
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, CredentialsNotSaved, FleetInvalid, UsageError
+from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_text
 from fluent_plugin_amp.streams_screen import Screen, Unprintable, few
 from fluent_plugin_amp.streams_session import Session
 
@@ -291,15 +292,14 @@ def apply(
     from fluent_plugin_amp.jobs.fleet_file import read_fleet
 
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
-        raise FleetInvalid(f"{path} cannot be read: {reason}", remedy="Name a fleet file.") from exc
+        text = read_text(path)
+    except OSError as exc:
+        raise FleetInvalid(f"{path} cannot be read: {exc.strerror}", remedy="Name a fleet file.") from exc
     tenants = read_fleet(
         text,
         str(path),
         environ=os.environ,
-        read_file=lambda name: (path.parent / name).read_text("ascii"),
+        read_file=lambda name: read_text(path.parent / name, MAX_SECRET_BYTES),
         resolve=lambda name: str((path.parent / name).absolute()),
     )
     chosen = _chosen(tenants, only)

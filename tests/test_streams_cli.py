@@ -642,6 +642,16 @@ def test_a_fleet_file_that_is_none_is_a_configuration_error(run: Run, text: str 
     assert "[fleet.invalid]" in run("apply", "fleet.yml", code=78).stderr
 
 
+def test_a_fleet_waits_for_no_pipe(run: Run, fleet_file: Fleet) -> None:
+    """Neither for the file, nor for one that it names."""
+    fleet_file("acme")
+    os.mkfifo("pipe")
+    assert "not a regular file" in run("apply", "pipe", code=78).stderr
+    text = Path("fleet.yml").read_text().replace("api_key: ${KEY_acme}", "api_key_file: pipe")
+    Path("fleet.yml").write_text(text)
+    assert "api_key_file: cannot be read: not a regular file" in run("apply", "fleet.yml", code=78).stderr
+
+
 # --- trouble -------------------------------------------------------------------------------------
 
 

@@ -142,6 +142,10 @@ def render(credentials: StreamCredentials, format_: str) -> str:
     return FORMATS[format_](credentials)
 
 
+_NOT_YAML = (yaml.YAMLError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError)
+"""Raised over a text that is no YAML, and over what is no value of its tag: a date that is none, ``!!bool maybe``."""
+
+
 def read(path: Path) -> StreamCredentials:
     """A file that `render` made in the format yaml or json, or Cisco's own answer to the stream's creation.
 
@@ -151,7 +155,7 @@ def read(path: Path) -> StreamCredentials:
         found = yaml.safe_load(read_bytes(path, MAX_SECRET_BYTES).decode())
     except OSError as exc:
         raise CredentialsFileUnusable(f"{path}: {exc.strerror}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except _NOT_YAML:
         raise CredentialsFileUnusable(f"{path}: neither YAML nor JSON", remedy=_REMEDY) from None
     if isinstance(found, dict) and is_answer(found):
         try:

@@ -14,6 +14,7 @@ from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.credentials import flow, read, reserve
 from fluent_plugin_amp.cisco.tenants import Tenant, WantedStream
 from fluent_plugin_amp.errors import CredentialsFileUnusable
+from fluent_plugin_amp.files import read_text
 
 
 class FleetFiles:
@@ -113,8 +114,8 @@ class FleetFiles:
                 entries.append("- " + flow(entry))
         path = self._streams / f"{tenant.label}.yml"
         text = "\n".join(["# Made by `amp-streams apply`; it will be overwritten.", *entries]) + "\n"
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            if path.read_text("utf-8") == text:
+        with contextlib.suppress(OSError):
+            if read_text(path) == text:
                 return
         try:
             if not entries:

@@ -23,6 +23,7 @@ from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import Reservation
 from fluent_plugin_amp.cisco.streams import create_saved, pick, update
 from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamNotFound
+from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_text
 
 _SUFFIX = " (rotating)"
 
@@ -104,8 +105,8 @@ def check_saved(rotation: Rotation, path: Path) -> None:
     twin = rotation.twin
     user = twin.amqp.user_name if twin is not None and twin.amqp is not None else ""
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(path, MAX_SECRET_BYTES)
+    except OSError:
         text = ""
     if twin is None or not user or user not in text:
         id_ = twin.id if twin else "ID"

@@ -267,7 +267,7 @@ class _Builder:
     def _scalar(self, node: yaml.Node, path: str) -> Any:
         try:
             value = self._loader.construct_object(node)
-        except (KeyError, ValueError):  # such as !!bool perhaps, !!int many
+        except (LookupError, ValueError):  # such as !!bool perhaps, !!int many, !!float ""
             return self._broken(node, path, "not a value of its YAML tag")
         if isinstance(value, str) and not is_unicode(value):
             return self._broken(node, path, "half a surrogate pair")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from dataclasses import asdict
@@ -11,11 +12,14 @@ from pathlib import Path
 import msgspec
 
 from fluent_plugin_amp.errors import StateUnusable
+from fluent_plugin_amp.files import read_bytes
 from fluent_plugin_amp.jobs.span import Bookmark
 
 MAX_BYTES = 4096
 """Five numbers need less."""
 LAST_SECOND = 2**33
+_NO_BOOKMARK = (errno.ENOENT, errno.EINVAL, errno.EFBIG)
+"""Nothing there, no file, or too large for one: see `files.read_bytes`."""
 
 
 def bookmark_file(state_file: Path, *words: str) -> Path:
@@ -27,12 +31,12 @@ def bookmark_file(state_file: Path, *words: str) -> Path:
 def load(path: Path) -> Bookmark | None:
     """What was noted; None: nothing, or nothing that can be read or be true, and the work begins anew."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO is not waited for
-        with open(descriptor, "rb") as file:
-            mark = msgspec.json.decode(file.read(MAX_BYTES), type=Bookmark)
-    except (FileNotFoundError, msgspec.MsgspecError, ValueError):
+        mark = msgspec.json.decode(read_bytes(path, MAX_BYTES), type=Bookmark)
+    except (msgspec.MsgspecError, ValueError):
         return None
     except OSError as exc:
+        if exc.errno in _NO_BOOKMARK:
+            return None
         raise StateUnusable(f"{path}: {exc.strerror}") from exc
     is_true = 0 <= mark.since <= mark.down_to <= mark.floor <= mark.until <= LAST_SECOND
     return mark if is_true and 0 <= mark.offset <= LAST_SECOND else None

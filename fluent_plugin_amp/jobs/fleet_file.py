@@ -41,7 +41,7 @@ def read_fleet(
         text: the file's content.
         file: its name, for messages.
         environ: the environment, for ``${VARIABLES}``.
-        read_file: the content of ``api_key_file``, whose name is relative to the fleet file; OSError if none.
+        read_file: the content of ``api_key_file``, whose name is relative to the fleet file; raises OSError.
         resolve: makes the name of ``ca_file`` absolute.
 
     Raises FleetInvalid with every mistake.
@@ -138,9 +138,8 @@ class _Reader:
         if file is not None:
             try:
                 api_key = self._read_file(file).strip()
-            except (OSError, UnicodeDecodeError) as exc:
-                reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
-                self._wrong(tenant, "api_key_file", f"cannot be read: {reason}")
+            except OSError as exc:
+                self._wrong(tenant, "api_key_file", f"cannot be read: {exc.strerror}")
                 return None
         if client_id is None:
             return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fluent_plugin_amp.cisco.credentials import read
+from fluent_plugin_amp.cisco.transport import tls_context
 from fluent_plugin_amp.errors import CredentialsFileUnusable, PluginError
 from fluent_plugin_amp.source import amqp
 
@@ -56,11 +56,13 @@ class Brokers:
         saved = read(path)
         try:
             url = urlsplit(saved.url)
-            host, port, tls = url.hostname or "", url.port or 443, ssl.create_default_context(cafile=ca_file)
+            host, port = url.hostname or "", url.port or 443
         except ValueError as exc:
             raise CredentialsFileUnusable(f"{path}: the url is none: {exc}") from None
-        except OSError as exc:  # ssl.SSLError is one
-            raise CredentialsFileUnusable(f"{ca_file}: no file of PEM certificates ({exc.strerror or exc})") from exc
+        try:
+            tls = tls_context(ca_file)
+        except ValueError as exc:
+            raise CredentialsFileUnusable(str(exc)) from exc
         broker = amqp.Broker(
             host=host,
             port=port,

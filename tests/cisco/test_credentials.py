@@ -121,6 +121,9 @@ def test_the_password_does_not_show() -> None:
     [
         (b"password: [hunter2", "neither YAML nor JSON"),
         (b"\xff", "neither YAML nor JSON"),
+        (b"password: hunter2\nid: 2026-13-45", "neither YAML nor JSON"),
+        (b"password: hunter2\nid: !!bool maybe", "neither YAML nor JSON"),
+        (b"password: hunter2\nid: !!timestamp never", "neither YAML nor JSON"),
         (b"hunter2", "no credentials file"),
         (b"password: hunter2", "no credentials file: name, id, cloud"),
     ],

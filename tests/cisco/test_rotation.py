@@ -92,6 +92,15 @@ async def test_without_the_twins_credentials_nothing_is_deleted(
     assert f"amp-streams delete {rotation.twin.id}" in caught.value.remedy
 
 
+async def test_a_pipe_in_place_of_the_twins_credentials_is_not_waited_for(api: CiscoApi, tmp_path: Path) -> None:
+    """It holds none."""
+    await streams.create(api, "SIEM")
+    rotation = await begin(api, tmp_path / "new.yml")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CredentialsFileUnusable, match="does not hold the credentials"):
+        check_saved(rotation, tmp_path / "pipe")
+
+
 async def test_a_rotation_interrupted_after_the_deletion_is_resumed(api: CiscoApi, tmp_path: Path) -> None:
     """The twin alone only lacks its name."""
     old = await streams.create(api, "SIEM")

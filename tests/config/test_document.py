@@ -120,6 +120,10 @@ def test_nothing_is_none() -> None:
         ("a: !!python/object:os.system {}", ["f.yml:1: a: a YAML tag that is not known here"]),
         ("a: !!int many", ["f.yml:1: a: not a value of its YAML tag"]),
         ("a: !!bool perhaps", ["f.yml:1: a: not a value of its YAML tag"]),
+        ("a: !!int ''\nb: !!float ''", [
+            "f.yml:1: a: not a value of its YAML tag",
+            "f.yml:2: b: not a value of its YAML tag",
+        ]),
         ("? [a]\n: 1", ["f.yml:1: a key that is not a plain text"]),
         ("a: &a\n  b: *a", ["f.yml:1: a.b: an alias that contains itself"]),
         ("a: &a {<<: *a}", ["f.yml:1: a: an alias that contains itself"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from fluent_plugin_amp.cisco.regions import CLOUDS
@@ -19,7 +21,7 @@ def read(text: str, **environ: str) -> tuple[Tenant, ...]:
         if name == "missing":
             raise FileNotFoundError(2, "No such file or directory")
         if name == "binary":
-            return b"\xff".decode()
+            raise OSError(errno.EILSEQ, "not UTF-8")
         return SECRET + "\n"
 
     return read_fleet(text, "FLEET.yml", environ=environ, read_file=read_file)

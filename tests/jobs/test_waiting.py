@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,9 @@ async def test_the_old_queue_is_counted_with_the_twins_user(
     assert await count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 3
 
 
-@pytest.mark.parametrize("trouble", ["no file", "another form", "wrong password", "untrusted", "no queue", "no port"])
+@pytest.mark.parametrize(
+    "trouble", ["no file", "another form", "wrong password", "untrusted", "no queue", "no port", "a pipe"]
+)
 async def test_what_cannot_be_told_is_not_known(
     make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path, trouble: str
 ) -> None:
@@ -50,5 +53,8 @@ async def test_what_cannot_be_told_is_not_known(
     if trouble != "no file":
         path.write_text(render(given, "env" if trouble == "another form" else "yaml"))
     ca_file = certificates.untrusted_ca_file if trouble == "untrusted" else certificates.ca_file
+    if trouble == "a pipe":
+        ca_file = tmp_path / "pipe"
+        os.mkfifo(ca_file)
     queue = "event_stream_0" if trouble == "no queue" else old.queue
     assert await count_waiting(queue, path, ca_file=str(ca_file)) is None
