@@ -365,9 +365,16 @@ def _by_field(errors: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     return ((key, _flat(inner)) for key, inner in errors.items() if key not in _NO_FIELDS)
 
 
+# No tag of these goes beyond the next "<", so each character is looked at once, however many tags have no end.
+_TAG = re.compile(r"<[^<>]*>")
+_TITLE = re.compile(r"<title[^<>]*>", re.IGNORECASE)
+_TITLE_END = re.compile(r"</title>", re.IGNORECASE)
+
+
 def _plain(text: str) -> str:
     """A page's title, or the text as it is."""
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    if title:
-        return title[1]
-    return re.sub(r"<[^>]*>", " ", text)
+    title = _TITLE.search(text)
+    end = _TITLE_END.search(text, title.end()) if title else None
+    if title and end:
+        return text[title.end() : end.start()]
+    return _TAG.sub(" ", text)

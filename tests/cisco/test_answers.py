@@ -296,6 +296,12 @@ def test_a_refusal_is_not_read_at_length(body: bytes, monkeypatch: pytest.Monkey
     assert max(seen) <= 65_536
 
 
+@pytest.mark.parametrize("part", ["<", "<title", "<title>", "<TITLE >", "</title", "<a "])
+def test_tags_without_an_end_are_read_once(part: str) -> None:
+    """A million of them would otherwise take days."""
+    assert len(answers._plain(part * 1_000_000)) <= len(part) * 1_000_000
+
+
 def test_a_redirect_says_where_to() -> None:
     """The host that a redirect leads to shows what is in the way."""
     error = answers.refusal(302, b"", asked="GET /v1/version", key_is_good=False, location="https://portal/login")
