@@ -15,17 +15,19 @@ from fluent_plugin_amp.errors import ConfigError, PluginError
 MAX_CHARS = 4000
 """Of one text.  More than that nobody reads; what is left out is its middle, since what to do stands at the end."""
 
+_MOST_SAID = 40
+"""Characters: " … 123456789 characters … "."""
 
-def one_line(text: str, most: int = MAX_CHARS) -> str:
+
+def one_line(text: str) -> str:
     """``text`` without an end of line, a control character, or one that turns the direction of writing.
 
     They are shown as in a string of Python (``\\n``, ``\\x1b``, ``\\u202e``).  What was made so once stays as it is.
     """
-    if len(text) > most:
-        text = f"{text[: most // 2]} … {len(text) - most // 2 * 2} characters … {text[-(most // 2) :]}"
+    text = _shortened(text)
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return _shortened("".join(map(_escaped, text)))
 
 
 def lines(text: str, indent: str = "") -> str:
@@ -48,3 +50,15 @@ def of_error(error: PluginError) -> str:
 def values(fields: dict[str, Any]) -> dict[str, Any]:
     """The same for the fields of a line that a machine reads."""
     return {name: one_line(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _shortened(text: str) -> str:
+    """Without its middle; with what is said of that it has at most `MAX_CHARS`."""
+    if len(text) <= MAX_CHARS:
+        return text
+    kept = (MAX_CHARS - _MOST_SAID) // 2
+    return f"{text[:kept]} … {len(text) - 2 * kept} characters … {text[-kept:]}"
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
