@@ -126,7 +126,7 @@ class Conductor:
         self._shelf = shelf
         self._eager_bytes = eager_bytes
         self._finished: list[Delivery] = []  # servers have all of them; given to `_delivered` in one go
-        self._unrecorded = 0
+        self._unrecorded: set[Delivery] = set()  # given to `delivered`, which has not answered for them
         self._letters: dict[Delivery, _Letter] = {}
         self._pump_scheduled = False
         self._was_available = False
@@ -475,7 +475,7 @@ class Conductor:
     def _record_finished(self) -> None:
         if self._finished:
             finished, self._finished = self._finished, []
-            self._unrecorded += len(finished)
+            self._unrecorded.update(finished)
             try:
                 self.delivered.record(finished, self._recorded)
             except Exception as exc:  # the domain of the memory: servers have them, so they are acked all the same
@@ -484,8 +484,10 @@ class Conductor:
 
     def _recorded(self, deliveries: list[Delivery]) -> None:
         """These are remembered as delivered."""
-        self._unrecorded -= len(deliveries)
         for delivery in deliveries:
+            if delivery not in self._unrecorded:  # the memory failed after it had answered
+                continue
+            self._unrecorded.remove(delivery)
             try:
                 self._no_longer_in_flight(self.lines[delivery.stream], delivery)
                 delivery.ledger.resolve(delivery.delivery_tag)

@@ -1193,6 +1193,25 @@ def test_a_memory_that_fails_costs_nothing_but_what_it_remembers(
     rig.assert_empty()
 
 
+def test_a_memory_that_answers_and_fails_is_answered_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each delivery is resolved once, and nothing counts as waiting."""
+    rig = Rig(memory=DeliveredMemory(), limit_bytes=4000)
+    channel = Channel(rig, "a")
+    record = DeliveredMemory.record
+
+    def answer_and_trip(memory: DeliveredMemory, deliveries: list[Delivery], done: Any) -> None:
+        record(memory, deliveries[:1], done)
+        trip()
+
+    monkeypatch.setattr(DeliveredMemory, "record", answer_and_trip)
+    for number in range(3):
+        rig.deliver(channel, b'{"id": %d}' % number)
+    rig.answer_all()
+    assert channel.unacked == {}
+    assert {where for where, _ in internal(rig)} == {"memory"}
+    rig.assert_empty()
+
+
 @pytest.mark.parametrize(("place", "where"), [("send", "chunk"), ("answer", "answer")])
 def test_a_chunk_that_fails_on_its_way_goes_back_to_the_broker(
     monkeypatch: pytest.MonkeyPatch, place: str, where: str
