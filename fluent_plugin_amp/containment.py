@@ -30,6 +30,7 @@ async def keep_running(
     tell: Observer,
     *,
     ends_with: tuple[type[Exception], ...] = (),
+    stopped: asyncio.Event | None = None,
     first_s: float = RESTART_FIRST_S,
     jitter: Callable[[], float] = random.random,
 ) -> None:
@@ -40,6 +41,7 @@ async def keep_running(
         job: called for each beginning.
         tell: hears of each failure.
         ends_with: what is no failure, and raised to whoever waits for this.
+        stopped: once it is set, ``job`` is not begun again, and no pause holds up the end.
         first_s: seconds before the first new beginning.
         jitter: 0 … 1, see `backoff.backoff_s`.
     """
@@ -55,7 +57,14 @@ async def keep_running(
         except Exception as exc:  # the domain of this task
             tell(InternalError(where, exc))
         failures = 1 if loop.time() - began >= STEADY_AFTER_S else failures + 1
-        await asyncio.sleep(backoff_s(failures, jitter(), first_s=first_s, cap_s=RESTART_CAP_S))
+        pause_s = backoff_s(failures, jitter(), first_s=first_s, cap_s=RESTART_CAP_S)
+        if stopped is None:
+            await asyncio.sleep(pause_s)
+            continue
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stopped.wait(), pause_s)
+        if stopped.is_set():
+            return
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 
 from fluent_plugin_amp.containment import keep_running
 from fluent_plugin_amp.errors import PluginError
@@ -17,6 +18,18 @@ from fluent_plugin_amp.source.stream import Stream
 START_SPREAD_S = 3.0
 """Many streams start spread over this time."""
 START_STEP_S = 0.02
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A stream, and whether it was stopped."""
+
+    stream: Stream
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        self.stream.stop()
+        self.stopped.set()
 
 
 class Fleet:
@@ -31,30 +44,31 @@ class Fleet:
         self._tell = tell
         self._once = once
         self._is_stopped = False
-        self._tasks: dict[asyncio.Task[None], Stream] = {}
+        self._tasks: dict[asyncio.Task[None], _Running] = {}
         self._changed = asyncio.Event()
 
     @property
     def streams(self) -> list[Stream]:
         """Those that run, or are about to, in the order in which they were added."""
-        return [stream for task, stream in self._tasks.items() if not task.done()]
+        return [running.stream for task, running in self._tasks.items() if not task.done()]
 
     def add(self, streams: Iterable[Stream]) -> None:
         """Have these run as well; they start one after the other, within `START_SPREAD_S`."""
         added = list(streams)
         for number, stream in enumerate(added):
             late_s = number * min(START_STEP_S, START_SPREAD_S / len(added))
-            task = asyncio.create_task(self._start_late(stream, late_s), name=f"stream {stream.settings.name}")
-            self._tasks[task] = stream
+            running = _Running(stream)
+            task = asyncio.create_task(self._start_late(running, late_s), name=f"stream {stream.settings.name}")
+            self._tasks[task] = running
             if self._is_stopped:
-                stream.stop()
+                running.stop()
         self._changed.set()
 
     async def drain(self, names: Collection[str]) -> None:
         """Stop these, and return when what they held is delivered or given back."""
-        leaving = {task: stream for task, stream in self._tasks.items() if stream.settings.name in names}
-        for stream in leaving.values():
-            stream.stop()
+        leaving = {task: each for task, each in self._tasks.items() if each.stream.settings.name in names}
+        for running in leaving.values():
+            running.stop()
         if leaving:
             await asyncio.wait(leaving)
 
@@ -62,8 +76,8 @@ class Fleet:
         """Stop all of them."""
         self._is_stopped = True
         self._changed.set()
-        for stream in self._tasks.values():
-            stream.stop()
+        for running in self._tasks.values():
+            running.stop()
 
     async def run(self) -> None:
         """Until all have ended.
@@ -88,6 +102,8 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _start_late(self, stream: Stream, late_s: float) -> None:
+    async def _start_late(self, running: _Running, late_s: float) -> None:
         await asyncio.sleep(late_s)
-        await keep_running("stream", stream.run, self._tell, ends_with=(PluginError,))
+        await keep_running(
+            "stream", running.stream.run, self._tell, ends_with=(PluginError,), stopped=running.stopped
+        )

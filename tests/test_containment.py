@@ -80,6 +80,26 @@ async def test_a_task_that_ran_for_long_begins_its_pauses_anew(
     assert waits == [1.0, 1.0, 1.0]
 
 
+async def test_once_it_is_stopped_nothing_begins_again() -> None:
+    """A pause that has begun ends, and none begins."""
+    stopped, told = asyncio.Event(), list[Fact]()
+    job = Job(*(ZeroDivisionError() for _ in range(3)))
+    task = asyncio.create_task(keep_running("stream", job, told.append, stopped=stopped, first_s=300.0))
+    while not told:
+        await asyncio.sleep(0)
+    stopped.set()
+    await asyncio.wait_for(task, 20.0)
+    await keep_running("stream", job, told.append, stopped=stopped, first_s=300.0)
+    assert (job.tries, len(told)) == (2, 2)
+
+
+async def test_a_pause_over_which_nothing_is_stopped_ends_too() -> None:
+    """And the task begins again."""
+    job = Job(ZeroDivisionError())
+    await keep_running("stream", job, lambda fact: None, stopped=asyncio.Event(), first_s=0.001)
+    assert job.tries == 2
+
+
 async def test_what_is_no_failure_is_raised() -> None:
     """And a cancellation, too."""
     with pytest.raises(NoProgress):
