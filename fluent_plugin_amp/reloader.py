@@ -71,8 +71,8 @@ class Reloader:
             changes = compare(self._config, config, renewed)
             await self._apply(changes)
         except ConfigError as error:
-            said = " ".join(str(error).split("\n  "))  # a line of the log is one line
-            LOGGER.error("not reloaded, everything stays as it is: [%s] %s %s", error.id, said, error.remedy)
+            text = f"[{error.id}] {_on_one_line(error)} {error.remedy}"
+            LOGGER.error("not reloaded, everything stays as it is: %s", text)
             return
         except Exception as error:  # a fault domain: whatever it is, what runs goes on
             LOGGER.error("not reloaded: a fault of this program. What runs goes on; the next SIGHUP tries again")
@@ -100,6 +100,13 @@ class Reloader:
     def _load_all(self) -> tuple[Config, dict[Path, bytes]]:
         config = self._load()
         return config, _digests(tls_files(config))
+
+
+def _on_one_line(error: ConfigError) -> str:
+    """What it says; of several mistakes, which have a line each elsewhere, each has a number."""
+    first, *mistakes = str(error).split("\n  ")
+    said = " ".join([first, *(f"({number}) {mistake}" for number, mistake in enumerate(mistakes, start=1))])
+    return said if said.endswith((".", "?", "!")) else f"{said}."
 
 
 def _digests(files: Iterable[Path]) -> dict[Path, bytes]:

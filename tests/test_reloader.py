@@ -97,9 +97,26 @@ async def test_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch)
     task = asyncio.create_task(world.reloader.run())
     world.load = raising(ConfigError("no"))
-    assert (await world.reload()).startswith("not reloaded, everything stays as it is: [config.invalid] no ")
+    assert (await world.reload()).startswith("not reloaded, everything stays as it is: [config.invalid] no. ")
     assert not world.facts
     assert not world.applied
+    task.cancel()
+
+
+async def test_mistakes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the log is one line: where a terminal has a line for each mistake, each has a number here."""
+    world = World(monkeypatch)
+    task = asyncio.create_task(world.reloader.run())
+    for words, said in (
+        (
+            "2 mistakes:\n  a.yml:1: x: wrong\n  a.yml:2: y: did you mean `z`?",
+            "(1) a.yml:1: x: wrong (2) a.yml:2: y: did",
+        ),
+        ("2 mistakes:\n  a.yml:1: x: wrong\n  a.yml:2: y: did you mean `z`?", " `z`? Mend it."),
+        ("a.yml cannot be read: No such file", "[config.invalid] a.yml cannot be read: No such file. Mend it."),
+    ):
+        world.load = raising(ConfigError(words, remedy="Mend it."))
+        assert said in await world.reload()
     task.cancel()
 
 
