@@ -178,10 +178,10 @@ def _take_credentials_file(reading: Reading, stream: MarkedDict) -> None:
 
 
 def _take_cloud(stream: MarkedDict, saved: MarkedDict) -> None:
-    """The saved cloud also tells where its API is, which is of no use here."""
+    """Its API and its console; not its CA file, which may be on another machine."""
     cloud = saved.get("cloud")
     if isinstance(cloud, MarkedDict):
-        for key in cloud.keys() - {"console"}:
+        for key in cloud.keys() - {"api", "console"}:
             del cloud[key]
     if cloud and stream.get("cloud") is None:
         stream.put("cloud", cloud, saved.marks["cloud"])

@@ -71,7 +71,7 @@ def test_credentials_file(write: Write, suffix: str) -> None:
     saved = {
         "name": "SIEM",
         "id": 6,
-        "cloud": {"api": "h"},
+        "cloud": {"api": "https://h", "console": "h"},
         "url": "amqps://h:443",
         "username": "6-a",
         "password": "${p}",

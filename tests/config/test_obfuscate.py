@@ -171,14 +171,21 @@ def test_a_cloud_that_is_none(write: Write, cloud: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("saved", "console"),
-    [("us", "console.amp.cisco.com"), ({"api": "https://h", "console": "c", "ca_file": "f"}, "c")],
+    ("saved", "api", "console"),
+    [
+        ("us", "us", "console.amp.cisco.com"),
+        ({"api": "https://h", "console": "c", "ca_file": "f"}, "https://h", "c"),
+        ({"console": "c"}, None, "c"),
+    ],
 )
-def test_the_cloud_of_a_credentials_file(write: Write, saved: Any, console: str) -> None:
-    """What `amp-streams create --save` wrote tells the console; what the stream says itself goes first."""
+def test_the_cloud_of_a_credentials_file(write: Write, saved: Any, api: str | None, console: str) -> None:
+    """What `amp-streams create --save` wrote tells API and console; what the stream says itself goes first."""
     write("saved.json", json.dumps({**STREAM, "cloud": saved}))
     stream = {"credentials_file": "saved.json"}
-    assert loaded(write, streams=[stream]).streams[0].console_host == console
+    config = loaded(write, streams=[stream]).streams[0]
+    assert config.console_host == console
+    assert config.cloud is not None
+    assert (config.cloud.api, config.cloud.ca_file) == (api, None)
     own = loaded(write, streams=[{**stream, "cloud": "eu"}]).streams[0]
     assert own.console_host == "console.eu.amp.cisco.com"
 
