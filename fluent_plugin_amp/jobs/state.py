@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.observe import words
 from fluent_plugin_amp.pipeline.combined import UNSENT
+from fluent_plugin_amp.state.check import size_on_disk
 from fluent_plugin_amp.state.lock import holder
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import StreamSummary
@@ -68,8 +70,7 @@ def show(path: Path, now: float) -> Report:
         streams = tuple(store.summary(int(now)))
     finally:
         store.close()
-    files = [path, path.with_name(path.name + "-wal")]
-    return Report(path, sum(file.stat().st_size for file in files if file.exists()), holder(path), streams)
+    return Report(path, size_on_disk(path), holder(path), streams)
 
 
 def reset(path: Path, stream: str) -> None:
@@ -97,12 +98,8 @@ def reset(path: Path, stream: str) -> None:
 
 def heading(report: Report) -> str:
     """The file itself, in one line."""
-    size = (
-        f"{report.size_bytes / 2**20:.1f} MiB"
-        if report.size_bytes >= 2**20
-        else f"{report.size_bytes / 1024:.0f} KiB"
-    )
     letters = f", {report.letters} dead letter(s) kept" if report.letters else ""
+    size = words.size(report.size_bytes)
     return one_line(f"{report.path}: {size}{letters}, in use by {report.holder or 'nobody'}")
 
 

@@ -28,6 +28,12 @@ class Checked:
     """None: it is not there yet, and can be made."""
 
 
+def size_on_disk(path: Path) -> int:
+    """In bytes, with the log beside it, where the newest of it stands."""
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
 def check(path: Path) -> Checked:
     """Try it; reads all of it.
 
@@ -40,7 +46,7 @@ def check(path: Path) -> Checked:
             _try_folder(path)
         if not path.exists():
             return Checked(has_it, None)
-        size_bytes = path.stat().st_size
+        size_bytes = size_on_disk(path)
     except OSError as exc:
         raise translate_os_error(path, exc) from exc
     with contextlib.suppress(StateOutdated):  # `run` brings it up to date

@@ -38,6 +38,7 @@ def test_a_file_that_a_daemon_uses(path: Path, store: Store) -> None:
     with store.transaction():
         store.check_writable()
         checked = check(path)
+        assert checked.size_bytes == sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")))
     lock.release()
     assert checked.holder is not None
     assert checked.holder.startswith("process ")
