@@ -190,8 +190,8 @@ class Reconciliation:
             )
         elif self.span.since < self.known_since:
             notes.append(
-                f"Before {utc(self.known_since)} the state file knows nothing (`state.remember`, or it was not there "
-                "yet): what is not found from then is `not known`. `backfill` delivers it, whether it was or not."
+                f"The state file goes back to {utc(self.known_since)}. Earlier events that are not found in it "
+                "are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them in either case."
             )
         if total.missing or self.waiting:
             waiting = "" if self.waiting is None else f" ({self.waiting} messages at the moment)"

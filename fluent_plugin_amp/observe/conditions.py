@@ -36,7 +36,7 @@ CONNECTING = Condition(
 )
 NO_SERVER = Condition(
     "stream.no-server",
-    "See the servers: nothing is taken from the queue until one acknowledges, and nothing is lost for ten days.",
+    "See the servers: until one acknowledges, the broker keeps every event, and nothing is lost for ten days.",
 )
 PAUSED = Condition(
     "stream.paused",

@@ -144,7 +144,7 @@ async def test_before_the_state_file_nothing_is_known(rig: Rig) -> None:
     await rig.run(job)
     assert figures(job) == (300, 240, 10, 50)
     assert rig.arrived() == ids_of(bodies[290:])
-    assert "Before 2023-11-14 22:10:00Z the state file knows nothing" in job.notes()[0]
+    assert "The state file goes back to 2023-11-14 22:10:00Z." in job.notes()[0]
 
 
 async def test_what_is_older_than_remembered_is_not_known(rig: Rig) -> None:
