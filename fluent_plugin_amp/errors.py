@@ -406,6 +406,12 @@ class EventTooDeep(InvalidEvent):
     id = "event.too-deep"
 
 
+class EventTooManyValues(InvalidEvent):
+    """The body holds more than 250,000 values, which take many times its size in memory, and seconds."""
+
+    id = "event.too-many-values"
+
+
 class EventIntegerTooLarge(InvalidEvent):
     """The body holds an integer outside -2^63 … 2^64-1 (of up to 4,300 digits), which msgpack cannot carry."""
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep, InvalidEvent
-from fluent_plugin_amp.pipeline.decode import COUNTED_BYTES, MAX_DEPTH, decode, event_time
+from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep, EventTooManyValues, InvalidEvent
+from fluent_plugin_amp.pipeline.decode import COUNTED_BYTES, MAX_DEPTH, MAX_VALUES, decode, event_time
 
 json_values = st.recursive(
     st.none()
@@ -216,3 +216,18 @@ def test_a_number_that_nothing_can_keep_is_no_json(number: str) -> None:
     with pytest.raises(EventNotJson):
         decode(b'{"a": %b}' % number.encode())
     assert decode(b'{"a": %b}' % (b"9" * 4300))["a"] == 10**4300 - 1
+
+
+@pytest.mark.parametrize("item", [b"[]", b"{}", b"1", b'""', b'{"a":1}', b'"\\\\"', b'"\\"",2'])
+def test_more_values_than_any_event_has_are_not_made(item: bytes) -> None:
+    """Each takes many times its text in memory: what would be too many is refused before it is decoded."""
+    with pytest.raises(EventTooManyValues):
+        decode(b'{"a":[' + b",".join([item] * (MAX_VALUES + 1)) + b"]}")
+
+
+@pytest.mark.parametrize("text", [",[{", ',"[', ",\\[", '\\",[', ',\\\\"{'])
+def test_texts_are_not_taken_for_values(text: str) -> None:
+    """A text may be as long as it likes, and hold what it likes."""
+    event = {"command_line": text * MAX_VALUES, "file": {"name": text}}
+    body = json.dumps(event).encode()
+    assert decode(body) == event
