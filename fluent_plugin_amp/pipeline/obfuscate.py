@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -94,22 +95,26 @@ class Obfuscation:
     def __call__(self, record: Record) -> None:
         """Obfuscate one event."""
         self._events += 1
-        texts = list(presets.texts_of(record)) if self._searched else []
+        texts, too_long = _searchable(presets.texts_of(record)) if self._searched else ([], [])
         hidden = self._hidden(record, texts)
         for number, rule, steps in self._steps:
             if _apply(rule, record, steps):
                 self._matched[number] = True
         if hidden:
             _hide_in_texts(texts, hidden)
+        for found in too_long:
+            _mask(*found)
 
     def apply(self, record: Record) -> None:
         """Obfuscate a copy of an event that is counted already."""
-        texts = list(presets.texts_of(record)) if self._searched else []
+        texts, too_long = _searchable(presets.texts_of(record)) if self._searched else ([], [])
         hidden = self._hidden(record, texts)
         for _, rule, steps in self._steps:
             _apply(rule, record, steps)
         if hidden:
             _hide_in_texts(texts, hidden)
+        for found in too_long:
+            _mask(*found)
 
     def rule_for(self, source: str) -> Rule | None:
         """The rule that hides the field ``source`` (``file.identity.sha256``), or something around or in it."""
@@ -164,8 +169,26 @@ def _hide_in_texts(texts: list[presets.Found], hidden: dict[str, str]) -> None:
     """Those that no rule has taken the place of."""
     is_too_much = len(hidden) > presets.MAX_VALUES
     for container, place, text in texts:
-        if presets.is_there(container, place, text):
-            container[place] = MASK if is_too_much else presets.replace(text, hidden)
+        if is_too_much:
+            _mask(container, place, text)
+        elif presets.is_there(container, place, text):
+            container[place] = presets.replace(text, hidden)
+
+
+def _mask(container: Any, place: Any, text: str) -> None:
+    if presets.is_there(container, place, text):
+        container[place] = MASK
+
+
+def _searchable(found: Iterable[presets.Found]) -> tuple[list[presets.Found], list[presets.Found]]:
+    """What is short enough to be searched; and, of too many characters in all, the longest texts."""
+    texts = list(found)
+    if sum(len(text) for _, _, text in texts) <= presets.MAX_SEARCHED:
+        return texts, []
+    texts.sort(key=lambda found: len(found[2]))
+    ends = itertools.accumulate(len(text) for _, _, text in texts)
+    count = sum(end <= presets.MAX_SEARCHED for end in ends)
+    return texts[:count], texts[count:]
 
 
 def mask_delivery(delivery: Delivery) -> None:

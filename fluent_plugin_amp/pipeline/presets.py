@@ -46,6 +46,8 @@ MAX_VALUES = 64
 """Hidden values of one event that are looked for; of one with more, the texts are hidden whole."""
 MAX_LENGTH = 256
 """Characters of a value that is looked for in either case; a longer one is looked for as it is written."""
+MAX_SEARCHED = 1024 * 1024
+"""Characters of all texts of one event; where there are more, the longest texts are hidden whole."""
 
 Found = tuple[Any, Any, str]
 """The map or list that holds a text, its place there, and the text."""

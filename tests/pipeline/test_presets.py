@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fluent_plugin_amp.pipeline.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, keyed_hash
-from fluent_plugin_amp.pipeline.presets import MAX_LENGTH, MAX_VALUES, PRESETS, account, homes, replace
+from fluent_plugin_amp.pipeline.presets import MAX_LENGTH, MAX_SEARCHED, MAX_VALUES, PRESETS, account, homes, replace
 from tests.pipeline.steps import grows_linearly
 
 DOCS = Path(__file__).parents[2] / "docs" / "records.md"
@@ -152,6 +152,15 @@ def test_too_many_values_hide_all_texts() -> None:
     hiding("addresses")(record)
     assert (record["scan"], record["severity"]) == ({"description": MASK, "n": 1}, "High")
     assert all(each["ip"] == MASK for each in record["computer"]["network_addresses"])
+
+
+def test_texts_too_long_to_be_searched_are_hidden_whole() -> None:
+    """A hash is longer than the word in whose place it stands, and each search takes its time: both are bounded."""
+    long = "u " * (MAX_SEARCHED // 2)
+    record = {"computer": {"user": "u"}, "scan": {"description": "by u", "list": [long]}, "command_line": long + "x"}
+    hiding("user", method="hash")(record)
+    assert record["scan"] == {"description": f"by {keyed_hash(b'k', 'u')}", "list": [MASK]}
+    assert record["command_line"] == MASK
 
 
 def test_a_long_value_is_found_as_it_is_written() -> None:
