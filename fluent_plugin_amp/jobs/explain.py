@@ -9,9 +9,9 @@ from typing import Any
 
 from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.model import Delivery, Record
-from fluent_plugin_amp.pipeline.conductor import NOT_PACKED, not_packed
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import digest_of
+from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, not_packed
 from fluent_plugin_amp.pipeline.letters import dead_letter
 from fluent_plugin_amp.pipeline.member import moment
 from fluent_plugin_amp.pipeline.obfuscate import mask_delivery

@@ -19,24 +19,18 @@ the callback that brought it; `pump` runs in the loop's next turn, when everythi
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 from fluent_plugin_amp.backoff import backoff_s
-from fluent_plugin_amp.errors import (
-    EventIntegerTooLarge,
-    EventProcessingFailed,
-    EventRefusedByServer,
-    EventTooDeep,
-    InvalidEvent,
-)
+from fluent_plugin_amp.errors import EventRefusedByServer, InvalidEvent
 from fluent_plugin_amp.facts import DeadLettered, InternalError, Observer
 from fluent_plugin_amp.model import Answer, Chunk, Counters, Delivered, Delivery, LetterShelf, Outcome, Record, Sink
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, facts_of
+from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, as_invalid, not_packed
 from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, dead_letter
 from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
 from fluent_plugin_amp.pipeline.transform import Transform
@@ -46,8 +40,6 @@ EAGER_BYTES = 128 * 1024
 
 Encode = Callable[[int, int, Record], bytes]
 """(seconds, nanoseconds, record) → a packed entry; one of `NOT_PACKED` where msgpack cannot carry it."""
-
-NOT_PACKED = (OverflowError, RecursionError, ValueError)
 
 
 @dataclass(slots=True)
@@ -293,10 +285,9 @@ class Conductor:
 
     def _bury_for(self, line: Line, delivery: Delivery, exc: Exception) -> None:
         """Make a dead letter of what ``exc`` kept from being a record; what nobody foresaw is told, too."""
-        error = exc
-        if not isinstance(error, InvalidEvent):
+        error = as_invalid(exc)
+        if error is not exc:
             self._observer(InternalError("event", exc))
-            error = EventProcessingFailed(f"{type(exc).__name__} in {_step_of(exc)}")
         try:
             self._bury(line, delivery, error)
         except Exception as again:  # not even that: it stays unacked, and others do not
@@ -524,17 +515,3 @@ class Conductor:
     def _no_longer_in_flight(self, line: Line, delivery: Delivery) -> None:
         if line.in_flight.get(delivery.digest) is delivery:
             del line.in_flight[delivery.digest]
-
-
-def _step_of(exc: Exception) -> str:
-    """The module of the package, such as ``pipeline.links``, that was at work when it was raised."""
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
-    ours = [name.removeprefix("fluent_plugin_amp.") for name in modules if name.startswith("fluent_plugin_amp.")]
-    return ours[-1] if ours else "an unknown step"
-
-
-def not_packed(error: Exception) -> InvalidEvent:
-    """What keeps an event out of msgpack, in our own words."""
-    if isinstance(error, OverflowError):
-        return EventIntegerTooLarge("an integer exceeds 64 bits")
-    return EventTooDeep(str(error))
