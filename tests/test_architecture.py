@@ -95,6 +95,7 @@ ALMOST_PURE = {
 
 FAULT_DOMAINS = {
     "pipeline.conductor": "one event",
+    "jobs.explain": "one event",
     "pipeline.combined": "an event's part in combined records",
     "combining": "an event's part in combined records",
     "state.writer": "a background task",

@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.model import Delivery, Record
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import digest_of
-from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, not_packed
+from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, as_invalid, not_packed
 from fluent_plugin_amp.pipeline.letters import dead_letter
 from fluent_plugin_amp.pipeline.member import moment
 from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
@@ -51,7 +50,7 @@ class Explained:
 def explain(
     transform: Transform, body: bytes, dead_letter_tag: str, *, raw_dead_letters: bool = False, combines: bool = False
 ) -> Explained:
-    """Follow one event through the steps that ``transform`` has."""
+    """Follow one event through the steps of ``transform``, to the record or the dead letter that `run` makes."""
     received_at = time.time()
     digest = digest_of(body).hex()
     steps: list[tuple[str, Record | None]] = []
@@ -73,11 +72,11 @@ def explain(
             packed = entry(seconds, nanoseconds, sent)
         except NOT_PACKED as exc:
             raise not_packed(exc) from exc
-    except InvalidEvent as error:
+    except Exception as exc:  # the domain of this event, as in the conductor
         delivery = Delivery(transform.stream, _NoLedger(), 0, body, received_at=received_at)
         if transform.obfuscate is not None and not raw_dead_letters:
             mask_delivery(delivery)
-        letter = dead_letter(delivery, error, len(body) + 4)[0]
+        letter = dead_letter(delivery, as_invalid(exc), len(body) + 4)[0]
         return Explained(len(body), digest, steps, tag=dead_letter_tag, dead_letter=letter)
     return Explained(len(body), digest, steps, tag, moment(seconds, nanoseconds), packed)
 
