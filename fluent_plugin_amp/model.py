@@ -231,6 +231,9 @@ class Sink(Protocol):
     def send(self, chunk: Chunk) -> None:
         """Take a chunk; never blocks, never raises for a peer's fault."""
 
+    def held(self) -> list[Chunk]:
+        """Chunks taken and not answered yet."""
+
     def shed(self) -> None:
         """Forget chunks (``Outcome.SHED``) whose deliveries all are `Delivery.is_returned`; keep one as a probe."""
 

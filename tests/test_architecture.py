@@ -101,6 +101,7 @@ FAULT_DOMAINS = {
     "state.writer": "a background task",
     "source.transport": "one connection",
     "sink.forward.connection": "one connection",
+    "sink.forward.client": "one connection",
     "sink.forward.link": "one connection",
     "observe.endpoint": "one connection",
     "source.amqp": "one stream",

@@ -77,6 +77,10 @@ class FakeSink:
     def send(self, chunk: Chunk) -> None:
         """Part of `Sink`."""
 
+    def held(self) -> list[Chunk]:
+        """Part of `Sink`."""
+        return []
+
     def shed(self) -> None:
         """Part of `Sink`."""
 

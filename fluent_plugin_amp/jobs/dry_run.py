@@ -44,6 +44,10 @@ class DryRunSink:
         self._taken.append(chunk)
         asyncio.get_running_loop().call_soon(self._count)
 
+    def held(self) -> list[Chunk]:
+        """Chunks taken and not counted yet."""
+        return [*self._taken]
+
     def shed(self) -> None:
         """Nothing waits for long."""
 

@@ -65,6 +65,10 @@ class Batcher:
         self.pending_bytes -= chunk.bytes
         return chunk
 
+    def held(self) -> list[Chunk]:
+        """The chunks that were not handed out yet."""
+        return [*self._waiting]
+
     def discard_returned(self) -> list[Delivery]:
         """Forget the entries of returned deliveries; those deliveries, once for each entry."""
         chunks = list(self._waiting)

@@ -215,8 +215,12 @@ class Conductor:
             return
         line.in_flight[digest] = delivery
         delivery.parts = 1
-        self._hold(line, delivery, len(body) + len(entry))
-        self._batcher.add(tag, entry, delivery)
+        try:
+            self._hold(line, delivery, len(body) + len(entry))
+            self._batcher.add(tag, entry, delivery)
+        except BaseException:  # it goes back to the broker, and no copy of it must wait for this one
+            self._release(line, delivery)
+            raise
         if not self._pump_scheduled:
             self._schedule_pump()
 
@@ -437,6 +441,7 @@ class Conductor:
                 letter.next_try.cancel()
                 self._release(self.lines[delivery.stream], delivery)
         self._sink.shed()
+        self._forget_lost()
 
     def _events_acked(self, deliveries: list[Delivery]) -> None:
         """A server has these, each of them in one part."""
@@ -497,6 +502,21 @@ class Conductor:
         else:
             letter.is_forgotten = True
             self._part_answered(delivery)
+
+    def _forget_lost(self) -> None:
+        """What was returned, and a fault took out of every chunk: copies would wait for its outcome for ever."""
+        returned = [
+            (line, delivery)
+            for line in self.lines.values()
+            for delivery in line.in_flight.values()
+            if delivery.is_returned and delivery.held_bytes
+        ]
+        if returned:
+            chunks = (*self._batcher.held(), *self._sink.held())
+            held = {delivery for chunk in chunks for delivery in chunk.deliveries}
+            for line, delivery in returned:
+                if delivery not in held:
+                    self._release(line, delivery)
 
     # --- memory ----------------------------------------------------------------------------------
 

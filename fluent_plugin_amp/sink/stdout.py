@@ -77,6 +77,10 @@ class StdoutSink:
         self._waiting.append(chunk)
         self._write_next()
 
+    def held(self) -> list[Chunk]:
+        """Chunks taken and not written yet."""
+        return [*([self._writing] if self._writing else []), *self._waiting]
+
     def shed(self) -> None:
         """Forget waiting chunks whose deliveries were all returned; the one being written is the probe."""
         probe = self._writing or next(iter(self._waiting), None)
@@ -117,7 +121,7 @@ class StdoutSink:
             written.cancel()
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
-        return [*([self._writing] if self._writing else []), *self._waiting]
+        return self.held()
 
     def _write_next(self) -> None:
         if self.available and self._writing is None and self._waiting:

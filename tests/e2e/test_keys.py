@@ -317,6 +317,10 @@ class Taking:
         """Part of model.Sink."""
         self.chunks.append(chunk)
 
+    def held(self) -> list[Chunk]:
+        """Part of model.Sink."""
+        return []
+
     def shed(self) -> None:
         """Part of model.Sink."""
 

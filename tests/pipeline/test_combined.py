@@ -429,6 +429,10 @@ class Sink:
         """Take one."""
         self.chunks.append(chunk)
 
+    def held(self) -> list[Chunk]:
+        """Those that wait."""
+        return [*self.chunks]
+
     def shed(self) -> None:
         """Nothing to forget."""
 

@@ -156,6 +156,10 @@ class FakeSink:
         while self.chunks:
             self.answer(self.chunks[0])
 
+    def held(self) -> list[Chunk]:
+        """Those that wait."""
+        return [*self.chunks]
+
     def shed(self) -> None:
         """Forget what was returned, but keep one chunk as a probe."""
         returned = [chunk for chunk in self.chunks if all(delivery.is_returned for delivery in chunk.deliveries)]
@@ -1252,3 +1256,23 @@ def test_a_delivery_that_cannot_be_acked_holds_up_no_other(monkeypatch: pytest.M
     rig.answer_all()
     assert (len(one.unacked), two.unacked) == (1, {})
     assert internal(rig) == [("answer", ZeroDivisionError)]
+
+
+@pytest.mark.parametrize("place", ["batcher", "sink"])
+def test_a_copy_never_waits_for_one_that_is_lost(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """A fault while it was batched, or that took its chunk out of the sink's books: it is sent when it returns."""
+    rig = Rig()
+    channel = Channel(rig, "a")
+    if place == "batcher":
+        with monkeypatch.context() as patch:
+            patch.setattr(Batcher, "add", trip)
+            with pytest.raises(ZeroDivisionError):  # the stream's task hears it
+                rig.deliver(channel, b'{"id": 1}')
+    else:
+        rig.deliver(channel, b'{"id": 1}')
+        rig.sink.chunks.clear()
+    channel, returned = rig.reopen(channel, pause=place == "sink")
+    rig.assert_empty()
+    rig.deliver(channel, *returned, redelivered=True)
+    rig.answer_all()
+    assert (channel.unacked, rig.server.records) == ({}, [{"id": 1}])

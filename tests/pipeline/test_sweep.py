@@ -170,6 +170,10 @@ class Sink:
             self.entries.append((chunk.tag, record))
         asyncio.get_running_loop().call_soon(self.on_answer, Answer(chunk, Outcome.ACKED, "server"))
 
+    def held(self) -> list[Chunk]:
+        """None waits."""
+        return []
+
     def shed(self) -> None:
         """Nothing to forget."""
 

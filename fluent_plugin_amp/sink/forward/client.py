@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from fluent_plugin_amp.facts import Fact, Observer
+from fluent_plugin_amp.facts import Fact, InternalError, Observer
 from fluent_plugin_amp.model import Answer, Chunk, ServerFigures
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.link import Link
@@ -91,6 +91,10 @@ class ForwardClient:
         self._dispatcher.submit(chunk)
         self._act()
 
+    def held(self) -> list[Chunk]:
+        """Chunks taken and not answered yet, those sent already first."""
+        return self._dispatcher.held()
+
     def shed(self) -> None:
         """Forget chunks (``Outcome.SHED``) whose deliveries were all returned, but keep one as a probe."""
         self._dispatcher.shed()
@@ -124,7 +128,7 @@ class ForwardClient:
         self._closed.set()
         for link in self._links.values():
             link.close()
-        return self._dispatcher.held()
+        return self.held()
 
     def _changed(self) -> None:
         self._may_have_grown = True
@@ -155,5 +159,10 @@ class ForwardClient:
 
     def _write(self) -> None:
         now = asyncio.get_running_loop().time()
-        while (write := self._dispatcher.next_write(now)) is not None:
-            self._links[write.server].write(write.chunk)
+        try:
+            while (write := self._dispatcher.next_write(now)) is not None:
+                self._links[write.server].write(write.chunk)
+        except Exception as exc:  # what is in flight is in doubt then, on all connections: it is sent anew
+            self._facts.append(InternalError("sink", exc))
+            for link in self._links.values():
+                link.fail(exc)

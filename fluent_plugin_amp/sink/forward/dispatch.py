@@ -59,7 +59,6 @@ class Dispatcher:
         self._fresh: deque[Chunk] = deque()
         self._up: set[str] = set()
         self._blocked: set[str] = set()
-        self._in_windows = 0
         self._is_shedding = False
         self._take_nothing: set[str] = set()
 
@@ -86,7 +85,6 @@ class Dispatcher:
         chunk = self._windows[server].ack(chunk_id)
         if chunk is None:
             return
-        self._in_windows -= 1
         self._take_nothing.discard(server)
         if chunk is not self._suspects.probe:
             self._is_shedding = False
@@ -98,7 +96,6 @@ class Dispatcher:
         self._up.discard(server)
         self._blocked.discard(server)
         in_doubt = self._windows[server].lost()
-        self._in_windows -= len(in_doubt)
         probe = self._suspects.probe
         self._follow(self._suspects.in_doubt(in_doubt, server, now), server)
         if self._is_shedding:
@@ -166,7 +163,7 @@ class Dispatcher:
     @property
     def written(self) -> int:
         """Chunks that were written to a connection which still stands, and not acked yet."""
-        return self._in_windows
+        return sum(map(len, self._windows.values()))
 
     def is_up(self, server: str) -> bool:
         """The server is connected, handshake done."""
@@ -222,7 +219,6 @@ class Dispatcher:
 
     def _take(self, server: str, chunk: Chunk, now: float, *, alone: bool) -> Write:
         self._windows[server].register(chunk, now, alone=alone)
-        self._in_windows += 1
         return Write(server, chunk)
 
     @property
@@ -232,7 +228,7 @@ class Dispatcher:
 
     @property
     def _chunks_in_windows(self) -> int:
-        return self._in_windows - (self._suspects.probe is not None)
+        return self.written - (self._suspects.probe is not None)
 
     def _shed(self) -> None:
         returned = [chunk for chunk in self._fresh if chunk.is_returned]

@@ -88,6 +88,11 @@ class Link:
         if self._ack_timer is None:
             self._mind_deadline()
 
+    def fail(self, exc: Exception) -> None:
+        """Cut the connection off, for something that nobody foresaw."""
+        if self._connection is not None:
+            self._connection.fail(exc)
+
     def figures(self) -> ServerFigures:
         """How the server stands now."""
         window = self._dispatcher.window(self._name)

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.facts import ChunkSplit
+from fluent_plugin_amp.facts import ChunkSplit, InternalError
 from fluent_plugin_amp.model import Outcome
 from fluent_plugin_amp.sink.forward.bisect import STRIKES_TO_REFUSE, STRIKES_TO_SPLIT
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
+from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
+from fluent_plugin_amp.sink.forward.link import Link
 from fluent_plugin_amp.sink.forward.protocol import PROBE_RECORD, entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
+from fluent_plugin_amp.sink.forward.window import Window
 from fluent_plugin_amp.testing import forward, reactions
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
@@ -396,6 +399,32 @@ async def test_a_cancelled_run_leaves_no_connection(running: Any) -> None:
             await client.connected()
         await server.wait_for(lambda: server.connections == 0)
         assert not client.client.available
+
+
+@pytest.mark.parametrize("faulty", [(Dispatcher, "_take"), (Link, "write"), (Window, "ack")])
+async def test_a_fault_in_the_books_leaves_nothing_in_flight_for_ever(
+    running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch, faulty: tuple[type, str]
+) -> None:
+    """What is in them is sent again over another connection, or is gone; and what comes later is answered."""
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.outage._REFUSED_FIRST_S", 0.1)
+    kind, name = faulty
+    works = getattr(kind, name)
+
+    def fails_once(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(kind, name, works)
+        works(*arguments, **options)
+        raise ZeroDivisionError
+
+    async with FakeFluentd() as server, running(server) as client:
+        await client.connected()
+        monkeypatch.setattr(kind, name, fails_once)
+        client.client.send(make_chunk())
+        await client.until(lambda: any(isinstance(fact, InternalError) for fact in client.facts))
+        await client.until(lambda: client.client.available and not client.client.in_flight)
+        client.client.send(make_chunk(chunk_id="later"))
+        await client.until(lambda: "later" in [answer.chunk.id for answer in client.answers])
+        assert client.client.in_flight == 0
+        assert not client.task.done()
 
 
 async def test_a_bug_in_a_link_ends_run(monkeypatch: pytest.MonkeyPatch) -> None:
