@@ -2,7 +2,8 @@
 
 Rows are put within the turn of the loop in which their events are recorded as delivered, so one transaction takes
 both.  While the file is in trouble nothing is answered: whoever waits for the rows waits, and with it the acks of its
-events.  Then everything that waits is put again, in order, as one job.
+events.  Then everything that waits is put again, in order.  Rows that can never be put are given up, and told: their
+events are delivered as ever.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.errors import PluginError, StateValueRefused
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.translate import garbled_rows
 from fluent_plugin_amp.state.writer import Writer
@@ -55,7 +56,7 @@ class KeptCombined:
         """The first of those that wait is committed, unless there is trouble."""
         if self._is_retrying:
             return  # it is put again with what failed before it
-        if error is None:
+        if error is None or isinstance(error, StateValueRefused):  # the writer has told, and time does not mend it
             _, done = self._waiting.popleft()
             done()
         else:
@@ -63,20 +64,6 @@ class KeptCombined:
             asyncio.get_running_loop().call_later(self._retry_s, self._put_all)
 
     def _put_all(self) -> None:
-        waiting = list(self._waiting)
-        rows: dict[tuple[str, str], bytes | None] = {}
-        for each, _ in waiting:
-            rows.update(each)
-        self._writer.put(partial(Store.put_combined, rows=rows), partial(self._all_answered, len(waiting)))
-
-    def _all_answered(self, count: int, error: PluginError | None) -> None:
-        if error is not None:
-            asyncio.get_running_loop().call_later(self._retry_s, self._put_all)
-            return
-        answered = [self._waiting.popleft() for _ in range(count)]
-        if self._waiting:
-            self._put_all()
-        else:
-            self._is_retrying = False
-        for _, done in answered:
-            done()
+        self._is_retrying = False
+        for rows, _ in [*self._waiting]:
+            self._writer.put(partial(Store.put_combined, rows=rows), self._answered)

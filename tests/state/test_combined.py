@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from fluent_plugin_amp.errors import StateDiskFull
+from fluent_plugin_amp.facts import Fact, InternalError, Observer
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 
 
-async def opened(path: Path) -> StateFile:
+async def opened(path: Path, observer: Observer = lambda fact: None) -> StateFile:
     """A state file in use."""
-    state = StateFile(path, 1000.0, lambda fact: None)
+    state = StateFile(path, 1000.0, observer)
     state.letters.post = lambda delivery, error: None
     state.letters.is_available = lambda: False
     await state.start()
@@ -87,4 +88,27 @@ async def test_trouble_is_waited_out_in_order(tmp_path: Path, monkeypatch: pytes
     await asyncio.wait_for(last.wait(), 30)
     assert answered == [1, 2]
     assert await kept.load() == {("s", "a"): b"2"}
+    await state.close(5)
+
+
+async def test_rows_that_can_never_be_put_hold_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is well: their events are acked without them, and what comes later is put; so it is after trouble."""
+    facts: list[Fact] = []
+    state = await opened(tmp_path / "state", facts.append)
+    kept = KeptCombined(state.writer, retry_s=0.01)
+    works = Store.put_combined
+    failures: list[Exception] = [StateDiskFull("full")]
+
+    def fail(store: Store, rows: dict[tuple[str, str], bytes | None]) -> None:
+        if failures:
+            raise failures.pop()
+        if ("s", "bad") in rows:
+            raise ZeroDivisionError
+        works(store, rows)
+
+    monkeypatch.setattr(Store, "put_combined", fail)
+    for _ in range(2):
+        await asyncio.gather(put(kept, {("s", "bad"): b"1"}), put(kept, {("s", "a"): b"2"}))
+    assert await kept.load() == {("s", "a"): b"2"}
+    assert {type(fact.error) for fact in facts if isinstance(fact, InternalError)} == {ZeroDivisionError}
     await state.close(5)
