@@ -26,7 +26,9 @@ LOGGER = logging.getLogger("fluent_plugin_amp")
 REPEAT_AFTER_S = 600.0
 LETTERS_TOLD = 20
 """Dead letters of one stream and error that have a line each within `REPEAT_AFTER_S`: a flood fills no disk."""
-NEAR_EVENTS = frozenset({"event", "combining"})
+NEAR_EVENTS = frozenset(
+    {"event", "combining", "stream", "callback", "chunk", "answer", "dead letter", "memory", "sink"}
+)
 """Where the words of an exception may hold values of an event, hidden ones among them."""
 MANY_STREAMS = 10
 """From more than these on, none has lines of its own for being connected, consuming and waiting."""
