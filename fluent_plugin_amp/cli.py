@@ -54,7 +54,8 @@ stdout_option = click.option(
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration.",
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration, "
+    "130 interrupted.",
 )
 @click.version_option(__version__, "--version")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")

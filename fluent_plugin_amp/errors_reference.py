@@ -20,13 +20,13 @@ messages carry it. A message says what happened; what to do about it stands belo
 | Exit code | Meaning |
 |---|---|
 | {EXIT_OK} | done |
-| {EXIT_NO} | the answer is no (`check`) |
+| {EXIT_NO} | the answer is no: something is not well (`check`), or missing (`reconcile`) |
 | {EXIT_USAGE} | the command line is wrong |
 | {EXIT_UNAVAILABLE} | a peer is away, or does not answer: try again later |
 | {EXIT_BUG} | a fault of the plugin's own; `--debug` shows where |
 | {EXIT_REFUSED} | a peer answered, and refused |
 | {EXIT_CONFIG} | the configuration is wrong |
-| {EXIT_INTERRUPTED} | interrupted: Ctrl-C, or another signal to stop (`amp-streams`) |
+| {EXIT_INTERRUPTED} | interrupted: Ctrl-C, or another signal to stop, before the work of a command was done |
 
 `fluent-plugin-amp run` ends with one of these only where nothing can be retried: what a peer can mend, or an operator
 at the peer, is tried again with growing pauses, for ever.

@@ -82,7 +82,8 @@ def test_the_page_explains_every_metric() -> None:
     text = asyncio.run(Metrics(scene.figures, scene.board).exposition()).decode()
     for family in text_string_to_metric_families(text):
         if family.name.startswith(PREFIX):
-            (row,) = re.findall(rf"^\| `{family.name}(?:_total)?`.*", PAGE, re.MULTILINE)
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            (row,) = re.findall(rf"^\| `{name}`.*", PAGE, re.MULTILINE)
             assert row.endswith(f"| {family.documentation} |")
             assert all(f"`{label}`" in row for sample in family.samples for label in sample.labels.keys() - {"le"})
 
