@@ -302,7 +302,10 @@ class Conductor:
         """Tell, and forget what the chunk holds: when the broker delivers that again, it is no copy of anything."""
         self._observer(InternalError(where, exc))
         for delivery in chunk.deliveries:
+            letter = self._letters.get(delivery)
             self._release(self.lines[delivery.stream], delivery)
+            if letter is not None and letter.is_kept and self._shelf is not None:
+                self._shelf.refused(delivery)  # no broker delivers it again, and the next one waits for its answer
 
     def _schedule_pump(self) -> None:
         self._pump_scheduled = True

@@ -1276,3 +1276,19 @@ def test_a_copy_never_waits_for_one_that_is_lost(monkeypatch: pytest.MonkeyPatch
     rig.deliver(channel, *returned, redelivered=True)
     rig.answer_all()
     assert (channel.unacked, rig.server.records) == ({}, [{"id": 1}])
+
+
+def test_a_kept_letter_whose_chunk_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No broker delivers it again: the shelf hears that it was not taken, and posts it later."""
+    rig = Rig(limit_bytes=4000, has_shelf=True)
+    shelf = rig.shelf
+    shelf.letters[1] = (Delivery("a", shelf, 1, b"no json", True, "key"), EventNotJson("no"))
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.sink, "send", trip)
+        rig.within_loop(shelf.post)
+        rig.turn()
+    assert (shelf.posted, internal(rig)) == (set(), [("chunk", ZeroDivisionError)])
+    rig.assert_empty()
+    rig.within_loop(shelf.post)
+    rig.answer_all()
+    assert shelf.letters == {}

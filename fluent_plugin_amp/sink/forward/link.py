@@ -144,9 +144,11 @@ class Link:
         self._connection = None
         self._ended_by = error
         self._stop_timers()
-        in_doubt = self._dispatcher.lost(self._name, asyncio.get_running_loop().time())
-        if self._dispatcher.splits:
-            self._tell_splits()
+        try:
+            in_doubt = self._lost()
+        except Exception as exc:  # what was in flight is accounted for when it is connected again
+            self._tell(InternalError("sink", exc))
+            in_doubt = 0
         if isinstance(error, AckTimeout | ServerConnectionLost) and self._dispatcher.takes_nothing(self._name):
             error = _takes_nothing(error)
         retry_in_s = self._failed(error, in_doubt)
@@ -157,8 +159,16 @@ class Link:
 
     # --- how -------------------------------------------------------------------------------------
 
+    def _lost(self) -> int:
+        in_doubt = self._dispatcher.lost(self._name, asyncio.get_running_loop().time())
+        if self._dispatcher.splits:
+            self._tell_splits()
+        return in_doubt
+
     def _connected(self, connection: Connection) -> None:
         self._connection = connection
+        if len(self._dispatcher.window(self._name)):  # a fault kept the last end out of the books
+            self._lost()
         self._dispatcher.connected(self._name)
         if self._outage.connected(is_doubtful=self._dispatcher.is_doubtful(self._name)):
             self._tell(ServerConnected(self._name))

@@ -427,6 +427,25 @@ async def test_a_fault_in_the_books_leaves_nothing_in_flight_for_ever(
         assert not client.task.done()
 
 
+async def test_a_fault_while_an_end_is_booked_keeps_no_server_away(
+    running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is connected again, and what was in flight is sent again."""
+    works = Dispatcher.lost
+
+    def fails_once(*arguments: Any) -> int:
+        monkeypatch.setattr(Dispatcher, "lost", works)
+        raise ZeroDivisionError
+
+    async with FakeFluentd() as server, running(server) as client:
+        await client.connected()
+        monkeypatch.setattr(Dispatcher, "lost", fails_once)
+        server.script(reactions.Close(reset=True))
+        client.client.send(make_chunk())
+        assert await client.answered(1) == [("c1", ACKED, "a")]
+        assert [fact.where for fact in client.facts if isinstance(fact, InternalError)] == ["sink"]
+
+
 async def test_a_bug_in_a_link_ends_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside of a connection an error that is none of ours is raised, not retried."""
 
