@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fluent_plugin_amp.errors import EXIT_BUG, EXIT_NO, EXIT_OK, Interrupted, PluginError, UsageError
-from fluent_plugin_amp.text import in_json, lines, of_error, one_line
+from fluent_plugin_amp.text import in_json, lines, of_bug, of_error, one_line
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.config import Config, StreamConfig
@@ -70,7 +70,7 @@ def report_errors(command: Command) -> Command:
         except Exception as exc:
             if debug:
                 click.echo(lines(traceback.format_exc()), err=True, nl=False)
-            click.echo(f"error [bug]: {type(exc).__name__}: {one_line(str(exc))}", err=True)
+            click.echo(f"error [bug]: {of_bug(exc)}", err=True)
             click.echo(
                 "  what to do: run it again with --debug before the command, and report what it prints", err=True
             )

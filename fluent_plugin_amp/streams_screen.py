@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fluent_plugin_amp.errors import PluginError
-from fluent_plugin_amp.text import in_json, lines, of_error, one_line
+from fluent_plugin_amp.text import in_json, lines, of_bug, of_error, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,8 +141,7 @@ class Screen:
         """A fault of our own.  Its message is shown with --debug only: nobody checked it for secrets."""
         if debug:
             self._traceback(exc)
-        frame = traceback.extract_tb(exc.__traceback__)[-1]
-        self.note(f"error [bug]: {type(exc).__name__} in {os.path.basename(frame.filename)}:{frame.lineno}")
+        self.note(f"error [bug]: {of_bug(exc)}")
         self.note("  what to do: run it again as `amp-streams --debug …`, and report what it prints")
 
     def _traceback(self, exc: BaseException) -> None:

@@ -8,6 +8,7 @@ pass one of these functions where they are shown: in the lines of the log, on th
 from __future__ import annotations
 
 import json
+import traceback
 from typing import Any
 
 from fluent_plugin_amp.errors import ConfigError, PluginError
@@ -45,6 +46,12 @@ def in_json(text: str) -> str:
 def of_error(error: PluginError) -> str:
     """What an error says: a list of mistakes in a configuration has several lines, words of a peer never do."""
     return lines(str(error)) if isinstance(error, ConfigError) else one_line(str(error))
+
+
+def of_bug(exc: Exception) -> str:
+    """What may be said of a fault of our own: its kind and its place.  Nobody checked its words for secrets."""
+    place = traceback.extract_tb(exc.__traceback__)[-1]
+    return f"{type(exc).__name__} in {place.filename.rpartition('/')[2]}:{place.lineno}"
 
 
 def values(fields: dict[str, Any]) -> dict[str, Any]:

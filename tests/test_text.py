@@ -245,6 +245,20 @@ def test_nor_a_traceback_in_a_terminal() -> None:
         assert all(line.isprintable() for line in shown)
 
 
+def test_the_words_of_a_bug_need_debug() -> None:
+    """They may hold anything, a secret too; its kind and place do not."""
+
+    @click.command()
+    @report_errors
+    def failing() -> int:
+        raise RuntimeError("hunter2")
+
+    result = CliRunner().invoke(failing)
+    assert result.exit_code == 70
+    assert "error [bug]: RuntimeError in test_text.py:" in result.output
+    assert "hunter2" not in result.output
+
+
 def test_nor_an_event_that_is_explained(tmp_path: Path) -> None:
     """Its values and names are shown as JSON that says the same."""
     name = FORGED.replace("\ud800", "")
