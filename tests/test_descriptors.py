@@ -23,8 +23,8 @@ from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.errors import TooManyFiles
 from fluent_plugin_amp.sink.forward.connection import open_connection
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
-from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.amqp import Broker
+from fluent_plugin_amp.source.reasons import not_opened_because
 from fluent_plugin_amp.testing.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
@@ -116,7 +116,7 @@ async def test_each_connection_says_what_is_missing(number: int, monkeypatch: py
     """To a broker, to a server and to the cloud: not that the peer should be checked."""
     error = OSError(number, os.strerror(number))
     broker = Broker(host="h", port=1, username="u", password="p")
-    assert isinstance(amqp._translate_open(broker, error, None), TooManyFiles)
+    assert isinstance(not_opened_because(broker, error, None), TooManyFiles)
 
     async def refused(*_: object, **__: object) -> None:
         raise error

@@ -1,4 +1,4 @@
-"""pika's callbacks as awaitables, and its exceptions as ours.  With `transport` the only module that imports pika.
+"""pika's callbacks as awaitables, and its exceptions as ours.  Beside it only `reasons` and `transport` import it.
 
 Four habits of AMQP clients decide what this shell looks like:
 
@@ -20,8 +20,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,26 +28,17 @@ from typing import Any, NamedTuple
 import pika
 import pika.exceptions
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import (
-    BrokerAccessRefused,
-    BrokerCertificateRefused,
     BrokerChannelClosed,
     BrokerConnectionLost,
-    BrokerCredentialsRefused,
-    BrokerNotTls,
     BrokerUnreachable,
     ConsumerCancelled,
     PluginError,
-    QueueInUse,
-    QueueNotFound,
-    RefusedError,
-    TooManyFiles,
 )
 from fluent_plugin_amp.source.content import MAX_EVENT_BYTES, Delivered, Message, Reader
+from fluent_plugin_amp.source.reasons import closed_because, not_opened_because
 from fluent_plugin_amp.source.transport import IoServices
 
 # pika logs a traceback for every failed connection; what happened is reported as a fact instead.
@@ -60,8 +49,6 @@ ADDRESSES_TRIED = 3
 
 REPLY_TIMEOUT_S = 60.0
 """For the reply to a method; a broker that beats its heart and answers nothing would hold up a stream for ever."""
-
-CLIENT_CERTIFICATE = "A broker that asks for a client certificate ends a connection like this: see tls.cert_file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +131,7 @@ class Inbox:
 
     def why_closed(self, reason: BaseException) -> PluginError:
         """Why channel or connection ended, by what pika says."""
-        return self.violation or _translate_closed(reason)
+        return self.violation or closed_because(reason)
 
 
 class Channel:
@@ -325,7 +312,7 @@ async def connect(broker: Broker, max_event_bytes: int = MAX_EVENT_BYTES) -> Con
     )
 
     def on_open_error(_connection: Any, reason: BaseException) -> None:
-        opened.set_exception(_translate_open(broker, reason, inbox.violation))
+        opened.set_exception(not_opened_because(broker, reason, inbox.violation))
 
     def on_closed(_connection: Any, reason: BaseException) -> None:
         closed.set_result(inbox.why_closed(reason))
@@ -371,87 +358,5 @@ def _setter(future: asyncio.Future[Any]) -> Callable[[Any], None]:
 async def _why_closed(closed: asyncio.Future[Any], refusal: pika.exceptions.AMQPError) -> BaseException:
     """Why pika refuses a call: the connection or channel has ended, or is about to, and the reason is on its way."""
     await asyncio.wait({closed}, timeout=1.0)
-    reason: BaseException = closed.result() if closed.done() else _translate_closed(refusal)
+    reason: BaseException = closed.result() if closed.done() else closed_because(refusal)
     return reason
-
-
-def _causes(reason: BaseException) -> list[BaseException]:
-    """``reason`` and everything pika wrapped in it, the outermost first."""
-    found = [reason]
-    for exc in found:
-        inner = [
-            *getattr(exc, "exceptions", ()),
-            getattr(exc, "exception", None),
-            *(exc.args if isinstance(exc, pika.exceptions.AMQPConnectionError | AMQPConnectorException) else ()),
-        ]
-        found += [cause for cause in inner if isinstance(cause, BaseException) and cause not in found]
-    return found
-
-
-def _translate_open(broker: Broker, reason: BaseException, violation: PluginError | None) -> PluginError:
-    """Why a connection could not be opened.
-
-    A name may have several addresses, which fail in different ways: a refusal says more than silence.
-    """
-    causes = _causes(reason)
-    if violation is not None:
-        began = not any(isinstance(cause, pika.exceptions.IncompatibleProtocolError) for cause in causes)
-        return violation if began else BrokerNotTls(f"{broker} did not answer in AMQP")
-    errors = [error for cause in causes if (error := _translate_cause(broker, cause))]
-    for error in errors:
-        if isinstance(error, RefusedError):
-            return error
-    if errors:
-        return errors[-1]
-    return BrokerUnreachable(f"{broker}: {str(causes[-1]) or type(causes[-1]).__name__}")
-
-
-def _translate_cause(broker: Broker, cause: BaseException) -> PluginError | None:
-    """One of the causes, if it tells anything."""
-    match cause:
-        # pika guesses these two from the moment at which the connection ended; only the broker's code proves it.
-        case pika.exceptions.ProbableAuthenticationError() if "(403)" in str(cause):
-            return BrokerCredentialsRefused(f"{broker} refused the user name or the password")
-        case pika.exceptions.ProbableAccessDeniedError() if "(530)" in str(cause):
-            return BrokerAccessRefused(f"{broker} refused the virtual host {broker.vhost!r}")
-        case pika.exceptions.ProbableAuthenticationError() | pika.exceptions.ProbableAccessDeniedError():
-            return BrokerUnreachable(f"{broker} closed the connection during the login")
-        case ssl.SSLCertVerificationError():
-            return BrokerCertificateRefused(f"{broker}: {cause.verify_message}")
-        case pika.exceptions.IncompatibleProtocolError() if broker.tls:
-            return BrokerUnreachable(f"{broker} closed the connection before AMQP began", remedy=CLIENT_CERTIFICATE)
-        case pika.exceptions.IncompatibleProtocolError():
-            return BrokerNotTls(f"{broker} did not answer in AMQP")
-        case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(cause) or "record layer" in str(cause):
-            return BrokerNotTls(f"{broker} did not answer in TLS")
-        case ssl.SSLError():
-            return BrokerUnreachable(f"{broker}: TLS: {cause.reason or cause}")
-        case socket.gaierror():
-            return BrokerUnreachable(f"{broker}: {cause.strerror}")
-        case OSError() if is_exhausted(cause):
-            return TooManyFiles(f"{broker}: no connection: {os.strerror(cause.errno or 0)}")
-        case ConnectionRefusedError():
-            return BrokerUnreachable(f"{broker}: connection refused")
-    return None
-
-
-def _translate_closed(reason: BaseException) -> PluginError:
-    """Why an open channel or connection ended."""
-    match reason:
-        case PluginError():
-            return reason
-        case pika.exceptions.ChannelClosedByBroker(reply_code=404):
-            return QueueNotFound(reason.reply_text)
-        case pika.exceptions.ChannelClosedByBroker(reply_code=403) if "in exclusive use" in reason.reply_text:
-            return QueueInUse(reason.reply_text)
-        case pika.exceptions.ChannelClosedByBroker(reply_code=403):
-            return BrokerAccessRefused(reason.reply_text)
-        case pika.exceptions.ChannelClosedByBroker():
-            return BrokerChannelClosed(f"{reason.reply_code} {reason.reply_text}")
-        case pika.exceptions.ConnectionClosed():
-            return BrokerConnectionLost(f"{reason.reply_code} {reason.reply_text}")
-        case pika.exceptions.ChannelClosed():
-            return BrokerChannelClosed("closed by us")
-        case pika.exceptions.AMQPHeartbeatTimeout():
-            return BrokerConnectionLost("no heartbeat from the broker")
-    return BrokerConnectionLost(str(reason) or type(reason).__name__)

@@ -325,7 +325,7 @@ async def test_a_connection_that_comes_too_late_is_closed(
         return BrokerConnectionLost(str(reason))
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
-    monkeypatch.setattr(amqp, "_translate_closed", see_it_closed)
+    monkeypatch.setattr(amqp, "closed_because", see_it_closed)
     await connect_error(replace(plain(broker, stream), connect_timeout_s=0.1))
     resolve.set()
     await within_deadline(closed.wait())
