@@ -95,26 +95,23 @@ class Obfuscation:
     def __call__(self, record: Record) -> None:
         """Obfuscate one event."""
         self._events += 1
-        texts, too_long = _searchable(presets.texts_of(record)) if self._searched else ([], [])
-        hidden = self._hidden(record, texts)
-        for number, rule, steps in self._steps:
-            if _apply(rule, record, steps):
-                self._matched[number] = True
-        if hidden:
-            _hide_in_texts(texts, hidden)
-        for found in too_long:
-            _mask(*found)
+        for number in self._obfuscate(record):
+            self._matched[number] = True
 
     def apply(self, record: Record) -> None:
         """Obfuscate a copy of an event that is counted already."""
+        self._obfuscate(record)
+
+    def _obfuscate(self, record: Record) -> list[int]:
+        """Do it; the numbers of the rules that matched."""
         texts, too_long = _searchable(presets.texts_of(record)) if self._searched else ([], [])
         hidden = self._hidden(record, texts)
-        for _, rule, steps in self._steps:
-            _apply(rule, record, steps)
+        matched = [number for number, rule, steps in self._steps if _apply(rule, record, steps)]
         if hidden:
             _hide_in_texts(texts, hidden)
         for found in too_long:
             _mask(*found)
+        return matched
 
     def rule_for(self, source: str) -> Rule | None:
         """The rule that hides the field ``source`` (``file.identity.sha256``), or something around or in it."""
