@@ -188,7 +188,7 @@ class AckTimeout(UnavailableError):
 
 
 class ServerTakesNothing(UnavailableError):
-    """A Forward server closes the connection, or never acks, whatever it is sent, a small test record included."""
+    """A Forward server closes the connection, or never acks, whatever it is sent, a test record included."""
 
     id = "forward.takes-nothing"
     default_remedy = (

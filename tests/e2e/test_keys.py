@@ -275,7 +275,7 @@ def compression(config: Config, given: Given) -> Any:
 
 def room(config: Config, given: Given) -> int:
     """Chunks that one server takes at once."""
-    dispatcher = Dispatcher(forward_settings(config), lambda: "id", lambda tag: a_chunk("probe"))
+    dispatcher = Dispatcher(forward_settings(config), lambda: "id", lambda tag, size: a_chunk("probe"))
     dispatcher.connected(config.forward.servers[0].label)
     return dispatcher.room
 
@@ -283,7 +283,7 @@ def room(config: Config, given: Given) -> int:
 def shares(config: Config, given: Given) -> list[int]:
     """How many of forty chunks each server gets, both up."""
     labels = [server.label for server in config.forward.servers]
-    dispatcher = Dispatcher(forward_settings(config), lambda: "id", lambda tag: a_chunk("probe"))
+    dispatcher = Dispatcher(forward_settings(config), lambda: "id", lambda tag, size: a_chunk("probe"))
     for label in labels:
         dispatcher.connected(label)
     got: Counter[str] = Counter()

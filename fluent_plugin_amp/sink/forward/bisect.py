@@ -13,9 +13,10 @@ it refused this one.
 - When every suspect failed three times since the last ack, that of news left out, trying them again tells nothing.
   The one that failed last is put on **trial**.
 - A trial goes by turns: the suspect fails on a server, then that server is given **news**, another chunk under the
-  same tag (a server may have another way for each tag).  An ack of the news is a **strike**: this server takes
-  events, and not this one.  When the news is lost too, the server is the trouble: the trial is over without a
-  verdict; and so it is when the server stays away.
+  same tag (a server may have another way for each tag), and as large, up to `NEWS_BYTES` (a full disk may have room
+  for something small).  An ack of the news is a **strike**: this server takes events, and not this one.  When the
+  news is lost too, the server is the trouble: the trial is over without a verdict; and so it is when the server stays
+  away.
 - A suspect of several events is **split** in halves at its second strike.  The halves have new ids and a clean slate,
   and go first.  When one is acked, the other one bears the guilt: it is split again at its next failure, without
   another trial.  So a poisonous event is alone after log2(n) steps.
@@ -23,11 +24,11 @@ it refused this one.
   times, and after each of them another chunk was acked.  A buffer that is full now and then hardly ever looks like
   that, one that is full never does.
 
-The news is a new chunk, where there is one under that tag.  Otherwise, and when that one was lost (it may be poison
-itself), it is a **probe**: a record of our own that says what it is.  Without it a poisonous event that comes alone
-would wait for ever, or a good one would have to be given up on suspicion.  When a probe was lost, every suspect has
-more tries before the next trial, so that the end of an outage is nearly always noticed by real events; and the news
-is a new chunk under any tag, then a probe again, in turn.
+The news is a new chunk, where there is one under that tag and as large.  Otherwise, and when that one was lost (it
+may be poison itself), it is a **probe**: a record of our own that says what it is.  Without it a poisonous event that
+comes alone would wait for ever, or a good one would have to be given up on suspicion.  When a probe was lost, every
+suspect has more tries before the next trial, so that the end of an outage is nearly always noticed by real events;
+and the news is any new chunk, then a probe again, in turn.
 
 Each try costs a reconnection, whose back-off grows until an ack: that is the clock of all this.
 
@@ -49,6 +50,9 @@ STRIKES_TO_REFUSE = 4
 FAILURES_FOR_TRIAL = 3
 FAILURES_MORE = 6
 """Before the next trial, after one that ended with a lost probe."""
+NEWS_BYTES = 16 * 1024
+"""News of this size proves something for any suspect.  A disk takes it four times only where an event of four times
+the size had room before; and a server that refuses so much by rule refuses dead letters too."""
 SERVER_AWAY_S = 60.0
 """So long a trial waits for the server that is to be given news."""
 
@@ -93,10 +97,12 @@ class News:
     server: str
     tag: str
     """Of the suspect: only a chunk under it proves anything."""
+    size: int
+    """So many bytes at least: less proves nothing."""
     may_be_new: bool
-    """A new chunk under that tag may serve; else a probe has to."""
+    """A new chunk of that tag and size may serve; else a probe has to."""
     may_be_other: bool
-    """So may a new chunk under another tag: a probe was lost."""
+    """So may any new chunk: a probe was lost."""
 
 
 class Suspects:
@@ -144,8 +150,9 @@ class Suspects:
         """What is to be given now, and to whom; None when nothing is, or it is under way."""
         if self._accused is None or self._failed_at is None or self._news is not None:
             return None
-        lost = self._news_lost
-        return News(self._accused.server, self._accused.chunk.tag, lost % 2 == 0, lost > 0 and lost % 2 == 0)
+        lost, chunk = self._news_lost, self._accused.chunk
+        size = min(chunk.bytes, NEWS_BYTES)
+        return News(self._accused.server, chunk.tag, size, lost % 2 == 0, lost > 0 and lost % 2 == 0)
 
     def give_news(self, chunk: Chunk, *, is_probe: bool) -> None:
         """This chunk goes out as the news."""
@@ -178,7 +185,8 @@ class Suspects:
         elif chunk is self._news:
             self._news = self.probe = None
             if accused is not None and self._failed_at is not None:
-                if (server, chunk.tag) == (accused.server, accused.chunk.tag):
+                is_large = chunk.bytes >= min(accused.chunk.bytes, NEWS_BYTES)
+                if is_large and (server, chunk.tag) == (accused.server, accused.chunk.tag):
                     self._failed_at = None
                     accused.strikes += 1
                     return self._judge(accused)

@@ -48,7 +48,11 @@ class ForwardClient:
         self.on_answer: Callable[[Answer], None] = lambda answer: None
         self.on_change: Callable[[], None] = lambda: None
         self._observer = observer
-        self._dispatcher = Dispatcher(settings, new_id, lambda tag: make_probe(tag, new_id(), time.time_ns()))
+        self._dispatcher = Dispatcher(
+            settings,
+            new_id,
+            lambda tag, size: make_probe(tag, new_id(), time.time_ns(), noise=os.urandom(size).hex()[:size]),
+        )
         self._facts: deque[Fact] = deque()
         self._links = {
             address.name: Link(

@@ -39,11 +39,12 @@ class Write:
 class Dispatcher:
     """The chunks that a Forward client holds, and its servers by name.
 
-    ``new_id`` makes chunk ids; ``make_probe`` makes a chunk of one record of our own under a tag (see `bisect`).
+    ``new_id`` makes chunk ids; ``make_probe`` makes a chunk of one record of our own under a tag, so many
+    bytes large at least (see `bisect`).
     """
 
     def __init__(
-        self, settings: ForwardSettings, new_id: Callable[[], str], make_probe: Callable[[str], Chunk]
+        self, settings: ForwardSettings, new_id: Callable[[], str], make_probe: Callable[[str, int], Chunk]
     ) -> None:
         self.answers: deque[Answer] = deque()
         """Answers to pass on, oldest first."""
@@ -201,10 +202,10 @@ class Dispatcher:
             return None
         fresh = None
         if news.may_be_new:
-            fresh = next((chunk for chunk in self._fresh if news.may_be_other or chunk.tag == news.tag), None)
+            fresh = next((chunk for chunk in self._fresh if news.may_be_other or _may_serve(chunk, news)), None)
         if fresh is not None:
             self._fresh.remove(fresh)
-        chunk = fresh or self._make_probe(news.tag)
+        chunk = fresh or self._make_probe(news.tag, news.size)
         self._suspects.give_news(chunk, is_probe=fresh is None)
         return self._take(news.server, chunk, now, alone=True)
 
@@ -238,3 +239,7 @@ class Dispatcher:
             self._fresh.remove(chunk)
         returned += self._suspects.shed_returned(others=self._others)
         self.answers.extend(Answer(chunk, Outcome.SHED) for chunk in returned)
+
+
+def _may_serve(chunk: Chunk, news: News) -> bool:
+    return chunk.tag == news.tag and chunk.bytes >= news.size

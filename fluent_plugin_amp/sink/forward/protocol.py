@@ -72,10 +72,15 @@ def encode_chunk(chunk: Chunk, compress: Compress) -> bytes:
     return message
 
 
-def make_probe(tag: str, chunk_id: str, now_ns: int) -> Chunk:
-    """A chunk of one record of our own: whether a server takes it tells a full server from a poisonous event."""
+def make_probe(tag: str, chunk_id: str, now_ns: int, noise: str) -> Chunk:
+    """A chunk of one record of our own: whether a server takes it tells a full server from a poisonous event.
+
+    It is filled up to the length of ``noise`` with characters of that, which should not compress.
+    """
     seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
-    return Chunk(chunk_id, tag, [entry(seconds, nanoseconds, PROBE_RECORD)], [])
+    missing = len(noise) - len(entry(seconds, nanoseconds, PROBE_RECORD))
+    record = {**PROBE_RECORD, "padding": noise[:missing]} if missing > 0 else PROBE_RECORD
+    return Chunk(chunk_id, tag, [entry(seconds, nanoseconds, record)], [])
 
 
 class _Expect(enum.Enum):

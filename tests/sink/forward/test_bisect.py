@@ -98,7 +98,7 @@ def test_a_trial_begins_when_all_failed_often_enough(make_chunk: Any) -> None:
         fail(books, chunk)
         assert not books.awaits_news
     fail(books, b, "another")
-    assert books.wanted_news() == News("another", "b", may_be_new=True, may_be_other=False)
+    assert books.wanted_news() == News("another", "b", b.bytes, may_be_new=True, may_be_other=False)
     assert books.waiting() == [b, a], "and it will be the next one"
 
 
@@ -143,16 +143,17 @@ def test_news_acked_after_each_failure_convicts(make_chunk: Any) -> None:
     assert len(books) == 0
 
 
-@pytest.mark.parametrize("flaw", ["another tag", "another server", "not the news"])
+@pytest.mark.parametrize("flaw", ["another tag", "another server", "not the news", "smaller"])
 def test_what_proves_nothing(make_chunk: Any, flaw: str) -> None:
-    """Only an ack of what was sent after the failure, under the same tag, by the same server is a strike."""
+    """Only an ack of what was sent after the failure, under that tag, as large, by the same server is a strike."""
     books = suspects()
-    event = make_chunk()
+    event = make_chunk(entries=[bytes(5000 if flaw == "smaller" else 1)])
     for _ in range(50):
         if not books.awaits_news:
             assert fail(books, event) == Verdict()
             continue
-        news = make_chunk(tag="other" if flaw == "another tag" else event.tag)
+        news = make_chunk(entries=[bytes(4999 if flaw == "smaller" else 1)])
+        news.tag = "other" if flaw == "another tag" else event.tag
         if flaw != "not the news":
             give(books, news)
         assert books.acked(news, "healthy" if flaw == "another server" else S) == Verdict()
@@ -225,9 +226,9 @@ def test_a_chunk_is_split_at_its_second_strike(make_chunk: Any) -> None:
     on_trial(books, chunk)
     books.in_doubt([other, make_chunk()], "another", 0.0)
     for _ in range(STRIKES_TO_SPLIT - 1):
-        assert strike(books, make_chunk()) == Verdict()
+        assert strike(books, make_chunk(5)) == Verdict()
         assert fail(books, chunk) == Verdict()
-    assert strike(books, make_chunk()) == Verdict(split=chunk)
+    assert strike(books, make_chunk(5)) == Verdict(split=chunk)
     first, second = books.waiting()[:2]
     assert (first.id, second.id) == ("h2", "h1")
     assert first.entries + second.entries == chunk.entries
@@ -243,9 +244,9 @@ def test_the_other_half_bears_the_guilt(make_chunk: Any) -> None:
     books = suspects()
     chunk = make_chunk(4)
     on_trial(books, chunk)
-    strike(books, make_chunk())
+    strike(books, make_chunk(4))
     fail(books, chunk)
-    assert strike(books, make_chunk()) == Verdict(split=chunk)
+    assert strike(books, make_chunk(4)) == Verdict(split=chunk)
     clean, guilty = books.waiting()
     assert books.try_next() is clean
     books.acked(clean, S)

@@ -14,7 +14,7 @@ from fluent_plugin_amp.sink.forward.bisect import STRIKES_TO_REFUSE, STRIKES_TO_
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.link import Link
-from fluent_plugin_amp.sink.forward.protocol import PROBE_RECORD, entry
+from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.sink.forward.window import Window
 from fluent_plugin_amp.testing import forward, reactions
@@ -32,7 +32,7 @@ def events(*numbers: int) -> list[bytes]:
 
 def numbers(server: FakeFluentd) -> list[int]:
     """Of the events that the server took, in order."""
-    return [record["n"] for record in server.records if record != PROBE_RECORD]
+    return [record["n"] for record in server.records if "fluent_plugin_amp" not in record]
 
 
 # --- every way to a server -----------------------------------------------------------------------
@@ -292,7 +292,7 @@ async def test_a_poisonous_event_that_comes_alone_is_isolated_with_probes(runnin
         (refused,) = [answer.chunk for answer in client.answers if answer.outcome is REFUSED]
         assert refused.deliveries == [chunk.deliveries[5]]
         assert sum(len(answer.chunk.entries) for answer in client.answers) == 8
-        probes = [received for received in server.chunks if received.entries[0].record == PROBE_RECORD]
+        probes = [received for received in server.chunks if "fluent_plugin_amp" in received.entries[0].record]
         assert {received.tag for received in probes} == {chunk.tag}
         assert len(probes) == STRIKES_TO_SPLIT + STRIKES_TO_REFUSE
         assert "forward.takes-nothing" not in client.troubles()
@@ -314,6 +314,19 @@ async def test_a_full_buffer_is_the_servers_trouble_and_no_events(
         assert {answer.outcome for answer in client.answers} == {ACKED}
         assert sorted(numbers(server)) == list(range(20))
         assert not [fact for fact in client.facts if isinstance(fact, ChunkSplit)]
+
+
+async def test_a_disk_that_has_room_for_something_small_is_full(running: Any, make_chunk: Any) -> None:
+    """What is sent to see whether the server takes anything is as large as the event: none is given up."""
+    async with FakeFluentd() as server, running(server) as client:
+        await client.connected()
+        server.poison = lambda entry: len(str(entry.record)) > 4000
+        chunk = make_chunk(entries=[entry(0, 0, {"n": 1, "padding": "x" * 5000})])
+        client.client.send(chunk)
+        await client.until(lambda: "forward.takes-nothing" in client.troubles(), timeout_s=60.0)
+        server.poison = None
+        await client.until(lambda: client.client.in_flight == 0, timeout_s=60.0)
+        assert [(answer.chunk, answer.outcome) for answer in client.answers] == [(chunk, ACKED)]
 
 
 async def test_a_server_that_refuses_everything_makes_no_dead_letters(running: Any, make_chunk: Any) -> None:

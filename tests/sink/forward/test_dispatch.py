@@ -27,7 +27,9 @@ def dispatcher(*servers: str | ServerAddress, max_in_flight: int = 4) -> Dispatc
     addresses = tuple(ServerAddress(each) if isinstance(each, str) else each for each in servers)
     numbers = itertools.count(1)
     settings = ForwardSettings(addresses, max_in_flight=max_in_flight)
-    return Dispatcher(settings, lambda: f"h{next(numbers)}", lambda tag: Chunk("probe", tag, [PROBE], []))
+    return Dispatcher(
+        settings, lambda: f"h{next(numbers)}", lambda tag, size: Chunk("probe", tag, [PROBE.ljust(size)], [])
+    )
 
 
 def written(books: Dispatcher, now: float = 0.0) -> list[Write]:
@@ -348,11 +350,11 @@ class World:
             moved = True
             chunk = server.inbox[0]
             if server.is_full or chunk.tag in self.full_tags or self.poison.intersection(chunk.entries):
-                self.probes_lost += chunk.entries == [PROBE]
+                self.probes_lost += chunk.id == "probe"
                 self.lose(server)
             else:
                 server.inbox.popleft()
-                self.acked_by_server.update(chunk.entries)
+                self.acked_by_server.update(map(bytes.rstrip, chunk.entries))
                 self.books.acked(server.name, chunk.id)
         else:
             moved = False
@@ -363,7 +365,7 @@ class World:
         """The connection ends, with whatever was in flight."""
         server.is_connected = False
         in_doubt = self.books.lost(server.name, self.now)
-        assert in_doubt == sum(chunk.entries != [PROBE] for chunk in server.inbox)
+        assert in_doubt == sum(chunk.id != "probe" for chunk in server.inbox)
         server.inbox.clear()
 
     def recover(self, *, feeds: int, seconds: float = 0.1) -> None:

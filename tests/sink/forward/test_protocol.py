@@ -17,9 +17,11 @@ from fluent_plugin_amp.errors import HandshakeRefused, PluginError, ServerProtoc
 from fluent_plugin_amp.sink.forward.protocol import (
     MAX_ITEMS,
     MAX_MESSAGE_BYTES,
+    PROBE_RECORD,
     ClientProtocol,
     encode_chunk,
     entry,
+    make_probe,
 )
 from fluent_plugin_amp.sink.forward.settings import Security
 from fluent_plugin_amp.testing.hostile_forward import HostileWords, hostile_words
@@ -426,3 +428,13 @@ def test_no_bytes_raise_anything_foreign(pieces: list[bytes], secured: bool) -> 
 def test_an_ack_is_compared_exactly() -> None:
     """An id of foreign bytes comes out as text that equals no id of ours."""
     assert ClientProtocol(None, SALT).receive(pack({"ack": b"\xff\xfe"})) == ["\\xff\\xfe"]
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_a_probe_is_as_large_as_asked_for(size: int) -> None:
+    """It says what it is; what fills it up stands in a field of its own."""
+    chunk = make_probe("t", "id", 1_000_000_005, noise="7" * size)
+    (packed,) = chunk.entries
+    _, record = msgpack.unpackb(packed)
+    assert size <= len(packed) <= max(size + 20, 200)
+    assert {**record, "padding": ""} == {**PROBE_RECORD, "padding": ""}
