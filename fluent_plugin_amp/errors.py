@@ -238,7 +238,8 @@ class StateUnusable(UnavailableError):
 class StateCorrupt(StateUnusable):
     """The state file, or a part of it, is damaged or written by another program, or is no state file at all.
 
-    Rows that are damaged are set aside in the file; a file that is damaged itself, as ``….corrupt``, once.
+    Damaged rows are set aside within the file.  A file that is damaged as a whole is kept as ``….corrupt``, unless
+    there is one already.
     """
 
     id = "state.corrupt"
@@ -249,7 +250,7 @@ class StateCorrupt(StateUnusable):
 
 
 class StateValueRefused(StateUnusable):
-    """A value cannot be written into the state file, whatever its state: it is left out."""
+    """A value cannot be written into the state file, though the file is well: it is left out."""
 
     id = "state.value-refused"
     default_remedy = "Nothing to do: the event is delivered. Report the message if you see it often."
@@ -388,8 +389,8 @@ class InvalidEvent(PluginError):
 
 
 class EventNotJson(InvalidEvent):
-    """The body is not JSON: malformed, empty, not UTF-8, NaN or Infinity, half a surrogate pair, or a number that can
-    be kept by no means (an integer of more than 4,300 digits, anything beyond 1.8e308)."""
+    """The body is not JSON: malformed, empty, not UTF-8, NaN or Infinity, half a surrogate pair, or a number that
+    cannot be kept at all (an integer of more than 4,300 digits, anything beyond 1.8e308)."""
 
     id = "event.not-json"
 
@@ -428,7 +429,7 @@ class EventRefusedByServer(InvalidEvent):
 
 
 class EventProcessingFailed(InvalidEvent):
-    """A step tripped over this event in a way that nobody foresaw; the reason names the step and the exception."""
+    """A step failed on this event in a way that nobody foresaw; the reason names the step and the exception."""
 
     id = "event.processing-failed"
     default_remedy = (
@@ -440,7 +441,7 @@ class EventProcessingFailed(InvalidEvent):
 
 
 class InternalFault(PluginError):
-    """A fault of the plugin's own: it costs what it met (an event, a stream, a task), and is reported."""
+    """A fault of the plugin's own: only what it met (an event, a stream, a task) is affected, and it is reported."""
 
     id = "internal.error"
     exit_code = EXIT_BUG
@@ -581,7 +582,7 @@ class NameAmbiguous(UsageError):
 
 
 class NameAbbreviated(NameAmbiguous):
-    """A name that is the beginning of one name only: taken where somebody agrees, refused where nobody is asked."""
+    """The beginning of one name only: accepted when somebody agrees at a terminal, refused where nobody can be asked."""
 
     id = "name.abbreviated"
     default_remedy = "Write the full name, or the id."
@@ -595,7 +596,7 @@ class CredentialsFileUnusable(UsageError):
 
 
 class CredentialsNotSaved(UnavailableError):
-    """A stream was created, but its credentials could not be saved after all; ``rescue`` holds them."""
+    """A stream was created, but its credentials could not be saved after all: they were printed."""
 
     id = "credentials.not-saved"
     default_remedy = "Keep what was printed in a safe place: the password cannot be read again."
@@ -611,7 +612,7 @@ class CapturedFileUnusable(UsageError):
     id = "replay.file-unusable"
     default_remedy = (
         "Give events as JSON: one object a line, an array, an answer of the API (an object with `data`), or what a "
-        "consumer printed. Events before this place were sent."
+        "consumer printed. Events before this place were sent, or counted by --dry-run."
     )
 
 
