@@ -320,10 +320,9 @@ def _commit(store: Store, items: list[_Item]) -> list[StateValueRefused | None]:
     except (*FOREIGN, StateValueRefused) as exc:
         if len(items) > 1:
             return [refused for item in items for refused in _commit(store, [item])]
-        if isinstance(exc, StateValueRefused):
-            return [StateValueRefused(str(exc))]
-        refused = StateValueRefused(f"{store.path}: {type(exc).__name__}: {exc}")
-        refused.__cause__ = exc
+        is_said = isinstance(exc, StateValueRefused)
+        refused = StateValueRefused(str(exc) if is_said else f"{store.path}: {type(exc).__name__}: {exc}")
+        refused.__cause__ = exc.__cause__ if is_said else exc
         return [refused]
     return [None] * len(items)
 

@@ -352,13 +352,14 @@ async def test_a_bug_in_a_job_costs_that_job(rig: Rig) -> None:
 
 
 async def test_a_value_that_sqlite_does_not_take_costs_its_job(rig: Rig) -> None:
-    """Of all that would be committed with it, nothing else; and it is not tried again."""
+    """Of all that would be committed with it, nothing else; it is not tried again, and it is told."""
     rig.put("a")
     rig.writer.put(lambda store: store.remove_letter(2**70), lambda error: rig.done.append(("big", error)), events=1)
     rig.put("b")
     rig.start()
     await rig.until(lambda: len(rig.done) == 3)
     assert [type(error) for _, error in rig.done] == [type(None), StateValueRefused, type(None)]
+    assert rig.contained() == [OverflowError]
     assert rig.written() == ["a", "b"]
     assert rig.troubles() == []
 
