@@ -582,7 +582,7 @@ class NameAmbiguous(UsageError):
 
 
 class NameAbbreviated(NameAmbiguous):
-    """The beginning of one name only: accepted when somebody agrees at a terminal, refused where nobody can be asked."""
+    """The beginning of one name only: accepted when somebody agrees at a terminal, else refused."""
 
     id = "name.abbreviated"
     default_remedy = "Write the full name, or the id."

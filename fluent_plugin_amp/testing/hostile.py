@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 NOT_JSON = "event.not-json"
 NOT_OBJECT = "event.not-object"
 TOO_DEEP = "event.too-deep"
+TOO_MANY_VALUES = "event.too-many-values"
 INTEGER_TOO_LARGE = "event.integer-too-large"
 
 LARGE_BYTES = 6 << 20
@@ -84,7 +85,8 @@ _BROKEN: dict[str, tuple[bytes, str]] = {
     "integer too large within": (b'{"id":1,"file":{"sizes":[1,99999999999999999999]}}', INTEGER_TOO_LARGE),
     "200 levels of maps": (_nested(200), TOO_DEEP),
     "200 levels of lists": (_nested(200, lists=True), TOO_DEEP),
-    "a million levels": (_nested(1_000_000), TOO_DEEP),
+    "100000 levels": (_nested(100_000), TOO_DEEP),
+    "300000 empty lists": (b'{"id":1,"lists":[' + b"[]," * 300_000 + b"[]]}", TOO_MANY_VALUES),
 }
 
 _TIMES: dict[str, dict[str, Any]] = {

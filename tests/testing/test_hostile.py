@@ -12,6 +12,7 @@ from fluent_plugin_amp import errors
 from fluent_plugin_amp.testing.hostile import LARGE_BYTES, HostileBody, hostile_bodies
 
 DEEPEST = 60
+MOST_VALUES = 250_000
 
 
 def refuse(constant: str) -> None:
@@ -43,6 +44,8 @@ def judge(body: bytes) -> str | None:
     if not isinstance(event, dict):
         return "event.not-object"
     values = leaves(event)
+    if len(values) > MOST_VALUES:
+        return "event.too-many-values"
     if any(isinstance(value, float) and math.isinf(value) for value, _ in values):
         return "event.not-json"
     if any(isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value) for value, _ in values):
