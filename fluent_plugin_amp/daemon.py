@@ -282,21 +282,21 @@ async def run(
             stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
             await state.start()
 
-        async def beside(where: str, job: Callable[[], Awaitable[None]]) -> None:
+        async def begin(where: str, job: Callable[[], Awaitable[None]]) -> None:
             await stack.enter_async_context(_in_background(keep_running(where, job, observer)))
 
-        await beside("notifier", notifier.keep_alive)
+        await begin("notifier", notifier.keep_alive)
         if load is not None and not once:
             reloader = Reloader(config, load, apply, observer)
             stack.enter_context(ask_on_hangup(reloader.ask, stop, was_hung_up))
-            await beside("reload", reloader.run)
-        await beside("unmatched fields", lambda: _log_unmatched(daemon))
+            await begin("reload", reloader.run)
+        await begin("unmatched fields", lambda: _log_unmatched(daemon))
         if daemon.combining is not None:
             combining = daemon.combining
-            await beside("combining", lambda: combining.run(daemon.consuming))
+            await begin("combining", lambda: combining.run(daemon.consuming))
         if parent is not None:
             starter = parent
-            await beside("parent", lambda: stop_with_parent(starter, stop))
+            await begin("parent", lambda: stop_with_parent(starter, stop))
         _warn_of_shortage(config)
         started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
@@ -307,7 +307,7 @@ async def run(
     return EXIT_OK
 
 
-# --- beside the streams --------------------------------------------------------------------------
+# --- background tasks -----------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
