@@ -39,7 +39,7 @@ _since_option = click.option(
     "--since",
     required=True,
     metavar="TIME",
-    help="2026-11-20, 2026-11-20T18:00:00Z (UTC unless it says), 2h, 7d, 1w (so long ago), yesterday, today.",
+    help="2026-11-20, 2026-11-20T18:00:00Z (UTC if it says nothing), 2h, 7d, 1w (so long ago), yesterday, today.",
 )
 
 
@@ -58,10 +58,11 @@ def backfill(
 
     The events are those that the event stream carries: its event types, its groups. What the state file knows as
     delivered is left out; what is delivered is recorded there after the ack. It may work beside a running daemon.
-    Interrupted by whatever, the same command goes on where it was; without a state file it begins anew, and
-    sends everything. Events that also wait in the stream's queue will be delivered from there once more.
+    After an interruption of any kind the same command goes on where it was; without a state file it begins anew,
+    and sends everything. Events that also wait in the stream's queue will be delivered from there once more.
 
-    It needs the stream's `cloud` and `api` in the configuration, or AMP_CLIENT_ID, AMP_API_KEY and AMP_REGION.
+    It needs the stream's `api` in the configuration, and its `cloud` unless the broker or the `credentials_file`
+    tells it; or AMP_CLIENT_ID, AMP_API_KEY and AMP_REGION.
 
     \b
     Examples:
@@ -116,11 +117,11 @@ def reconcile(config_path: Path, stream_name: str | None, since: str, until: str
 
     Exit code 1: something is missing (with --repair: it was delivered now, and the code is 0).
 
-    What it cannot see: the state file is the only witness. What happened before it was there, or longer ago than
+    Only the state file tells what was delivered. What happened before it was there, or longer ago than
     `state.remember`, is `not known`. What still waits in the stream's queue counts as missing, so let `run` catch
-    up first; and so does what was delivered while the state file could not be written. Of an event the API shows,
-    the id may be rounded: then time, event type, connector and detection decide, and of events that are alike in
-    all of these --repair sends all when one is missing.
+    up first. What was delivered while the state file could not be written counts as missing too. Where the API
+    shows a rounded id, time, event type, connector and detection decide; if several events are alike in all of
+    these and one of them is missing, --repair sends them all.
 
     \b
     Examples:

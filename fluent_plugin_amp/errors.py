@@ -582,7 +582,7 @@ class NameAmbiguous(UsageError):
 
 
 class NameAbbreviated(NameAmbiguous):
-    """The beginning of one name only: accepted when somebody agrees at a terminal, else refused."""
+    """The beginning of one name only: accepted if somebody at a terminal agrees, refused where nobody is asked."""
 
     id = "name.abbreviated"
     default_remedy = "Write the full name, or the id."

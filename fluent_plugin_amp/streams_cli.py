@@ -44,7 +44,7 @@ save_option = click.option(
     "--save",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Save the credentials there (mode 0600); proved writable before anything is created.",
+    help="Save the credentials there (mode 0600); it is opened before anything is created.",
 )
 format_option = click.option(
     "--format",
@@ -322,8 +322,8 @@ def delete(session: Session, stream: str, yes: bool) -> int:
     help="The file for the new credentials; the same one with --finish.",
 )
 @format_option
-@click.option("--finish", is_flag=True, help="Second step: delete the old stream, which is drained.")
-@click.option("--discard", is_flag=True, help="With --finish: delete it though events wait in its queue.")
+@click.option("--finish", is_flag=True, help="Second step: delete the old stream, once its queue is empty.")
+@click.option("--discard", is_flag=True, help="With --finish: delete it even if events wait in its queue.")
 @yes_option
 @dry_run_option
 @click.argument("stream")
@@ -371,8 +371,10 @@ def rotate(
     metavar="TENANT",
     help="Give the streams of this tenant new passwords, and do nothing for others; or `all`. Repeatable.",
 )
-@click.option("--finish", is_flag=True, help="With --rotate, second step: delete the old streams, which are drained.")
-@click.option("--discard", is_flag=True, help="With --finish: delete them though events wait in their queues.")
+@click.option(
+    "--finish", is_flag=True, help="With --rotate, second step: delete each old stream whose queue is empty."
+)
+@click.option("--discard", is_flag=True, help="With --finish: delete them even if events wait in their queues.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Tenants at a time.")
 @yes_option
 @dry_run_option

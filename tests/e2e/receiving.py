@@ -36,8 +36,16 @@ def is_empty(depth: QueueDepth) -> bool:
 
 
 def texts(records: Iterable[dict[str, Any]]) -> Counter[str]:
-    """Records as texts that are equal when the records are, integers compared exactly; not every event has an id."""
-    return Counter(json.dumps(record, sort_keys=True) for record in records)
+    """Records as texts that are equal when the records are, integers compared exactly; not every event has an id.
+
+    Probes are no events: one shows whether a server takes anything while it refuses an event.
+    """
+    return Counter(json.dumps(record, sort_keys=True) for record in records if not is_probe(record))
+
+
+def is_probe(record: dict[str, Any]) -> bool:
+    """A record of the plugin's own."""
+    return record.get("fluent_plugin_amp") == "probe"
 
 
 def letters_in(received: Iterable[Received]) -> Counter[tuple[str, bytes]]:
