@@ -192,8 +192,9 @@ class ServerTakesNothing(UnavailableError):
 
     id = "forward.takes-nothing"
     default_remedy = (
-        "Look into the server's log: its buffer or disk is full (Fluentd: overflow_action throw_exception), or its "
-        "output fails. Events stay in the broker's queue until it takes them."
+        "Look into the server's log: its buffer or disk is full (Fluentd: overflow_action throw_exception), its "
+        "output fails, or its port expects TLS (`forward.tls: {}`). Events stay in the broker's queue until it takes "
+        "them."
     )
 
 

@@ -35,6 +35,8 @@ from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddre
 _KEEPALIVE_IDLE_S = 60
 _KEEPALIVE_INTERVAL_S = 15
 _KEEPALIVE_PROBES = 4
+_WANTS_TLS_SERVER = "Check that the server's port expects TLS (Fluentd: <transport tls>, Fluent Bit: tls on)."
+_MAY_WANT_TLS = "its port expects TLS (`forward.tls: {}`)."
 _NEXT_ADDRESS_AFTER_S = 0.25  # of several addresses of one name, when the first does not answer (RFC 8305)
 
 
@@ -200,6 +202,10 @@ async def _connect(address: ServerAddress, settings: ForwardSettings, connection
         if is_exhausted(exc):
             raise TooManyFiles(f"no connection: {os.strerror(errno)}") from exc
         why = os.strerror(errno) if errno > 0 else exc.strerror or str(exc) or type(exc).__name__
+        if settings.tls is not None and isinstance(
+            exc, ConnectionResetError
+        ):  # by a server that took our TLS for data
+            raise ServerUnreachable(f"no TLS connection: {why}", remedy=_WANTS_TLS_SERVER) from exc
         raise ServerUnreachable(f"no connection: {why}") from exc
     except ValueError as exc:  # a host name that cannot be one: a label of more than 63 characters, a NUL
         raise ServerUnreachable(f"no connection: {exc}") from exc
@@ -235,7 +241,7 @@ async def _shake_hands(settings: ForwardSettings, connection: Connection) -> Non
     error = ServerUnreachable(
         f"connected, but the handshake was not done within {settings.connect_timeout_s:g} s",
         remedy="Check that the server works and has a <security> section (Fluent Bit: shared_key), "
-        "or remove forward.security.",
+        + ("or remove forward.security." if settings.tls else "or remove forward.security; or " + _MAY_WANT_TLS),
     )
     deadline = asyncio.get_running_loop().call_later(settings.connect_timeout_s, connection.end, error)
     try:
@@ -255,7 +261,7 @@ def _translate_tls(exc: ssl.SSLError) -> PluginError:
         )
     return HandshakeRefused(
         f"TLS does not work with this server: {reason}",
-        remedy="Check that the server's port expects TLS (Fluentd: <transport tls>, Fluent Bit: tls on).",
+        remedy=_WANTS_TLS_SERVER,
     )
 
 

@@ -189,6 +189,24 @@ async def test_tls_with_a_server_that_speaks_none_is_explained(client_tls: Any) 
             await connect(server, "localhost", tls=client_tls())
 
 
+async def test_a_server_that_takes_tls_for_data_and_resets_is_explained(client_tls: Any) -> None:
+    """As Fluentd's plain port does: the remedy is TLS, not whether somebody listens."""
+    async with FakeFluentd() as server:
+        server.welcome = reactions.CloseAfterBytes(1)
+        with pytest.raises(ServerUnreachable) as caught:
+            await connect(server, "localhost", tls=client_tls())
+        assert "TLS" in caught.value.remedy
+
+
+async def test_where_no_helo_comes_the_port_may_expect_tls() -> None:
+    """A server that expects TLS and one without a shared key are equally silent."""
+    async with FakeFluentd(security=SERVER_SECURITY) as server:
+        server.welcome = reactions.Greet(b"")
+        with pytest.raises(ServerUnreachable) as caught:
+            await connect(server, security=SECURITY, connect_timeout_s=0.3)
+        assert "forward.tls" in caught.value.remedy
+
+
 @pytest.mark.parametrize("which", [None, "untrusted_client"])
 async def test_a_missing_client_certificate_is_explained(
     which: str | None, certificates: Certificates, client_tls: Any
