@@ -10,7 +10,6 @@ changes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -132,15 +131,18 @@ class Stream:
         consumer = self._consumer
         if consumer is None:
             return
-        with contextlib.suppress(PluginError):  # `run` sees it too, and deals with it
+        try:
             queue = await self._look(consumer.channel)
-            unacked = consumer.ledger.unacked
-            self._vanished.looked(messages=queue.messages, unacked=unacked, others=self._others(queue))
-            idle = self.flow.state in CONSUMING and not unacked
-            if self._starvation.looked(
-                messages=queue.messages, consumers=queue.consumers, idle=idle, progress_at=self._progress_at
-            ):
-                consumer.channel.consumer_forgotten()
+        except PluginError as error:  # `run` deals with it; of an answer that never came it would not hear otherwise
+            consumer.channel.fail(error)
+            return
+        unacked = consumer.ledger.unacked
+        self._vanished.looked(messages=queue.messages, unacked=unacked, others=self._others(queue))
+        idle = self.flow.state in CONSUMING and not unacked
+        if self._starvation.looked(
+            messages=queue.messages, consumers=queue.consumers, idle=idle, progress_at=self._progress_at
+        ):
+            consumer.channel.consumer_forgotten()
 
     def wake(self) -> None:
         """Something outside changed: look again."""

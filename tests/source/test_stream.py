@@ -48,7 +48,7 @@ from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.starvation import LOOKS
 from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.testing.erlang import erlang_binary
-from fluent_plugin_amp.testing.hostile_broker import Consumer, HostileBroker, Script
+from fluent_plugin_amp.testing.hostile_broker import Consumer, HostileBroker, Script, method_frame
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 
 if TYPE_CHECKING:
@@ -290,9 +290,9 @@ async def test_an_event_that_is_too_large_is_asked_for_at_most_once_a_minute(
 
 
 @contextlib.asynccontextmanager
-async def hostile(script: Script) -> AsyncIterator[tuple[HostileBroker, Rig]]:
+async def hostile(script: Script, **options: Any) -> AsyncIterator[tuple[HostileBroker, Rig]]:
     """A stream of a broker that sends what the script says."""
-    async with HostileBroker(script, messages=1) as broker:
+    async with HostileBroker(script, messages=1, **options) as broker:
         credentials = StreamCredentials("queue", "user", "secret", "", "")
         rig = Rig(cast(PrivateRabbitMQ, broker), credentials)
         async with rig.running():
@@ -346,6 +346,26 @@ async def test_more_deliveries_than_were_asked_for() -> None:
     assert str(trouble.error) == "more deliveries than the 1 that were asked for"
     assert trouble.retry_in_s >= 60.0
     assert rig.intake.received == []
+
+
+async def test_a_broker_that_beats_its_heart_and_answers_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue may hang, half a delivery sent, while its connection lives: it is told, and connected anew."""
+    monkeypatch.setattr(amqp, "REPLY_TIMEOUT_S", 0.1)
+    consumed = asyncio.Event()
+
+    async def script(consumer: Consumer) -> None:
+        consumed.set()
+        await consumer.send(consumer.delivery(1, b"half", body_size=1000))
+        await consumer.gone()
+
+    def declared(declare: spec.Queue.Declare, channel: int) -> bytes:
+        return b"" if consumed.is_set() else method_frame(spec.Queue.DeclareOk(declare.queue, 1, 0), channel)
+
+    async with hostile(script, answers={spec.Queue.Declare: declared}) as (_, rig):
+        await asyncio.wait_for(consumed.wait(), DEADLINE_S)
+        await rig.stream.look()
+        await rig.until(lambda: rig.told(StreamTrouble))
+    assert isinstance(rig.told(StreamTrouble)[0].error, BrokerConnectionLost)
 
 
 # --- how it begins -------------------------------------------------------------------------------
