@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -193,6 +194,11 @@ def test_an_output_that_knows_few_letters_shows_them_escaped(
     assert organisation.streams[1].password.encode() in result.stdout
 
 
+CTRL_C = b"\x03"
+PRESSED_AGAIN_S = 2.0
+"""Python does not see a signal that comes between a prompt and the reading of the answer."""
+
+
 class Terminal:
     """A process on a terminal of its own."""
 
@@ -215,23 +221,19 @@ class Terminal:
         while text not in self.shown:
             self.shown += os.read(self._master, 65536)
 
-    def wait_until_it_reads(self) -> None:
-        """Until it sleeps: Python does not see a signal that comes between the prompt and the reading."""
-        deadline = time.monotonic() + DEADLINE_S
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        while stat.read_text().rpartition(")")[2].split()[0] != "S":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
     def type(self, text: bytes) -> None:
         """As a user does."""
         os.write(self._master, text)
 
-    def end(self) -> int:
-        """Read what is left; the exit code."""
-        with contextlib.suppress(OSError):
-            while data := os.read(self._master, 65536):
-                self.shown += data
+    def end(self, key: bytes = b"") -> int:
+        """Read what is left; the exit code.  ``key`` is pressed until then, as a user would press it again."""
+        deadline = time.monotonic() + DEADLINE_S
+        with contextlib.suppress(OSError):  # the other end is closed
+            while True:
+                assert time.monotonic() < deadline, self.shown
+                self.type(key)
+                while select.select([self._master], [], [], PRESSED_AGAIN_S)[0]:
+                    self.shown += os.read(self._master, 65536)
         os.close(self._master)
         return self.process.wait(DEADLINE_S)
 
@@ -288,9 +290,7 @@ def test_ctrl_c_at_a_prompt_is_an_interruption(
     monkeypatch.chdir(tmp_path)
     terminal = Terminal(*PROMPTS[prompt], environ=environ)
     terminal.wait_for(b"[y/N]")
-    terminal.wait_until_it_reads()
-    terminal.type(b"\x03")
-    assert terminal.end() == 130
+    assert terminal.end(CTRL_C) == 130
     assert b"error [interrupted]: interrupted" in terminal.shown
     assert organisation.streams == before
 
