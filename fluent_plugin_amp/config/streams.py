@@ -112,7 +112,8 @@ class TransformConfig(Section):
         description="Adds `console_links`, the pages of Cisco's console about the event; see a stream's `cloud`.",
     )
     add: StaticFields = Field(
-        default={}, description="Static fields for every event. A field that the event has already is kept beside it."
+        default={},
+        description="Static fields for every event. Where the event has that name, the new one gets a suffix.",
     )
     pulling_id: bool = Field(
         default=False,
@@ -142,13 +143,11 @@ class TransformConfig(Section):
 
 
 class CloudConfig(Section):
-    """Where the stream's Cisco cloud is, if it is none of Cisco's own."""
+    """The Cisco cloud of the stream: the name of a public one, or where a private cloud is."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["console"]}, {"required": ["api"]}]})
 
-    api: Text | None = Field(
-        default=None, description="The REST API: its host, `host:port` or `https://` URL; for `event_stream_name`."
-    )
+    api: Text | None = Field(default=None, description="The REST API: its host, `host:port` or `https://` URL.")
     console: ConsoleHost | None = Field(
         default=None, validate_default=True, description="Host of the console, or host:port; default: as in `api`."
     )
@@ -287,7 +286,8 @@ class StreamConfig(Section):
         default=None,
         validate_default=True,
         description="`us`, `eu`, `apjc`, or a private cloud, for `event_stream_name`, `backfill`, `reconcile`, "
-        "`amp-streams` and `transform.links`; null: told by the broker's host where it is one of Cisco's.",
+        "`amp-streams` and `transform.links`; null: that of the `credentials_file`, else the public cloud that the "
+        "broker belongs to.",
         json_schema_extra=_or_a_name,
     )
     api: ApiConfig | None = Field(
@@ -296,7 +296,8 @@ class StreamConfig(Section):
         description="The key for `event_stream_name`, `backfill` and `reconcile`, and for `amp-streams` with `-c`.",
     )
     add: StaticFields = Field(
-        default={}, description="Static fields of this stream, beside and before `transform.add`."
+        default={},
+        description="Static fields of this stream; where `transform.add` has the same key, this one holds.",
     )
     transform: TransformConfig = Field(
         default=TransformConfig(), description="Keys of `transform` that are different for this stream."

@@ -49,7 +49,7 @@ RETURNED_OFTEN_RETRY_S = 60.0
 
 # Why a stream is HELD, until something outside changes.
 STANDING_BY = "standing by: another consumer has the queue"
-NO_SERVER = "no server takes chunks"
+NO_SERVER = "no server takes events"
 PAUSED = "paused: no server has acked since"
 MEMORY_LIMIT = "memory limit"
 

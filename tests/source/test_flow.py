@@ -68,7 +68,7 @@ def test_nothing_is_consumed_while_no_server_is_there() -> None:
     """Without a server the broker keeps the events."""
     flow = new_flow()
     assert flow.next(replace(QUIET, available=False)) is Act.WAIT
-    assert (flow.state, flow.reason) == (State.HELD, "no server takes chunks")
+    assert (flow.state, flow.reason) == (State.HELD, "no server takes events")
 
 
 def test_consumption_begins_with_a_single_event() -> None:
@@ -108,7 +108,7 @@ def test_each_consumption_says_why_now() -> None:
         if flow.next(view) is not Act.CANCEL or flow.state is State.BRAKED:
             reasons.append(flow.reason)
     assert reasons == [
-        "no server takes chunks",
+        "no server takes events",
         "begins with a single event",
         "a server acked",
         "memory limit",

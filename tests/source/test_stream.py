@@ -448,7 +448,7 @@ async def test_nothing_is_taken_while_no_server_is_there(broker: PrivateRabbitMQ
     await rig.publish(5)
     async with rig.running():
         await rig.until(lambda: rig.told(StreamHeld))
-        assert rig.told(StreamHeld) == [StreamHeld("emea", "no server takes chunks")]
+        assert rig.told(StreamHeld) == [StreamHeld("emea", "no server takes events")]
         await rig.depth(lambda depth: depth == (5, 0, 0))
         rig.intake.available = True
         rig.stream.wake()
@@ -900,7 +900,7 @@ async def test_once_raises_when_no_server_takes_anything(broker: PrivateRabbitMQ
     rig = Rig(broker, make_stream(), once=True, pause_after_s=0.3)
     rig.intake.available = False
     await rig.publish(3)
-    with pytest.raises(NoProgress, match="no server takes chunks"):
+    with pytest.raises(NoProgress, match="no server takes events"):
         await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
     await rig.depth(lambda depth: depth == (3, 0, 0))
 
