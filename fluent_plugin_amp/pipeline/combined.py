@@ -260,8 +260,8 @@ class Combiner:
 
     def resolve(self, delivery_tag: int) -> None:
         """See `model.Ledger`: a server has a combined record."""
-        emission = self._unsent.pop(delivery_tag)
-        if self._keeper is not None:
+        emission = self._unsent.pop(delivery_tag, None)  # one whose answer failed was sent twice
+        if emission is not None and self._keeper is not None:
             self._keeper.put({(emission.stream, _unsent_name(emission)): None}, lambda: None)
 
     def _add(self, stream: str, member: Member, now: float) -> None:

@@ -38,6 +38,9 @@ from fluent_plugin_amp.pipeline.transform import Transform
 EAGER_BYTES = 128 * 1024
 """While chunks are in flight, the next one leaves when it has grown to this: few, large chunks under load."""
 
+AGAIN_AFTER_S = 60.0
+"""A combined record whose chunk failed is sent again after that."""
+
 Encode = Callable[[int, int, Record], bytes]
 """(seconds, nanoseconds, record) → a packed entry; one of `NOT_PACKED` where msgpack cannot carry it."""
 
@@ -301,11 +304,23 @@ class Conductor:
     def _contain(self, where: str, exc: Exception, chunk: Chunk) -> None:
         """Tell, and forget what the chunk holds: when the broker delivers that again, it is no copy of anything."""
         self._observer(InternalError(where, exc))
-        for delivery in chunk.deliveries:
+        for entry, delivery in zip(chunk.entries, chunk.deliveries, strict=True):
             letter = self._letters.get(delivery)
             self._release(self.lines[delivery.stream], delivery)
             if letter is not None and letter.is_kept and self._shelf is not None:
                 self._shelf.refused(delivery)  # no broker delivers it again, and the next one waits for its answer
+            elif delivery.is_combined and not chunk.is_dead_letters:  # nor this one
+                again = partial(self._send_again, chunk.tag, entry, delivery)
+                asyncio.get_running_loop().call_later(AGAIN_AFTER_S, again)
+
+    def _send_again(self, tag: str, entry: bytes, delivery: Delivery) -> None:
+        """A combined record whose chunk failed."""
+        line = self.lines.setdefault(delivery.stream, Line(Transform(delivery.stream)))
+        delivery.parts = 1
+        self._hold(line, delivery, len(delivery.body) + len(entry))
+        self._batcher.add(tag, entry, delivery)
+        if not self._pump_scheduled:
+            self._schedule_pump()
 
     def _schedule_pump(self) -> None:
         self._pump_scheduled = True

@@ -28,7 +28,7 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.facts import DeadLettered, Fact, InternalError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventFacts, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
-from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.conductor import AGAIN_AFTER_S, Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.letters import original_body
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
@@ -1292,3 +1292,23 @@ def test_a_kept_letter_whose_chunk_fails_holds_up_no_other(monkeypatch: pytest.M
     rig.within_loop(shelf.post)
     rig.answer_all()
     assert shelf.letters == {}
+
+
+@pytest.mark.parametrize("place", ["send", "answer"])
+def test_a_combined_record_whose_chunk_fails_is_sent_again(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """No broker delivers it again."""
+    rig = Rig(limit_bytes=4000)
+    channel = Channel(rig, "a")
+    delivery = Delivery("a", channel, 7, b'{"detection_id": "d"}', is_combined=True)
+    channel.unacked[7] = delivery.body
+    with monkeypatch.context() as patch:
+        patch.setattr(*((rig.sink, "send", trip) if place == "send" else (rig.conductor, "_events_acked", trip)))
+        rig.within_loop(lambda: rig.conductor.post_combined(delivery, "tag", 1, 0, {"detection_id": "d"}))
+        rig.answer_all()
+    assert list(channel.unacked) == [7]
+    rig.assert_empty()
+    rig.turn(AGAIN_AFTER_S)
+    rig.answer_all()
+    assert channel.unacked == {}
+    assert rig.server.records[-1] == {"detection_id": "d"}
+    rig.assert_empty()
