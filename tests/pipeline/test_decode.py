@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from datetime import datetime, timezone
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -231,3 +233,47 @@ def test_texts_are_not_taken_for_values(text: str) -> None:
     event = {"command_line": text * MAX_VALUES, "file": {"name": text}}
     body = json.dumps(event).encode()
     assert decode(body) == event
+
+
+NUMBERS = [
+    b"1e308",
+    b"-4.9e-324",
+    b"1e-400",
+    b"-0.0",
+    b"1E+5",
+    b"0.1",
+    b"123456789.012345678901234567890",
+    b"-0",
+    b"7",
+]
+
+
+def test_numbers_of_a_large_body_are_the_same() -> None:
+    """And none takes the decoder long, however it is written: each that is not whole is read by Python."""
+    body = b'{"a":[' + b",".join(NUMBERS) + b"]}"
+    padded = body + b" " * COUNTED_BYTES
+    read = []
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_number":
+            read.append(frame.f_locals["text"])
+
+    profile = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        large = decode(padded)
+    finally:
+        sys.setprofile(profile)
+    assert repr(large) == repr(decode(body))
+    assert len(read) == len(NUMBERS) - 2
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"1.", b"1e", b"01.5", b"NaN"])
+def test_no_number_in_a_large_body_is_no_json_either(number: bytes) -> None:
+    """The reason is said in the same words."""
+    body = b'{"a":' + number + b"}"
+    with pytest.raises(EventNotJson) as small:
+        decode(body)
+    with pytest.raises(EventNotJson) as large:
+        decode(body + b" " * COUNTED_BYTES)
+    assert str(large.value).partition(" - at")[0] == str(small.value).partition(" - at")[0]

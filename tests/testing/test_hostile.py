@@ -44,14 +44,14 @@ def judge(body: bytes) -> str | None:
     if not isinstance(event, dict):
         return "event.not-object"
     values = leaves(event)
-    if len(values) > MOST_VALUES:
-        return "event.too-many-values"
     if any(isinstance(value, float) and math.isinf(value) for value, _ in values):
         return "event.not-json"
     if any(isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value) for value, _ in values):
         return "event.not-json"
     if max(level for _, level in values) > DEEPEST:
         return "event.too-deep"
+    if len(values) > MOST_VALUES:
+        return "event.too-many-values"
     if any(isinstance(value, int) and not -(2**63) <= value < 2**64 for value, _ in values):
         return "event.integer-too-large"
     return None
