@@ -10,17 +10,19 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fluent_plugin_amp.errors import ServerTakesNothing
 from fluent_plugin_amp.pipeline.letters import original_body
 from fluent_plugin_amp.testing.certificates import Certificates, KeyPair
 from fluent_plugin_amp.testing.hostile import hostile_bodies
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.receivers import BuiltInReceiver, Receiver
+from tests.conformance import probes as messages
 from tests.conformance.servers import Edits, FluentBit, Fluentd, Kind, make_server, restart_supervisor, signal_server
 from tests.e2e.plugin import Plugin
 
@@ -30,6 +32,10 @@ DONE_S = 180.0
 DEAD_LETTERS = "edr.cisco.amp.dead_letters"
 SMALL = 200_000
 """Bytes of a buffer that cannot hold all events of a scenario."""
+HOLD_S = 120.0
+"""How long a buffer stays full while a few events wait: a good one was given up after 67 s once."""
+FILLER = "filler"
+"""The tag of what fills a buffer before the events come."""
 
 
 AnyReceiver = TypeVar("AnyReceiver", bound=Receiver)
@@ -45,6 +51,8 @@ class Result:
     dead_letters: int
     duplicates: int
     lost: int
+    probes: int = 0
+    """Records of the plugin's own, which show whether the server takes anything."""
     note: str = ""
     promised: bool = True
     """Nothing may be lost here."""
@@ -61,6 +69,8 @@ class Result:
         if self.duplicates:
             parts.append(f"{self.duplicates} twice")
         parts.append(f"**{self.lost} lost**" if self.lost else "0 lost")
+        if self.probes:
+            parts.append(f"{self.probes} probe records")
         return ", ".join(parts) + (f"; {self.note}" if self.note else "")
 
 
@@ -95,8 +105,8 @@ class Trial:
         self.broker.publish(self.stream.queue, bodies)
         self.published += bodies
 
-    def run(self, server: Receiver, **forward: Any) -> Plugin:
-        """Start the plugin."""
+    def run(self, server: Receiver, stream: Mapping[str, Any] | None = None, **forward: Any) -> Plugin:
+        """Start the plugin, with further keys of its stream and of ``forward``."""
         config = {
             "streams": [
                 {
@@ -104,6 +114,7 @@ class Trial:
                     "username": self.stream.username,
                     "password": self.stream.password,
                     "queue": self.stream.queue,
+                    **(stream or {}),
                 }
             ],
             "forward": {
@@ -147,7 +158,7 @@ class Trial:
         deadline = time.monotonic() + (30.0 if promised else 10.0)
         wanted = {body: identity(body) for body in self.published}
         while True:
-            records, letters = _arrived(receiver)
+            records, letters, probes = _arrived(receiver)
             missing = [body for body, known in wanted.items() if not records[known] and not letters[body]]
             if not missing or time.monotonic() > deadline:
                 break
@@ -160,6 +171,7 @@ class Trial:
             dead_letters=as_letters,
             duplicates=records.total() + letters.total() - as_records - as_letters,
             lost=len(missing),
+            probes=probes,
             note=note,
             promised=promised,
         )
@@ -211,6 +223,20 @@ def over_the_buffers_limit(trial: Trial) -> Result:
         return trial.result(server)
 
 
+def alone_over_a_limit(trial: Trial) -> Result:
+    """One event of 200 kB where the server takes 100 kB, and nothing else in the queue"""
+    limits = {
+        "fluentd": Edits(buffer="chunk_limit_size 100k"),
+        "fluent-bit": Edits(input="buffer_chunk_size: 32K\nbuffer_max_size: 100K"),
+    }
+    with trial.started(trial.server(limits[trial.kind])) as server:
+        trial.publish_bodies([_body(0, 200_000)])
+        began = time.monotonic()
+        trial.run(server)
+        trial.wait_delivered()
+        return trial.result(server, f"after {time.monotonic() - began:.0f} s")
+
+
 def full_throw_exception(trial: Trial) -> Result:
     """Buffer full, `overflow_action throw_exception` (the default)"""
     return _full(trial, Edits(buffer=_small_buffer("throw_exception")))
@@ -244,6 +270,49 @@ def _full(trial: Trial, edits: Edits, *, promised: bool = True) -> Result:
         waiting = trial.steady_depth()
         with trial.started(behind):
             return trial.result(behind, f"{waiting} waited with the broker meanwhile", promised=promised)
+
+
+def few_throw_exception(trial: Trial) -> Result:
+    """Buffer full (`throw_exception`) for two minutes, 20 events waiting and nothing new"""
+    return _few(trial, Edits(buffer=_small_buffer("throw_exception")))
+
+
+def few_throw_exception_tags(trial: Trial) -> Result:
+    """The same with three tags"""
+    return _few(trial, Edits(buffer=_small_buffer("throw_exception")), tag="edr.cisco.amp.{event_type_id}")
+
+
+def few_block(trial: Trial) -> Result:
+    """Buffer full (`block`) for two minutes, 20 events waiting and nothing new"""
+    return _few(trial, Edits(buffer=_small_buffer("block")))
+
+
+def few_paused(trial: Trial) -> Result:
+    """Paused by `mem_buf_limit` for two minutes, 20 events waiting and nothing new"""
+    retries = "scheduler.base: 1\nscheduler.cap: 5"  # the default tries again half an hour later
+    return _few(trial, Edits(input=f"mem_buf_limit: {SMALL}", memory_only=True, service=retries))
+
+
+def _few(trial: Trial, edits: Edits, **stream: Any) -> Result:
+    """The server takes nothing for a while: it is named, and no event is given up or split for it."""
+    behind = trial.behind()
+    with trial.started(trial.server(replace(edits, output_port=behind.port))) as server:
+        _fill(server)
+        trial.publish_bodies([_body(number, type_id=number % 3 + 1) for number in range(20)])
+        plugin = trial.run(server, stream=stream)
+        plugin.wait_for_log(f"[{ServerTakesNothing.id}]", HOLD_S)
+        time.sleep(HOLD_S)
+        assert "split to find" not in plugin.log, "said of an event what is the server's"
+        assert "dead letter, " not in plugin.log, "a good event was given up"
+        with trial.started(behind):
+            return trial.result(behind)
+
+
+def _fill(server: Receiver) -> None:
+    """Until the server takes no more."""
+    message = messages.packed(messages.entries({"filler": "x" * 10_000}), tag=FILLER)
+    while messages.ask(server.port, message) == "ack":
+        pass
 
 
 def sigusr2(trial: Trial) -> Result:
@@ -325,35 +394,42 @@ SCENARIOS: dict[Kind, list[Scenario]] = {
     "fluentd": [
         *BOTH,
         over_the_buffers_limit,
+        alone_over_a_limit,
+        few_throw_exception,
+        few_throw_exception_tags,
+        few_block,
         full_throw_exception,
         full_block,
         full_drop_oldest_chunk,
         sigusr2,
     ],
-    "fluent-bit": [*BOTH, paused],
+    "fluent-bit": [*BOTH, alone_over_a_limit, few_paused, paused],
 }
 
 
 # --- what arrived ------------------------------------------------------------------------------------------------
 
 
-def _arrived(receiver: Receiver) -> tuple[Counter[bytes], Counter[bytes]]:
-    """How often each published body is there: as a record (as canonical JSON), and as a dead letter."""
+def _arrived(receiver: Receiver) -> tuple[Counter[bytes], Counter[bytes], int]:
+    """How often each published body is there, as a record (as canonical JSON) and as a dead letter; probe records."""
     records: Counter[bytes] = Counter()
     letters: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
+    probes = 0
     try:
         for tag, record in receiver.received():
-            if tag == DEAD_LETTERS:
+            if record.get("fluent_plugin_amp") == "probe":  # under any tag, that of the dead letters too
+                probes += 1
+            elif tag == DEAD_LETTERS:
                 # The parts of a letter share all this; a letter in one part is told apart by what it holds.
                 whole = record.get("body", record.get("body_base64")) if record["parts"] == 1 else None
                 key = (*(record[name] for name in ("error_id", "received_at", "reason", "parts")), whole)
                 letters.setdefault(key, {})[record["part"]] = record
-            else:
+            elif tag != FILLER:
                 records[canonical(record)] += 1
     except (ValueError, KeyError):  # the last line is being written
-        return Counter(), Counter()
+        return Counter(), Counter(), 0
     complete = [list(parts.values()) for parts in letters.values() if len(parts) == parts[min(parts)]["parts"]]
-    return records, Counter(map(original_body, complete))
+    return records, Counter(map(original_body, complete)), probes
 
 
 def canonical(event: Any) -> bytes:
@@ -370,6 +446,6 @@ def identity(body: bytes) -> bytes:
     return canonical(event) if isinstance(event, dict) else body
 
 
-def _body(number: int, size: int = EVENT_BYTES) -> bytes:
-    event = {"id": 2**60 + number, "event_type_id": 1090519054, "padding": "x" * (size - 80)}
+def _body(number: int, size: int = EVENT_BYTES, type_id: int = 1090519054) -> bytes:
+    event = {"id": 2**60 + number, "event_type_id": type_id, "padding": "x" * (size - 80)}
     return json.dumps(event, separators=(",", ":")).encode()
