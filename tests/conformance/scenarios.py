@@ -278,7 +278,7 @@ def few_throw_exception(trial: Trial) -> Result:
 
 
 def few_throw_exception_tags(trial: Trial) -> Result:
-    """The same with three tags"""
+    """Buffer full (`throw_exception`) for two minutes, 20 events of three tags waiting and nothing new"""
     return _few(trial, Edits(buffer=_small_buffer("throw_exception")), tag="edr.cisco.amp.{event_type_id}")
 
 
