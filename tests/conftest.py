@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,11 @@ from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.ports import free_port as find_free_port
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+
+# In the background (`nohup make test &`) these are ignored, and so they would be by every process that a test starts.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 _first_stream_ids = count(700_000, 100)
 """Apart for each cloud: an id names a queue of the broker that they share."""
