@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import datetime
 
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
@@ -13,6 +14,7 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.organisation import Request
 from tests.e2e.configs import configuration
 from tests.e2e.conftest import StartPlugin
+from tests.e2e.plugin import eventually
 
 BEFORE, DELIVERED = 150, 600
 AGE_S = 3600.0
@@ -61,7 +63,10 @@ async def test_what_the_queue_brought_is_known_and_the_rest_is_filled_in(
     assert (shown["delivered"], shown["missing"], shown["not_known"]) == (BEFORE + DELIVERED, 0, 0)
     assert shown["waiting_in_queue"] == 0
 
-    (lost,) = EventGenerator(seed=4, clock_ns=lambda: time.time_ns() - 2_000_000_000).bodies(1)
+    known_s = datetime.fromisoformat(shown["known_since"].replace("Z", "+00:00")).timestamp()
+    lost_s = known_s + 1.0  # when the state file was in use already
+    await eventually(lambda: time.time() >= lost_s + 2.0)
+    (lost,) = EventGenerator(seed=4, clock_ns=lambda: int(lost_s * 1e9)).bodies(1)
     organisation.events.add(json.loads(lost))  # and it never came to the queue
     options = ["--since", "2h", "--until", "0s", "--json"]
     repaired = run(config, *options, "--repair", command="reconcile")
