@@ -63,7 +63,7 @@ floors: system tools peer $(VENV)-floors/test
 
 docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md
-	$(BIN)/python -m fluent_plugin_amp.errors_reference > docs/errors.md
+	$(BIN)/python -m fluent_plugin_amp.commands.errors_reference > docs/errors.md
 
 # --- what is needed --------------------------------------------------------------------------------
 

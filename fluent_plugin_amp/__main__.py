@@ -2,13 +2,13 @@
 
 import sys
 
-from fluent_plugin_amp.beginning import Beginning
+from fluent_plugin_amp.run.beginning import Beginning
 
 
 def main() -> None:
     """The console script."""
     beginning = Beginning(sys.argv[1:])
-    from fluent_plugin_amp import cli
+    from fluent_plugin_amp.commands import cli
 
     cli.main(beginning)
 

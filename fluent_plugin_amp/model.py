@@ -68,7 +68,7 @@ class Delivery:
     facts: EventFacts | None = None
     """For the memory of what was delivered; None: it does not want them, or there is no event to be read."""
     member: Any = None
-    """Its part in combined records (`pipeline.member.Member`); None: it has none."""
+    """Its part in combined records (`pipeline.combine.member.Member`); None: it has none."""
     is_combined: bool = False
     """It stands for a combined record, which no broker delivered: nothing is counted or remembered of it."""
     parts: int = 0

@@ -18,20 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.cli import cli
-from fluent_plugin_amp.cli_common import report_errors
+from fluent_plugin_amp.amp_streams.screen import Screen
+from fluent_plugin_amp.commands import state
+from fluent_plugin_amp.commands.check import Row, table
+from fluent_plugin_amp.commands.cli import cli
+from fluent_plugin_amp.commands.console import report_errors
 from fluent_plugin_amp.errors import ConfigError, HandshakeRefused, PluginError
-from fluent_plugin_amp.jobs import state
-from fluent_plugin_amp.jobs.check import Row, table
 from fluent_plugin_amp.observe import logs
-from fluent_plugin_amp.observe.board import Board
+from fluent_plugin_amp.observe.forward_log import LogShipper
 from fluent_plugin_amp.observe.logs import LOGGER, LogObserver
-from fluent_plugin_amp.observe.notify import Notifier
 from fluent_plugin_amp.observe.page import render
-from fluent_plugin_amp.observe.shipping import LogShipper
+from fluent_plugin_amp.observe.systemd import Notifier
+from fluent_plugin_amp.observe.troubles import Board
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.state.values import StreamSummary
-from fluent_plugin_amp.streams_screen import Screen
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.text import MAX_CHARS, in_json, lines, of_error, one_line, values
 from tests.observe.scenes import Scene

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.observe import words
+from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.observe.status import Finding, Readiness, Status
 
 BEAT_S = 1.0
@@ -76,5 +76,5 @@ def _as_json(finding: Finding) -> dict[str, Any]:
         "error_id": finding.error_id,
         "what": finding.what,
         "remedy": finding.remedy,
-        "since": words.moment(finding.since),
+        "since": units.moment(finding.since),
     }

@@ -19,7 +19,7 @@ import msgspec
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import InternalFault, PluginError
-from fluent_plugin_amp.observe import conditions, words
+from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.text import lines, one_line, values
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
@@ -174,7 +174,7 @@ def describe(fact: facts.Fact) -> Said:
             return logging.WARNING, text, {"stream": fact.stream, "held_bytes": fact.held_bytes}
         case facts.StreamBehind():
             condition = conditions.behind(fact.growth_per_s, is_expiring=fact.is_expiring)
-            backlog = words.backlog(fact.messages, fact.oldest_s, fact.growth_per_s)
+            backlog = units.backlog(fact.messages, fact.oldest_s, fact.growth_per_s)
             text = f"stream {fact.stream}: [{condition.id}] {backlog}. {condition.remedy}"
             fields = {"stream": fact.stream, "error_id": condition.id, "messages": fact.messages}
             fields["oldest_s"] = round(fact.oldest_s)

@@ -19,10 +19,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.observe.board import Board, Memory
-from fluent_plugin_amp.observe.figures import Figures, StreamFigures
 from fluent_plugin_amp.observe.health import is_ready
+from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
 from fluent_plugin_amp.observe.status import Finding, Status, judge
+from fluent_plugin_amp.observe.troubles import Board, Memory
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 

@@ -15,11 +15,11 @@ from importlib import resources
 from typing import TypeVar
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.observe import words
-from fluent_plugin_amp.observe.board import Trouble
+from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.observe.conditions import Level
-from fluent_plugin_amp.observe.history import MINUTES, History
+from fluent_plugin_amp.observe.rates import MINUTES, History
 from fluent_plugin_amp.observe.status import Finding, Readiness, ServerStatus, Status, StreamStatus
+from fluent_plugin_amp.observe.troubles import Trouble
 from fluent_plugin_amp.text import one_line
 
 REFRESH_S = 5
@@ -67,8 +67,8 @@ def render(status: Status, histories: Mapping[str, History], started_at: float) 
 {_servers(status)}
 {_streams(status, histories)}
 <footer>
-fluent-plugin-amp {_text(__version__)}, running for {words.duration(max(0.0, now - started_at))} ·
-seen at {words.moment(now)}, fetched again every {REFRESH_S} s ·
+fluent-plugin-amp {_text(__version__)}, running for {units.duration(max(0.0, now - started_at))} ·
+seen at {units.moment(now)}, fetched again every {REFRESH_S} s ·
 <a href="/metrics">metrics</a> · <a href="/readyz">readyz</a> · <a href="/healthz">healthz</a>
 </footer>
 </main>
@@ -111,14 +111,14 @@ def _tiles(status: Status, histories: Mapping[str, History]) -> str:
     delivered = sum(stream.counters.delivered for stream in figures.streams)
     letters = sum(stream.counters.dead_letters for stream in figures.streams)
     tiles = [
-        (words.per_second(rate), "events a second delivered"),
-        (words.number(delivered), "delivered since the start"),
-        (words.number(sum(known)) if known else "unknown", "waiting, in the queues or here"),
-        (words.duration(oldest_s) if oldest_s else "–", "oldest waiting, of 10 days"),
-        (words.number(figures.chunks_in_flight), "chunks in flight"),
-        (words.number(letters), "dead letters"),
-        (words.size(figures.held_bytes), f"held, of {words.size(figures.memory_limit_bytes)} at most"),
-        (words.size(figures.resident_bytes), "memory of the process"),
+        (units.per_second(rate), "events a second delivered"),
+        (units.number(delivered), "delivered since the start"),
+        (units.number(sum(known)) if known else "unknown", "waiting, in the queues or here"),
+        (units.duration(oldest_s) if oldest_s else "–", "oldest waiting, of 10 days"),
+        (units.number(figures.chunks_in_flight), "chunks in flight"),
+        (units.number(letters), "dead letters"),
+        (units.size(figures.held_bytes), f"held, of {units.size(figures.memory_limit_bytes)} at most"),
+        (units.size(figures.resident_bytes), "memory of the process"),
         *_open("detections open", figures.detections_open),
         *_open("incidents open", figures.incidents_open),
     ]
@@ -127,7 +127,7 @@ def _tiles(status: Status, histories: Mapping[str, History]) -> str:
 
 
 def _open(label: str, count: int | None) -> list[tuple[str, str]]:
-    return [] if count is None else [(words.number(count), label)]
+    return [] if count is None else [(units.number(count), label)]
 
 
 def _findings(status: Status) -> str:
@@ -140,11 +140,11 @@ def _findings(status: Status) -> str:
 
 
 def _finding(finding: Finding, now: float) -> str:
-    lasts = words.duration(max(0.0, now - finding.since))
+    lasts = units.duration(max(0.0, now - finding.since))
     return f"""<div class="finding {_CLASSES[finding.level]}">
 <p><b>{_text(finding.who)}:</b> {_text(finding.what)}</p>
 <p>→ {_with_code(finding.remedy)}</p>
-<p class="soft"><code>{_text(finding.error_id)}</code>, for {lasts} (since {words.moment(finding.since)})</p>
+<p class="soft"><code>{_text(finding.error_id)}</code>, for {lasts} (since {units.moment(finding.since)})</p>
 </div>"""
 
 
@@ -158,13 +158,13 @@ def _servers(status: Status) -> str:
 
 def _server(server: ServerStatus, now: float) -> str:
     figures = server.figures
-    latency = "–" if figures.ack_latency_s is None else words.milliseconds(figures.ack_latency_s)
+    latency = "–" if figures.ack_latency_s is None else units.milliseconds(figures.ack_latency_s)
     return f"""<tbody><tr>
 <td class="{_CLASSES[server.level]}">{_SIGNS[server.level]} {_text(server.word)}</td>
 <td class="name" title="{_text(figures.server)}">{_text(figures.server)}</td>
-<td class="figure">{words.number(figures.in_flight)}</td>
+<td class="figure">{units.number(figures.in_flight)}</td>
 <td class="figure">{latency}</td>
-<td class="figure">{words.number(figures.retries)}</td>
+<td class="figure">{units.number(figures.retries)}</td>
 <td class="soft">{_last(server.last_trouble, now, is_current=bool(server.findings))}</td>
 </tr>{_why(server.findings, 6)}</tbody>"""
 
@@ -192,8 +192,8 @@ def _streams(status: Status, histories: Mapping[str, History]) -> str:
 def _stream(stream: StreamStatus, history: History | None, now: float) -> str:
     figures = stream.figures
     name = _text(figures.name)
-    rate = words.per_second(history.rate) if history else "–"
-    waiting = "unknown" if figures.waiting is None else words.number(figures.waiting)
+    rate = units.per_second(history.rate) if history else "–"
+    waiting = "unknown" if figures.waiting is None else units.number(figures.waiting)
     css_class = "idle" if stream.word == "standing by" else _CLASSES[stream.level]
     return f"""<tbody><tr>
 <td class="{css_class}">{_SIGNS[stream.level]} {_text(stream.word)}</td>
@@ -202,8 +202,8 @@ def _stream(stream: StreamStatus, history: History | None, now: float) -> str:
 <td>{_spark(history)}</td>
 <td class="figure">{waiting}</td>
 <td class="figure">{_oldest(figures.oldest_s)}</td>
-<td class="figure wide">{words.number(figures.unacked)}</td>
-<td class="figure wide">{words.number(figures.counters.delivered)}</td>
+<td class="figure wide">{units.number(figures.unacked)}</td>
+<td class="figure wide">{units.number(figures.counters.delivered)}</td>
 <td class="soft wide">{_last(stream.last_trouble, now, is_current=bool(stream.findings))}</td>
 </tr>{_why(stream.findings, 9)}</tbody>"""
 
@@ -231,7 +231,7 @@ def _last(trouble: Trouble | None, now: float, *, is_current: bool) -> str:
     """The last error, its words as a hint; when it is not over, the row below says what it is."""
     if trouble is None:
         return "none"
-    ago = f"{words.duration(max(0.0, now - trouble.at))} ago"
+    ago = f"{units.duration(max(0.0, now - trouble.at))} ago"
     if is_current:
         return ago
     hint = _text(f"{trouble.what}. {trouble.remedy}")
@@ -244,7 +244,7 @@ def _oldest(age_s: float | None) -> str:
     if age_s == 0:
         return "–"
     percent = min(100.0, max(2.0, 100.0 * age_s / QUEUE_KEEPS_S))
-    return f'{words.duration(age_s)}<span class="bar" title="of 10 days"><i style="width:{percent:.0f}%"></i></span>'
+    return f'{units.duration(age_s)}<span class="bar" title="of 10 days"><i style="width:{percent:.0f}%"></i></span>'
 
 
 def _spark(history: History | None) -> str:
@@ -259,7 +259,7 @@ def _spark(history: History | None) -> str:
         for place, count in enumerate(minutes)
         if count
     )
-    title = f"Events a minute over the last hour; at most {words.number(most)}"
+    title = f"Events a minute over the last hour; at most {units.number(most)}"
     return (
         f'<svg class="spark" viewBox="-.5 0 {MINUTES} {_SPARK_HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{title}"><title>{title}</title><path d="{bars}"/></svg>'

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fluent_plugin_amp.model import Counters
-from fluent_plugin_amp.observe import words
-from fluent_plugin_amp.observe.board import EXPIRING_FROM_S
-from fluent_plugin_amp.observe.figures import Figures, StreamFigures
+from fluent_plugin_amp.observe import units
+from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
+from fluent_plugin_amp.observe.troubles import EXPIRING_FROM_S
 
 COUNTED = ("received", "delivered", "duplicates", "dropped", "dead_letters")
 
@@ -40,8 +40,8 @@ def lines(before: Figures | None, after: Figures, *, started_at: float = 0.0) ->
         "held_bytes": after.held_bytes,
         "resident_bytes": after.resident_bytes,
     }
-    memory = f"{words.size(after.held_bytes)} held of {words.size(after.memory_limit_bytes)}"
-    process = f"{words.size(after.resident_bytes)} resident"
+    memory = f"{units.size(after.held_bytes)} held of {units.size(after.memory_limit_bytes)}"
+    process = f"{units.size(after.resident_bytes)} resident"
     counts = _text(figures, is_last=before is None)
     text = f"total of {len(after.streams)} stream(s): {counts}, {memory}, {process}"
     made = [Line(_level(figures), text, {"event": "Statistics", **figures})]
@@ -92,7 +92,7 @@ def _text(figures: dict[str, Any], *, is_last: bool = False) -> str:
     if waiting is not None or not is_last:
         text += f", {'unknown' if waiting is None else waiting} waiting"
     if waiting:
-        text += f", the oldest for about {words.duration(figures['oldest_waiting_s'])}"
+        text += f", the oldest for about {units.duration(figures['oldest_waiting_s'])}"
     if figures["oldest_waiting_s"] >= EXPIRING_FROM_S:
         text += " (Cisco deletes events after 10 days)"
     return text

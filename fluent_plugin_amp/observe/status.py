@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from fluent_plugin_amp.errors import InternalFault
 from fluent_plugin_amp.model import ServerFigures
-from fluent_plugin_amp.observe import conditions, words
-from fluent_plugin_amp.observe.board import INTERNAL_SHOWN_S, Board, Memory, Trouble
+from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.observe.conditions import Condition, Level
-from fluent_plugin_amp.observe.figures import Figures, StreamFigures
+from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
+from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S, Board, Memory, Trouble
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 
@@ -184,7 +184,7 @@ def _judge_stream(stream: StreamFigures, memory: Memory, figures: Figures, board
         findings.append(_of(conditions.RETURNED_OFTEN, what, memory.returned_often_at))
     if memory.behind_at and stream.oldest_waiting_s is not None:
         condition = conditions.behind(stream.growth_per_s, is_expiring=memory.is_expiring)
-        what = words.backlog(stream.messages_ready or 0, stream.oldest_waiting_s, stream.growth_per_s)
+        what = units.backlog(stream.messages_ready or 0, stream.oldest_waiting_s, stream.growth_per_s)
         findings.append(_of(condition, what, memory.behind_at))
         if finding is None:
             word = "falling behind" if (stream.growth_per_s or 0.0) >= 0 else "catching up"
@@ -260,7 +260,7 @@ def _judge_server(server: ServerFigures, memory: Memory, figures: Figures, board
         word = "standing by"
     if server.owes_ack_s >= SLOW_ACK_FROM_S:
         word = "slow" if server.is_up else word
-        what = f"has not acknowledged a chunk for {words.duration(server.owes_ack_s)}"
+        what = f"has not acknowledged a chunk for {units.duration(server.owes_ack_s)}"
         findings.append(_of(conditions.SLOW_ACK, what, figures.at - server.owes_ack_s))
     return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
 

@@ -28,10 +28,10 @@ from fluent_plugin_amp.errors import EventRefusedByServer, InvalidEvent
 from fluent_plugin_amp.facts import DeadLettered, InternalError, Observer
 from fluent_plugin_amp.model import Answer, Chunk, Counters, Delivered, Delivery, LetterShelf, Outcome, Record, Sink
 from fluent_plugin_amp.pipeline.batcher import Batcher
+from fluent_plugin_amp.pipeline.dead_letters import MIN_PART_BYTES, dead_letter
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, facts_of
 from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, as_invalid, not_packed
-from fluent_plugin_amp.pipeline.letters import MIN_PART_BYTES, dead_letter
 from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
 from fluent_plugin_amp.pipeline.transform import Transform
 

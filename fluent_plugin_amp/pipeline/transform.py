@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from fluent_plugin_amp.model import Record
+from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.flatten import Flattener, free_name
 from fluent_plugin_amp.pipeline.links import FIELD as LINKS_FIELD
 from fluent_plugin_amp.pipeline.links import Links
-from fluent_plugin_amp.pipeline.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
 from fluent_plugin_amp.pipeline.tags import MAX_TAGS, Tags, compile_tag
 

@@ -1,4 +1,4 @@
-"""What combined records are made from, kept in the state file: a `pipeline.combined.Keeper`.
+"""What combined records are made from, kept in the state file: a `pipeline.combine.combiner.Keeper`.
 
 Rows are put within the turn of the loop in which their events are recorded as delivered, so one transaction takes
 both.  While the file is in trouble nothing is answered: whoever waits for the rows waits, and with it the acks of its

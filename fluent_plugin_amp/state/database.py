@@ -21,8 +21,8 @@ from urllib.parse import quote
 
 from fluent_plugin_amp.errors import StateCorrupt, StateOutdated, StateTooNew, StateUnusable
 from fluent_plugin_amp.state.schema import APPLICATION_ID, MIGRATIONS
-from fluent_plugin_amp.state.sound import add_functions, expected_tables, tables_of
 from fluent_plugin_amp.state.translate import FOREIGN, translate, translate_os_error
+from fluent_plugin_amp.state.valid_rows import add_functions, expected_tables, tables_of
 
 BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for another process's."""

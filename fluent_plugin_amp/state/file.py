@@ -20,8 +20,8 @@ from fluent_plugin_amp.errors import PluginError, StateCorrupt
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.database import tighten
+from fluent_plugin_amp.state.dead_letters import KeptLetters
 from fluent_plugin_amp.state.delivered import FileDelivered
-from fluent_plugin_amp.state.letters import KeptLetters
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.salvage import aside_file, can_be_replaced, replace
 from fluent_plugin_amp.state.store import Store
@@ -47,7 +47,7 @@ class StateFile:
         self._lock = Lock(path)
         self.writer = Writer(path, self._open, self._opened, observer)
         self.delivered = FileDelivered(self.writer, remember_s, clock=clock)
-        self.letters = KeptLetters(self.writer, observer)
+        self.dead_letters = KeptLetters(self.writer, observer)
         self.combined = KeptCombined(self.writer)
         self.task: asyncio.Task[None] | None = None
         """From `start` on; it ends only with an error of ours."""
@@ -84,7 +84,7 @@ class StateFile:
         self._lock.release()
 
     async def _run(self) -> None:
-        parts = (self.writer.run, self.delivered.run, self.letters.run)
+        parts = (self.writer.run, self.delivered.run, self.dead_letters.run)
         await _together(
             *(partial(keep_running, "state", part, self._observer, ends_with=(PluginError,)) for part in parts)
         )
@@ -123,7 +123,7 @@ class StateFile:
 
     def _opened(self, opened: Opened) -> None:
         self.delivered.opened(opened)
-        self.letters.opened(opened)
+        self.dead_letters.opened(opened)
 
 
 async def _together(*parts: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from fluent_plugin_amp.state.database import BESIDE, connect, resolved
 from fluent_plugin_amp.state.schema import APPLICATION_ID
-from fluent_plugin_amp.state.sound import SOUND
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.translate import FOREIGN, translate_os_error
+from fluent_plugin_amp.state.valid_rows import SOUND
 
 ROWS_AT_ONCE = 500
 

@@ -69,7 +69,7 @@ def _demo(count: int, folder: Path, console: Console) -> int:
 
         def amp_streams(*arguments: str) -> None:
             _say(console, f"\n$ amp-streams {' '.join(arguments)}")
-            command = [sys.executable, "-c", "from fluent_plugin_amp.streams_cli import main; main()", *arguments]
+            command = [sys.executable, "-c", "from fluent_plugin_amp.amp_streams.cli import main; main()", *arguments]
             login = {"AMP_CLIENT_ID": key.client_id, "AMP_API_KEY": key.api_key, "AMP_API_HOST": cloud.url}
             answer = subprocess.run(
                 command,

@@ -268,7 +268,7 @@ def start(job: Job) -> Iterator[Row]:
         before = time.perf_counter()
         subprocess.run([sys.executable, "-c", "pass"], check=True)
         between = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import fluent_plugin_amp.cli"], check=True)
+        subprocess.run([sys.executable, "-c", "import fluent_plugin_amp.commands.cli"], check=True)
         imports.append(time.perf_counter() - between - (between - before))
     yield Row("start to first event, s", tuple(seconds))
     yield Row("import of the command line, s", tuple(imports))

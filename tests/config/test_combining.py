@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.combining import Combining
+from fluent_plugin_amp.commands.explain import explain
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import Fact, InternalError
-from fluent_plugin_amp.jobs.explain import explain
 from fluent_plugin_amp.model import Delivery, Record
-from fluent_plugin_amp.parts import make_transform
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.run.build import make_transform
+from fluent_plugin_amp.run.combining import Combining
 
 Write = Callable[[str, str], Path]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fluent_plugin_amp.errors import ServerTakesNothing
-from fluent_plugin_amp.pipeline.letters import original_body
+from fluent_plugin_amp.pipeline.dead_letters import original_body
 from fluent_plugin_amp.testing.certificates import Certificates, KeyPair
 from fluent_plugin_amp.testing.hostile import hostile_bodies
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials

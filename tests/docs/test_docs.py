@@ -36,7 +36,7 @@ NOT_RUN = {
     "README.md > fluent-plugin-amp > make demo": "tests/e2e/test_demo.py runs it, and `make test` is what runs this",
     "README.md > fluent-plugin-amp > pip install fluent-plugin-amp": "it needs the network, and `run` has no end",
     "docs/streams.md > New passwords for a fleet > amp-streams apply fleet.yml --verify": (
-        "passwords and queues change between its steps; tests/cisco/test_fleet.py has them with a real broker"
+        "passwords and queues change between its steps; tests/amp_streams/test_apply.py has them with a real broker"
     ),
     f"docs/backfill.md > Deliver a span of time > {BACKFILL} (2)": "somebody presses Ctrl-C; tests/history does it",
 }

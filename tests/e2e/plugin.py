@@ -55,7 +55,7 @@ class Plugin:
         self.process: subprocess.Popen[bytes] | None = None
         self._start_python = [sys.executable, "-m", "fluent_plugin_amp"]
         if prelude:
-            self._start_python[1:] = ["-c", f"{prelude}\nfrom fluent_plugin_amp.cli import main\nmain()"]
+            self._start_python[1:] = ["-c", f"{prelude}\nfrom fluent_plugin_amp.commands.cli import main\nmain()"]
         self._environment = {**os.environ, **(environment or {})}
 
     def start(self) -> Plugin:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fluent_plugin_amp.pipeline.letters import original_body
+from fluent_plugin_amp.pipeline.dead_letters import original_body
 from fluent_plugin_amp.testing.rabbitmq import QueueDepth
 from fluent_plugin_amp.testing.receivers import Kind, Received, Receiver, make_receiver
 from tests.servers import need

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from fluent_plugin_amp.errors import EXIT_CONFIG, EXIT_NO, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE
-from fluent_plugin_amp.pipeline.letters import original_body
+from fluent_plugin_amp.pipeline.dead_letters import original_body
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials

@@ -71,12 +71,12 @@ def test_an_event_that_trips_a_step_is_a_dead_letter(
 @pytest.mark.parametrize(
     ("module", "name", "where"),
     [
-        ("fluent_plugin_amp.pipeline.incidents", "Incidents.add", "combining"),
-        ("fluent_plugin_amp.pipeline.combined", "Combiner.tick", "combining"),
-        ("fluent_plugin_amp.pipeline.member", "MemberMaker.__call__", "combining"),
-        ("fluent_plugin_amp.observe.notify", "Notifier.keep_alive", "notifier"),
-        ("fluent_plugin_amp.observe.lookout", "Lookout.sample", "watch"),
-        ("fluent_plugin_amp.observe.lookout", "Lookout.serve", "endpoints"),
+        ("fluent_plugin_amp.pipeline.combine.incidents", "Incidents.add", "combining"),
+        ("fluent_plugin_amp.pipeline.combine.combiner", "Combiner.tick", "combining"),
+        ("fluent_plugin_amp.pipeline.combine.member", "MemberMaker.__call__", "combining"),
+        ("fluent_plugin_amp.observe.systemd", "Notifier.keep_alive", "notifier"),
+        ("fluent_plugin_amp.observe.watch", "Lookout.sample", "watch"),
+        ("fluent_plugin_amp.observe.watch", "Lookout.serve", "endpoints"),
         ("fluent_plugin_amp.observe.statistics", "lines", "statistics"),
         ("fluent_plugin_amp.observe.logs", "LogObserver._level_of_trouble", "observer"),
         ("fluent_plugin_amp.source.stream", "Stream.look", "look"),

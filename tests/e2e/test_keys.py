@@ -24,10 +24,10 @@ import yaml
 
 from fluent_plugin_amp.config import Config, TlsConfig, load
 from fluent_plugin_amp.config.keys import keys_of
-from fluent_plugin_amp.daemon import Daemon
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery
-from fluent_plugin_amp.parts import forward_settings, make_broker, make_state, make_transform
+from fluent_plugin_amp.run.build import forward_settings, make_broker, make_state, make_transform
+from fluent_plugin_amp.run.daemon import Daemon
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.protocol import ClientProtocol, encode_chunk
 from fluent_plugin_amp.source.ledger import Ledger

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.commands.state import show
 from fluent_plugin_amp.config import load
 from fluent_plugin_amp.errors import ConfigError, QueueInUse
-from fluent_plugin_amp.jobs.state import show
 from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.pipeline.letters import original_body
+from fluent_plugin_amp.pipeline.dead_letters import original_body
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.forward import Security

@@ -8,9 +8,9 @@ from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters, ServerFigures
-from fluent_plugin_amp.observe.board import Board
-from fluent_plugin_amp.observe.figures import Figures, StreamFigures
+from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
 from fluent_plugin_amp.observe.status import Status, judge
+from fluent_plugin_amp.observe.troubles import Board
 from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.source.stream import DURATION_BOUNDS_S
 

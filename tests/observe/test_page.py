@@ -11,8 +11,8 @@ from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.conditions import Level
-from fluent_plugin_amp.observe.history import History
 from fluent_plugin_amp.observe.page import FINDINGS_SHOWN, render, verdict
+from fluent_plugin_amp.observe.rates import History
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 from tests.observe.browser import CHROMIUM, Browser

@@ -14,9 +14,9 @@ from fluent_plugin_amp.errors import (
     StateDiskFull,
 )
 from fluent_plugin_amp.observe import conditions
-from fluent_plugin_amp.observe.board import INTERNAL_SHOWN_S
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Readiness, Status
+from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble

@@ -29,8 +29,8 @@ from fluent_plugin_amp.facts import DeadLettered, Fact, InternalError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventFacts, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import AGAIN_AFTER_S, Conductor
+from fluent_plugin_amp.pipeline.dead_letters import original_body
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
-from fluent_plugin_amp.pipeline.letters import original_body
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.tags import tag_safe
 from fluent_plugin_amp.pipeline.transform import Transform

@@ -11,11 +11,11 @@ import pytest
 from fluent_plugin_amp.errors import EventNotJson
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.pipeline import flatten
+from fluent_plugin_amp.pipeline.combine.member import MemberMaker
+from fluent_plugin_amp.pipeline.dead_letters import dead_letter
 from fluent_plugin_amp.pipeline.decode import MAX_DEPTH, decode
 from fluent_plugin_amp.pipeline.flatten import Flattener, ListMode
-from fluent_plugin_amp.pipeline.letters import dead_letter
 from fluent_plugin_amp.pipeline.links import Links
-from fluent_plugin_amp.pipeline.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.transform import Transform
 from tests.pipeline.steps import grows_linearly

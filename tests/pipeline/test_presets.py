@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.pipeline.member import MemberMaker
+from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, keyed_hash
 from fluent_plugin_amp.pipeline.presets import MAX_LENGTH, MAX_SEARCHED, MAX_VALUES, PRESETS, account, homes, replace
 from tests.pipeline.steps import grows_linearly

@@ -18,15 +18,15 @@ import msgspec
 import pytest
 
 from fluent_plugin_amp import pipeline
-from fluent_plugin_amp.combining import Combining
 from fluent_plugin_amp.config import load
 from fluent_plugin_amp.facts import Fact, StateTrouble
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome
-from fluent_plugin_amp.parts import make_conductor
+from fluent_plugin_amp.pipeline.combine.member import THREAT_DETECTED, THREAT_QUARANTINED
 from fluent_plugin_amp.pipeline.links import SOURCES
-from fluent_plugin_amp.pipeline.member import THREAT_DETECTED, THREAT_QUARANTINED
 from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.tags import EVENT_FIELDS
+from fluent_plugin_amp.run.build import make_conductor
+from fluent_plugin_amp.run.combining import Combining
 from fluent_plugin_amp.state.file import StateFile
 
 READERS = ("decode", "delivered", "links", "member", "obfuscate", "tags", "transform")
@@ -252,7 +252,7 @@ async def test_every_event_arrives(
     await state.start()
     sink, ledger, numbers = Sink(), Ledger(), count(1)
     conductor = make_conductor(
-        config, config.streams, sink, facts.append, delivered=state.delivered, shelf=state.letters
+        config, config.streams, sink, facts.append, delivered=state.delivered, shelf=state.dead_letters
     )
     combining = Combining.of(config, conductor, facts.append, state.combined)
     assert combining is not None

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.commands import state as tool
 from fluent_plugin_amp.errors import InvalidEvent, StateCorrupt, StateUnusable
 from fluent_plugin_amp.facts import (
     Fact,
@@ -26,11 +27,10 @@ from fluent_plugin_amp.facts import (
     StateSetAside,
     StateTrouble,
 )
-from fluent_plugin_amp.jobs import state as tool
 from fluent_plugin_amp.model import Delivery, EventFacts
-from fluent_plugin_amp.pipeline.letters import dead_letter
+from fluent_plugin_amp.pipeline.dead_letters import dead_letter
 from fluent_plugin_amp.sink.forward.protocol import entry
-from fluent_plugin_amp.state import letters, salvage
+from fluent_plugin_amp.state import dead_letters, salvage
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import KeptLetter, split
@@ -76,15 +76,15 @@ class Run:
         self.file.writer._retry_first_s = 0.001
         self.file.writer._jitter = lambda: 0.0
         self.file.combined._retry_s = 0.001
-        self.file.letters.post = self._post
-        self.file.letters.is_available = lambda: True
+        self.file.dead_letters.post = self._post
+        self.file.dead_letters.is_available = lambda: True
 
     def _post(self, delivery: Delivery, error: InvalidEvent) -> None:
         """A server takes the letter."""
         for record in dead_letter(delivery, error, 1000):
             entry(int(delivery.received_at), 0, record)
         self.sent.append(delivery.body)
-        asyncio.get_running_loop().call_soon(self.file.letters.resolve, delivery.delivery_tag)
+        asyncio.get_running_loop().call_soon(self.file.dead_letters.resolve, delivery.delivery_tag)
 
     async def deliver(self, *, needs_file: bool = True) -> dict[tuple[str, str], bytes]:
         """Use everything once; the rows of combined records."""
@@ -100,7 +100,7 @@ class Run:
                 self.file.delivered.contains("s0", digest(known))
         await until(lambda: len(self.done) == 15)
         if needs_file:
-            await until(lambda: self.file.error is None and not self.file.letters.count)
+            await until(lambda: self.file.error is None and not self.file.dead_letters.count)
             await self.file.writer.call(lambda store: store.prune(0, 2**40))
             safe = asyncio.Event()
             self.file.combined.put({("new", "row"): b"x"}, safe.set)
@@ -122,7 +122,7 @@ class Run:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Letters are sent at once."""
-    monkeypatch.setattr(letters, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(dead_letters, "FIRST_WAIT_S", 0.0)
 
 
 def edit(path: Path, *statements: str) -> int:
@@ -255,11 +255,11 @@ async def test_a_row_that_is_garbled_while_the_file_is_in_use(path: Path) -> Non
     """Is met some time, told as trouble, set aside, and the file is in use again."""
     make_file(path)
     run = Run(path)
-    run.file.letters.is_available = lambda: False
+    run.file.dead_letters.is_available = lambda: False
     await asyncio.wait_for(run.file.start(), DEADLINE_S)
     edit(path, "UPDATE letters SET body = 'text'", "UPDATE delivered SET delivered_at = 'then' WHERE number = 2")
-    run.file.letters.is_available = lambda: True
-    run.file.letters.wake()
+    run.file.dead_letters.is_available = lambda: True
+    run.file.dead_letters.wake()
     await until(lambda: run.told())
     await run.deliver()
     assert {"letters", "delivered"} <= {word for text in run.told() for word in text.split()}

@@ -47,7 +47,7 @@ class Cli:
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run it; what it says."""
-        command = [sys.executable, "-c", "from fluent_plugin_amp.streams_cli import main; main()", *arguments]
+        command = [sys.executable, "-c", "from fluent_plugin_amp.amp_streams.cli import main; main()", *arguments]
         result = subprocess.run(
             command, env=self._environ, cwd=self.folder, capture_output=True, text=True, timeout=DEADLINE_S
         )

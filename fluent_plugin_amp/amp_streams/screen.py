@@ -1,0 +1,222 @@
+"""What `amp-streams` shows: data on standard output, everything else on standard error.
+
+Colours, countdowns and progress are for terminals only; into a file or a pipe goes plain text, each row on one
+line.  Names come from the cloud and may hold anything: what is not printable is shown escaped, and nothing is
+read as mark-up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.text import in_json, lines, of_bug, of_error, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fluent_plugin_amp.amp_streams.description import Description
+    from fluent_plugin_amp.cisco.api import Wait
+
+_PLAIN_WIDTH = 100_000
+"""Columns of what is no terminal: no row is wrapped or cut."""
+
+
+class Unprintable(Exception):
+    """Standard output takes nothing any more."""
+
+    def __init__(self, exc: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {exc.strerror}")
+        self.reader_left = isinstance(exc, BrokenPipeError)
+
+
+class Screen:
+    """The two streams of one command.
+
+    ``check`` is called once a second while something is waited for, and may raise.
+    """
+
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
+        self._gone: OSError | None = None
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show a letter must not cost a password.
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+    @property
+    def watched(self) -> bool:
+        """Somebody sees standard error as it is written."""
+        return sys.stderr.isatty()
+
+    # --- data ------------------------------------------------------------------------------------
+
+    def data(self, text: str) -> None:
+        """Text as it is.  Raises Unprintable when nobody takes it, now and ever after."""
+        if self._gone is None:
+            try:
+                click.echo(text, nl=False)
+                sys.stdout.flush()
+            except OSError as exc:
+                self._gone = exc
+                # What is still buffered goes nowhere, or the interpreter would complain about it at exit.
+                with contextlib.suppress(OSError, ValueError):
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, sys.stdout.fileno())
+                    os.close(nowhere)
+        if self._gone is not None:
+            raise Unprintable(self._gone) from self._gone
+
+    def json(self, value: object) -> None:
+        """One JSON document."""
+        self.data(in_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Rows under their headings."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(one_line(cell)) for cell in row))
+        text = io.StringIO()  # rich has ways of its own with closed pipes
+        watched = sys.stdout.isatty()
+        width = (shutil.get_terminal_size().columns or 80) if watched else _PLAIN_WIDTH
+        _console(text, width=width, force_terminal=watched).print(table)
+        self.data("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+
+    def descriptions(self, found: Sequence[Description]) -> None:
+        """Event streams, a row each."""
+        rows = [
+            (str(one.stream.id), one.stream.name, few(one.event_types), few(one.groups), one.queue) for one in found
+        ]
+        self.table(("ID", "NAME", "EVENT TYPES", "GROUPS", "QUEUE"), rows)
+
+    def description(self, each: Description) -> None:
+        """One event stream, everything about it."""
+        rows = [
+            ("id", str(each.stream.id)),
+            ("name", each.stream.name),
+            *_listed("event types", each.event_types),
+            *_listed("groups", each.groups),
+            ("url", each.url),
+            ("username", each.username),
+            ("queue", each.queue),
+        ]
+        self.data("".join(f"{label:<13}{one_line(value)}\n" for label, value in rows))
+
+    # --- notes -----------------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """A line for the user."""
+        click.echo(lines(text), err=True)
+
+    def error(self, error: PluginError, *, debug: bool) -> None:
+        """What happened and what to do; what it rescued first, so that it is not lost."""
+        rescue = getattr(error, "rescue", "")
+        if rescue:
+            self.note("\n!!! KEEP THIS NOW: the password below is shown this once, and cannot be had again !!!\n")
+            try:
+                self.data(rescue.rstrip("\n") + "\n")
+            except Unprintable:
+                click.echo(rescue, err=True)
+            self.note("")
+        if debug:
+            self._traceback(error)
+        self.note(f"error [{error.id}]: {of_error(error)}")
+        if error.remedy:
+            self.note(f"  what to do: {error.remedy}")
+
+    def bug(self, exc: Exception, *, debug: bool) -> None:
+        """A fault of our own.  Its message is shown with --debug only: nobody checked it for secrets."""
+        if debug:
+            self._traceback(exc)
+        self.note(f"error [bug]: {of_bug(exc)}")
+        self.note("  what to do: run it again as `amp-streams --debug …`, and report what it prints")
+
+    def _traceback(self, exc: BaseException) -> None:
+        self.note("".join(traceback.format_exception(type(exc), exc, exc.__traceback__)).rstrip())
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    async def wait(self, seconds: float, why: str) -> None:
+        """The `Wait` of the API client: a countdown where somebody looks, one line where nobody does."""
+        why = one_line(why)
+        if not self.watched:
+            if seconds >= 1:
+                self.note(f"{why}: waiting {seconds:.0f} s")
+            await self._sleep(seconds)
+            return
+        with _console(sys.stderr).status("") as status:
+            await self._sleep(seconds, lambda left: status.update(f"{_plain(why)}: waiting {left:.0f} s"))
+
+    def wait_beside(self, who: str) -> Wait:
+        """A `Wait` for one of many who work at the same time: a line each, for pauses worth one."""
+
+        async def wait(seconds: float, why: str) -> None:
+            if seconds >= 1:
+                self.note(f"{who}: {why}: waiting {seconds:.0f} s")
+            await self._sleep(seconds)
+
+        return wait
+
+    async def _sleep(self, seconds: float, tick: Callable[[float], None] = lambda left: None) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            self._check()
+            tick(left)
+            await asyncio.sleep(min(1.0, left))
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[], None]]:
+        """A bar on terminals; the function that is given moves it by one."""
+        if not self.watched:
+            yield lambda: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
+
+
+def _console(file: TextIO, **options: Any) -> Console:
+    """A rich console that takes names for names."""
+    from rich.console import Console
+
+    return Console(file=file, markup=False, highlight=False, emoji=False, **options)
+
+
+def _plain(text: str) -> str:
+    """Text that a rich status shows as it is."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def few(named: Sequence[tuple[object, str]] | None, most: int = 4) -> str:
+    """The first names, and how many more there are; "all" where nothing is restricted."""
+    if named is None:
+        return "all"
+    more = f" and {len(named) - most} more" if len(named) > most else ""
+    return ", ".join(name for _, name in named[:most]) + more
+
+
+def _listed(label: str, named: Sequence[tuple[object, str]] | None) -> list[tuple[str, str]]:
+    if named is None:
+        return [(label, "all")]
+    return [(label if n == 0 else "", f"{name} ({id_})") for n, (id_, name) in enumerate(named)]

@@ -1,0 +1,1 @@
+"""The command `fluent-plugin-amp`: its options, its words, and what each command but `run` does."""

@@ -1,0 +1,197 @@
+"""`fluent-plugin-amp check`: try everything that the configuration names, and that `run` would use; one row each.
+
+A daemon that runs with the same configuration goes on undisturbed, and no event is taken out of a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, QueueInUse
+from fluent_plugin_amp.model import Chunk
+from fluent_plugin_amp.observe import units
+from fluent_plugin_amp.run.build import forward_settings, make_locate
+from fluent_plugin_amp.sink.forward.check import check as check_server
+from fluent_plugin_amp.sink.forward.client import new_chunk_id
+from fluent_plugin_amp.sink.forward.protocol import entry
+from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+from fluent_plugin_amp.source.check import Checked
+from fluent_plugin_amp.source.check import check as check_queue
+from fluent_plugin_amp.text import one_line
+
+CHECK_TAG = "fluent_plugin_amp.check"
+MAX_AT_ONCE = 20
+SUMMARY_FROM = 10
+"""With more rows than a glance takes in, a summary stands below them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was tried and what came of it."""
+
+    kind: str
+    """``state``, ``stream`` or ``server``."""
+    name: str
+    peer: str
+    ok: bool
+    result: str
+    error_id: str = ""
+    remedy: str = ""
+    exit_code: int = EXIT_OK
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+async def check(
+    config: Config, *, streams: Sequence[StreamConfig] | None = None, end_to_end: bool = False
+) -> list[Row]:
+    """Try the state file, then all streams and servers, several at once; rows in that order.
+
+    ``streams``: only these.  ``end_to_end`` also sends one record tagged `CHECK_TAG` to each server and waits for
+    the ack.
+    """
+    settings = forward_settings(config)
+    limit = asyncio.Semaphore(MAX_AT_ONCE)
+    daemon: list[str] = []  # the process that has the state file
+    rows = []
+    if config.state.path is not None:
+        rows.append(await _row("state", "file", str(config.state.path), _try_state(config.state.path, daemon)))
+
+    async def limited(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
+        async with limit:
+            return await _row(kind, name, peer, attempt)
+
+    rows += await asyncio.gather(
+        *(
+            limited("stream", stream.name, _peer(stream), _try_stream(stream, runs=bool(daemon)))
+            for stream in (config.streams if streams is None else streams)
+        ),
+        *(
+            limited("server", server.name, server.name, _try_server(server, settings, end_to_end))
+            for server in settings.servers
+        ),
+    )
+    return rows
+
+
+def table(rows: Sequence[Row], *, failures_only: bool = False) -> list[tuple[bool, str]]:
+    """A line for each row, ``ok`` or ``no`` left out, in columns; with it, whether it is well."""
+    shown = [row for row in rows if not (failures_only and row.ok)]
+    whats = [f"{row.kind} {row.name}".rstrip() for row in shown]
+    what_width = max(map(len, whats), default=0)
+    peer_width = max((len(row.peer) for row in shown), default=0)
+    return [
+        (row.ok, one_line(f"{what:{what_width}}  {row.peer:{peer_width}}  {_outcome(row)}"))
+        for what, row in zip(whats, shown, strict=True)
+    ]
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How many are well, and what the others have in common: ``298 of 300 ok; 2 amqp.unreachable``."""
+    failures = Counter(row.error_id for row in rows if not row.ok)
+    counts = "".join(f"; {count} {error_id}" for error_id, count in failures.most_common())
+    return f"{len(rows) - failures.total()} of {len(rows)} ok{counts}"
+
+
+def exit_code(rows: list[Row]) -> int:
+    """0 when all is well; the code that all failures share; 1 when they differ."""
+    codes = {row.exit_code for row in rows if not row.ok}
+    return EXIT_OK if not codes else codes.pop() if len(codes) == 1 else EXIT_NO
+
+
+async def _row(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
+    began = time.monotonic()
+    try:
+        result = await attempt
+    except PluginError as error:
+        return Row(
+            kind,
+            name,
+            peer,
+            False,
+            str(error),
+            error.id,
+            error.remedy,
+            error.exit_code,
+            time.monotonic() - began,
+        )
+    return Row(kind, name, peer, True, result, seconds=time.monotonic() - began)
+
+
+def _peer(stream: StreamConfig) -> str:
+    """Who is asked first."""
+    if stream.event_stream_name is None:
+        return f"{stream.host}:{stream.port}"
+    return stream.cloud.api or "" if stream.cloud is not None else ""
+
+
+def _outcome(row: Row) -> str:
+    return row.result if row.ok else f"[{row.error_id}] {row.result}. {row.remedy}".rstrip()
+
+
+async def _try_state(path: Path, daemon: list[str]) -> str:
+    """Who uses it is added to ``daemon``."""
+    from fluent_plugin_amp.state.check import check as check_state
+
+    checked = await asyncio.to_thread(check_state, path)
+    size = "not there yet, can be made" if checked.size_bytes is None else f"{units.size(checked.size_bytes)}, sound"
+    if checked.holder is None:
+        return f"{size}, in use by nobody"
+    daemon.append(checked.holder)
+    return f"{size}, in use by {checked.holder}: your own daemon"
+
+
+async def _try_stream(stream: StreamConfig, *, runs: bool) -> str:
+    """Log in, look at the queue, and see whether the user may read it; ``runs``: the own daemon does."""
+    location = await make_locate(stream)()
+    broker = location.broker
+    looked_up = "" if stream.event_stream_name is None else f"looked up: {broker.host}:{broker.port}, "
+    try:
+        checked = await check_queue(broker, location.queue, try_to_share=not runs)
+    except QueueInUse:
+        if not stream.exclusive:
+            raise
+        return f"{looked_up}{location.queue}: readable, another process has it for itself, `run` stands by"
+    waiting = checked.queue.messages
+    return f"{looked_up}{location.queue}: {waiting} messages waiting, readable, {_consumers(checked, runs=runs)}"
+
+
+def _consumers(checked: Checked, *, runs: bool) -> str:
+    """Who else is there: the broker only tells how many."""
+    count = checked.queue.consumers
+    match count, runs:
+        case 0, _:
+            return "no consumer attached"
+        case 1, True:
+            return "1 consumer attached: your own daemon"
+        case 1, False:
+            text = "1 consumer attached: your own daemon if it runs, else a program that splits the stream"
+        case _, True:
+            return f"{count} consumers attached: your own daemon, and others that split the stream with it"
+        case _:
+            return f"{count} consumers attached: but for your own daemon, if it runs, they split the stream"
+    if not checked.tried_to_share:
+        text += "; whether it has the queue for itself was not tried, since that would take an event"
+    return text
+
+
+async def _try_server(server: ServerAddress, settings: ForwardSettings, end_to_end: bool) -> str:
+    chunk = None
+    if end_to_end:
+        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        record = {"message": "fluent-plugin-amp check", "server": server.name}
+        chunk = Chunk(new_chunk_id(), CHECK_TAG, [entry(seconds, nanoseconds, record)], [])
+    checked = await check_server(server, settings, chunk)
+    if checked.acked_s is None:
+        return f"connected in {checked.connected_s * 1000:.0f} ms"
+    return f"connected, one record acknowledged in {checked.acked_s * 1000:.0f} ms"

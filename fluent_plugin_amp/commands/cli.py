@@ -1,0 +1,356 @@
+"""The command `fluent-plugin-amp`: parse, call, map errors to exit codes.
+
+Each command imports what it runs and no more, so that `--help` answers at once and `run` starts fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from fluent_plugin_amp import __version__
+from fluent_plugin_amp.commands.console import (
+    Commands,
+    config_option,
+    echo_json,
+    load_config,
+    pick_stream,
+    report_errors,
+)
+from fluent_plugin_amp.commands.history.cli import backfill, reconcile
+from fluent_plugin_amp.errors import EXIT_OK, DemoIncomplete, UsageError
+from fluent_plugin_amp.run.beginning import Beginning
+from fluent_plugin_amp.text import one_line
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.config import Config
+
+GC_THRESHOLD = 20_000
+"""Containers made and not freed again, after which Python looks for garbage."""
+
+_OK, _NO = click.style("ok", "green"), click.style("no", "red")
+
+
+def main(beginning: Beginning | None = None) -> None:
+    """The command line; ``beginning`` was made before this module was imported."""
+    cli(prog_name="fluent-plugin-amp", obj=beginning)
+
+
+stdout_option = click.option(
+    "--stdout",
+    "stdout_format",
+    type=click.Choice(["json", "msgpack"]),
+    help="Write records to standard output instead of Forward servers (at most once past the pipe).",
+)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration, "
+    "130 interrupted.",
+)
+@click.version_option(__version__, "--version")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Cisco AMP for Endpoints event streams into Fluentd and Fluent Bit, acknowledged end to end."""
+
+
+@cli.command()
+@config_option
+@click.option("--once", is_flag=True, help="Deliver what is in the queues now, then exit.")
+@click.option("--supervised", is_flag=True, help="Exit when the parent process is gone.")
+@stdout_option
+@report_errors
+def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal["json", "msgpack"] | None) -> int:
+    """Consume the event streams and deliver their events, until stopped.
+
+    \b
+    Examples:
+      fluent-plugin-amp run -c amp.yml
+      fluent-plugin-amp run -c amp.yml --once
+      fluent-plugin-amp run -c amp.yml --stdout json | jq .event_type
+    """
+    beginning = click.get_current_context().obj or Beginning(sys.argv[1:])
+
+    from fluent_plugin_amp import descriptors
+    from fluent_plugin_amp.observe import logs
+    from fluent_plugin_amp.run import daemon
+
+    config = load_config(config_path)
+    logs.set_up(config.logging.level, config.logging.format)
+    descriptors.raise_limit()
+    for warning in config.warnings:
+        logs.LOGGER.warning("%s", warning)
+    # What was made until now stays, and events leave no cycles behind: looking for garbage as often as Python
+    # does by itself takes a tenth of the time of an event.
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    return asyncio.run(
+        daemon.run(
+            config,
+            logs.LogObserver(streams=len(config.own_streams)),
+            once=once,
+            parent=beginning.parent if supervised else None,
+            was_hung_up=lambda: beginning.was_hung_up,
+            stdout=stdout_format,
+            load=functools.partial(load_config, config_path),
+        )
+    )
+
+
+@cli.command()
+@config_option
+@click.option("--end-to-end", is_flag=True, help="Also send one record to each server and wait for its ack.")
+@click.option("--stream", "stream_names", multiple=True, help="Of the streams only this one; may be repeated.")
+@click.option("--failures", is_flag=True, help="Show only what is not ok, and a summary.")
+@click.option("--json", "as_json", is_flag=True, help="Rows as one JSON array.")
+@report_errors
+def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], failures: bool, as_json: bool) -> int:
+    """Try the configuration, the state file, each stream and each server; one row each.
+
+    A daemon that runs meanwhile is not disturbed, and no event is taken out of a queue.
+
+    \b
+    Examples:
+      fluent-plugin-amp check -c amp.yml --end-to-end
+      fluent-plugin-amp check -c amp.yml --failures
+    """
+    from fluent_plugin_amp import descriptors
+    from fluent_plugin_amp.commands import check as job
+
+    config = load_config(config_path)
+    descriptors.raise_limit()
+    streams = [pick_stream(config, name) for name in stream_names] or None
+    rows = asyncio.run(job.check(config, streams=streams, end_to_end=end_to_end))
+    if as_json:
+        echo_json([row.as_json() for row in rows if not (failures and row.ok)])
+        return job.exit_code(rows)
+    loaded = job.Row("configuration", "", str(config_path), True, f"{len(config.streams)} stream(s)")
+    for is_ok, line in job.table([loaded, *rows], failures_only=failures):
+        click.echo(f"{_OK if is_ok else _NO}  {line}")
+    if failures or len(rows) > job.SUMMARY_FROM:
+        click.echo(job.summary(rows))
+    for warning in config.warnings:
+        click.echo(f"warning: {one_line(warning)}", err=True)
+    return job.exit_code(rows)
+
+
+@cli.command()
+@config_option
+@click.option("--stream", "stream_name", help="Whose tag and transforms to use; the first stream otherwise.")
+@stdout_option
+@click.option("--dry-run", is_flag=True, help="Send nothing: count what would be sent, by tag.")
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"))
+@report_errors
+def replay(
+    config_path: Path,
+    stream_name: str | None,
+    stdout_format: Literal["json", "msgpack"] | None,
+    dry_run: bool,
+    files: tuple[Any, ...],
+) -> int:
+    """Send captured events through the same pipeline ("-": standard input).
+
+    A file may have one JSON object a line, a JSON array, an answer of the API, pretty-printed or not, or what a
+    consumer printed, headers and all. Anything else stops it, with an error, at the first line.
+
+    \b
+    Examples:
+      fluent-plugin-amp replay -c amp.yml --stdout json events.ndjson
+      fluent-plugin-amp replay -c amp.yml --dry-run answer.json
+    """
+    from fluent_plugin_amp.commands import captured
+    from fluent_plugin_amp.commands import replay as job
+    from fluent_plugin_amp.commands.dry_run import DryRunSink
+    from fluent_plugin_amp.observe import logs
+    from fluent_plugin_amp.run import daemon
+    from fluent_plugin_amp.run.build import make_sink
+
+    if dry_run and stdout_format is not None:
+        raise UsageError("--dry-run writes no records: leave --stdout out")
+    config = load_config(config_path)
+    logs.set_up("warning", config.logging.format)
+    stream = pick_stream(config, stream_name)
+
+    async def go() -> job.Replayed:
+        observer = logs.LogObserver()
+        sink = dry if dry_run else make_sink(config, observer, stdout_format)
+        bodies = (body for file in files for body in captured.events(file, file.name))
+        return await job.replay(daemon.Daemon(config, sink, observer), stream.name, bodies)
+
+    dry = DryRunSink()
+    replayed = asyncio.run(go())
+    counters = replayed.counters
+    delivered = f"{counters.delivered - counters.dead_letters} {'to deliver' if dry_run else 'delivered'}"
+    click.echo(
+        f"{replayed.events} events: {delivered}, {counters.dead_letters} dead letters, {counters.dropped} dropped",
+        err=True,
+    )
+    for tag in sorted(dry.records):
+        click.echo(f"{tag}: {dry.records[tag]} records, {dry.bytes[tag]} bytes")
+    return EXIT_OK
+
+
+@cli.command()
+@config_option
+@click.option("--stream", "stream_name", help="Whose tag and transforms to use; the first stream otherwise.")
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.argument("file", type=click.File("rb"))
+@report_errors
+def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any) -> int:
+    """Show what each step makes of one event, its tag, its time and its bytes ("-": standard input).
+
+    \b
+    Example:
+      fluent-plugin-amp explain -c amp.yml event.json
+    """
+    from fluent_plugin_amp.commands import explain as job
+    from fluent_plugin_amp.run.build import make_transform
+
+    config = load_config(config_path)
+    body = file.read().strip()
+    letters = config.dead_letters
+    transform = make_transform(pick_stream(config, stream_name))
+    combines = config.detections is not None or config.incidents is not None
+    explained = job.explain(transform, body, letters.tag, raw_dead_letters=letters.raw, combines=combines)
+    if as_json:
+        echo_json(explained.as_json())
+        return EXIT_OK
+    click.echo(f"body: {explained.body_bytes} bytes, digest {explained.digest}")
+    for name, record in explained.steps:
+        click.echo(f"\n--- {name}")
+        if record is None:
+            click.echo("the event is dropped: acknowledged to the broker, not sent")
+        else:
+            echo_json(record)
+    if explained.dead_letter is not None:
+        click.echo("\n--- dead letter")
+        echo_json(explained.dead_letter)
+    if explained.tag is not None:
+        click.echo(f"\ntag:  {explained.tag}")
+    if explained.entry is not None:
+        click.echo(f"time: {explained.time}")
+        click.echo(f"entry: {len(explained.entry)} bytes of msgpack, {explained.entry[:24].hex(' ')} …")
+    return EXIT_OK
+
+
+@cli.group()
+@config_option
+def state(config_path: Path) -> None:
+    """Look at the state file, or have it forget a stream, also while `run` uses it."""
+
+
+state_config_option = click.option(
+    "-c",
+    "--config",
+    "own_config_path",
+    type=click.Path(readable=False, path_type=Path),
+    help="The same as before the command.",
+)
+
+
+@state.command("show")
+@state_config_option
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@report_errors
+def show_state(own_config_path: Path | None, as_json: bool) -> int:
+    """Show what is remembered of each stream, the dead letters kept, and who uses the file.
+
+    \b
+    Example:
+      fluent-plugin-amp state show -c amp.yml
+    """
+    from fluent_plugin_amp.commands import state as job
+
+    report = job.show(job.state_path(_state_config(own_config_path)), time.time())
+    if as_json:
+        echo_json(report.as_json())
+        return EXIT_OK
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(job.heading(report))
+    console.print(job.table(report))
+    return EXIT_OK
+
+
+@state.command("reset")
+@state_config_option
+@click.option("--stream", "stream_name", required=True, help="The stream to forget, by its name.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@report_errors
+def reset_state(own_config_path: Path | None, stream_name: str, yes: bool) -> int:
+    """Forget which events of a stream were delivered: if the broker delivers them again, they are sent again.
+
+    Its open detections and incidents are forgotten too. What is still to be sent stays.
+
+    \b
+    Example:
+      fluent-plugin-amp state reset -c amp.yml --stream emea
+    """
+    from fluent_plugin_amp.commands import state as job
+
+    path = job.state_path(_state_config(own_config_path))
+    if not yes:
+        click.confirm(f"Forget what was delivered from {stream_name!r}, in {path}?", abort=True)
+    job.reset(path, stream_name)
+    click.echo(f"{stream_name}: forgotten; a running daemon follows within a minute", err=True)
+    return EXIT_OK
+
+
+@cli.command()
+@report_errors
+def schema() -> int:
+    """Print the JSON Schema of the configuration.
+
+    \b
+    Example:
+      fluent-plugin-amp schema > amp.schema.json
+    """
+    from fluent_plugin_amp.config import schema as config_schema
+
+    echo_json(config_schema())
+    return EXIT_OK
+
+
+@cli.command()
+@click.option("--events", "count", default=1000, show_default=True, help="Synthetic events to publish.")
+@click.option("--keep", is_flag=True, help="Keep the folder with configuration, certificates and logs.")
+@report_errors
+def demo(count: int, keep: bool) -> int:
+    """Show the whole way on this machine: a private RabbitMQ over TLS, this plugin, a Forward receiver.
+
+    \b
+    Example:
+      fluent-plugin-amp demo
+    """
+    from fluent_plugin_amp.testing import demo as job
+    from fluent_plugin_amp.testing.rabbitmq_node import RabbitMQMissing
+
+    try:
+        return job.demo(count, keep=keep)
+    except ModuleNotFoundError as exc:
+        if exc.name != "trustme":
+            raise
+        raise DemoIncomplete(str(exc)) from exc
+    except RabbitMQMissing as exc:
+        raise DemoIncomplete(str(exc)) from exc
+
+
+def _state_config(path: Path | None) -> Config:
+    """The configuration that a command of `state`, or `state` itself, was given."""
+    group = click.get_current_context().parent
+    assert group is not None
+    return load_config(path or group.params["config_path"])
+
+
+cli.add_command(backfill)
+cli.add_command(reconcile)

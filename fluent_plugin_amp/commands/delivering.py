@@ -1,0 +1,89 @@
+"""The pipeline and the sink of `run` for events that no broker delivers, beside a `run` or without one.
+
+Each event takes the transforms of its stream and goes to the configured servers.  After a server's ack it is recorded
+in the state file, where there is one.  Combined records are not made of it: those are the business of one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from fluent_plugin_amp.commands.feed import Feed
+from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.run.build import make_conductor, make_sink
+from fluent_plugin_amp.state.tool import DeliveredBeside
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SINK_CLOSE_TIMEOUT_S = 2.0
+
+
+class Delivering:
+    """From ``async with`` on, events that are put into ``feed`` are delivered; `supervise` the work that does it.
+
+    Args:
+        config: as loaded.
+        stream: whose transforms the events get.
+        observer: hears what happens.
+        state_file: where they are recorded; it must be there.  None: nowhere.
+    """
+
+    def __init__(self, config: Config, stream: StreamConfig, observer: Observer, state_file: Path | None) -> None:
+        self._sink = make_sink(config, observer, None)
+        self._delivered = DeliveredBeside(state_file) if state_file is not None else None
+        conductor = make_conductor(config, [stream], self._sink, observer, delivered=self._delivered)
+        self._line = conductor.lines[stream.name]
+        self.feed = Feed(
+            conductor, stream.name, max_held_bytes=config.memory_limit, patience_s=config.forward.pause_after
+        )
+        """Where events are put."""
+
+    @property
+    def counters(self) -> Counters:
+        """What became of them."""
+        return self._line.counters
+
+    @property
+    def ends(self) -> set[asyncio.Future[None]]:
+        """What ends only when sink or state file cannot go on, with the reason."""
+        return {self._sink_task} if self._delivered is None else {self._sink_task, self._delivered.failed}
+
+    async def __aenter__(self) -> Self:
+        self._sink_task = asyncio.create_task(self._sink.run(), name="sink")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._sink.close(SINK_CLOSE_TIMEOUT_S)
+        self._sink_task.cancel()
+        await asyncio.gather(self._sink_task, return_exceptions=True)
+        if self._delivered is not None:
+            await self._delivered.close()
+
+
+async def supervise(work: Coroutine[Any, Any, None], stop: asyncio.Event, ends: set[asyncio.Future[None]]) -> bool:
+    """Do ``work`` until ``stop`` is set, or raise what one of ``ends`` ends with.
+
+    True: the work is done; False: it was stopped.
+    """
+    task = asyncio.create_task(work, name="work")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    pending: set[asyncio.Future[Any]] = {task, stopped, *ends}
+    try:
+        await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for end in (*ends, task):
+            if end.done():
+                end.result()
+        return task.done()
+    finally:
+        for each in (task, stopped):
+            each.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)

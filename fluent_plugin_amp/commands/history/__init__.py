@@ -1,0 +1,1 @@
+"""Events that the cloud has recorded: `backfill` and `reconcile`."""

@@ -1,0 +1,171 @@
+"""`fluent-plugin-amp backfill`: recorded events of a span of time, through the pipeline of `run`.
+
+Events come from the API newest first and are delivered as they come.  What the state file knows is left out.  How far
+the work has come is noted after a server's ack and the record of it, so whatever interrupts it, the next run with the
+same words goes on there, and at most the events of one page come twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.api import CiscoApi, Wait
+from fluent_plugin_amp.commands.delivering import Delivering, supervise
+from fluent_plugin_amp.commands.history import bookmark
+from fluent_plugin_amp.commands.history.alone import alone
+from fluent_plugin_amp.commands.history.batches import (
+    Batch,
+    Progress,
+    batches,
+    delivered_facts,
+    find_stream,
+    open_api,
+)
+from fluent_plugin_amp.commands.history.span import Bookmark, Span, legs
+from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.model import Counters, EventFacts
+from fluent_plugin_amp.state.store import Store
+
+
+@dataclass(slots=True)
+class Backfill:
+    """What is asked for, and what became of it.
+
+    Args:
+        config: as loaded.
+        stream: whose events are wanted.
+        span: from when to when.
+        words: by which an interrupted run is known again: stream, and the times as they were written.
+        resend: also what was delivered already.
+        restart: forget an interrupted run.
+    """
+
+    config: Config
+    stream: StreamConfig
+    span: Span
+    words: tuple[str, ...]
+    resend: bool = False
+    restart: bool = False
+
+    resumed: Span | None = None
+    """What an interrupted run had left."""
+    in_cloud: int = 0
+    """Events in the span, but for those that `drop_event_types` names."""
+    known: int = 0
+    """Of these: delivered before."""
+    dropped: int = 0
+    counters: Counters = field(default_factory=Counters)
+    """Of those sent."""
+    is_done: bool = False
+    _marks: deque[tuple[int, Bookmark]] = field(default_factory=deque)
+    """How far the walk has come once so many of the events sent are safe."""
+
+    async def run(
+        self,
+        environ: Mapping[str, str],
+        observer: Observer,
+        *,
+        wait: Wait,
+        stop: asyncio.Event,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        """Do it, until it is done or ``stop`` is set.
+
+        Raises:
+            HistoryInProgress: another process does this with the stream.
+            NoProgress: no server acknowledged anything for ``forward.pause_after``.
+            PluginError: what the API, the state file or the configuration's files give.
+        """
+        path = self.config.state.path
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(alone(self.config, self.stream, environ))
+            store = None if path is None else _open(path)
+            if store is not None:
+                stack.callback(store.close)
+            file = None if path is None else bookmark.bookmark_file(path, *self.words, str(self.resend))
+            api = await stack.enter_async_context(open_api(self.stream, environ, wait))
+            delivering = await stack.enter_async_context(Delivering(self.config, self.stream, observer, path))
+            self.counters = delivering.counters
+            work = self._work(api, delivering, store, file, wait, on_progress)
+            try:
+                self.is_done = await supervise(work, stop, delivering.ends)
+            finally:
+                # Stopped, or an error of the cloud: what is on its way need not come again.
+                if not self.is_done and not any(end.done() for end in delivering.ends):
+                    with contextlib.suppress(NoProgress, asyncio.TimeoutError):
+                        await asyncio.wait_for(delivering.feed.finish(), self.config.forward.shutdown_timeout)
+                    self._save(file, delivering.feed.safe)
+
+    async def _work(
+        self,
+        api: CiscoApi,
+        delivering: Delivering,
+        store: Store | None,
+        file: Path | None,
+        wait: Wait,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        event_stream = await find_stream(api, self.stream)
+        mark = None if file is None or self.restart else bookmark.load(file)
+        self.resumed = mark.left if mark is not None else None
+        feed = delivering.feed
+        for leg in legs(self.span, mark):
+            async for batch in self._batches(api, event_stream, leg, store, wait):
+                for body, facts in batch.of(batch.unknown.candidates):
+                    await feed.put(body, facts)
+                self._count(batch)
+                if batch.mark is None:  # the cloud keeps no order: nothing can be said of what comes
+                    self._marks.clear()
+                    if file is not None:
+                        bookmark.remove(file)
+                else:
+                    self._marks.append((feed.fed, batch.mark))
+                self._save(file, feed.safe)
+                on_progress(batch.progress)
+        await feed.finish()
+        if file is not None:
+            bookmark.remove(file)
+
+    def _batches(
+        self, api: CiscoApi, event_stream: EventStream, leg: Bookmark, store: Store | None, wait: Wait
+    ) -> AsyncIterator[Batch]:
+        look_up = None if store is None or self.resend else delivered_facts(store, self.stream.name)
+        return batches(
+            api,
+            event_stream,
+            leg,
+            drop_event_types=frozenset(self.stream.transform.drop_event_types),
+            delivered=look_up or _nothing,
+            wait=wait,
+        )
+
+    def _count(self, batch: Batch) -> None:
+        self.in_cloud += len(batch.events)
+        self.known += len(batch.events) - len(batch.unknown.candidates)
+        self.dropped += batch.dropped
+
+    def _save(self, file: Path | None, safe: int) -> None:
+        """Note the farthest point before which everything is safe."""
+        reached = None
+        while self._marks and self._marks[0][0] <= safe:
+            _, reached = self._marks.popleft()
+        if reached is not None and file is not None:
+            bookmark.save(file, reached)
+
+
+def _open(path: Path) -> Store:
+    """The state file, made where no `run` has made it yet."""
+    return Store.open(path, create=not path.exists())
+
+
+def _nothing(first: int, last: int) -> list[tuple[bytes, EventFacts]]:
+    """Delivered before: nothing is known."""
+    return []

@@ -1,0 +1,211 @@
+"""The events that the cloud has for a stream, in batches, each compared with what was delivered.
+
+For `backfill` and `reconcile`, which differ in what they do with a batch.  A batch holds whole seconds, since events
+of one second can be alike, and no more of them than fit a page or so: memory does not grow with the span.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.api import CiscoApi, Wait
+from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, read
+from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud
+from fluent_plugin_amp.cisco.streams import find
+from fluent_plugin_amp.cisco.transport import http_client
+from fluent_plugin_amp.cisco.walk import Entry, Walk
+from fluent_plugin_amp.commands.history.compare import Comparison, compare
+from fluent_plugin_amp.commands.history.span import Bookmark
+from fluent_plugin_amp.config import StreamConfig
+from fluent_plugin_amp.config.access import Given, find_access
+from fluent_plugin_amp.errors import ConfigError, EventStreamNotFound, UsageError
+from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.pipeline.decode import event_time
+from fluent_plugin_amp.pipeline.delivered import facts_of, number_of
+from fluent_plugin_amp.run.lookup import PROXY_REMEDY
+from fluent_plugin_amp.state.store import Store
+
+MAX_WAIT_S = 2 * 3600.0
+"""For the rate limit, at one request: longer than its window."""
+MAX_HELD = 5000
+"""Events of one second that are compared together."""
+ACCESS_REMEDY = (
+    "Give the stream `api: {client_id: …, api_key_file: …}` and `cloud: us|eu|apjc` (or a mapping with `api`), or "
+    "set AMP_CLIENT_ID, AMP_API_KEY and AMP_REGION."
+)
+NEIGHBOURS_S = 3600
+"""Events farther apart than that are looked up on their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """For who watches."""
+
+    read: int
+    """Events of the span that came from the cloud."""
+    left: int | None
+    """That are still to come, about; None: the cloud does not tell."""
+    left_s: float | None
+    """How long that will take, about."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some events of the cloud, later ones first."""
+
+    events: list[Recorded] = field(default_factory=list)
+    facts: list[EventFacts] = field(default_factory=list)
+    unknown: Comparison = field(default_factory=Comparison)
+    """Those that were not delivered, as far as is known."""
+    dropped: int = 0
+    """That `drop_event_types` keeps from being delivered: they are not among the events."""
+    mark: Bookmark | None = None
+    """How far the walk has come, once all this is dealt with; None: the cloud keeps no order, so nobody can say."""
+    progress: Progress = Progress(0, None, None)
+
+    def of(self, indices: Sequence[int]) -> Iterator[tuple[bytes, EventFacts]]:
+        """Body and facts, as `Feed.put` takes them."""
+        for index in indices:
+            yield self.events[index].body, self.facts[index]
+
+
+@contextlib.asynccontextmanager
+async def open_api(stream: StreamConfig, environ: Mapping[str, str], wait: Wait) -> AsyncIterator[CiscoApi]:
+    """The API of the organisation that a stream belongs to.
+
+    Raises:
+        UsageError: neither the stream nor the environment says which cloud, or has a key.
+        ConfigError: ``cloud.ca_file`` or the environment's proxy cannot be used.
+    """
+    cloud, key = _access(stream, environ)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            http = await stack.enter_async_context(http_client(ca_file=cloud.ca_file, connections=1))
+        except ValueError as exc:
+            raise ConfigError(str(exc), remedy=PROXY_REMEDY) from exc
+        yield CiscoApi(cloud, key, http, wait=wait, max_wait_s=MAX_WAIT_S)
+
+
+def _access(stream: StreamConfig, environ: Mapping[str, str]) -> tuple[Cloud, ApiKey]:
+    """What the stream says, else the environment; a public cloud is known by its broker."""
+    cloud = stream.cloud.cloud if stream.cloud is not None else None
+    if cloud is None and stream.url:
+        cloud = next((each for each in CLOUDS.values() if each.broker_host == stream.host.lower()), None)
+    if stream.api is not None:
+        key = stream.api.key
+    else:
+        try:
+            access = find_access(Given(), environ)
+        except UsageError as error:
+            raise UsageError(f"stream {stream.name}: {error}", remedy=ACCESS_REMEDY) from error
+        key, cloud = access.key, cloud or access.cloud
+    if cloud is None:
+        raise UsageError(f"stream {stream.name}: which Cisco cloud is it from?", remedy=ACCESS_REMEDY)
+    return cloud, key
+
+
+async def find_stream(api: CiscoApi, stream: StreamConfig) -> EventStream:
+    """The event stream as the cloud has it, with its event types and groups.
+
+    Raises:
+        EventStreamNotFound: the cloud has none with this name, or with this queue.
+    """
+    if stream.event_stream_name is not None:
+        return await find(api, stream.event_stream_name)
+    for each in await api.event_streams():
+        if each.amqp is not None and each.amqp.queue_name == stream.queue:
+            return each
+    raise EventStreamNotFound(
+        f"{api.cloud.name}: this key sees no event stream with the queue {stream.queue!r}",
+        remedy="Its event types and groups say which events to ask for. See `amp-streams list` with the same key.",
+    )
+
+
+def delivered_facts(store: Store, stream: str) -> Callable[[int, int], list[tuple[bytes, EventFacts]]]:
+    """A look-up of what was delivered of a stream between two seconds, both included: digests and facts."""
+
+    def look_up(first: int, last: int) -> list[tuple[bytes, EventFacts]]:
+        return [
+            (digest, facts._replace(event_id=number_of(facts.event_id), detection_id=number_of(facts.detection_id)))
+            for digest, facts in store.delivered_between(stream, first, last)
+        ]
+
+    return look_up
+
+
+async def batches(
+    api: CiscoApi,
+    stream: EventStream,
+    leg: Bookmark,
+    *,
+    drop_event_types: frozenset[int],
+    delivered: Callable[[int, int], list[tuple[bytes, EventFacts]]],
+    wait: Wait,
+) -> AsyncIterator[Batch]:
+    """What is left of ``leg``, later events first; empty batches too, to show progress.
+
+    Args:
+        api: of the organisation.
+        stream: the event stream, whose filters are applied.
+        leg: what is to be done.
+        drop_event_types: left out.
+        delivered: see `delivered_facts`.
+        wait: shows why it waits.
+    """
+    walk: Walk[Recorded] = Walk(leg.floor - 1, offset=leg.offset)
+    held: list[Entry[Recorded]] = []
+    count = 0
+    async for stretch in read(api, filters_of(stream, leg.down_to), walk, _second_of, wait):
+        held += [entry for entry in stretch.entries if entry.second >= leg.down_to]
+        count += len(stretch.entries)
+        cut = len(held)
+        floor = leg.down_to
+        if walk.ask is not None:
+            floor = held[-1].second + 1 if held else walk.ceiling + 1
+            while len(held) < MAX_HELD and cut and held[cut - 1].second < floor:
+                cut -= 1
+        batch, held = _batch(held[:cut], drop_event_types, delivered), held[cut:]
+        if stretch.is_sorted:
+            batch.mark = Bookmark(leg.since, leg.until, leg.down_to, min(leg.floor, floor), stretch.offset)
+        batch.progress = Progress(count, stretch.left, stretch.left_s)
+        yield batch
+
+
+def _batch(
+    entries: Sequence[Entry[Recorded]],
+    drop_event_types: frozenset[int],
+    delivered: Callable[[int, int], list[tuple[bytes, EventFacts]]],
+) -> Batch:
+    batch = Batch()
+    for entry in entries:
+        event = entry.item.event
+        facts = facts_of(event, *event_time(event, entry.second))
+        if facts.event_type_id in drop_event_types:
+            batch.dropped += 1
+        else:
+            batch.events.append(entry.item)
+            batch.facts.append(facts)
+    known: list[tuple[bytes, EventFacts]] = []
+    for first, last in clusters([facts.seconds for facts in batch.facts]):
+        known += delivered(first, last)
+    batch.unknown = compare(batch.facts, known)
+    return batch
+
+
+def clusters(seconds: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and last of those that are close together: what is asked for at once should not hold much else."""
+    found: list[tuple[int, int]] = []
+    for second in sorted(set(seconds)):
+        if found and second - found[-1][1] <= NEIGHBOURS_S:
+            found[-1] = (found[-1][0], second)
+        else:
+            found.append((second, second))
+    return found
+
+
+def _second_of(event: Json, otherwise: int) -> int:
+    return event_time(event, otherwise)[0]

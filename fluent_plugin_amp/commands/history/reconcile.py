@@ -1,0 +1,258 @@
+"""`fluent-plugin-amp reconcile`: what the cloud has for a stream against what the state file says was delivered.
+
+The state file is the only witness.  Of events that are older than what it remembers, or than itself, it cannot tell:
+they are counted as such, neither delivered nor missing.  And it knows nothing of what is still under way: events that
+wait in the queue are missing here, until `run` has delivered them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fluent_plugin_amp.cisco.api import Wait
+from fluent_plugin_amp.commands.delivering import Delivering, supervise
+from fluent_plugin_amp.commands.feed import Feed
+from fluent_plugin_amp.commands.history.alone import alone
+from fluent_plugin_amp.commands.history.batches import (
+    Batch,
+    Progress,
+    batches,
+    delivered_facts,
+    find_stream,
+    open_api,
+)
+from fluent_plugin_amp.commands.history.span import Span, iso, legs, utc
+from fluent_plugin_amp.commands.queue_depth import messages_ready
+from fluent_plugin_amp.commands.state import state_path
+from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.run.build import make_locate
+from fluent_plugin_amp.state.store import Store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HOUR_S = 3600
+
+
+@dataclass(slots=True)
+class Hour:
+    """Events that happened in one hour."""
+
+    in_cloud: int = 0
+    missing: int = 0
+    not_known: int = 0
+
+    @property
+    def delivered(self) -> int:
+        """What is left of those in the cloud."""
+        return self.in_cloud - self.missing - self.not_known
+
+    def as_json(self) -> dict[str, int]:
+        """All four figures."""
+        return {
+            "in_cloud": self.in_cloud,
+            "delivered": self.delivered,
+            "missing": self.missing,
+            "not_known": self.not_known,
+        }
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What is asked for, and what was found.
+
+    Args:
+        config: as loaded; it must name a state file.
+        stream: that is looked at.
+        span: from when to when.
+        now: seconds since the epoch.
+        repair: deliver what is missing.
+    """
+
+    config: Config
+    stream: StreamConfig
+    span: Span
+    now: float
+    repair: bool = False
+
+    hours: dict[int, Hour] = field(default_factory=dict)
+    """By the second in which they begin."""
+    known_since: int | None = None
+    """Of what happened earlier, the state file cannot tell; None: it knows nothing of this stream."""
+    dropped: int = 0
+    repaired: int = 0
+    """Events sent and acknowledged; of events that are alike, also some that were not missing."""
+    dead_letters: int = 0
+    """Of these."""
+    waiting: int | None = None
+    """Messages in the stream's queue when it began; None: the broker did not tell."""
+    is_done: bool = False
+
+    async def run(
+        self,
+        environ: Mapping[str, str],
+        observer: Observer,
+        *,
+        wait: Wait,
+        stop: asyncio.Event,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        """Compare, and repair if asked to, until done or ``stop`` is set.
+
+        Raises:
+            UsageError: there is no state file; HistoryInProgress: another process repairs the stream, or delivers
+                events of its past; PluginError: what the API, the file or the servers give.
+        """
+        path = state_path(self.config)
+        async with contextlib.AsyncExitStack() as stack:
+            if self.repair:
+                stack.enter_context(alone(self.config, self.stream, environ))
+            store = Store.open(path)
+            stack.callback(store.close)
+            api = await stack.enter_async_context(open_api(self.stream, environ, wait))
+            event_stream = await find_stream(api, self.stream)
+            self.known_since = _known_since(store, self.stream.name, self.now, self.config.state.remember)
+            self.waiting = await _count_waiting(self.stream)
+            delivering = None
+            if self.repair:
+                delivering = await stack.enter_async_context(Delivering(self.config, self.stream, observer, path))
+            feed = delivering.feed if delivering is not None else None
+            (leg,) = legs(self.span, None)
+            found = batches(
+                api,
+                event_stream,
+                leg,
+                drop_event_types=frozenset(self.stream.transform.drop_event_types),
+                delivered=delivered_facts(store, self.stream.name),
+                wait=wait,
+            )
+            ends = delivering.ends if delivering is not None else set()
+            self.is_done = await supervise(self._work(found, feed, on_progress), stop, ends)
+            if delivering is not None:
+                self.repaired = delivering.feed.resolved
+                self.dead_letters = delivering.counters.dead_letters
+
+    async def _work(
+        self, found: AsyncIterator[Batch], feed: Feed | None, on_progress: Callable[[Progress], None]
+    ) -> None:
+        async for batch in found:
+            to_send = self._count(batch)
+            if feed is not None:
+                for body, facts in batch.of(to_send):
+                    await feed.put(body, facts)
+            on_progress(batch.progress)
+        if feed is not None:
+            await feed.finish()
+
+    def _count(self, batch: Batch) -> list[int]:
+        """Count the batch; returns which of it have to be sent so that nothing is missing."""
+        self.dropped += batch.dropped
+        for facts in batch.facts:
+            self._hour(facts.seconds).in_cloud += 1
+        for index in batch.unknown.missing:
+            second = batch.facts[index].seconds
+            if self._is_known(second):
+                self._hour(second).missing += 1
+            else:
+                self._hour(second).not_known += 1
+        return [index for index in batch.unknown.candidates if self._is_known(batch.facts[index].seconds)]
+
+    def _hour(self, second: int) -> Hour:
+        return self.hours.setdefault(second // HOUR_S * HOUR_S, Hour())
+
+    def _is_known(self, second: int) -> bool:
+        return self.known_since is not None and second >= self.known_since
+
+    # --- what came of it -------------------------------------------------------------------------
+
+    @property
+    def total(self) -> Hour:
+        """Of all hours."""
+        hours = self.hours.values()
+        return Hour(
+            sum(hour.in_cloud for hour in hours),
+            sum(hour.missing for hour in hours),
+            sum(hour.not_known for hour in hours),
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """1: something is missing, and was not repaired; or nothing can be said at all."""
+        is_missing = self.total.missing > 0 and not self.repair
+        return EXIT_NO if is_missing or (self.known_since is None and self.total.in_cloud > 0) else EXIT_OK
+
+    def notes(self) -> list[str]:
+        """What the figures do not say."""
+        total = self.total
+        notes = []
+        if self.known_since is None:
+            notes.append(
+                f"The state file knows of no event delivered from {self.stream.name}: nobody can tell what was."
+            )
+        elif self.span.since < self.known_since:
+            notes.append(
+                f"The state file goes back to {utc(self.known_since)}. Earlier events that are not found in it "
+                "are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them in either case."
+            )
+        if total.missing or self.waiting:
+            waiting = "" if self.waiting is None else f" ({self.waiting} messages at the moment)"
+            notes.append(
+                f"Events that still wait in the queue{waiting} count as missing until `run` has delivered them, and "
+                "so do those delivered while the state file could not be written."
+            )
+        if self.dropped:
+            notes.append(f"{self.dropped} events are left out here: `drop_event_types` names them.")
+        if self.repair:
+            letters = f", {self.dead_letters} of them as dead letters" if self.dead_letters else ""
+            notes.append(f"{self.repaired} events were delivered now{letters}.")
+        return notes
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "stream": self.stream.name,
+            "since": iso(self.span.since),
+            "until": iso(self.span.until),
+            "known_since": None if self.known_since is None else iso(self.known_since),
+            **self.total.as_json(),
+            "dropped": self.dropped,
+            "repaired": self.repaired,
+            "waiting_in_queue": self.waiting,
+            "hours": [{"hour": iso(start), **hour.as_json()} for start, hour in sorted(self.hours.items())],
+            "notes": self.notes(),
+        }
+
+    def table(self) -> Table:
+        """A row for each hour in which something happened."""
+        from rich.table import Table
+
+        made = Table("hour (UTC)", box=None, pad_edge=False, header_style="bold")
+        for column in ("in the cloud", "delivered", "missing", "not known"):
+            made.add_column(column, justify="right")
+        rows = [(utc(start)[:-4] + "Z", hour) for start, hour in sorted(self.hours.items())]
+        for name, hour in [*rows, ("total", self.total)]:
+            figures = (hour.in_cloud, hour.delivered, hour.missing, hour.not_known)
+            made.add_row(name, *map(str, figures), style="red" if hour.missing else None)
+        return made
+
+
+def _known_since(store: Store, stream: str, now: float, remember_s: float) -> int | None:
+    for summary in store.summary(int(now)):
+        if summary.stream == stream and summary.oldest_at is not None:
+            return max(summary.oldest_at, int(now - remember_s))
+    return None
+
+
+async def _count_waiting(stream: StreamConfig) -> int | None:
+    """Messages in the stream's queue; None where the cloud or the broker does not tell."""
+    try:
+        location = await make_locate(stream)()
+    except PluginError:
+        return None
+    return await messages_ready(location.broker, location.queue)

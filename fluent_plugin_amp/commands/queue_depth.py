@@ -1,0 +1,74 @@
+"""What a command asks of a broker beside its own findings: how many events wait, and whether credentials are good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fluent_plugin_amp.cisco.credentials import read
+from fluent_plugin_amp.cisco.transport import tls_context
+from fluent_plugin_amp.errors import CredentialsFileUnusable, PluginError
+from fluent_plugin_amp.source import amqp
+
+CONNECT_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
+
+
+async def messages_ready(broker: amqp.Broker, queue: str) -> int | None:
+    """Messages ready in ``queue``, of which asking takes none; None where the broker does not tell."""
+    try:
+        return await _declare(broker, queue)
+    except PluginError:
+        return None
+
+
+async def _declare(broker: amqp.Broker, queue: str) -> int:
+    """Messages ready in ``queue``.  Raises PluginError."""
+    connection = await amqp.connect(broker)
+    try:
+        channel = await connection.open_channel()
+        return (await channel.declare_passive(queue)).messages
+    finally:
+        await connection.close(CLOSE_TIMEOUT_S)
+
+
+async def count_waiting(queue: str, twin_file: Path, *, ca_file: str | None) -> int | None:
+    """`messages_ready` of a stream that is being rotated, asked for with the credentials in ``twin_file``.
+
+    A passive declare needs no permission on the queue, so the twin's user can ask about the old stream's, whose
+    password may be lost.  Brokers are free to refuse, and the file may be in a form for another program.
+    """
+    try:
+        return await Brokers().count_waiting(queue, twin_file, ca_file=ca_file)
+    except PluginError:
+        return None
+
+
+class Brokers:
+    """`amp_streams.apply.Broker` for real: each question opens a connection with the credentials in a file."""
+
+    async def verify(self, path: Path, *, ca_file: str | None) -> None:
+        """Log in and find the queue; whether it may be read only reading would tell, and take events from others."""
+        await self.count_waiting(read(path).queue, path, ca_file=ca_file)
+
+    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:
+        """Messages ready in a queue, the file's own or another's."""
+        saved = read(path)
+        try:
+            url = urlsplit(saved.url)
+            host, port = url.hostname or "", url.port or 443
+        except ValueError as exc:
+            raise CredentialsFileUnusable(f"{path}: the url is none: {exc}") from None
+        try:
+            tls = tls_context(ca_file)
+        except ValueError as exc:
+            raise CredentialsFileUnusable(str(exc)) from exc
+        broker = amqp.Broker(
+            host=host,
+            port=port,
+            username=saved.username,
+            password=saved.password,
+            tls=tls,
+            connect_timeout_s=CONNECT_TIMEOUT_S,
+        )
+        return await _declare(broker, queue)

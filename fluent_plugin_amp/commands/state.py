@@ -1,0 +1,121 @@
+"""`fluent-plugin-amp state`: what the state file holds, and forgetting a stream, beside a daemon that uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.observe import units
+from fluent_plugin_amp.pipeline.combine.combiner import UNSENT
+from fluent_plugin_amp.state.check import size_on_disk
+from fluent_plugin_amp.state.lock import holder
+from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.state.values import StreamSummary
+from fluent_plugin_amp.text import one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The file at one moment."""
+
+    path: Path
+    size_bytes: int
+    """With the log beside it."""
+    holder: str | None
+    """The process that uses it."""
+    streams: tuple[StreamSummary, ...]
+
+    @property
+    def letters(self) -> int:
+        """Dead letters kept, of all streams."""
+        return sum(stream.letters for stream in self.streams)
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "path": str(self.path),
+            "size_bytes": self.size_bytes,
+            "holder": self.holder,
+            "letters": self.letters,
+            "streams": [stream._asdict() for stream in self.streams],
+        }
+
+
+def state_path(config: Config) -> Path:
+    """The configured state file.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if config.state.path is None:
+        raise UsageError("no state file is configured", remedy="Name one as `state.path`.")
+    return config.state.path
+
+
+def show(path: Path, now: float) -> Report:
+    """Look at it; ``now`` in seconds since the epoch.
+
+    Raises:
+        StateUnusable: it cannot be read.
+    """
+    store = Store.open(path)
+    try:
+        streams = tuple(store.summary(int(now)))
+    finally:
+        store.close()
+    return Report(path, size_on_disk(path), holder(path), streams)
+
+
+def reset(path: Path, stream: str) -> None:
+    """Forget everything that was delivered from a stream, and its open detections and incidents, in small steps.
+
+    What is still to be sent stays: dead letters, and combined records that no server has.  A daemon that uses the
+    file does the same in its memory, within a minute.
+
+    Raises:
+        UsageError: nothing is known of such a stream.
+        StateUnusable: the file cannot be written.
+    """
+    store = Store.open(path)
+    try:
+        if stream not in store.resets():
+            names = ", ".join(sorted(store.resets())) or "none at all"
+            raise UsageError(f"nothing was delivered from a stream named {stream!r}; known are: {names}", remedy="")
+        is_left = True
+        while is_left:
+            with store.transaction():
+                is_left = store.forget(stream) or store.forget_combined(stream, but=UNSENT)
+    finally:
+        store.close()
+
+
+def heading(report: Report) -> str:
+    """The file itself, in one line."""
+    letters = f", {report.letters} dead letter(s) kept" if report.letters else ""
+    size = units.size(report.size_bytes)
+    return one_line(f"{report.path}: {size}{letters}, in use by {report.holder or 'nobody'}")
+
+
+def table(report: Report) -> Table:
+    """A row for each stream."""
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = ("stream", "delivered", "last hour", "last day", "oldest", "newest", "dead letters kept")
+    made = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for stream in report.streams:
+        counts = (stream.events, stream.last_hour, stream.last_day)
+        times = (_moment(stream.oldest_at), _moment(stream.newest_at))
+        made.add_row(Text(one_line(stream.stream)), *map(str, counts), *times, str(stream.letters))
+    return made
+
+
+def _moment(at: int | None) -> str:
+    return "" if at is None else f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M:%SZ}"

@@ -1,1 +1,0 @@
-"""What the commands do besides `run`: check, replay, explain."""

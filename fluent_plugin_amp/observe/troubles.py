@@ -1,0 +1,193 @@
+"""What is remembered of the facts: troubles, and since when; errors and connections, counted.
+
+A board is an observer (`facts.Observer`) beside the log.  With the figures of a moment it makes the status that page,
+probes and metrics show (`status.judge`).  It makes no I/O, and takes the clock as an argument.
+
+Invariant: a trouble that returns within `STEADY_AFTER_S` of its end is the same trouble, with the same beginning: a
+consumer that is refused right after each connection has one trouble, not a thousand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fluent_plugin_amp import facts
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.observe.snapshot import Figures
+from fluent_plugin_amp.text import one_line
+
+STEADY_AFTER_S = 60.0
+BEHIND_FROM_S = 60.0
+"""A stream whose oldest waiting event is older than that is behind; half of it, and it has caught up.  One that is
+polled may be later by as much as its interval."""
+INTERNAL_SHOWN_S = 3600.0
+"""So long a fault of our own is shown after the last time."""
+EXPIRING_FROM_S = 7 * 86400.0
+"""Cisco deletes what has waited for ten days."""
+MAX_SET_ASIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The last error of a stream or a server."""
+
+    error_id: str
+    what: str
+    remedy: str
+    since: float
+    at: float
+    """When it was told last."""
+
+
+@dataclass(slots=True)
+class Internal:
+    """What nobody foresaw, in one place, since the start."""
+
+    count: int = 0
+    since: float = 0.0
+    at: float = 0.0
+    """The last time."""
+    error: str = ""
+    """The type of the last one."""
+
+    def note(self, error: Exception, now: float) -> None:
+        """Once more."""
+        if now - self.at >= INTERNAL_SHOWN_S:
+            self.since = now
+        self.count, self.at, self.error = self.count + 1, now, type(error).__name__
+
+
+@dataclass(slots=True)
+class Memory:
+    """Of a stream, a server or the state file.  Times are seconds since the epoch, 0 for never."""
+
+    trouble: Trouble | None = None
+    is_well: bool = True
+    """It got over its trouble."""
+    well_at: float = 0.0
+    held_at: float = 0.0
+    braked_at: float = 0.0
+    returned_often_at: float = 0.0
+    behind_at: float = 0.0
+    """0 when it is not."""
+    is_expiring: bool = False
+    tags_used_up_at: float = 0.0
+    """0 when they are not."""
+    connects: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """By error id."""
+    dead_letters: Counter[str] = field(default_factory=Counter)
+
+    def note(self, error: PluginError, now: float) -> None:
+        """It has this trouble."""
+        before = self.trouble
+        is_same = before is not None and before.error_id == error.id
+        is_over = self.is_well and now - self.well_at >= STEADY_AFTER_S
+        since = before.since if before is not None and is_same and not is_over else now
+        self.trouble = Trouble(error.id, one_line(str(error)), error.remedy, since, now)
+        self.is_well = False
+        self.errors[error.id] += 1
+
+    def recover(self, now: float) -> None:
+        """Whatever it had is over."""
+        if not self.is_well:
+            self.is_well, self.well_at = True, now
+
+
+class Board:
+    """See the module."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.started_at = clock()
+        self.streams: defaultdict[str, Memory] = defaultdict(Memory)
+        self.servers: defaultdict[str, Memory] = defaultdict(Memory)
+        self.state = Memory()
+        self.state_path = ""
+        """As soon as anything was told of the state file; else there is none."""
+        self.set_aside: dict[str, Trouble] = {}
+        """What was garbled in the state file, by what was told; the first `MAX_SET_ASIDE`."""
+        self.internal: dict[str, Internal] = {}
+        """By `facts.InternalError.where`."""
+        self._clock = clock
+
+    def __call__(self, fact: facts.Fact) -> None:
+        """Remember one fact."""
+        now = self._clock()
+        match fact:
+            case facts.StreamTrouble(stream=name, error=error):
+                self.streams[name].note(error, now)
+            case facts.StreamConnected(stream=name):
+                self.streams[name].connects += 1
+                self.streams[name].recover(now)
+            case facts.StreamHeld(stream=name):
+                self.streams[name].held_at = now
+            case facts.StreamConsuming(stream=name):
+                self.streams[name].returned_often_at = 0.0
+            case facts.DeliveryReturnedOften(stream=name):
+                memory = self.streams[name]
+                memory.returned_often_at = memory.returned_often_at or now
+            case facts.MemoryBrake(stream=name):
+                self.streams[name].braked_at = now
+            case facts.StreamBehind(stream=name, is_expiring=is_expiring):
+                memory = self.streams[name]
+                memory.behind_at, memory.is_expiring = memory.behind_at or now, is_expiring
+            case facts.StreamCaughtUp(stream=name):
+                self.streams[name].behind_at, self.streams[name].is_expiring = 0.0, False
+            case facts.TagsUsedUp(stream=name):
+                self.streams[name].tags_used_up_at = now
+            case facts.DeadLettered(stream=name, error=error):
+                self.streams[name].dead_letters[error.id] += 1
+            case facts.InternalError(where=where, error=error):
+                self.internal.setdefault(where, Internal()).note(error, now)
+            case facts.StateTrouble(path=path, error=error):
+                self.state_path = path
+                self.state.note(error, now)
+            case facts.StateOpened(path=path) | facts.StateRecovered(path=path):
+                self.state_path = path
+                self.state.recover(now)
+            case facts.StateSetAside(path=path, error=error):
+                self.state_path = path
+                self.state.errors[error.id] += 1
+                if len(self.set_aside) < MAX_SET_ASIDE:
+                    self.set_aside.setdefault(str(error), Trouble(error.id, str(error), error.remedy, now, now))
+            case facts.ServerTrouble(server=name, error=error):
+                self.servers[name].note(error, now)
+            case facts.ServerConnected(server=name):
+                self.servers[name].recover(now)
+
+    def forget(self, stream: str) -> None:
+        """The stream is no longer configured."""
+        self.streams.pop(stream, None)
+
+    def used_up(self, figures: Figures) -> list[facts.Fact]:
+        """Which streams made as many tags as they may since this was asked last: facts for all observers."""
+        news: list[facts.Fact] = []
+        for stream in figures.streams:
+            memory = self.streams[stream.name]
+            if not stream.tags_used_up:
+                memory.tags_used_up_at = 0.0
+            elif not memory.tags_used_up_at:
+                news.append(facts.TagsUsedUp(stream.name, stream.tags or 0))
+        return news
+
+    def behind(self, figures: Figures) -> list[facts.Fact]:
+        """Which streams fell behind, or caught up, since this was asked last: facts for all observers."""
+        news: list[facts.Fact] = []
+        for stream in figures.streams:
+            age_s, memory = stream.oldest_waiting_s, self.streams[stream.name]
+            if stream.is_resting:  # what was there is delivered
+                age_s = 0.0
+            if age_s is None:
+                continue
+            behind_from_s = BEHIND_FROM_S + (stream.poll_interval_s or 0.0)
+            is_behind = age_s >= (behind_from_s / 2 if memory.behind_at else behind_from_s)
+            is_expiring = age_s >= EXPIRING_FROM_S
+            if is_behind and (not memory.behind_at or is_expiring != memory.is_expiring):
+                ready = stream.messages_ready or 0
+                news.append(facts.StreamBehind(stream.name, ready, age_s, stream.growth_per_s, is_expiring))
+            elif memory.behind_at and not is_behind:
+                news.append(facts.StreamCaughtUp(stream.name))
+        return news

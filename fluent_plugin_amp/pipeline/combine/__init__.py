@@ -1,0 +1,1 @@
+"""Combined records: the events of one detection, and detections that belong together."""

@@ -1,0 +1,382 @@
+"""Combined records, from the events that servers have to the servers again: detections and incidents.
+
+A `model.Delivered` around another one.  An event takes part when a server has it, at the moment when it is to be
+remembered as delivered, and both are kept together: so an event that the broker delivers again is known, and takes
+part once.  Where there is a `Keeper`, an event that takes part is acked to the broker after its part is safe, and a
+combined record is sent after it is safe, until a server has it: a crash loses none, and one that is sent again is the
+same, byte for byte.  Without a keeper all of it is lost with the process, but what was written.
+
+Invariant: whatever fails here costs an event its part in combined records, and is told; the event itself is
+remembered as delivered, and acked, as ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from fluent_plugin_amp.facts import InternalError, Observer
+from fluent_plugin_amp.model import Delivered, Delivery, Record
+from fluent_plugin_amp.pipeline.combine.detections import Detections, Head
+from fluent_plugin_amp.pipeline.combine.incidents import GROUPINGS, Incidents
+from fluent_plugin_amp.pipeline.combine.member import MAX_SECONDS, Emission, Member
+
+Rows = dict[tuple[str, str], bytes | None]
+"""What is to be kept: by stream and name; None: no longer."""
+
+Item = TypeVar("Item")
+
+Post = Callable[[Delivery, str, int, int, Record], None]
+"""`Conductor.post_combined`."""
+
+_encode = msgspec.msgpack.encode
+_decode_head = msgspec.msgpack.Decoder(tuple[float, int]).decode
+_decode_clock = msgspec.msgpack.Decoder(int).decode
+_decode_member = msgspec.json.Decoder(tuple[Member, tuple[str, ...]]).decode
+_decode_emission = msgspec.json.Decoder(Emission).decode
+
+UNSENT = "unsent "
+"""So begin the names of the rows of records that no server has yet."""
+CLOCK_TOLERANCE_NS = 86400 * 10**9
+"""A stream's clock may be so much ahead of ours, which may have been set back."""
+_SECOND = 10**9
+_HEAD, _PART, _PLACE, _CLOCK = "head ", "part ", "place ", "clock"
+
+
+class Keeper(Protocol):
+    """Keeps rows through a crash."""
+
+    def put(self, rows: Rows, done: Callable[[], None]) -> None:
+        """Keep these; ``done`` is called when they are safe, however long that takes; in the order of the calls."""
+
+    async def load(self) -> dict[tuple[str, str], bytes]:
+        """Everything that is kept, as soon as it can be had."""
+
+    def set_aside(self, keys: list[tuple[str, str]]) -> None:
+        """Nobody can make anything of these rows: report them, and keep them where nobody looks for rows."""
+
+
+class Combiner:
+    """See the module.  ``post`` must be set before anything is recorded.
+
+    Args:
+        detections: None: they are not wanted.
+        incidents: None: they are not wanted.
+        tags: of the records, by `Emission.kind`.
+        delivered: remembers events.
+        keeper: None: nothing outlives the process; else what is recorded waits for `restore`.
+        clock: seconds since the epoch.
+        tell: hears of what nobody foresaw.
+    """
+
+    closed = False
+
+    def __init__(
+        self,
+        detections: Detections | None,
+        incidents: Incidents | None,
+        tags: Mapping[str, str],
+        delivered: Delivered,
+        keeper: Keeper | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        tell: Observer = lambda fact: None,
+    ) -> None:
+        self.post: Post
+        self._detections = detections
+        self._incidents = incidents
+        self._tags = tags
+        self._delivered = delivered
+        self._keeper = keeper
+        self.clock = clock
+        self._early: list[tuple[list[Delivery], Callable[[list[Delivery]], None]]] = []  # came before `restore`
+        self._tell = tell
+        self.is_ready = keeper is None
+        """What was kept was taken up again; until then nothing that comes is combined."""
+        self._unsent: dict[int, Emission] = {}
+        self._next_number = 1
+        self._consuming_since: dict[str, float] = {}
+        self._idle_since: dict[str, float] = {}
+        self.wants_facts = delivered.wants_facts
+
+    # --- model.Delivered ---------------------------------------------------------------------------------------
+
+    def contains(self, stream: str, digest: bytes) -> bool:
+        """See `model.Delivered`."""
+        return self._delivered.contains(stream, digest)
+
+    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+        """See `model.Delivered`; those that take part in something may be done later than the others."""
+        taking_part = [delivery for delivery in deliveries if delivery.member is not None]
+        if not taking_part:
+            self._delivered.record(deliveries, done)
+            return
+        others = [delivery for delivery in deliveries if delivery.member is None]
+        if others:
+            self._delivered.record(others, done)
+        if not self.is_ready:
+            self._early.append((taking_part, done))
+            return
+        now = self.clock()
+        for delivery in taking_part:
+            self._add(delivery.stream, delivery.member, now)
+        if self._keeper is None:
+            self._delivered.record(taking_part, done)
+            self._send(self._emissions())
+            return
+        left = 2
+
+        def one_done(_: object = None) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done(taking_part)
+
+        # Both within one turn of the loop, so that they are committed together.
+        try:
+            self._keep(then=one_done)
+        except Exception as exc:  # the domain of their parts in combined records
+            self._tell(InternalError("combining", exc))
+            one_done()
+        self._delivered.record(taking_part, one_done)
+
+    @property
+    def closed_early(self) -> int:
+        """Detections and incidents written before their time, for lack of room."""
+        return sum(each.closed_early for each in (self._detections, self._incidents) if each is not None)
+
+    @property
+    def detections_open(self) -> int | None:
+        """Detections that were never written; None: there are to be none."""
+        return None if self._detections is None else self._detections.waiting
+
+    @property
+    def incidents_open(self) -> int | None:
+        """Incidents that are open; None: there are to be none."""
+        return None if self._incidents is None else len(self._incidents)
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def tick(self, consuming: Iterable[str], idle: Iterable[str], monotonic_s: float) -> None:
+        """Do what is due.
+
+        ``consuming``: streams that get what is in their queues; ``idle``: those of them that brought nothing since
+        the last tick.
+        """
+        if not self.is_ready:
+            return
+        if self._detections is not None:
+            self._detections.tick(self.clock())
+        if self._incidents is not None:
+            self._incidents.watch_s = monotonic_s
+            self._consuming_since = {name: self._consuming_since.get(name, monotonic_s) for name in consuming}
+            for stream, since in self._consuming_since.items():
+                self._incidents.close_quiet(stream, since)
+            self._idle_since = {stream: self._idle_since.get(stream, monotonic_s) for stream in idle}
+            for stream, since in self._idle_since.items():
+                if monotonic_s - since >= self._incidents.patience_s:
+                    self._incidents.close_idle(stream)
+        self._keep()
+
+    def finish(self) -> None:
+        """No more events will come: what is not kept is written as it is."""
+        if self._keeper is None:
+            for each in (self._detections, self._incidents):
+                if each is not None:
+                    each.flush()
+        self._keep()
+
+    def forget(self, stream: str) -> None:
+        """Forget what is open of a stream; what was made is sent all the same."""
+        for each in (self._detections, self._incidents):
+            if each is not None:
+                each.forget(stream)
+        self._idle_since.pop(stream, None)
+        self._keep()
+        if self._keeper is not None and self._incidents is not None:
+            self._keeper.put({(stream, _CLOCK): None}, lambda: None)
+
+    # --- what is kept ------------------------------------------------------------------------------------------
+
+    def restore(self, rows: Mapping[tuple[str, str], bytes]) -> None:
+        """Go on where the last process ended, with what it kept; records that no server has are sent again."""
+        kept = _Kept(rows, int(self.clock() * _SECOND) + CLOCK_TOLERANCE_NS)
+        if self._incidents is not None:
+            self._incidents.clocks.update(kept.clocks)
+            for stream, member, by in kept.places:
+                self._incidents.restore(stream, member, by, self.clock())
+        if self._detections is not None:
+            for stream, detection_id, head in kept.heads:
+                self._detections.restore(stream, detection_id, head, kept.parts[stream, detection_id])
+        if kept.garbled and self._keeper is not None:
+            self._keeper.set_aside(kept.garbled)
+        emissions = [emission for emission in kept.emissions if emission.kind in self._tags]
+        self.is_ready = True
+        self._send(emissions)
+        early, self._early = self._early, []
+        for deliveries, done in early:
+            self.record(deliveries, done)
+
+    def _keep(self, then: Callable[[], None] = lambda: None) -> None:
+        """Keep what changed, then send what there is to send."""
+        emissions = self._emissions()
+        rows = self._changed_rows()
+        for emission in emissions:
+            rows[emission.stream, _unsent_name(emission)] = msgspec.json.encode(emission)
+        if self._keeper is None:
+            self._send(emissions)
+            then()
+        elif rows:
+
+            def kept() -> None:
+                then()
+                self._send(emissions)
+
+            self._keeper.put(rows, kept)
+        else:
+            then()
+
+    def _changed_rows(self) -> Rows:
+        rows: Rows = {}
+        if self._detections is not None:
+            for stream, detection_id, head, members in _taken(self._detections.changes):
+                rows[stream, _HEAD + detection_id] = None if head is None else _encode(tuple(head))
+                for member in members:
+                    rows[stream, _PART + member.digest.hex()] = None if head is None else _encode_member(member)
+        if self._incidents is not None:
+            # An event that left several groups at once changed several times.
+            changed = {(stream, member.digest): member for stream, member in _taken(self._incidents.changes)}
+            for (stream, digest), member in changed.items():
+                by = self._incidents.places(stream, member)
+                rows[stream, _PLACE + digest.hex()] = _encode_member(member, by) if by else None
+            for stream in {stream for stream, _ in changed} & self._incidents.clocks.keys():
+                rows[stream, _CLOCK] = _encode(self._incidents.clocks[stream])
+        return rows
+
+    # --- sending -----------------------------------------------------------------------------------------------
+
+    def resolve(self, delivery_tag: int) -> None:
+        """See `model.Ledger`: a server has a combined record."""
+        emission = self._unsent.pop(delivery_tag, None)  # one whose answer failed was sent twice
+        if emission is not None and self._keeper is not None:
+            self._keeper.put({(emission.stream, _unsent_name(emission)): None}, lambda: None)
+
+    def _add(self, stream: str, member: Member, now: float) -> None:
+        try:
+            if self._detections is not None and member.is_combined:
+                self._detections.add(stream, member, now)
+            if self._incidents is not None:
+                self._incidents.add(stream, member, now)
+        except Exception as exc:  # the domain of this event's part
+            self._tell(InternalError("combining", exc))
+
+    def _emissions(self) -> list[Emission]:
+        emissions: list[Emission] = []
+        for each in (self._detections, self._incidents):
+            if each is not None:
+                emissions += _taken(each.emissions)
+        return emissions
+
+    def _send(self, emissions: Iterable[Emission]) -> None:
+        for emission in emissions:
+            number, self._next_number = self._next_number, self._next_number + 1
+            self._unsent[number] = emission
+            body = msgspec.json.encode(emission.record)
+            delivery = Delivery(emission.stream, self, number, body, is_combined=True, received_at=self.clock())
+            tag = self._tags[emission.kind]
+            self.post(delivery, tag, emission.seconds, emission.nanoseconds, dict(emission.record))
+
+
+def _taken(items: list[Item]) -> list[Item]:
+    """What is there, taken before anything is made of it: what fails once is not met again."""
+    taken = items.copy()
+    items.clear()
+    return taken
+
+
+class _Kept:
+    """What rows say; a row that says nothing, or nothing that fits the others, is garbled.
+
+    Args:
+        rows: by stream and name.
+        latest_ns: no stream's clock can be later.
+    """
+
+    def __init__(self, rows: Mapping[tuple[str, str], bytes], latest_ns: int) -> None:
+        self.clocks: dict[str, int] = {}
+        self.places: list[tuple[str, Member, tuple[str, ...]]] = []
+        self.heads: list[tuple[str, str, Head]] = []
+        """In the order in which they were opened; of each there are `parts`."""
+        self.parts: dict[tuple[str, str], list[Member]] = {}
+        self.emissions: list[Emission] = []
+        self.garbled: list[tuple[str, str]] = []
+        self._latest_ns = latest_ns
+        self._part_keys: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for key, data in rows.items():
+            try:
+                self._read(key, data)
+            except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+                self.garbled.append(key)
+        self._join()
+
+    def _read(self, key: tuple[str, str], data: bytes) -> None:
+        """Raises what tells that it is garbled."""
+        stream, name = key
+        if name.startswith(_PART):
+            member, _ = _whole_member(data, name.removeprefix(_PART))
+            if member.detection_id is None or not member.details:
+                raise ValueError("no part of a detection")
+            detection = stream, member.detection_id
+            self.parts.setdefault(detection, []).append(member)
+            self._part_keys.setdefault(detection, []).append(key)
+        elif name.startswith(_HEAD):
+            head = Head(*_decode_head(data))
+            if not (0 <= head.first_arrival <= MAX_SECONDS and 0 <= head.revision < MAX_SECONDS):
+                raise ValueError("no such time, or revision")
+            self.heads.append((stream, name.removeprefix(_HEAD), head))
+        elif name.startswith(UNSENT):
+            emission = _decode_emission(data)
+            is_time = 0 <= emission.seconds <= MAX_SECONDS and 0 <= emission.nanoseconds < _SECOND
+            if not is_time or emission.stream != stream or name != _unsent_name(emission):
+                raise ValueError("no such time, or the name of another")
+            self.emissions.append(emission)
+        elif name == _CLOCK:
+            clock = _decode_clock(data)
+            if not 0 <= clock <= self._latest_ns:
+                raise ValueError("no such time")
+            self.clocks[stream] = clock
+        elif name.startswith(_PLACE):
+            member, by = _whole_member(data, name.removeprefix(_PLACE))
+            if not by or not all(each in GROUPINGS and GROUPINGS[each](member) is not None for each in by):
+                raise ValueError("no place in an incident")
+            self.places.append((stream, member, by))
+        else:
+            raise ValueError("no such row")
+
+    def _join(self) -> None:
+        """Heads and parts belong together: a transaction has both or neither."""
+        self.heads.sort(key=lambda kept: kept[2].first_arrival)
+        known = {(stream, detection_id) for stream, detection_id, _ in self.heads}
+        for detection in self.parts.keys() - known:
+            self.garbled += self._part_keys[detection]
+        for stream, detection_id in known - self.parts.keys():
+            self.garbled.append((stream, _HEAD + detection_id))
+        self.heads = [kept for kept in self.heads if kept[:2] in self.parts]
+
+
+def _whole_member(data: bytes, digest: str) -> tuple[Member, tuple[str, ...]]:
+    member, by = _decode_member(data)
+    if not member.is_whole or member.digest.hex() != digest:
+        raise ValueError("not as it was made")
+    return member, by
+
+
+def _unsent_name(emission: Emission) -> str:
+    return f"{UNSENT}{emission.kind} {emission.name}"
+
+
+def _encode_member(member: Member, by: tuple[str, ...] = ()) -> bytes:
+    return msgspec.json.encode((member, by))

@@ -1,0 +1,352 @@
+"""The composition root of `run`: the one place that knows every part.
+
+Builds the parts from the configuration, starts the sink and then the streams, and stops in the other order: streams
+consume no more, what is held is delivered and acked within ``shutdown_timeout``, then connections close.  A part that
+fails in a way that nobody foresaw costs its fault domain, never the process: see `containment`.
+
+While it runs the configuration may change (`reload`): streams come and go, the sink is exchanged for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Literal
+
+from fluent_plugin_amp import descriptors
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.containment import all_of, callback_handler, contained, keep_running
+from fluent_plugin_amp.errors import EXIT_OK, PluginError, TooManyFiles
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.observe import statistics
+from fluent_plugin_amp.observe.logs import LOGGER
+from fluent_plugin_amp.observe.service import Station
+from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
+from fluent_plugin_amp.observe.systemd import Notifier
+from fluent_plugin_amp.observe.troubles import Board
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
+from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.run.beginning import Parent
+from fluent_plugin_amp.run.build import (
+    ClosableSink,
+    forward_settings,
+    make_conductor,
+    make_sink,
+    make_state,
+    make_stream,
+    make_transform,
+    share_of,
+)
+from fluent_plugin_amp.run.combining import Combining
+from fluent_plugin_amp.run.reload import Changes
+from fluent_plugin_amp.run.reloader import Reloader
+from fluent_plugin_amp.run.running import Fleet
+from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_with_parent
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.state.file import StateFile
+
+UNMATCHED_EVERY_S = 3600.0
+SINK_CLOSE_TIMEOUT_S = 2.0
+STATE_CLOSE_TIMEOUT_S = 5.0
+
+
+class Daemon:
+    """All parts of one `run`, connected.
+
+    Args:
+        config: as loaded.
+        sink: where chunks go.
+        observer: hears what happens.
+        once: stop when each stream has delivered what was in its queue at the start.
+        state: the state file, started before `run` and closed after it; None: nothing outlives the process.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sink: ClosableSink,
+        observer: Observer,
+        *,
+        once: bool = False,
+        state: StateFile | None = None,
+    ) -> None:
+        self.config = config
+        self.sink = sink
+        self.state = state
+        self.conductor = make_conductor(
+            config,
+            config.own_streams,
+            sink,
+            observer,
+            delivered=state.delivered if state else DeliveredMemory.shared_by(len(config.own_streams)),
+            shelf=state.dead_letters if state else None,
+        )
+        if state is not None:
+            state.dead_letters.post = self.conductor.post_kept
+            state.dead_letters.is_available = lambda: self.conductor.available
+        self.conductor.on_available = self._wake_streams
+        self._observer = observer
+        self._fleet = Fleet(observer, once=once)
+        self.streams = {
+            stream.name: make_stream(stream, config, self.conductor, observer, once=once)
+            for stream in config.own_streams
+        }
+        self._gone: set[str] = set()
+        self.combining = Combining.of(config, self.conductor, observer, state.combined if state else None)
+        if state is not None and self.combining is not None:
+            state.delivered.on_reset = self.combining.combiner.forget
+        self._stop_by: float | None = None
+
+    async def run(self) -> None:
+        """Until `stop`, or until all streams are done with ``once``.
+
+        Raises:
+            PluginError: the sink cannot go on (standard output closed), or with ``once`` a stream cannot.
+        """
+        asyncio.get_running_loop().set_exception_handler(callback_handler(self._observer))
+        sink_task = asyncio.create_task(self._run_sinks(), name="sink")
+        self._fleet.add(self.streams.values())
+        try:
+            await self._until_done({sink_task, *self._state_tasks()})
+        finally:
+            await self._fleet.cancel()
+            if self.combining is not None:
+                with contained("combining", self._observer):
+                    await self.combining.finish(self._sink_close_timeout_s())
+            await self.sink.close(self._sink_close_timeout_s())
+            sink_task.cancel()
+            await asyncio.gather(sink_task, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Stop in order; `run` returns when that is done."""
+        self._stop_by = time.monotonic() + self.config.forward.shutdown_timeout
+        self._fleet.stop()
+
+    async def apply(self, changes: Changes, sink: ClosableSink | None) -> None:
+        """Go on as the changes say, with another ``sink`` if there is one; what can fail is made first.
+
+        Should anything fail all the same, half of it is done: the same changes may be applied once more.
+
+        Raises:
+            ConfigError: a file that is named cannot be used; nothing was changed.
+        """
+        config = changes.config
+        begun = {
+            each.name: make_stream(each, config, self.conductor, self._observer)
+            for each in (*changes.restarted, *changes.added)
+        }
+        transforms = {each.name: make_transform(each) for each in config.own_streams}
+        for changed in changes.transformed:
+            self.conductor.open(changed.name, transforms[changed.name])
+        if sink is not None:
+            await self._change_sink(sink)
+        await self._fleet.drain({*changes.removed, *begun})  # one that was added runs if this is the second try
+        self.conductor.forget_returned()
+        for name in changes.removed:
+            self.streams.pop(name, None)
+            self._gone.add(name)
+        for name in [*self._gone]:
+            if name in begun or name not in self.conductor.lines or self.conductor.close(name):
+                self._gone.discard(name)
+        for name, stream in begun.items():
+            self.conductor.open(name, transforms[name])
+            self.streams[name] = stream
+        for each in config.own_streams:
+            share_bytes, prefetch_count = share_of(each, config)
+            self.streams[each.name].flow.share(share_bytes, prefetch_count)
+        self._fleet.add(begun.values())
+        self.config = config
+
+    def figures(self) -> Figures:
+        """How everything stands now."""
+        now = time.time()
+        return Figures(
+            at=now,
+            streams=tuple(
+                StreamFigures.of(stream, self.conductor.lines[name], now) for name, stream in self.streams.items()
+            ),
+            servers=self.sink.figures(),
+            is_available=self.conductor.available,
+            chunks_in_flight=self.conductor.sink_in_flight,
+            held_bytes=self.conductor.total_held_bytes,
+            memory_limit_bytes=self.config.memory_limit,
+            resident_bytes=statistics.resident_bytes(),
+            detections_open=self.combining.combiner.detections_open if self.combining is not None else None,
+            incidents_open=self.combining.combiner.incidents_open if self.combining is not None else None,
+        )
+
+    async def _run_sinks(self) -> None:
+        """The sink, and those that take its place, one after the other."""
+        while True:
+            sink = self.sink
+            await keep_running("sink", sink.run, self._observer, ends_with=(PluginError,))
+            if self.sink is sink:
+                return
+
+    async def _change_sink(self, sink: ClosableSink) -> None:
+        """What the old one sent is waited for; what it did not get rid of goes to the new one."""
+        old, self.sink = self.sink, sink  # before the old one ends: `_run_sinks` goes on with this one
+        try:
+            held = await old.close(self.config.forward.shutdown_timeout)
+        except BaseException:
+            self.sink = old
+            raise
+        self.conductor.use(sink)
+        for chunk in held:
+            sink.send(chunk)
+
+    def consuming(self) -> list[str]:
+        """The names of the streams that get what is in their queues."""
+        return [name for name, stream in self.streams.items() if stream.gets_everything]
+
+    def _sink_close_timeout_s(self) -> float:
+        """What is left of ``shutdown_timeout``: the streams may have used all of it."""
+        if self._stop_by is None:
+            return SINK_CLOSE_TIMEOUT_S
+        return min(SINK_CLOSE_TIMEOUT_S, max(0.0, self._stop_by - time.monotonic()))
+
+    def _state_tasks(self) -> set[asyncio.Task[None]]:
+        return {self.state.task} if self.state is not None and self.state.task is not None else set()
+
+    async def _until_done(self, endless: set[asyncio.Future[None]]) -> None:
+        """Wait for all streams; raise what any of them, or of the ``endless`` ones, ends with."""
+        streams = asyncio.create_task(self._fleet.run(), name="streams")
+        pending: set[asyncio.Future[None]] = {streams, *endless}
+        try:
+            while streams in pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            streams.cancel()
+
+    def _wake_streams(self) -> None:
+        for stream in self.streams.values():
+            stream.wake()
+        if self.state is not None:
+            self.state.dead_letters.wake()
+
+
+async def run(
+    config: Config,
+    observer: Observer,
+    *,
+    once: bool = False,
+    parent: Parent | None = None,
+    was_hung_up: Callable[[], bool] = lambda: False,
+    stdout: Literal["json", "msgpack"] | None = None,
+    load: Callable[[], Config] | None = None,
+) -> int:
+    """`fluent-plugin-amp run`: until SIGTERM or SIGINT, or done.  Returns the exit code.
+
+    On SIGHUP the configuration is read again by ``load`` (None, or with ``once``: it stays as it is); ``was_hung_up``
+    says whether one came before.  When ``parent`` is gone, this stops too.
+    """
+    board = Board()
+    observer = all_of(observer, board)
+    state = make_state(config, observer)
+    daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once, state=state)
+    notifier = Notifier.from_environment(os.environ, os.getpid())
+
+    station = Station(
+        config,
+        lambda: list(daemon.streams.values()),
+        daemon.figures,
+        board,
+        observer,
+        forward_settings if stdout is None else None,
+    )
+
+    def stop() -> None:
+        notifier.stopping()
+        daemon.stop()
+
+    def stop_for(number: signal.Signals) -> None:
+        LOGGER.info("%s: stopping", number.name)
+        stop()
+
+    async def apply(changes: Changes) -> None:
+        _warn_of_shortage(changes.config)
+        sink = make_sink(changes.config, observer, None) if changes.servers and stdout is None else None
+        await daemon.apply(changes, sink)
+        await station.follow(changes.config)
+
+    async with station, contextlib.AsyncExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop_for))
+        if state is not None:
+            stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
+            await state.start()
+
+        async def begin(where: str, job: Callable[[], Awaitable[None]]) -> None:
+            await stack.enter_async_context(_in_background(keep_running(where, job, observer)))
+
+        await begin("notifier", notifier.keep_alive)
+        if load is not None and not once:
+            reloader = Reloader(config, load, apply, observer)
+            stack.enter_context(ask_on_hangup(reloader.ask, stop, was_hung_up))
+            await begin("reload", reloader.run)
+        await begin("unmatched fields", lambda: _log_unmatched(daemon))
+        if daemon.combining is not None:
+            combining = daemon.combining
+            await begin("combining", lambda: combining.run(daemon.consuming))
+        if parent is not None:
+            starter = parent
+            await begin("parent", lambda: stop_with_parent(starter, stop))
+        _warn_of_shortage(config)
+        started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
+        LOGGER.info("started: %s", started)
+        notifier.ready(started)
+        await daemon.run()
+        with contained("statistics", observer):
+            LOGGER.info("stopped: %s", statistics.lines(None, daemon.figures(), started_at=board.started_at)[0].text)
+    return EXIT_OK
+
+
+# --- background tasks -----------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _in_background(job: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(job)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _log_unmatched(daemon: Daemon) -> None:
+    while True:
+        await asyncio.sleep(UNMATCHED_EVERY_S)
+        log_unmatched(line.transform for line in daemon.conductor.lines.values())
+
+
+def log_unmatched(transforms: Iterable[Transform]) -> None:
+    """Say which obfuscated fields no event had: perhaps the path has a typo, and something goes out in the clear."""
+    for transform in transforms:
+        for path in transform.obfuscate.unmatched() if transform.obfuscate is not None else ():
+            LOGGER.warning("stream %s: no event had the field %s of transform.obfuscate", transform.stream, path)
+
+
+def _warn_of_shortage(config: Config) -> None:
+    streams, room = len(config.own_streams), descriptors.room_for_streams()
+    if streams > room:
+        LOGGER.warning(
+            "%d streams, and file descriptors for %d (limit %d, of which some are kept for servers and endpoints): "
+            "[%s] %s",
+            streams,
+            room,
+            descriptors.limit(),
+            TooManyFiles.id,
+            TooManyFiles.default_remedy,
+        )
+
+
+def _servers_text(config: Config, stdout: str | None) -> str:
+    return "standard output" if stdout else ", ".join(server.label for server in config.forward.servers)

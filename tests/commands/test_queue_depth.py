@@ -1,0 +1,60 @@
+"""How many events wait in a queue, asked for with another stream's credentials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fluent_plugin_amp.cisco.credentials import StreamCredentials as Saved
+from fluent_plugin_amp.cisco.credentials import render
+from fluent_plugin_amp.commands.queue_depth import count_waiting
+from fluent_plugin_amp.testing.certificates import Certificates
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+
+Make = Callable[[], StreamCredentials]
+
+
+@pytest.fixture
+def saved(make_stream: Make) -> Saved:
+    """The credentials of a twin."""
+    twin = make_stream()
+    return Saved("twin", 7, "eu", twin.tls_url, twin.username, twin.password, twin.queue)
+
+
+async def test_the_old_queue_is_counted_with_the_twins_user(
+    broker: PrivateRabbitMQ, make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path
+) -> None:
+    """Though the twin's user may not read it."""
+    old = make_stream()
+    path = tmp_path / "twin.yml"
+    path.write_text(render(saved, "yaml"))
+    assert await count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 0
+    broker.publish(old.queue, [b"{}"] * 3)
+    assert await count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 3
+
+
+@pytest.mark.parametrize(
+    "trouble", ["no file", "another form", "wrong password", "untrusted", "no queue", "no port", "a pipe"]
+)
+async def test_what_cannot_be_told_is_not_known(
+    make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path, trouble: str
+) -> None:
+    """A file in another form, a broker that refuses, a queue that is gone: no answer, and no error."""
+    old = make_stream()
+    path = tmp_path / "twin.yml"
+    given = {
+        "wrong password": replace(saved, password="wrong"),
+        "no port": replace(saved, url="amqps://localhost:none"),
+    }.get(trouble, saved)
+    if trouble != "no file":
+        path.write_text(render(given, "env" if trouble == "another form" else "yaml"))
+    ca_file = certificates.untrusted_ca_file if trouble == "untrusted" else certificates.ca_file
+    if trouble == "a pipe":
+        ca_file = tmp_path / "pipe"
+        os.mkfifo(ca_file)
+    queue = "event_stream_0" if trouble == "no queue" else old.queue
+    assert await count_waiting(queue, path, ca_file=str(ca_file)) is None

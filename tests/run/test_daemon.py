@@ -1,0 +1,168 @@
+"""A reload that fails half-way: what ran runs on, and the same changes can be applied again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.model import Chunk
+from fluent_plugin_amp.run import daemon as module
+from fluent_plugin_amp.run.daemon import Daemon
+from fluent_plugin_amp.run.reload import compare
+
+
+class FakeFlow:
+    """Takes its share."""
+
+    def share(self, share_bytes: int, prefetch_count: int) -> None:
+        """Part of `Flow`."""
+
+
+class FakeStream:
+    """Runs until it is stopped."""
+
+    def __init__(self, name: str, queue: str, running: list[tuple[str, str]]) -> None:
+        self.settings = self
+        self.name = name
+        self.flow = FakeFlow()
+        self.figure = (name, queue)
+        self._running = running
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Part of `Stream`."""
+        self._running.append(self.figure)
+        await self._stopped.wait()
+        self._running.remove(self.figure)
+
+    def stop(self) -> None:
+        """Part of `Stream`."""
+        self._stopped.set()
+
+    def wake(self) -> None:
+        """Part of `Stream`."""
+
+
+class FakeSink:
+    """Takes nothing, and is closed."""
+
+    room = 0
+    available = False
+    in_flight = 0
+    on_answer: Any = None
+    on_change: Any = None
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self._closed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Part of `Sink`."""
+        self.is_running = True
+        await self._closed.wait()
+        self.is_running = False
+
+    async def close(self, timeout_s: float) -> list[Chunk]:
+        """Part of `ClosableSink`."""
+        self._closed.set()
+        return []
+
+    def figures(self) -> tuple[()]:
+        """Part of `ClosableSink`."""
+        return ()
+
+    def send(self, chunk: Chunk) -> None:
+        """Part of `Sink`."""
+
+    def held(self) -> list[Chunk]:
+        """Part of `Sink`."""
+        return []
+
+    def shed(self) -> None:
+        """Part of `Sink`."""
+
+
+def config(forward: dict[str, Any], **queues: str) -> Config:
+    """A stream of each name, with this queue."""
+    streams = [
+        {"name": name, "url": "amqps://h", "username": "u", "password": "p", "queue": queue, "tag": f"t.{queue}"}
+        for name, queue in queues.items()
+    ]
+    return Config.model_validate({"streams": streams, "forward": forward})
+
+
+OLD = config({}, stays="1", goes="1", changes="1", tag="1")
+NEW = config({"compress": "gzip"}, stays="1", changes="2", tag="1", comes="1")
+
+STEPS = [
+    "make_stream",
+    "make_transform",
+    "conductor.open",
+    "conductor.close",
+    "conductor.use",
+    "conductor.forget_returned",
+    "_fleet.drain",
+    "_fleet.add",
+    "sink.close",
+    "share_of",
+]
+"""What `Daemon.apply` calls."""
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("step", STEPS)
+async def test_an_exception_anywhere(step: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first, second or third call of any step: the stream that stays goes on, and the next try converges."""
+    running: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        module, "make_stream", lambda stream, *_, **__: FakeStream(stream.name, stream.queue, running)
+    )
+    monkeypatch.setattr("fluent_plugin_amp.run.running.START_SPREAD_S", 0.0)
+    first = FakeSink()
+    daemon = Daemon(OLD, first, lambda fact: None)
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: len(running) == 4 and first.is_running)
+
+    holder: Any = {"conductor": daemon.conductor, "_fleet": daemon._fleet, "sink": first}
+    owner, _, name = step.rpartition(".")
+    target = holder[owner] if owner else module
+    original = getattr(target, name)
+    calls = 0
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == times:
+            raise ZeroDivisionError
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(target, name, failing)
+    second, third = FakeSink(), FakeSink()
+    changes = compare(OLD, NEW)
+    try:
+        await daemon.apply(changes, second)
+    except ZeroDivisionError:
+        assert ("stays", "1") in running
+        assert not task.done()
+        monkeypatch.setattr(target, name, original)
+        await daemon.apply(changes, third)
+    expected = [("changes", "2"), ("comes", "1"), ("stays", "1"), ("tag", "1")]
+    await until(lambda: sorted(running) == expected)
+    assert {*daemon.streams} == {*daemon.conductor.lines} == {name for name, _ in expected}
+    assert daemon.config is changes.config
+    await until(lambda: daemon.sink.is_running)  # type: ignore[attr-defined]
+    assert not first.is_running
+    daemon.stop()
+    await task
+
+
+async def until(condition: Any) -> None:
+    """The loop turns until it holds."""
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not come true")
