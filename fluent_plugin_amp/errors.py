@@ -160,7 +160,7 @@ class EventTooLarge(UnavailableError):
     id = "amqp.event-too-large"
     default_remedy = (
         "Raise `max_event_size` above the size named here: until then the stream stands still. It is tried again, "
-        "rarely: a quorum queue with a delivery limit deletes what was returned too often."
+        "rarely: a quorum queue with a delivery limit deletes what was requeued too often."
     )
 
 

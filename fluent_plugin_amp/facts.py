@@ -62,7 +62,7 @@ class StreamPolled(Fact):
     took_s: float
     next_in_s: float | None
     """Seconds until the next round begins; None: there is none."""
-    returned: int = 0
+    requeued: int = 0
     """Deliveries that went back to the queue, unacked, in this round."""
 
 
@@ -85,16 +85,16 @@ class StreamTrouble(Fact):
 
 @dataclass(frozen=True, slots=True)
 class StreamPaused(Fact):
-    """The oldest delivery stayed unacked for ``age_s`` seconds; ``returned`` deliveries went back to the queue."""
+    """The oldest delivery stayed unacked for ``age_s`` seconds; ``requeued`` deliveries went back to the queue."""
 
     stream: str
     age_s: float
-    returned: int
+    requeued: int
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryReturnedOften(Fact):
-    """A quorum queue says that a delivery was returned ``count`` times; it deletes messages at its limit."""
+class DeliveryRequeuedOften(Fact):
+    """A quorum queue says that a delivery was requeued ``count`` times; it deletes messages at its limit."""
 
     stream: str
     count: int

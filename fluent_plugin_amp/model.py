@@ -23,8 +23,8 @@ Record = dict[str, Any]
 """A decoded event: a JSON object, integers exact."""
 
 
-class EventFacts(NamedTuple):
-    """What is remembered of a delivered event: by this it is known again in another form (`delivered.facts_of`).
+class EventIdentity(NamedTuple):
+    """What is remembered of a delivered event: by this it is known again in another form (`delivered.identity_of`).
 
     None for a field that is missing, or not of a kind that Cisco documents.
     """
@@ -65,7 +65,7 @@ class Delivery:
     """Beginning of the round that brought it, where its stream is polled, seconds since the epoch; 0: it is not."""
     digest: bytes = b""
     """Hash of the body: with the stream it tells a redelivered event."""
-    facts: EventFacts | None = None
+    facts: EventIdentity | None = None
     """For the memory of what was delivered; None: it does not want them, or there is no event to be read."""
     member: Any = None
     """Its part in combined records (`pipeline.combine.member.Member`); None: it has none."""
@@ -79,7 +79,7 @@ class Delivery:
     """Redelivered copies that share this one's outcome."""
 
     @property
-    def is_returned(self) -> bool:
+    def is_requeued(self) -> bool:
         """The broker has it back, and every copy too: nothing waits for its outcome any more."""
         return self.ledger.closed and all(twin.ledger.closed for twin in self.twins)
 
@@ -105,7 +105,7 @@ class Chunk:
         return sum(map(len, self.entries))
 
     @property
-    def is_returned(self) -> bool:
+    def is_requeued(self) -> bool:
         """The broker has all its deliveries back, redelivered copies included: no ledger waits for it any more."""
         return all(
             delivery.ledger.closed and all(twin.ledger.closed for twin in delivery.twins)
@@ -140,7 +140,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerFigures:
+class ServerSnapshot:
     """One Forward server at one moment, for the operator."""
 
     server: str
@@ -197,7 +197,7 @@ class Delivered(Protocol):
         """
 
 
-class LetterShelf(Protocol):
+class DeadLetterStore(Protocol):
     """Keeps dead letters that no server takes even in the smallest parts, and has them sent again later."""
 
     def keep(self, delivery: Delivery, error: InvalidEvent, done: Callable[[bool], None]) -> None:
@@ -235,7 +235,7 @@ class Sink(Protocol):
         """Chunks taken and not answered yet."""
 
     def shed(self) -> None:
-        """Forget chunks (``Outcome.SHED``) whose deliveries all are `Delivery.is_returned`; keep one as a probe."""
+        """Forget chunks (``Outcome.SHED``) whose deliveries all are `Delivery.is_requeued`; keep one as a probe."""
 
     async def run(self) -> None:
         """Connect and stay connected until cancelled."""

@@ -23,7 +23,7 @@ from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.errors import TooManyFiles
 from fluent_plugin_amp.sink.forward.connection import open_connection
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
-from fluent_plugin_amp.source.amqp import Broker
+from fluent_plugin_amp.source.amqp import BrokerAddress
 from fluent_plugin_amp.source.reasons import not_opened_because
 from fluent_plugin_amp.testing.ports import free_ports
 
@@ -115,7 +115,7 @@ async def test_a_process_with_more_streams_than_descriptors(tmp_path: Path) -> N
 async def test_each_connection_says_what_is_missing(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """To a broker, to a server and to the cloud: not that the peer should be checked."""
     error = OSError(number, os.strerror(number))
-    broker = Broker(host="h", port=1, username="u", password="p")
+    broker = BrokerAddress(host="h", port=1, username="u", password="p")
     assert isinstance(not_opened_because(broker, error, None), TooManyFiles)
 
     async def refused(*_: object, **__: object) -> None:

@@ -25,11 +25,11 @@ from fluent_plugin_amp.commands.cli import cli
 from fluent_plugin_amp.commands.console import report_errors
 from fluent_plugin_amp.errors import ConfigError, HandshakeRefused, PluginError
 from fluent_plugin_amp.observe import logs
-from fluent_plugin_amp.observe.forward_log import LogShipper
+from fluent_plugin_amp.observe.forward_log import ForwardLog
 from fluent_plugin_amp.observe.logs import LOGGER, LogObserver
 from fluent_plugin_amp.observe.page import render
 from fluent_plugin_amp.observe.systemd import Notifier
-from fluent_plugin_amp.observe.troubles import Board
+from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.state.values import StreamSummary
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
@@ -161,7 +161,7 @@ async def test_nor_a_record_of_the_log() -> None:
     """On its way to the servers."""
     log = logging.Logger("fluent_plugin_amp", logging.INFO)
     async with FakeFluentd() as server:
-        shipper = LogShipper("log", ForwardSettings((ServerAddress("a", server.host, server.port),)))
+        shipper = ForwardLog("log", ForwardSettings((ServerAddress("a", server.host, server.port),)))
         log.addHandler(shipper)
         task = asyncio.create_task(shipper.run())
         log.warning("refused: %s", FORGED, extra={"fields": {"error": FORGED}})
@@ -186,7 +186,7 @@ def test_nor_the_page() -> None:
 
 def test_what_is_remembered_of_a_trouble_is_short() -> None:
     """A board does not keep a megabyte of a peer's words."""
-    board = Board()
+    board = Troubles()
     board(trouble(HandshakeRefused(LONG)))
     remembered = board.servers["a"].trouble
     assert remembered is not None

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fluent_plugin_amp.amp_streams.plugin_files import FleetFiles
+from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
 from fluent_plugin_amp.amp_streams.rotation import Rotation, check_saved, create_twin, finish, twin_name
 from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
@@ -169,7 +169,7 @@ class Broker(Protocol):
 async def apply(
     tenants: Sequence[Tenant],
     open_api: Callable[[Tenant], CiscoApi],
-    files: FleetFiles,
+    files: PluginFiles,
     options: Options,
     broker: Broker,
     *,
@@ -214,7 +214,7 @@ class _Work:
         self,
         tenant: Tenant,
         api: CiscoApi,
-        files: FleetFiles,
+        files: PluginFiles,
         options: Options,
         broker: Broker,
         check: Callable[[], None],

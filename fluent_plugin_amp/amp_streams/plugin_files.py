@@ -17,7 +17,7 @@ from fluent_plugin_amp.errors import CredentialsFileUnusable
 from fluent_plugin_amp.files import read_text
 
 
-class FleetFiles:
+class PluginFiles:
     """The files of one folder."""
 
     def __init__(self, folder: Path) -> None:

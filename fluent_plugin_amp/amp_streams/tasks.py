@@ -336,7 +336,7 @@ def _chosen(tenants: Sequence[Tenant], names: Sequence[str]) -> Sequence[Tenant]
 
 async def _apply(session: Session, tenants: Sequence[Tenant], folder: Path, options: Options) -> list[Row]:
     from fluent_plugin_amp.amp_streams import apply
-    from fluent_plugin_amp.amp_streams.plugin_files import FleetFiles
+    from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
     from fluent_plugin_amp.commands.queue_depth import Brokers
 
     at_once = options.at_once
@@ -357,7 +357,7 @@ async def _apply(session: Session, tenants: Sequence[Tenant], folder: Path, opti
                 if isinstance(row.error, CredentialsNotSaved):
                     session.screen.error(row.error, debug=False)  # at once: it is all there is of a password
 
-        files = FleetFiles(folder)
+        files = PluginFiles(folder)
         return await apply.apply(
             tenants, open_api, files, options, Brokers(), done=done, check=session.interrupts.check
         )

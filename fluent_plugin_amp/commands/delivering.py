@@ -17,7 +17,7 @@ from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.run.build import make_conductor, make_sink
-from fluent_plugin_amp.state.tool import DeliveredBeside
+from fluent_plugin_amp.state.tool import DeliveredByTool
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +37,7 @@ class Delivering:
 
     def __init__(self, config: Config, stream: StreamConfig, observer: Observer, state_file: Path | None) -> None:
         self._sink = make_sink(config, observer, None)
-        self._delivered = DeliveredBeside(state_file) if state_file is not None else None
+        self._delivered = DeliveredByTool(state_file) if state_file is not None else None
         conductor = make_conductor(config, [stream], self._sink, observer, delivered=self._delivered)
         self._line = conductor.lines[stream.name]
         self.feed = Feed(

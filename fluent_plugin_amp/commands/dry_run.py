@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 
-from fluent_plugin_amp.model import Answer, Chunk, Outcome, ServerFigures
+from fluent_plugin_amp.model import Answer, Chunk, Outcome, ServerSnapshot
 
 MAX_CHUNKS = 4
 
@@ -35,7 +35,7 @@ class DryRunSink:
         """Chunks taken and not counted yet."""
         return len(self._taken)
 
-    def figures(self) -> tuple[ServerFigures, ...]:
+    def figures(self) -> tuple[ServerSnapshot, ...]:
         """No server."""
         return ()
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 
 from fluent_plugin_amp.errors import NoProgress
-from fluent_plugin_amp.model import Delivery, EventFacts
+from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.conductor import Conductor
 
 MAX_UNRESOLVED = 2000
@@ -50,7 +50,7 @@ class Feed:
             self._ahead.remove(self.safe)
         self._progress.set()
 
-    async def put(self, body: bytes, facts: EventFacts | None = None) -> None:
+    async def put(self, body: bytes, facts: EventIdentity | None = None) -> None:
         """Hand in one event; waits while too much is on its way.
 
         ``facts`` are remembered of it where it cannot be read as an event: it becomes a dead letter then.

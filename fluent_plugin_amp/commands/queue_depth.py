@@ -14,7 +14,7 @@ CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 
 
-async def messages_ready(broker: amqp.Broker, queue: str) -> int | None:
+async def messages_ready(broker: amqp.BrokerAddress, queue: str) -> int | None:
     """Messages ready in ``queue``, of which asking takes none; None where the broker does not tell."""
     try:
         return await _declare(broker, queue)
@@ -22,7 +22,7 @@ async def messages_ready(broker: amqp.Broker, queue: str) -> int | None:
         return None
 
 
-async def _declare(broker: amqp.Broker, queue: str) -> int:
+async def _declare(broker: amqp.BrokerAddress, queue: str) -> int:
     """Messages ready in ``queue``.  Raises PluginError."""
     connection = await amqp.connect(broker)
     try:
@@ -63,7 +63,7 @@ class Brokers:
             tls = tls_context(ca_file)
         except ValueError as exc:
             raise CredentialsFileUnusable(str(exc)) from exc
-        broker = amqp.Broker(
+        broker = amqp.BrokerAddress(
             host=host,
             port=port,
             username=saved.username,

@@ -186,7 +186,7 @@ class Config(Section):
         "may hold one event of this size besides `memory_limit`, while it arrives.",
     )
     state: StateConfig = Field(default=StateConfig(), description="What outlives the process.")
-    observe: ObserveConfig = Field(default=ObserveConfig(), description="Figures for the operator.")
+    observe: ObserveConfig = Field(default=ObserveConfig(), description="Snapshot for the operator.")
     logging: LoggingConfig = Field(default=LoggingConfig(), description="The plugin's own log.")
 
     _warnings: tuple[str, ...] = PrivateAttr(())

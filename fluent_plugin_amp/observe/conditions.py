@@ -57,7 +57,7 @@ SLOWED = Condition(
     blocks=False,
 )
 RETURNED_OFTEN = Condition(
-    "stream.returned-often",
+    "stream.requeued-often",
     "At the queue's delivery limit the broker deletes the event. Mend what keeps the servers from acknowledging; "
     "until then the stream takes one event at a time.",
     blocks=False,

@@ -28,7 +28,7 @@ MAX_IN_CHUNK = 200
 _FIELDS = {"host": "%(hostname)s", "pid": "%(process)d"}
 
 
-class LogShipper(logging.Handler):
+class ForwardLog(logging.Handler):
     """Sends log records, tagged ``tag``, while `run` runs; made within the event loop that it uses."""
 
     def __init__(self, tag: str, settings: ForwardSettings) -> None:

@@ -149,12 +149,12 @@ def describe(fact: facts.Fact) -> Said:
         case facts.StreamPaused():
             text = (
                 f"stream {fact.stream}: paused: the oldest event stayed unacknowledged for {fact.age_s:.0f} s; "
-                f"{fact.returned} returned to the queue until a server acknowledges again"
+                f"{fact.requeued} requeued until a server acknowledges again"
             )
-            return logging.WARNING, text, {"stream": fact.stream, "returned": fact.returned}
-        case facts.DeliveryReturnedOften():
+            return logging.WARNING, text, {"stream": fact.stream, "requeued": fact.requeued}
+        case facts.DeliveryRequeuedOften():
             text = (
-                f"stream {fact.stream}: an event was returned to its queue {fact.count} times; at the queue's "
+                f"stream {fact.stream}: an event was requeued {fact.count} times; at the queue's "
                 "delivery limit (20 by default) the broker deletes it.  Going on with one event at a time; mend what "
                 "keeps servers from acknowledging"
             )
@@ -248,8 +248,8 @@ def _polled(fact: facts.StreamPolled) -> Said:
         f"delivered ({per_second:.1f}/s), {counted.duplicates} duplicates, {counted.dropped} dropped, "
         f"{counted.dead_letters} dead letters"
     )
-    if fact.returned:
-        text += f", {fact.returned} returned to the queue"
+    if fact.requeued:
+        text += f", {fact.requeued} requeued"
     fields: dict[str, Any] = {
         "stream": fact.stream,
         "received": counted.received,
@@ -258,7 +258,7 @@ def _polled(fact: facts.StreamPolled) -> Said:
         "dropped": counted.dropped,
         "dead_letters": counted.dead_letters,
         "per_second": round(per_second, 1),
-        "returned": fact.returned,
+        "requeued": fact.requeued,
         "took_s": round(fact.took_s, 3),
     }
     if fact.next_in_s is not None:

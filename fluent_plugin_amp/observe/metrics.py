@@ -20,9 +20,9 @@ from prometheus_client.registry import Collector
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.observe.health import is_ready
-from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
+from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import Finding, Status, judge
-from fluent_plugin_amp.observe.troubles import Board, Memory
+from fluent_plugin_amp.observe.troubles import Memory, Troubles
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 
@@ -31,7 +31,7 @@ PREFIX = "cisco_amp_"
 STREAMS_AT_ONCE = 8
 """Two or three milliseconds."""
 
-_COUNTERS: dict[str, tuple[str, Callable[[StreamFigures], float]]] = {
+_COUNTERS: dict[str, tuple[str, Callable[[StreamSnapshot], float]]] = {
     "events_received": (
         "Events taken from the queue, redelivered ones included.",
         lambda stream: stream.counters.received,
@@ -48,12 +48,12 @@ _COUNTERS: dict[str, tuple[str, Callable[[StreamFigures], float]]] = {
         "Events of a type that drop_event_types names.",
         lambda stream: stream.counters.dropped,
     ),
-    "events_returned": (
+    "events_requeued": (
         "Events that went back to the queue unacknowledged: they come again.",
-        lambda stream: stream.returned,
+        lambda stream: stream.requeued,
     ),
 }
-_GAUGES: dict[str, tuple[str, Callable[[StreamFigures], float | None]]] = {
+_GAUGES: dict[str, tuple[str, Callable[[StreamSnapshot], float | None]]] = {
     "stream_up": (
         "1 while the stream is connected to its queue, or rests between two polls.",
         lambda stream: stream.is_connected or stream.is_resting,
@@ -89,7 +89,7 @@ _GAUGES: dict[str, tuple[str, Callable[[StreamFigures], float | None]]] = {
 }
 
 
-def _is_held(stream: StreamFigures, reason: str) -> bool:
+def _is_held(stream: StreamSnapshot, reason: str) -> bool:
     return stream.is_connected and stream.state is State.HELD and stream.reason == reason
 
 
@@ -98,8 +98,8 @@ class Metrics:
 
     def __init__(
         self,
-        figures: Callable[[], Figures],
-        board: Board,
+        figures: Callable[[], Snapshot],
+        board: Troubles,
         ready: Callable[[], Literal["all", "any"]] = lambda: "all",
     ) -> None:
         self._figures = figures
@@ -120,7 +120,7 @@ class Metrics:
         _add(families, self._process.collect())
         return b"".join(part for head, lines in families.items() for part in (head, *lines))
 
-    def _of_streams(self, streams: Sequence[StreamFigures]) -> Iterator[Metric]:
+    def _of_streams(self, streams: Sequence[StreamSnapshot]) -> Iterator[Metric]:
         for name, (text, value_of) in _COUNTERS.items():
             counter = CounterMetricFamily(PREFIX + name, text, labels=["stream"])
             for stream in streams:
@@ -136,7 +136,7 @@ class Metrics:
         yield _durations(streams)
         yield from self._counted_by_the_board(streams)
 
-    def _counted_by_the_board(self, streams: Sequence[StreamFigures]) -> Iterator[Metric]:
+    def _counted_by_the_board(self, streams: Sequence[StreamSnapshot]) -> Iterator[Metric]:
         connects = CounterMetricFamily(
             PREFIX + "stream_connects", "Connections made to the broker.", labels=["stream"]
         )
@@ -157,7 +157,7 @@ class Metrics:
                 letters.add_metric([stream.name, error_id], count)
         yield from (connects, errors, letters)
 
-    def _of_the_plugin(self, figures: Figures) -> Iterator[Metric]:
+    def _of_the_plugin(self, figures: Snapshot) -> Iterator[Metric]:
         yield from self._servers(figures)
         if self._board.state_path:
             yield from self._state()
@@ -206,7 +206,7 @@ class Metrics:
             errors.add_metric([error_id], count)
         yield errors
 
-    def _servers(self, figures: Figures) -> Iterator[Metric]:
+    def _servers(self, figures: Snapshot) -> Iterator[Metric]:
         up = GaugeMetricFamily(
             PREFIX + "forward_up", "1 while the server is connected and not in doubt.", labels=["server"]
         )
@@ -223,7 +223,7 @@ def _subjects(finding: Finding) -> tuple[str, ...]:
     return finding.streams or (finding.server or finding.state_file or finding.part,)
 
 
-def _durations(streams: Sequence[StreamFigures]) -> Metric:
+def _durations(streams: Sequence[StreamSnapshot]) -> Metric:
     text = "From the arrival of an event to its acknowledgement to the broker."
     family = HistogramMetricFamily(PREFIX + "delivery_duration_seconds", text, labels=["stream"])
     for stream in streams:

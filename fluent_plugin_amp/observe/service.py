@@ -16,20 +16,20 @@ from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.containment import keep_running
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.observe import logs, statistics
-from fluent_plugin_amp.observe.snapshot import Figures
-from fluent_plugin_amp.observe.troubles import Board
-from fluent_plugin_amp.observe.watch import LOOK_EVERY_S, Looker, Lookout
+from fluent_plugin_amp.observe.snapshot import Snapshot
+from fluent_plugin_amp.observe.troubles import Troubles
+from fluent_plugin_amp.observe.watch import LOOK_EVERY_S, Looker, Watcher
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from fluent_plugin_amp.observe.forward_log import LogShipper
+    from fluent_plugin_amp.observe.forward_log import ForwardLog
 
 SHIP_TIMEOUT_S = 2.0
 
 
-class Station:
+class Service:
     """An asynchronous context: what it does it does until the end of the block.
 
     Args:
@@ -45,28 +45,28 @@ class Station:
         self,
         config: Config,
         streams: Callable[[], Sequence[Looker]],
-        figures: Callable[[], Figures],
-        board: Board,
+        figures: Callable[[], Snapshot],
+        board: Troubles,
         tell: Observer,
         make_settings: Callable[[Config], ForwardSettings] | None,
     ) -> None:
         self._config = config
         self._figures = figures
         self._tell = tell
-        self._lookout = Lookout(streams, figures, board, tell, ready=lambda: self._config.observe.ready)
+        self._watcher = Watcher(streams, figures, board, tell, ready=lambda: self._config.observe.ready)
         self._make_settings = make_settings
         self._watch: asyncio.Task[None] | None = None
         self._statistics: asyncio.Task[None] | None = None
-        self._counted: Figures | None = None
+        self._counted: Snapshot | None = None
         """At the last statistics lines."""
         self._endpoints: asyncio.Task[None] | None = None
-        self._shipper: LogShipper | None = None
+        self._shipper: ForwardLog | None = None
         self._shipping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._ship()
         self._serve()
-        self._watch = self._begin("watch", lambda: self._lookout.watch(self._look_every_s))
+        self._watch = self._begin("watch", lambda: self._watcher.watch(self._look_every_s))
         self._counted = self._figures()
         self._statistics = self._begin("statistics", self._log_statistics)
         return self
@@ -108,7 +108,7 @@ class Station:
         if address is None:
             self._endpoints = None
         else:
-            self._endpoints = self._begin("endpoints", lambda: self._lookout.serve(*address))
+            self._endpoints = self._begin("endpoints", lambda: self._watcher.serve(*address))
 
     def _ship(self) -> None:
         tag = self._config.logging.forward_tag
@@ -117,9 +117,9 @@ class Station:
         if self._make_settings is None:
             logs.LOGGER.warning("logging.forward_tag has no effect here: there are no servers")
             return
-        from fluent_plugin_amp.observe.forward_log import LogShipper
+        from fluent_plugin_amp.observe.forward_log import ForwardLog
 
-        self._shipper = LogShipper(tag, self._make_settings(self._config))
+        self._shipper = ForwardLog(tag, self._make_settings(self._config))
         self._shipping = self._begin("log shipping", self._shipper.run)
         logs.LOGGER.addHandler(self._shipper)
 

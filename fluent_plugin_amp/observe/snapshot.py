@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.histogram import Histogram
-from fluent_plugin_amp.model import Counters, ServerFigures
+from fluent_plugin_amp.model import Counters, ServerSnapshot
 from fluent_plugin_amp.source.flow import State
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ HELD_FROM_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class StreamFigures:
+class StreamSnapshot:
     """One stream."""
 
     name: str
@@ -47,7 +47,7 @@ class StreamFigures:
     """How often it is polled; None: it stays connected."""
     oldest_unacked_s: float = 0.0
     """Age of the oldest delivery that is held here, since it arrived; 0 without one."""
-    returned: int = 0
+    requeued: int = 0
     """Deliveries that went back to the queue, unacked, since the start of the process."""
     tags: int | None = None
     """Different tags of its events; None: they all have one."""
@@ -68,7 +68,7 @@ class StreamFigures:
         return held_s or None if self.oldest_waiting_s is None else max(self.oldest_waiting_s, held_s)
 
     @classmethod
-    def of(cls, stream: Stream, line: Line, now: float) -> StreamFigures:
+    def of(cls, stream: Stream, line: Line, now: float) -> StreamSnapshot:
         """The figures of a stream and of its line in the conductor, ``now`` in seconds since the epoch."""
         received = line.counters.received
         return cls(
@@ -87,20 +87,20 @@ class StreamFigures:
             poll_interval_s=stream.settings.poll_interval_s,
             oldest_waiting_s=stream.backlog.oldest_age_s(line.counters.newest_event_at, now, received=received),
             oldest_unacked_s=stream.oldest_unacked_s,
-            returned=stream.returned,
+            requeued=stream.requeued,
             tags=len(tags) if (tags := line.transform.tags) is not None else None,
             tags_used_up=tags is not None and tags.are_used_up,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Snapshot:
     """All of them."""
 
     at: float
     """Seconds since the epoch."""
-    streams: tuple[StreamFigures, ...]
-    servers: tuple[ServerFigures, ...]
+    streams: tuple[StreamSnapshot, ...]
+    servers: tuple[ServerSnapshot, ...]
     is_available: bool
     """The sink takes chunks: a server is connected, and nothing makes it doubtful that it acks."""
     chunks_in_flight: int

@@ -10,7 +10,7 @@ from typing import Any
 
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import units
-from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
+from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.troubles import EXPIRING_FROM_S
 
 COUNTED = ("received", "delivered", "duplicates", "dropped", "dead_letters")
@@ -26,7 +26,7 @@ class Line:
     fields: dict[str, Any]
 
 
-def lines(before: Figures | None, after: Figures, *, started_at: float = 0.0) -> list[Line]:
+def lines(before: Snapshot | None, after: Snapshot, *, started_at: float = 0.0) -> list[Line]:
     """One line in total, and one for each stream that was not idle.
 
     Since ``before``; where there is none they are the last ones, about all since the process was started.
@@ -34,7 +34,7 @@ def lines(before: Figures | None, after: Figures, *, started_at: float = 0.0) ->
     earlier = {stream.name: stream for stream in before.streams} if before is not None else {}
     seconds = after.at - (before.at if before is not None else started_at)
     grown = {stream.name: _grown(earlier.get(stream.name), stream) for stream in after.streams}
-    total = {name: sum(counts[name] for counts in grown.values()) for name in (*COUNTED, "returned")}
+    total = {name: sum(counts[name] for counts in grown.values()) for name in (*COUNTED, "requeued")}
     figures = {
         **_figures(total, seconds, after.streams),
         "held_bytes": after.held_bytes,
@@ -62,13 +62,13 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def _grown(before: StreamFigures | None, after: StreamFigures) -> dict[str, int]:
+def _grown(before: StreamSnapshot | None, after: StreamSnapshot) -> dict[str, int]:
     counted = after.counters.since(before.counters if before is not None else Counters())
-    returned = after.returned - (before.returned if before is not None else 0)
-    return {**{name: getattr(counted, name) for name in COUNTED}, "returned": returned}
+    requeued = after.requeued - (before.requeued if before is not None else 0)
+    return {**{name: getattr(counted, name) for name in COUNTED}, "requeued": requeued}
 
 
-def _figures(grown: dict[str, int], seconds: float, streams: Iterable[StreamFigures]) -> dict[str, Any]:
+def _figures(grown: dict[str, int], seconds: float, streams: Iterable[StreamSnapshot]) -> dict[str, Any]:
     known = [stream for stream in streams if stream.messages_ready is not None]
     return {
         **grown,
@@ -86,8 +86,8 @@ def _text(figures: dict[str, Any], *, is_last: bool = False) -> str:
         f"{figures['received']} received, {figures['delivered']} delivered ({figures['per_second']:.1f}/s), "
         f"{figures['duplicates']} duplicates, {figures['dropped']} dropped, {figures['dead_letters']} dead letters, "
     )
-    if figures["returned"]:  # they were received, and will be again
-        text += f"{figures['returned']} returned to the queue, "
+    if figures["requeued"]:  # they were received, and will be again
+        text += f"{figures['requeued']} requeued, "
     text += f"{figures['unacked']} unacked"
     if waiting is not None or not is_last:
         text += f", {'unknown' if waiting is None else waiting} waiting"

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fluent_plugin_amp.errors import InternalFault
-from fluent_plugin_amp.model import ServerFigures
+from fluent_plugin_amp.model import ServerSnapshot
 from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.observe.conditions import Condition, Level
-from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
-from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S, Board, Memory, Trouble
+from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S, Memory, Trouble, Troubles
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 
@@ -72,7 +72,7 @@ class Finding:
 class StreamStatus:
     """One stream, judged."""
 
-    figures: StreamFigures
+    figures: StreamSnapshot
     word: str
     """What it does, in a word or two."""
     findings: tuple[Finding, ...]
@@ -89,7 +89,7 @@ class StreamStatus:
 class ServerStatus:
     """One server, judged."""
 
-    figures: ServerFigures
+    figures: ServerSnapshot
     word: str
     findings: tuple[Finding, ...]
     last_trouble: Trouble | None
@@ -104,7 +104,7 @@ class ServerStatus:
 class Status:
     """Everything, judged."""
 
-    figures: Figures
+    figures: Snapshot
     streams: tuple[StreamStatus, ...]
     servers: tuple[ServerStatus, ...]
     findings: tuple[Finding, ...]
@@ -160,7 +160,7 @@ class Status:
         return max((finding.level for finding in self.findings), default=Level.OK)
 
 
-def judge(figures: Figures, board: Board) -> Status:
+def judge(figures: Snapshot, board: Troubles) -> Status:
     """What the figures mean, with what the board remembers."""
     streams = tuple(_judge_stream(stream, board.streams[stream.name], figures, board) for stream in figures.streams)
     servers = tuple(_judge_server(server, board.servers[server.server], figures, board) for server in figures.servers)
@@ -176,11 +176,11 @@ def judge(figures: Figures, board: Board) -> Status:
 # --- one stream ------------------------------------------------------------------------------------
 
 
-def _judge_stream(stream: StreamFigures, memory: Memory, figures: Figures, board: Board) -> StreamStatus:
+def _judge_stream(stream: StreamSnapshot, memory: Memory, figures: Snapshot, board: Troubles) -> StreamStatus:
     word, finding = _what_it_does(stream, memory, figures, board)
     findings = [] if finding is None else [finding]
     if memory.returned_often_at:
-        what = "an event was returned to the queue again and again, and comes near to the queue's delivery limit"
+        what = "an event was requeued again and again, and comes near to the queue's delivery limit"
         findings.append(_of(conditions.RETURNED_OFTEN, what, memory.returned_often_at))
     if memory.behind_at and stream.oldest_waiting_s is not None:
         condition = conditions.behind(stream.growth_per_s, is_expiring=memory.is_expiring)
@@ -197,7 +197,7 @@ def _judge_stream(stream: StreamFigures, memory: Memory, figures: Figures, board
 
 
 def _what_it_does(
-    stream: StreamFigures, memory: Memory, figures: Figures, board: Board
+    stream: StreamSnapshot, memory: Memory, figures: Snapshot, board: Troubles
 ) -> tuple[str, Finding | None]:
     if stream.is_resting:
         return "resting", None
@@ -235,7 +235,7 @@ def _what_it_does(
     return "consuming", None
 
 
-def _outage_began_at(figures: Figures, board: Board) -> float:
+def _outage_began_at(figures: Snapshot, board: Troubles) -> float:
     """When the last server that was well got into trouble."""
     troubles = [board.servers[server.server].trouble for server in figures.servers]
     return max((trouble.since for trouble in troubles if trouble is not None), default=figures.at)
@@ -244,7 +244,7 @@ def _outage_began_at(figures: Figures, board: Board) -> float:
 # --- one server ------------------------------------------------------------------------------------
 
 
-def _judge_server(server: ServerFigures, memory: Memory, figures: Figures, board: Board) -> ServerStatus:
+def _judge_server(server: ServerSnapshot, memory: Memory, figures: Snapshot, board: Troubles) -> ServerStatus:
     word, findings = "connected" if server.ack_latency_s is None else "acknowledging", []
     is_last = not figures.is_available  # nobody else takes events: that is why nothing flows
     level = Level.TROUBLE if is_last else Level.WARNING
@@ -265,7 +265,7 @@ def _judge_server(server: ServerFigures, memory: Memory, figures: Figures, board
     return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
 
 
-def _judge_state(figures: Figures, board: Board) -> list[Finding]:
+def _judge_state(figures: Snapshot, board: Troubles) -> list[Finding]:
     """The state file: without it events are delivered all the same, but for those that are combined."""
     found = [_of_trouble(each, Level.WARNING, blocks=False) for each in board.set_aside.values()]
     trouble = board.state.trouble
@@ -278,7 +278,7 @@ def _judge_state(figures: Figures, board: Board) -> list[Finding]:
     return [replace(each, state_file=board.state_path) for each in found]
 
 
-def _judge_internal(board: Board, now: float) -> list[Finding]:
+def _judge_internal(board: Troubles, now: float) -> list[Finding]:
     """Faults of the plugin's own that happened a short while ago."""
     found = []
     for where, internal in board.internal.items():

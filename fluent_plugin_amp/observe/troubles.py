@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
-from fluent_plugin_amp.observe.snapshot import Figures
+from fluent_plugin_amp.observe.snapshot import Snapshot
 from fluent_plugin_amp.text import one_line
 
 STEADY_AFTER_S = 60.0
@@ -97,7 +97,7 @@ class Memory:
             self.is_well, self.well_at = True, now
 
 
-class Board:
+class Troubles:
     """See the module."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -126,7 +126,7 @@ class Board:
                 self.streams[name].held_at = now
             case facts.StreamConsuming(stream=name):
                 self.streams[name].returned_often_at = 0.0
-            case facts.DeliveryReturnedOften(stream=name):
+            case facts.DeliveryRequeuedOften(stream=name):
                 memory = self.streams[name]
                 memory.returned_often_at = memory.returned_often_at or now
             case facts.MemoryBrake(stream=name):
@@ -162,7 +162,7 @@ class Board:
         """The stream is no longer configured."""
         self.streams.pop(stream, None)
 
-    def used_up(self, figures: Figures) -> list[facts.Fact]:
+    def used_up(self, figures: Snapshot) -> list[facts.Fact]:
         """Which streams made as many tags as they may since this was asked last: facts for all observers."""
         news: list[facts.Fact] = []
         for stream in figures.streams:
@@ -173,7 +173,7 @@ class Board:
                 news.append(facts.TagsUsedUp(stream.name, stream.tags or 0))
         return news
 
-    def behind(self, figures: Figures) -> list[facts.Fact]:
+    def behind(self, figures: Snapshot) -> list[facts.Fact]:
         """Which streams fell behind, or caught up, since this was asked last: facts for all observers."""
         news: list[facts.Fact] = []
         for stream in figures.streams:

@@ -1,4 +1,4 @@
-"""Figures as a person reads them at a glance.  Pure."""
+"""Snapshot as a person reads them at a glance.  Pure."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.observe.health import Heart, healthz, readyz
 from fluent_plugin_amp.observe.logs import LOGGER, MANY_STREAMS
 from fluent_plugin_amp.observe.rates import History
-from fluent_plugin_amp.observe.snapshot import Figures
+from fluent_plugin_amp.observe.snapshot import Snapshot
 from fluent_plugin_amp.observe.status import Status, judge
-from fluent_plugin_amp.observe.troubles import Board
+from fluent_plugin_amp.observe.troubles import Troubles
 
 LOOK_EVERY_S = 2.0
 """How often each queue's depth is asked for while somebody may be looking."""
@@ -40,7 +40,7 @@ class Looker(Protocol):
         """Ask the broker how much waits."""
 
 
-class Lookout:
+class Watcher:
     """See the module.
 
     Args:
@@ -54,8 +54,8 @@ class Lookout:
     def __init__(
         self,
         streams: Callable[[], Sequence[Looker]],
-        figures: Callable[[], Figures],
-        board: Board,
+        figures: Callable[[], Snapshot],
+        board: Troubles,
         tell: Observer,
         *,
         ready: Callable[[], Literal["all", "any"]] = lambda: "all",

@@ -69,8 +69,8 @@ class Batcher:
         """The chunks that were not handed out yet."""
         return [*self._waiting]
 
-    def discard_returned(self) -> list[Delivery]:
-        """Forget the entries of returned deliveries; those deliveries, once for each entry."""
+    def discard_requeued(self) -> list[Delivery]:
+        """Forget the entries of requeued deliveries; those deliveries, once for each entry."""
         chunks = list(self._waiting)
         self._waiting.clear()
         self._open.clear()
@@ -79,7 +79,7 @@ class Batcher:
         discarded = []
         for chunk in chunks:
             for entry, delivery in zip(chunk.entries, chunk.deliveries, strict=True):
-                if delivery.is_returned:
+                if delivery.is_requeued:
                     discarded.append(delivery)
                 else:
                     self.add(chunk.tag, entry, delivery, is_dead_letter=chunk.is_dead_letters)

@@ -5,7 +5,7 @@ Invariants kept here, whatever the order in which things happen:
 * A delivery is resolved once, after every chunk that holds a part of it was acked by a server, and after that is
   remembered (`model.Delivered`), which may take a moment.
 * An event is never dropped.  What cannot be a record becomes a dead letter, and its delivery is resolved when
-  the letter is acked, or kept for later (`model.LetterShelf`); otherwise it stays unresolved.
+  the letter is acked, or kept for later (`model.DeadLetterStore`); otherwise it stays unresolved.
 * A redelivered event that was delivered before is resolved without being sent; one whose first copy is still
   on its way shares that copy's outcome.
 * `total_held_bytes` is what bodies and packed entries take, from arrival until resolved or forgotten.
@@ -26,11 +26,21 @@ from functools import partial
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.errors import EventRefusedByServer, InvalidEvent
 from fluent_plugin_amp.facts import DeadLettered, InternalError, Observer
-from fluent_plugin_amp.model import Answer, Chunk, Counters, Delivered, Delivery, LetterShelf, Outcome, Record, Sink
+from fluent_plugin_amp.model import (
+    Answer,
+    Chunk,
+    Counters,
+    DeadLetterStore,
+    Delivered,
+    Delivery,
+    Outcome,
+    Record,
+    Sink,
+)
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.dead_letters import MIN_PART_BYTES, dead_letter
 from fluent_plugin_amp.pipeline.decode import decode, event_time
-from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, facts_of
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, identity_of
 from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, as_invalid, not_packed
 from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
 from fluent_plugin_amp.pipeline.transform import Transform
@@ -98,7 +108,7 @@ class Conductor:
         dead_letter_part_bytes: int,
         raw_dead_letters: bool = False,
         delivered: Delivered | None = None,
-        shelf: LetterShelf | None = None,
+        shelf: DeadLetterStore | None = None,
         eager_bytes: int = EAGER_BYTES,
     ) -> None:
         self.lines = {name: Line(transform) for name, transform in transforms.items()}
@@ -206,7 +216,7 @@ class Conductor:
                 delivery.ledger.resolve(delivery.delivery_tag)
                 return
             if self._wants_facts:  # obfuscation, which changes the event itself, comes first
-                delivery.facts = facts_of(record, seconds, nanoseconds)
+                delivery.facts = identity_of(record, seconds, nanoseconds)
             tag, record = transformed
             try:
                 entry = self._encode(seconds, nanoseconds, record)
@@ -296,7 +306,7 @@ class Conductor:
         if error is not exc:
             self._observer(InternalError("event", exc))
         try:
-            self._bury(line, delivery, error)
+            self._dead_letter(line, delivery, error)
         except Exception as again:  # not even that: it stays unacked, and others do not
             self._observer(InternalError("dead letter", again))
             self._release(line, delivery)
@@ -328,7 +338,7 @@ class Conductor:
 
     # --- dead letters ----------------------------------------------------------------------------
 
-    def _bury(self, line: Line, delivery: Delivery, error: InvalidEvent) -> None:
+    def _dead_letter(self, line: Line, delivery: Delivery, error: InvalidEvent) -> None:
         """Make a dead letter of a delivery none of whose parts is on its way."""
         letter = self._letters[delivery] = _Letter(error, self._dead_letter_part_bytes)
         line.counters.dead_letters += 1
@@ -436,7 +446,7 @@ class Conductor:
                     self._part_answered(delivery)
                 else:
                     error = EventRefusedByServer(f"{answer.server} refuses this event, and takes others")
-                    self._bury(self.lines[delivery.stream], delivery, error)
+                    self._dead_letter(self.lines[delivery.stream], delivery, error)
             case Outcome.SHED:
                 for delivery in chunk.deliveries:
                     self._forget(delivery)
@@ -450,12 +460,12 @@ class Conductor:
         if self._batcher and not self._pump_scheduled:
             self._schedule_pump()
 
-    def forget_returned(self) -> None:
+    def forget_requeued(self) -> None:
         """Free what belongs to deliveries that the broker has taken back."""
-        for delivery in self._batcher.discard_returned():
+        for delivery in self._batcher.discard_requeued():
             self._forget(delivery)
         for delivery, letter in list(self._letters.items()):
-            if letter.next_try is not None and delivery.is_returned:
+            if letter.next_try is not None and delivery.is_requeued:
                 letter.next_try.cancel()
                 self._release(self.lines[delivery.stream], delivery)
         self._sink.shed()
@@ -511,7 +521,7 @@ class Conductor:
                 self._observer(InternalError("answer", exc))
 
     def _forget(self, delivery: Delivery) -> None:
-        """One part of a returned delivery is gone: what the broker delivers again is not its copy any more."""
+        """One part of a requeued delivery is gone: what the broker delivers again is not its copy any more."""
         line = self.lines[delivery.stream]
         self._no_longer_in_flight(line, delivery)
         letter = self._letters.get(delivery)
@@ -522,17 +532,17 @@ class Conductor:
             self._part_answered(delivery)
 
     def _forget_lost(self) -> None:
-        """What was returned, and a fault took out of every chunk: copies would wait for its outcome for ever."""
-        returned = [
+        """What was requeued, and a fault took out of every chunk: copies would wait for its outcome for ever."""
+        requeued = [
             (line, delivery)
             for line in self.lines.values()
             for delivery in line.in_flight.values()
-            if delivery.is_returned and delivery.held_bytes
+            if delivery.is_requeued and delivery.held_bytes
         ]
-        if returned:
+        if requeued:
             chunks = (*self._batcher.held(), *self._sink.held())
             held = {delivery for chunk in chunks for delivery in chunk.deliveries}
-            for line, delivery in returned:
+            for line, delivery in requeued:
                 if delivery not in held:
                     self._release(line, delivery)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from fluent_plugin_amp.model import Delivery, EventFacts, Record
+from fluent_plugin_amp.model import Delivery, EventIdentity, Record
 
 DIGEST_BYTES = 16
 REMEMBERED_EVENTS = 5_000
@@ -26,7 +26,7 @@ def digest_of(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()[:DIGEST_BYTES]
 
 
-def facts_of(record: Record, seconds: int, nanoseconds: int) -> EventFacts:
+def identity_of(record: Record, seconds: int, nanoseconds: int) -> EventIdentity:
     """What an event is known by, besides its digest, as Cisco sent it and not as a transform left it.
 
     The same for a message of the stream and for the API's record of it, which differ in form: a number may be a text
@@ -37,7 +37,7 @@ def facts_of(record: Record, seconds: int, nanoseconds: int) -> EventFacts:
     if type(guid) is not str or not guid:
         computer = record.get("computer")
         guid = computer.get("connector_guid") if type(computer) is dict else None
-    return EventFacts(
+    return EventIdentity(
         number_of(record.get("id")),
         seconds,
         nanoseconds,

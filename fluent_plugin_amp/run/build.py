@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
 from fluent_plugin_amp.facts import Observer
-from fluent_plugin_amp.model import Chunk, Delivered, LetterShelf, ServerFigures, Sink
+from fluent_plugin_amp.model import Chunk, DeadLetterStore, Delivered, ServerSnapshot, Sink
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.conductor import Conductor
@@ -23,7 +23,7 @@ from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
-from fluent_plugin_amp.source.amqp import Broker
+from fluent_plugin_amp.source.amqp import BrokerAddress
 from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
 from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.stream import Stream
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class ClosableSink(Sink, Protocol):
     """A sink whose peers are told good-bye."""
 
-    def figures(self) -> tuple[ServerFigures, ...]:
+    def figures(self) -> tuple[ServerSnapshot, ...]:
         """How its servers stand; none where there are none."""
 
     async def close(self, timeout_s: float) -> list[Chunk]:
@@ -62,7 +62,7 @@ def make_conductor(
     observer: Observer,
     *,
     delivered: Delivered | None = None,
-    shelf: LetterShelf | None = None,
+    shelf: DeadLetterStore | None = None,
 ) -> Conductor:
     """What joins these streams and the sink."""
     limit_bytes = config.forward.chunk_limit_size
@@ -147,9 +147,9 @@ def make_locate(stream: StreamConfig) -> Callable[[], Awaitable[Location]]:
     return as_looked_up
 
 
-def make_broker(stream: StreamConfig) -> Broker:
+def make_broker(stream: StreamConfig) -> BrokerAddress:
     """Where the queue of a stream is that needs no looking up, or was looked up."""
-    return Broker(
+    return BrokerAddress(
         host=stream.host,
         port=stream.port,
         username=stream.username,

@@ -24,10 +24,10 @@ from fluent_plugin_amp.errors import EXIT_OK, PluginError, TooManyFiles
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.observe import statistics
 from fluent_plugin_amp.observe.logs import LOGGER
-from fluent_plugin_amp.observe.service import Station
-from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
+from fluent_plugin_amp.observe.service import Service
+from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.systemd import Notifier
-from fluent_plugin_amp.observe.troubles import Board
+from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.run.beginning import Parent
@@ -44,7 +44,7 @@ from fluent_plugin_amp.run.build import (
 from fluent_plugin_amp.run.combining import Combining
 from fluent_plugin_amp.run.reload import Changes
 from fluent_plugin_amp.run.reloader import Reloader
-from fluent_plugin_amp.run.running import Fleet
+from fluent_plugin_amp.run.running import RunningStreams
 from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_with_parent
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Daemon:
             state.dead_letters.is_available = lambda: self.conductor.available
         self.conductor.on_available = self._wake_streams
         self._observer = observer
-        self._fleet = Fleet(observer, once=once)
+        self._fleet = RunningStreams(observer, once=once)
         self.streams = {
             stream.name: make_stream(stream, config, self.conductor, observer, once=once)
             for stream in config.own_streams
@@ -146,7 +146,7 @@ class Daemon:
         if sink is not None:
             await self._change_sink(sink)
         await self._fleet.drain({*changes.removed, *begun})  # one that was added runs if this is the second try
-        self.conductor.forget_returned()
+        self.conductor.forget_requeued()
         for name in changes.removed:
             self.streams.pop(name, None)
             self._gone.add(name)
@@ -162,13 +162,13 @@ class Daemon:
         self._fleet.add(begun.values())
         self.config = config
 
-    def figures(self) -> Figures:
+    def figures(self) -> Snapshot:
         """How everything stands now."""
         now = time.time()
-        return Figures(
+        return Snapshot(
             at=now,
             streams=tuple(
-                StreamFigures.of(stream, self.conductor.lines[name], now) for name, stream in self.streams.items()
+                StreamSnapshot.of(stream, self.conductor.lines[name], now) for name, stream in self.streams.items()
             ),
             servers=self.sink.figures(),
             is_available=self.conductor.available,
@@ -247,13 +247,13 @@ async def run(
     On SIGHUP the configuration is read again by ``load`` (None, or with ``once``: it stays as it is); ``was_hung_up``
     says whether one came before.  When ``parent`` is gone, this stops too.
     """
-    board = Board()
+    board = Troubles()
     observer = all_of(observer, board)
     state = make_state(config, observer)
     daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once, state=state)
     notifier = Notifier.from_environment(os.environ, os.getpid())
 
-    station = Station(
+    station = Service(
         config,
         lambda: list(daemon.streams.values()),
         daemon.figures,

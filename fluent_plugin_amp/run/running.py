@@ -32,7 +32,7 @@ class _Running:
         self.stopped.set()
 
 
-class Fleet:
+class RunningStreams:
     """See the module.
 
     Args:

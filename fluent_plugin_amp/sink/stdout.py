@@ -29,7 +29,7 @@ import msgpack
 import msgspec
 
 from fluent_plugin_amp.errors import OutputClosed
-from fluent_plugin_amp.model import Answer, Chunk, Outcome, Record, ServerFigures
+from fluent_plugin_amp.model import Answer, Chunk, Outcome, Record, ServerSnapshot
 
 MAX_CHUNKS = 2
 """One is being written while the next one waits."""
@@ -68,7 +68,7 @@ class StdoutSink:
         """Chunks taken and not written yet."""
         return len(self._waiting) + (self._writing is not None)
 
-    def figures(self) -> tuple[ServerFigures, ...]:
+    def figures(self) -> tuple[ServerSnapshot, ...]:
         """No server."""
         return ()
 
@@ -82,12 +82,12 @@ class StdoutSink:
         return [*([self._writing] if self._writing else []), *self._waiting]
 
     def shed(self) -> None:
-        """Forget waiting chunks whose deliveries were all returned; the one being written is the probe."""
+        """Forget waiting chunks whose deliveries were all requeued; the one being written is the probe."""
         probe = self._writing or next(iter(self._waiting), None)
-        returned = [chunk for chunk in self._waiting if chunk is not probe and chunk.is_returned]
-        for chunk in returned:
+        requeued = [chunk for chunk in self._waiting if chunk is not probe and chunk.is_requeued]
+        for chunk in requeued:
             self._waiting.remove(chunk)
-        for chunk in returned:
+        for chunk in requeued:
             self.on_answer(Answer(chunk, Outcome.SHED))
         self.on_change()
 

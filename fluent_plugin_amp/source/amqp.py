@@ -52,7 +52,7 @@ REPLY_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerAddress:
     """Where a stream's queue is, and who reads it."""
 
     host: str
@@ -285,7 +285,7 @@ class Channel:
         self.fail(ConsumerCancelled("the broker cancelled the consumer"))
 
 
-async def connect(broker: Broker, max_event_bytes: int = MAX_EVENT_BYTES) -> Connection:
+async def connect(broker: BrokerAddress, max_event_bytes: int = MAX_EVENT_BYTES) -> Connection:
     """Connect, within ``broker.connect_timeout_s`` for everything from the name to AMQP's open-ok.
 
     A delivery that is larger than ``max_event_bytes`` ends the connection.

@@ -22,7 +22,7 @@ class Checked:
     """Consuming beside others was tried, and granted; False: no need for it, or it would have taken events."""
 
 
-async def check(broker: amqp.Broker, queue: str, *, try_to_share: bool = True) -> Checked:
+async def check(broker: amqp.BrokerAddress, queue: str, *, try_to_share: bool = True) -> Checked:
     """Log in and look.
 
     ``try_to_share``: where somebody consumes an empty queue, consume beside him for a moment.

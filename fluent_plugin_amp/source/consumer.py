@@ -15,7 +15,7 @@ from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.content import Message
-from fluent_plugin_amp.source.flow import MANY_RETURNS, Flow, State, View
+from fluent_plugin_amp.source.flow import MANY_REQUEUES, Flow, Situation, State
 from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
 from fluent_plugin_amp.source.settings import Intake, StreamSettings
 
@@ -65,11 +65,11 @@ class Consumer:
             queue, self._flow.prefetch_count, self._on_messages, exclusive=self._settings.exclusive
         )
 
-    def view(self, *, others_consume: bool) -> View:
+    def view(self, *, others_consume: bool) -> Situation:
         """What the flow decides on."""
         intake, ledger = self._intake, self.ledger
         oldest_at = ledger.oldest_at()
-        return View(
+        return Situation(
             available=intake.available,
             sink_in_flight=intake.sink_in_flight,
             acked=intake.acked_chunks,
@@ -127,12 +127,12 @@ class Consumer:
             self.channel.fail(BrokerViolation(f"more deliveries than the {self._most_unacked} that were asked for"))
             return
         now, received_at = self._clock(), self._wall_clock()
-        for tag, redelivered, routing_key, returns, body in messages:
+        for tag, redelivered, routing_key, requeues, body in messages:
             ledger.deliver(tag, now)
             delivery = Delivery(name, ledger, tag, body, redelivered, routing_key, received_at, self._pulled_at)
             intake.receive(delivery)
-            flow.delivered(delivery.held_bytes, returns)
-            if returns >= MANY_RETURNS:
-                self._observer(facts.DeliveryReturnedOften(name, returns))
+            flow.delivered(delivery.held_bytes, requeues)
+            if requeues >= MANY_REQUEUES:
+                self._observer(facts.DeliveryRequeuedOften(name, requeues))
         if intake.total_held_bytes > self._settings.memory_limit_bytes:
             self._wake()

@@ -62,8 +62,8 @@ class Message(NamedTuple):
     delivery_tag: int
     redelivered: bool
     routing_key: str
-    returns: int
-    """How often a quorum queue had it returned (``x-delivery-count``); 0 on other queues."""
+    requeues: int
+    """How often a quorum queue had it requeued (``x-delivery-count``); 0 on other queues."""
     body: bytes
 
 
@@ -176,7 +176,7 @@ class _Channel:
     __slots__ = (
         *("consumer", "late", "messages"),
         *("_body_left", "_delivery_tag", "_expects_header", "_for", "_number", "_pieces", "_pieces_left"),
-        *("_redelivered", "_returns", "_routing_key"),
+        *("_redelivered", "_requeues", "_routing_key"),
     )
 
     def __init__(self, number: int) -> None:
@@ -188,7 +188,7 @@ class _Channel:
         self._delivery_tag = 0  # of the last delivery
         self._redelivered = False
         self._routing_key = ""
-        self._returns = 0
+        self._requeues = 0
         self._for = b""  # the consumer that it came to; empty: none that is known
         self._expects_header = False
         self._body_left = 0
@@ -238,11 +238,11 @@ class _Channel:
         content_class, _, body_size = _read_header(data, start)
         if content_class != _BASIC:
             raise BrokerViolation(f"a content header of class {content_class}")
-        self._returns = 0
+        self._requeues = 0
         if data.find(_NAMED_DELIVERY_COUNT, start, end) >= 0:
-            self._returns = delivery_count(data[start + _HEADER_BYTES : end])
+            self._requeues = delivery_count(data[start + _HEADER_BYTES : end])
         if body_size > max_event_bytes:
-            before = f"; a quorum queue had it returned {self._returns} times so far" if self._returns else ""
+            before = f"; a quorum queue had it requeued {self._requeues} times so far" if self._requeues else ""
             raise EventTooLarge(f"an event of {body_size:,} bytes, where {max_event_bytes:,} are taken{before}")
         self._expects_header = False
         self._body_left = body_size
@@ -271,7 +271,7 @@ class _Channel:
     def _complete(self, body: bytes) -> None:
         if self._for and self._for == self.consumer:
             self.messages.append(
-                Message(self._delivery_tag, self._redelivered, self._routing_key, self._returns, body)
+                Message(self._delivery_tag, self._redelivered, self._routing_key, self._requeues, body)
             )
         else:
             self.late.append(self._delivery_tag)

@@ -1,8 +1,8 @@
 """When a stream consumes, how much, and when it gives back.  Pure: one state table, `Flow.next`.
 
 Theory of operation.  The broker is the buffer, so consuming less is always safe; giving back is not free: a
-quorum queue counts every return (reject, channel close, lost connection) and deletes a message that was
-returned too often (RabbitMQ 4: 20 times).  Hence three habits:
+quorum queue counts every requeue (reject, channel close, lost connection) and deletes a message that was
+requeued too often (RabbitMQ 4: 20 times).  Hence three habits:
 
 * Nothing is consumed while no server is there to take it (HELD).
 * Every consumption begins with a single event (TRIAL).  Whatever ends it before a server has acked that
@@ -12,7 +12,7 @@ returned too often (RabbitMQ 4: 20 times).  Hence three habits:
   A redelivered event that was delivered before proves nothing by itself, since no server sees it.  But when a server
   acked on the channel before, and owes no answer now, it ends the trial: hundreds of them follow a lost connection,
   and one at a time each of them would take a round trip.
-* While a message that was returned `MANY_RETURNS` times or more is around, the stream stays at one event at
+* While a message that was requeued `MANY_REQUEUES` times or more is around, the stream stays at one event at
   a time, and waits long before each new connection.
 
 ::
@@ -40,7 +40,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-MANY_RETURNS = 5
+MANY_REQUEUES = 5
 MAX_AUTO_PREFETCH = 500
 EXPECTED_EVENT_BYTES = 32 * 1024
 """What `auto` allows for one held event, body and packed form: ten times the usual event."""
@@ -64,7 +64,7 @@ class State(enum.Enum):
     STOPPING = "stopping"
 
 
-class Act(enum.Enum):
+class Action(enum.Enum):
     """What the shell is to do."""
 
     WAIT = "wait"
@@ -72,12 +72,12 @@ class Act(enum.Enum):
     """``basic.qos`` and ``basic.consume`` with `Flow.prefetch_count`."""
     CANCEL = "cancel"
     """``basic.cancel``, then send the acks that wait."""
-    RETURN = "return"
+    REQUEUE = "requeue"
     """Close the channel, which returns every unacked message, and open a new one."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Situation:
     """What a decision is made on.  Times in seconds, sizes in bytes."""
 
     available: bool
@@ -115,7 +115,7 @@ class Flow:
 
     Args:
         prefetch_count: to start with.
-        pause_after_s: age of the oldest unacked delivery at which everything is returned.
+        pause_after_s: age of the oldest unacked delivery at which everything is requeued.
         share_bytes: of the memory limit, guaranteed to this stream.
         memory_limit_bytes: for all streams together.
     """
@@ -134,7 +134,7 @@ class Flow:
         self._acked_when_paused: int | None = None
         self._trial_began_acked: int | None = None
         self._earlier_trial_began_acked: int | None = None
-        self._returns = 0  # of the most often returned delivery that is not safe yet
+        self._requeues = 0  # of the most often requeued delivery that is not safe yet
         self._largest_bytes = 0
         self._stopping = False
 
@@ -145,12 +145,12 @@ class Flow:
         self.state = State.HELD
         self._proven = False
 
-    def delivered(self, size_bytes: int, returns: int) -> None:
-        """A delivery arrived that holds ``size_bytes``; the broker says it was returned ``returns`` times."""
+    def delivered(self, size_bytes: int, requeues: int) -> None:
+        """A delivery arrived that holds ``size_bytes``; the broker says it was requeued ``requeues`` times."""
         if size_bytes > self._largest_bytes:
             self._largest_bytes = size_bytes
-        if returns > self._returns:
-            self._returns = returns
+        if requeues > self._requeues:
+            self._requeues = requeues
 
     def not_alone(self) -> None:
         """Exclusive access was not granted, or not to us alone: the consumer is cancelled, stand by."""
@@ -176,7 +176,7 @@ class Flow:
         """For the consume asked for last."""
         return self.full_prefetch_count if self.state is State.FULL else 1
 
-    def holds_acks(self, view: View) -> bool:
+    def holds_acks(self, view: Situation) -> bool:
         """Whether acks to the broker wait: those of a trial that is decided, for the cancel."""
         if self.state is not State.TRIAL or self._returned_often:
             return False
@@ -188,17 +188,17 @@ class Flow:
 
     @property
     def least_retry_s(self) -> float:
-        """No new connection before that: messages that were returned often must not be cycled."""
+        """No new connection before that: messages that were requeued often must not be cycled."""
         return RETURNED_OFTEN_RETRY_S if self._returned_often else 0.0
 
     @property
     def _returned_often(self) -> bool:
-        return self._returns >= MANY_RETURNS
+        return self._requeues >= MANY_REQUEUES
 
-    def next(self, view: View) -> Act:
+    def next(self, view: Situation) -> Action:
         """The state table: the next act, and the state that it leads to."""
         if view.unresolved == 0:
-            self._returns = 0
+            self._requeues = 0
         match self.state:
             case State.HELD:
                 return self._from_held(view)
@@ -209,12 +209,12 @@ class Flow:
             case State.BRAKED:
                 return self._from_braked(view)
             case State.STOPPING:
-                return self._give_back(view) if self._too_old(view) else Act.WAIT
+                return self._give_back(view) if self._too_old(view) else Action.WAIT
 
-    def _from_held(self, view: View) -> Act:
+    def _from_held(self, view: Situation) -> Action:
         if self._stopping:
             self.state = State.STOPPING
-            return Act.WAIT
+            return Action.WAIT
         if self._too_old(view):
             return self._give_back(view)
         if view.others_consume:
@@ -234,24 +234,24 @@ class Flow:
             self.state = State.TRIAL
             self._earlier_trial_began_acked, self._trial_began_acked = self._trial_began_acked, view.acked
             self.reason = "begins with a single event"
-        return Act.CONSUME
+        return Action.CONSUME
 
-    def _from_trial(self, view: View) -> Act:
+    def _from_trial(self, view: Situation) -> Action:
         if self._stopping:
             self.state = State.STOPPING
-            return Act.CANCEL
+            return Action.CANCEL
         if self._too_old(view):
             return self._give_back(view)
         if self.holds_acks(view) and view.unacked and not view.unresolved:
             self._proven = True
             self.state = State.HELD
-            return Act.CANCEL
-        return Act.WAIT
+            return Action.CANCEL
+        return Action.WAIT
 
-    def _from_full(self, view: View) -> Act:
+    def _from_full(self, view: Situation) -> Action:
         if self._stopping:
             self.state = State.STOPPING
-            return Act.CANCEL
+            return Action.CANCEL
         if self._too_old(view):
             return self._give_back(view)
         if view.total_held_bytes > self._memory_limit_bytes and view.held_bytes > self._share_bytes:
@@ -260,32 +260,32 @@ class Flow:
                 1, min(self.full_prefetch_count - 1, self._share_bytes // 2 // max(1, self._largest_bytes))
             )
             self.reason = MEMORY_LIMIT
-            return Act.CANCEL
-        return Act.WAIT
+            return Action.CANCEL
+        return Action.WAIT
 
-    def _from_braked(self, view: View) -> Act:
+    def _from_braked(self, view: Situation) -> Action:
         if self._stopping:
             self.state = State.STOPPING
-            return Act.WAIT
+            return Action.WAIT
         if self._too_old(view):
             return self._give_back(view)
         if view.held_bytes <= self._share_bytes // 2 and view.available:
             self.state = State.FULL
             self.reason = "memory is free again"
-            return Act.CONSUME
-        return Act.WAIT
+            return Action.CONSUME
+        return Action.WAIT
 
-    def _too_old(self, view: View) -> bool:
+    def _too_old(self, view: Situation) -> bool:
         return view.oldest_age_s >= self._pause_after_s
 
-    def _give_back(self, view: View) -> Act:
+    def _give_back(self, view: Situation) -> Action:
         self.state = State.STOPPING if self._stopping else State.HELD
         self.reason = "paused: the oldest delivery stayed unacked too long"
         self._proven = False
         self._acked_when_paused = view.acked
         self._trial_began_acked = None  # what was acked before the pause proves nothing
-        return Act.RETURN
+        return Action.REQUEUE
 
-    def _wait(self, reason: str) -> Act:
+    def _wait(self, reason: str) -> Action:
         self.reason = reason
-        return Act.WAIT
+        return Action.WAIT

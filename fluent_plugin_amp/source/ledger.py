@@ -111,11 +111,11 @@ class Ledger:
 
     def close(self) -> int:
         """The channel is gone, and with it every tag.  Returns how many deliveries went back unacked."""
-        returned = len(self._unacked)
+        requeued = len(self._unacked)
         self.closed = True
         self._unacked.clear()
         self._resolved.clear()
-        return returned
+        return requeued
 
     def _first(self, count: int) -> list[int]:
         tags = iter(self._unacked)

@@ -27,12 +27,12 @@ from fluent_plugin_amp.errors import (
 )
 
 if TYPE_CHECKING:
-    from fluent_plugin_amp.source.amqp import Broker
+    from fluent_plugin_amp.source.amqp import BrokerAddress
 
 CLIENT_CERTIFICATE = "A broker that asks for a client certificate ends a connection like this: see tls.cert_file."
 
 
-def not_opened_because(broker: Broker, reason: BaseException, violation: PluginError | None) -> PluginError:
+def not_opened_because(broker: BrokerAddress, reason: BaseException, violation: PluginError | None) -> PluginError:
     """Why a connection could not be opened.
 
     A name may have several addresses, which fail in different ways: a refusal says more than silence.
@@ -85,7 +85,7 @@ def _causes(reason: BaseException) -> list[BaseException]:
     return found
 
 
-def _told_by(broker: Broker, cause: BaseException) -> PluginError | None:
+def _told_by(broker: BrokerAddress, cause: BaseException) -> PluginError | None:
     """One of the causes, if it tells anything."""
     match cause:
         # pika guesses these two from the moment at which the connection ended; only the broker's code proves it.

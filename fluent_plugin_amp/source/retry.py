@@ -3,11 +3,11 @@
 An outage begins with the first trouble after things went well.  The longer it lasts, the more slowly tries follow
 each other, so that it ends soon after the broker is back, see `backoff.outage_cap_s`.  A refusal is not mended by
 time: the peer is asked rarely from the beginning on.  Nor does time bring a file descriptor.  A fault of our own is
-tried again more rarely still, since each connection that ends may return messages to the queue.
+tried again more rarely still, since each connection that ends may requeue messages to the queue.
 
 What the broker will send again just so, an event that is too large or a violation of the protocol, is asked for at
-most once a minute, and ever more rarely: for a quorum queue each time counts as a return, and it deletes what was
-returned too often.
+most once a minute, and ever more rarely: for a quorum queue each time counts as a requeue, and it deletes what was
+requeued too often.
 """
 
 from __future__ import annotations

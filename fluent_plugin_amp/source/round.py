@@ -41,7 +41,7 @@ class Round:
     def looked(self, messages: int) -> None:
         """So many messages are ready on a new channel: with those acked, what the round is about.
 
-        What a lost channel returned is among them, also where it was acked and the ack was lost: it counts again.
+        What a lost channel requeued is among them, also where it was acked and the ack was lost: it counts again.
         """
         self.wanted = max(self.wanted or 0, self.acked + messages)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from fluent_plugin_amp.model import Counters, Delivery
 
 if TYPE_CHECKING:
-    from fluent_plugin_amp.source.amqp import Broker
+    from fluent_plugin_amp.source.amqp import BrokerAddress
 
 
 class Intake(Protocol):
@@ -18,7 +18,7 @@ class Intake(Protocol):
     def receive(self, delivery: Delivery) -> None:
         """Take one delivery; it is resolved through its ledger, sooner or later."""
 
-    def forget_returned(self) -> None:
+    def forget_requeued(self) -> None:
         """Free what belongs to closed ledgers."""
 
     def counters(self, stream: str) -> Counters:
@@ -48,7 +48,7 @@ class Intake(Protocol):
 class Location:
     """Where a stream is consumed, and by whom."""
 
-    broker: Broker
+    broker: BrokerAddress
     queue: str
 
 

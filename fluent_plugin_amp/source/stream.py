@@ -31,7 +31,7 @@ from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.alarm import Alarm
 from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.consumer import Consumer
-from fluent_plugin_amp.source.flow import Act, Flow, State
+from fluent_plugin_amp.source.flow import Action, Flow, State
 from fluent_plugin_amp.source.retry import COMES_AGAIN, Retry
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
@@ -82,7 +82,7 @@ class Stream:
         self.found_empty = False
         """It is polled, and the last round, which went well, brought nothing."""
         self.backlog = Backlog()
-        self.returned = 0
+        self.requeued = 0
         """Deliveries that went back to the queue, unacked, since the start."""
         self.durations = Histogram(DURATION_BOUNDS_S)
         """From the arrival of a delivery to its ack to the broker."""
@@ -101,7 +101,7 @@ class Stream:
         self._starvation = Starvation()
         self._vanished = Vanished()
         self._round = Round(clock(), wall_clock(), Counters())
-        self._returned_before = 0  # this round
+        self._requeued_before = 0  # this round
         self._progress_at = clock()
         self._others_consume = False
         self._saw_empty = False
@@ -219,7 +219,7 @@ class Stream:
     # --- rounds ----------------------------------------------------------------------------------
 
     def _begin_round(self) -> None:
-        self._returned_before = self.returned
+        self._requeued_before = self.requeued
         self._round = Round.begin(self._clock(), self._wall_clock(), self._intake.counters(self.settings.name))
 
     async def _rest(self, interval_s: float) -> None:
@@ -228,8 +228,8 @@ class Stream:
         counted = self._intake.counters(name).since(self._round.before)
         next_in_s = self._round.next_in_s(now, interval_s) if self._stop_at is None else None
         self.found_empty = not counted.received
-        returned = self.returned - self._returned_before
-        self._observer(facts.StreamPolled(name, counted, now - self._round.began_at, next_in_s, returned))
+        requeued = self.requeued - self._requeued_before
+        self._observer(facts.StreamPolled(name, counted, now - self._round.began_at, next_in_s, requeued))
         if next_in_s is not None:
             self.resting = True
             await self._back_off(next_in_s)
@@ -272,14 +272,14 @@ class Stream:
                 await self._back_off(self._jitter() * STEP_BACK_S)  # somebody else was quicker
                 continue
             finally:
-                returned = consumer.close()
-                self.returned += returned
-                self._vanished.left(returned, consumed=self.flow.state in CONSUMING)
+                requeued = consumer.close()
+                self.requeued += requeued
+                self._vanished.left(requeued, consumed=self.flow.state in CONSUMING)
                 self._consumer = None
             if ended:
                 return
-            self._observer(facts.StreamPaused(self.settings.name, self.settings.pause_after_s, returned))
-            self._intake.forget_returned()
+            self._observer(facts.StreamPaused(self.settings.name, self.settings.pause_after_s, requeued))
+            self._intake.forget_requeued()
 
     def _consumer_on(self, channel: amqp.Channel) -> Consumer:
         return Consumer(
@@ -297,12 +297,12 @@ class Stream:
         )
 
     async def _follow_flow(self, consumer: Consumer) -> bool:
-        """Do what the flow says.  True: stopped and done.  False: everything was returned."""
+        """Do what the flow says.  True: stopped and done.  False: everything was requeued."""
         channel = consumer.channel
         held_reason = ""
         while True:
             match self.flow.next(consumer.view(others_consume=self._others_consume)):
-                case Act.CONSUME:
+                case Action.CONSUME:
                     await consumer.consume(self._queue)
                     held_reason = ""
                     if self.settings.exclusive and not await self._is_alone(channel):
@@ -313,13 +313,13 @@ class Stream:
                         self._observer(
                             facts.StreamConsuming(self.settings.name, count, self.flow.reason, self._is_polled)
                         )
-                case Act.CANCEL:
+                case Action.CANCEL:
                     await channel.cancel()
                     consumer.send_acks()
                     if self.flow.state is State.BRAKED:
                         held = self._intake.held_bytes(self.settings.name)
                         self._observer(facts.MemoryBrake(self.settings.name, held, self.flow.full_prefetch_count))
-                case Act.RETURN:
+                case Action.REQUEUE:
                     consumer.send_acks(hole_patience_s=0.0)
                     await channel.close(CLOSE_TIMEOUT_S)
                     self._check_once(NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s"))
@@ -328,7 +328,7 @@ class Stream:
                         return True
                     self.flow.start()  # the round is not over
                     return False
-                case Act.WAIT:
+                case Action.WAIT:
                     if self._is_stopped(consumer):
                         await consumer.finish(CLOSE_TIMEOUT_S)
                         return True

@@ -1,6 +1,6 @@
 """Messages that went from a queue although nobody acked them.  Pure.
 
-A quorum queue deletes, without a word, what was returned more often than its delivery limit; queues delete what has
+A quorum queue deletes, without a word, what was requeued more often than its delivery limit; queues delete what has
 expired.  Neither is told to a consumer.  But what was in the queue at a look, or with us, and was not acked since,
 must be there when the next channel opens: only that look is exact, since nothing is on its way to us then.
 

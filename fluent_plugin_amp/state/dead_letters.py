@@ -1,6 +1,6 @@
 """Dead letters that servers refuse in every size: kept in the state file, and sent later.
 
-A `model.LetterShelf`, and the ledger of the letters that it sends: they go the way of any other delivery.  One goes
+A `model.DeadLetterStore`, and the ledger of the letters that it sends: they go as any other delivery does.  One goes
 at a time.  Each refusal costs a server's connection, so a round ends with the first one.  The next round comes after
 `FIRST_WAIT_S`; after several rounds in which no server took any, later and later.  A refused letter goes to the end
 of the line, so that one that is hopeless does not hold up the others.
@@ -19,7 +19,7 @@ from fluent_plugin_amp.errors import InvalidEvent, PluginError
 from fluent_plugin_amp.facts import KeptLettersSent, LetterKept, Observer
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.state.store import Store
-from fluent_plugin_amp.state.values import KeptLetter
+from fluent_plugin_amp.state.values import KeptDeadLetter
 from fluent_plugin_amp.state.writer import Opened, Writer
 
 FIRST_WAIT_S = 60.0
@@ -28,7 +28,7 @@ LONGEST_WAIT_S = 3600.0
 _ERRORS = {kind.id: kind for kind in InvalidEvent.__subclasses__()}
 
 
-class KeptLetters:
+class KeptDeadLetters:
     """See the module.  ``post`` and ``is_available`` must be set before `run`."""
 
     closed = False
@@ -55,11 +55,11 @@ class KeptLetters:
         """A server came or went."""
         self._wake.set()
 
-    # --- LetterShelf -------------------------------------------------------------------------------------------
+    # --- DeadLetterStore -------------------------------------------------------------------------------------------
 
     def keep(self, delivery: Delivery, error: InvalidEvent, done: Callable[[bool], None]) -> None:
-        """See `LetterShelf`."""
-        letter = KeptLetter(
+        """See `DeadLetterStore`."""
+        letter = KeptDeadLetter(
             stream=delivery.stream,
             error_id=error.id,
             reason=str(error),
@@ -80,7 +80,7 @@ class KeptLetters:
         self._writer.put(partial(Store.add_letter, letter=letter), committed)
 
     def refused(self, delivery: Delivery) -> None:
-        """See `LetterShelf`."""
+        """See `DeadLetterStore`."""
         self._answered(is_taken=False)
 
     def resolve(self, delivery_tag: int) -> None:
@@ -134,7 +134,7 @@ class KeptLetters:
             self._observer(KeptLettersSent(sent, self.count))
         return sent, not is_taken
 
-    async def _send(self, letter: KeptLetter) -> bool:
+    async def _send(self, letter: KeptDeadLetter) -> bool:
         self._answer = asyncio.get_running_loop().create_future()
         delivery = Delivery(
             letter.stream,

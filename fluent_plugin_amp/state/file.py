@@ -20,7 +20,7 @@ from fluent_plugin_amp.errors import PluginError, StateCorrupt
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.database import tighten
-from fluent_plugin_amp.state.dead_letters import KeptLetters
+from fluent_plugin_amp.state.dead_letters import KeptDeadLetters
 from fluent_plugin_amp.state.delivered import FileDelivered
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.salvage import aside_file, can_be_replaced, replace
@@ -47,7 +47,7 @@ class StateFile:
         self._lock = Lock(path)
         self.writer = Writer(path, self._open, self._opened, observer)
         self.delivered = FileDelivered(self.writer, remember_s, clock=clock)
-        self.dead_letters = KeptLetters(self.writer, observer)
+        self.dead_letters = KeptDeadLetters(self.writer, observer)
         self.combined = KeptCombined(self.writer)
         self.task: asyncio.Task[None] | None = None
         """From `start` on; it ends only with an error of ours."""

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from fluent_plugin_amp.errors import StateCorrupt
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state.database import Database, translated
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
 from fluent_plugin_amp.state.valid_rows import COUNTED, SOUND, set_aside_combined, set_garbled_aside
-from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptLetter, StreamSummary
+from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptDeadLetter, StreamSummary
 
 STEP_EVENTS = 1000
 """`Store.index`, `Store.prune`, `Store.forget` and `Store.forget_combined` handle about as many at once."""
@@ -30,7 +30,7 @@ _KEYS_OF = f"""
 """A row for each event of the blocks whose numbers the rest of the statement chooses."""
 
 _encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(list[EventFacts]).decode
+_decode = msgspec.msgpack.Decoder(list[EventIdentity]).decode
 
 
 class Store(Database):
@@ -208,7 +208,7 @@ class Store(Database):
     # --- dead letters ------------------------------------------------------------------------------------------
 
     @translated
-    def add_letter(self, letter: KeptLetter) -> None:
+    def add_letter(self, letter: KeptDeadLetter) -> None:
         """Keep a dead letter."""
         self._execute(
             "INSERT INTO letters (stream, error_id, reason, routing_key, redelivered, received_at, body)"
@@ -220,7 +220,7 @@ class Store(Database):
         )
 
     @translated
-    def next_letter(self) -> KeptLetter | None:
+    def next_letter(self) -> KeptDeadLetter | None:
         """The letter that was tried least often, of those the oldest.
 
         Raises:
@@ -236,7 +236,7 @@ class Store(Database):
         is_sound, *letter = rows[0]
         if not is_sound:
             raise StateCorrupt(f"{self.path}: a dead letter is garbled")
-        return KeptLetter(*letter)
+        return KeptDeadLetter(*letter)
 
     @translated
     def letter_refused(self, number: int) -> None:
@@ -357,7 +357,7 @@ def _cut(digests: bytes) -> list[bytes]:
     return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
 
 
-def _encode_facts(facts: Sequence[EventFacts]) -> bytes:
+def _encode_facts(facts: Sequence[EventIdentity]) -> bytes:
     try:
         return _encode(facts)
     except OverflowError:  # JSON knows integers beyond 64 bits, msgpack does not

@@ -23,7 +23,7 @@ from fluent_plugin_amp.state.writer import Opened, Writer
 CLOSE_TIMEOUT_S = 5.0
 
 
-class DeliveredBeside:
+class DeliveredByTool:
     """See the module.  The file must be there.
 
     Args:

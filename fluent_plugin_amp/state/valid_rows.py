@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, MIGRATIONS, PLACES
 from fluent_plugin_amp.state.values import BLOCK_EVENTS
 
@@ -30,7 +30,7 @@ MAX_LETTER_BYTES = 128 * 1024 * 1024
 """RabbitMQ takes no larger message unless told to."""
 MAX_TEXT_BYTES = 1024 * 1024
 
-_decode_facts = msgspec.msgpack.Decoder(list[EventFacts]).decode
+_decode_facts = msgspec.msgpack.Decoder(list[EventIdentity]).decode
 
 
 def _text(column: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fluent_plugin_amp.model import Delivery, EventFacts
+from fluent_plugin_amp.model import Delivery, EventIdentity
 
 BLOCK_EVENTS = 256
 
@@ -18,10 +18,10 @@ class Block(NamedTuple):
     delivered_at: int
     """Seconds since the epoch."""
     digests: list[bytes]
-    facts: list[EventFacts]
+    facts: list[EventIdentity]
 
 
-def split(stream: str, delivered_at: int, digests: list[bytes], facts: list[EventFacts]) -> list[Block]:
+def split(stream: str, delivered_at: int, digests: list[bytes], facts: list[EventIdentity]) -> list[Block]:
     """Events of one stream, in blocks."""
     places = [slice(start, start + BLOCK_EVENTS) for start in range(0, len(digests), BLOCK_EVENTS)]
     return [Block(stream, delivered_at, digests[place], facts[place]) for place in places]
@@ -35,13 +35,13 @@ def blocks_of(deliveries: Iterable[Delivery], delivered_at: int) -> list[Block]:
     blocks: list[Block] = []
     for stream, events in by_stream.items():
         digests = [event.digest for event in events]
-        facts = [event.facts or EventFacts(None, int(event.received_at), 0, None, None) for event in events]
+        facts = [event.facts or EventIdentity(None, int(event.received_at), 0, None, None) for event in events]
         blocks += split(stream, delivered_at, digests, facts)
     return blocks
 
 
 @dataclass(frozen=True, slots=True)
-class KeptLetter:
+class KeptDeadLetter:
     """A dead letter in the file."""
 
     stream: str
@@ -60,7 +60,7 @@ class DeliveredEvent(NamedTuple):
     """An event that was delivered."""
 
     digest: bytes
-    facts: EventFacts
+    facts: EventIdentity
     """Numbers beyond 64 bits as texts."""
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from fluent_plugin_amp.amp_streams.apply import Filters, Options, Row, apply, compare
-from fluent_plugin_amp.amp_streams.plugin_files import FleetFiles
+from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
 from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream
 from fluent_plugin_amp.cisco import credentials
 from fluent_plugin_amp.cisco.answers import EventStream
@@ -132,7 +132,7 @@ async def run(cloud: LocalCloud, waits: Waits, broker: FakeBroker, tmp_path: Pat
             return await apply(
                 tenants,
                 lambda tenant: CiscoApi(tenant.cloud, tenant.key, http, wait=waits, max_wait_s=60),
-                FleetFiles(tmp_path),
+                PluginFiles(tmp_path),
                 Options(**options),
                 broker,
                 done=lambda tenant, rows: None,
@@ -466,7 +466,7 @@ async def test_a_bug_shows_after_everything_under_way_is_finished(cloud: LocalCl
 
         with pytest.raises(RuntimeError, match="a bug"):
             await apply(
-                tenants, open_api, FleetFiles(tmp_path), Options(), FakeBroker(), done=lambda tenant, rows: None
+                tenants, open_api, PluginFiles(tmp_path), Options(), FakeBroker(), done=lambda tenant, rows: None
             )
     assert len(organisations[1].streams) == 1
 
@@ -526,7 +526,7 @@ async def test_three_hundred_tenants(run: Apply, cloud: LocalCloud, waits: Waits
             apply(
                 tenants,
                 open_api,
-                FleetFiles(tmp_path),
+                PluginFiles(tmp_path),
                 Options(at_once=8),
                 FakeBroker(),
                 done=lambda tenant, rows: working.discard(tenant.name),

@@ -505,11 +505,11 @@ def test_a_rotation_is_not_finished_before_it_is_begun(run: Run) -> None:
 # --- applying ------------------------------------------------------------------------------------
 
 
-Fleet = Callable[..., list[Organisation]]
+RunningStreams = Callable[..., list[Organisation]]
 
 
 @pytest.fixture
-def fleet_file(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+def fleet_file(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> RunningStreams:
     """``fleet_file("acme", …)`` writes fleet.yml with these tenants, each an organisation of its own."""
 
     def write(*names: str, **more: Any) -> list[Organisation]:
@@ -525,7 +525,7 @@ def fleet_file(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return write
 
 
-def test_a_fleet_is_applied(run: Run, fleet_file: Fleet) -> None:
+def test_a_fleet_is_applied(run: Run, fleet_file: RunningStreams) -> None:
     """First what would be done, then it is, then nothing is left to do."""
     acme, bravo = fleet_file("acme", "bravo")
     dry = run("apply", "fleet.yml", "--dry-run")
@@ -544,7 +544,7 @@ def test_a_fleet_is_applied(run: Run, fleet_file: Fleet) -> None:
     assert (again.stdout, again.stderr) == ("", "2 tenants: 2 keep\n")
 
 
-def test_the_plugin_takes_what_a_fleet_wrote(run: Run, fleet_file: Fleet) -> None:
+def test_the_plugin_takes_what_a_fleet_wrote(run: Run, fleet_file: RunningStreams) -> None:
     """`include: streams.d/*.yml` and nothing else; each stream under its label, with the keys of `config:`."""
     fleet_file("acme", "bravo", acme={"config": {"add": {"tenant": "acme"}}})
     run("apply", "fleet.yml")
@@ -554,7 +554,7 @@ def test_the_plugin_takes_what_a_fleet_wrote(run: Run, fleet_file: Fleet) -> Non
     assert (bravo.host, bravo.port, bravo.use_tls) == ("localhost", 443, True)
 
 
-def test_a_fleet_with_failures_ends_with_their_code(run: Run, fleet_file: Fleet, cloud: LocalCloud) -> None:
+def test_a_fleet_with_failures_ends_with_their_code(run: Run, fleet_file: RunningStreams, cloud: LocalCloud) -> None:
     """One cause: its code; several: 1. Every failure is named with what to do."""
     acme, bravo, charlie = fleet_file("acme", "bravo", "charlie")
     acme.api_key = "changed"
@@ -573,7 +573,7 @@ def test_a_fleet_with_failures_ends_with_their_code(run: Run, fleet_file: Fleet,
     ]
 
 
-def test_one_tenant_of_a_fleet_is_rotated(run: Run, fleet_file: Fleet, organisation: Organisation) -> None:
+def test_one_tenant_of_a_fleet_is_rotated(run: Run, fleet_file: RunningStreams, organisation: Organisation) -> None:
     """Only the one that is named, in whatever case; the end is asked for, and a name that is none is said first."""
     acme, bravo = fleet_file("acme", "bravo")
     run("apply", "fleet.yml")
@@ -593,7 +593,7 @@ def test_one_tenant_of_a_fleet_is_rotated(run: Run, fleet_file: Fleet, organisat
     assert names(acme) == ["SIEM", "SIEM (rotating)"]
 
 
-def test_a_fleet_whose_brokers_cannot_be_asked_is_not_verified(run: Run, fleet_file: Fleet) -> None:
+def test_a_fleet_whose_brokers_cannot_be_asked_is_not_verified(run: Run, fleet_file: RunningStreams) -> None:
     """69: there is none here, and that is said, for each stream."""
     fleet_file("acme")
     run("apply", "fleet.yml")
@@ -601,7 +601,7 @@ def test_a_fleet_whose_brokers_cannot_be_asked_is_not_verified(run: Run, fleet_f
     assert "[amqp.unreachable]" in run("apply", "fleet.yml", "--verify", code=69).stdout
 
 
-def test_pruning_a_fleet_is_asked_for(run: Run, fleet_file: Fleet) -> None:
+def test_pruning_a_fleet_is_asked_for(run: Run, fleet_file: RunningStreams) -> None:
     """Before anything is done; --yes agrees."""
     (acme,) = fleet_file("acme")
     run("apply", "fleet.yml")
@@ -616,7 +616,7 @@ def test_pruning_a_fleet_is_asked_for(run: Run, fleet_file: Fleet) -> None:
 
 
 def test_a_password_that_a_fleet_cannot_save_is_printed(
-    run: Run, fleet_file: Fleet, monkeypatch: pytest.MonkeyPatch
+    run: Run, fleet_file: RunningStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for a single stream."""
     (acme,) = fleet_file("acme")
@@ -642,7 +642,7 @@ def test_a_fleet_file_that_is_none_is_a_configuration_error(run: Run, text: str 
     assert "[fleet.invalid]" in run("apply", "fleet.yml", code=78).stderr
 
 
-def test_a_fleet_waits_for_no_pipe(run: Run, fleet_file: Fleet) -> None:
+def test_a_fleet_waits_for_no_pipe(run: Run, fleet_file: RunningStreams) -> None:
     """Neither for the file, nor for one that it names."""
     fleet_file("acme")
     os.mkfifo("pipe")

@@ -20,7 +20,7 @@ from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
-from tests.bench.rig import Figures, Rig, receiver, report, wait_until, watch
+from tests.bench.rig import Rig, Snapshot, receiver, report, wait_until, watch
 from tests.bench.steps import microseconds
 from tests.processes import cpu_seconds, memory_mib
 
@@ -58,9 +58,9 @@ class Job:
             return [small_event(number, size) for number in range(count or self.events)]
         return list(EventGenerator(seed=1).bodies(count or self.events, size=size))
 
-    def alternate(self, ways: dict[str, Callable[[], Figures]]) -> dict[str, list[Figures]]:
+    def alternate(self, ways: dict[str, Callable[[], Snapshot]]) -> dict[str, list[Snapshot]]:
         """Each way in turn, several times over."""
-        figures: dict[str, list[Figures]] = {way: [] for way in ways}
+        figures: dict[str, list[Snapshot]] = {way: [] for way in ways}
         for run in range(self.runs):
             for way, measure in ways.items():
                 found = measure()
@@ -115,7 +115,7 @@ def throughput(job: Job) -> Iterator[Row]:
     """The plugin beside a bare pika loop that only acknowledges."""
     rig, bodies = job.rig, job.bodies()
 
-    def filled(measure: Callable[..., Figures], **options: Any) -> Figures:
+    def filled(measure: Callable[..., Snapshot], **options: Any) -> Snapshot:
         rig.fill(bodies)
         return measure(len(bodies), **options)
 
@@ -150,7 +150,7 @@ def options(job: Job) -> Iterator[Row]:
         "detections, incidents, state file": lambda: {"detections": {}, "incidents": {}, **with_state(rig)},
     }
 
-    def measure(make: Callable[[], dict[str, Any]]) -> Figures:
+    def measure(make: Callable[[], dict[str, Any]]) -> Snapshot:
         rig.fill(bodies)
         return rig.plugin(len(bodies), **make())
 
@@ -168,7 +168,7 @@ def sizes(job: Job) -> Iterator[Row]:
     for name, size in SIZES.items():
         bodies = job.bodies(max(100, min(job.events // 4, 60_000_000 // size)), size)
 
-        def measure(run: Callable[[int], Figures], bodies: list[bytes] = bodies) -> Figures:
+        def measure(run: Callable[[int], Snapshot], bodies: list[bytes] = bodies) -> Snapshot:
             job.rig.fill(bodies)
             return run(len(bodies))
 
@@ -185,11 +185,11 @@ def streams(job: Job) -> Iterator[Row]:
     """More streams in one process; what an event costs is that of each further one, without start and connections."""
     less, more = job.bodies(job.events // 8), job.bodies(job.events // 4)
 
-    def measure(count: int, bodies: list[bytes]) -> Figures:
+    def measure(count: int, bodies: list[bytes]) -> Snapshot:
         job.rig.fill(bodies, count)
         return job.rig.plugin(len(bodies), streams=count)
 
-    ways: dict[str, Callable[[], Figures]] = {}
+    ways: dict[str, Callable[[], Snapshot]] = {}
     for count in STREAMS:
         ways[f"{count} streams, half"] = partial(measure, count, less)
         ways[f"{count} streams"] = partial(measure, count, more)
@@ -207,7 +207,7 @@ def receivers(job: Job) -> Iterator[Row]:
     """Into the built-in receiver, Fluentd and Fluent Bit, those two writing to files behind a buffer on disk."""
     bodies = job.bodies(job.events // 4)
 
-    def measure(kind: Any) -> Figures:
+    def measure(kind: Any) -> Snapshot:
         job.rig.fill(bodies)
         folder = job.rig.folder / "receiver"
         shutil.rmtree(folder, ignore_errors=True)
@@ -230,11 +230,11 @@ def peer(job: Job) -> Iterator[Row]:
         return
     bodies = job.bodies(job.events // 4)
 
-    def ours() -> Figures:
+    def ours() -> Snapshot:
         job.rig.fill(bodies)
         return job.rig.plugin(len(bodies))
 
-    def theirs() -> Figures:
+    def theirs() -> Snapshot:
         job.rig.fill(bodies)
         return _run_peer(job.rig, len(bodies))
 
@@ -320,7 +320,7 @@ MEASURES: dict[str, Callable[[Job], Iterator[Row]]] = {
 # --- how -----------------------------------------------------------------------------------------
 
 
-def _compared(figures: dict[str, list[Figures]], base: str, count: int) -> Iterator[Row]:
+def _compared(figures: dict[str, list[Snapshot]], base: str, count: int) -> Iterator[Row]:
     for way, of_way in figures.items():
         yield Row(f"{way}: events/s", tuple(each.rate for each in of_way), 0)
     for way, of_way in figures.items():
@@ -337,7 +337,7 @@ def _cost_us(cpu_s_of_less: float, cpu_s_of_more: float, further: int) -> float:
     return (cpu_s_of_more - cpu_s_of_less) / further * 1e6
 
 
-def _ratios(figures: Sequence[Figures], base: Sequence[Figures]) -> tuple[float, ...]:
+def _ratios(figures: Sequence[Snapshot], base: Sequence[Snapshot]) -> tuple[float, ...]:
     """Of rates, run by run."""
     return tuple(one.rate / other.rate for one, other in zip(figures, base, strict=True))
 
@@ -449,7 +449,7 @@ def _has_peer(rig: Rig) -> bool:
     return subprocess.run(["fluentd", "--dry-run", "-c", path], capture_output=True, check=False).returncode == 0
 
 
-def _run_peer(rig: Rig, count: int) -> Figures:
+def _run_peer(rig: Rig, count: int) -> Snapshot:
     """From the first message that left the queue to the last that was acked."""
     with (rig.folder / "peer.log").open("wb") as log:
         process = subprocess.Popen(
@@ -466,4 +466,4 @@ def _run_peer(rig: Rig, count: int) -> Figures:
     finally:
         process.terminate()
         process.wait()
-    return Figures((before.ready + before.unacked) / seconds, *used)
+    return Snapshot((before.ready + before.unacked) / seconds, *used)

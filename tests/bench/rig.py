@@ -29,7 +29,7 @@ DEADLINE_S = 900.0
 POLL_S = 0.05
 
 
-class Figures(NamedTuple):
+class Snapshot(NamedTuple):
     """What one run of one program took."""
 
     rate: float
@@ -56,7 +56,7 @@ class Rig:
         for number, stream in enumerate(self.streams[:streams]):
             self.broker.publish(stream.queue, bodies[number::streams])
 
-    def bare(self, count: int) -> Figures:
+    def bare(self, count: int) -> Snapshot:
         """The bare pika loop, over TLS, until it has ``count`` events."""
         stream = self.streams[0]
         arguments = (stream.username, stream.password, stream.queue, str(self.certificates.ca_file), str(count))
@@ -68,9 +68,9 @@ class Rig:
         figures = json.loads(process.stdout.read())
         assert process.returncode == 0
         assert figures["events"] == count
-        return Figures(count / figures["seconds"], *used)
+        return Snapshot(count / figures["seconds"], *used)
 
-    def plugin(self, count: int, *, streams: int = 1, arguments: Sequence[str] = (), **options: Any) -> Figures:
+    def plugin(self, count: int, *, streams: int = 1, arguments: Sequence[str] = (), **options: Any) -> Snapshot:
         """The plugin into the built-in receiver, until the queues are empty; ``options``: of its configuration."""
         with receiver(*arguments) as (port, server):
             process = self.start_plugin(port, "--once", streams=streams, **options)
@@ -78,14 +78,14 @@ class Rig:
             assert process.returncode == 0, self.log()
             figures = report(server)
         assert figures["events"] >= count, figures
-        return Figures(count / (figures["last_at"] - figures["first_at"]), *used)
+        return Snapshot(count / (figures["last_at"] - figures["first_at"]), *used)
 
-    def plugin_into(self, port: int, count: int, **options: Any) -> Figures:
+    def plugin_into(self, port: int, count: int, **options: Any) -> Snapshot:
         """The plugin into any receiver, until the queue is empty; the rate by the plugin's own log."""
         process = self.start_plugin(port, "--once", **options)
         used = watch(process)
         assert process.returncode == 0, self.log()
-        return Figures(count / (self.moment("stopped: total") - self.moment("connected to queue")), *used)
+        return Snapshot(count / (self.moment("stopped: total") - self.moment("connected to queue")), *used)
 
     def start_plugin(
         self, port: int, *arguments: str, streams: int = 1, first: int = 0, **options: Any

@@ -175,7 +175,7 @@ async def test_a_network_that_stays_away_leaves_the_doubt(api: CiscoApi, cloud: 
 
 
 async def test_a_change_is_read_back(api: CiscoApi) -> None:
-    """What the cloud has afterwards is what is returned."""
+    """What the cloud has afterwards is what is requeued."""
     made = await streams.create(api, "SIEM", event_types=[DETECTED], group_guids=[AUDIT])
     now = await streams.update(api, made, name="SOC", event_types=[])
     assert (now.name, now.event_types, now.group_guids) == ("SOC", None, (AUDIT,))

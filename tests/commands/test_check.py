@@ -50,7 +50,7 @@ def configure(tmp_path: Path, server: FakeFluentd, certificates: Certificates) -
 async def consumer(stream: StreamCredentials, certificates: Certificates, *, exclusive: bool) -> AsyncIterator[None]:
     """Somebody consumes the queue, one event at a time, and acks none."""
     host, _, port = stream.url.rpartition("@")[2].removeprefix("amqp://").partition(":")
-    connection = await amqp.connect(amqp.Broker(host, int(port.rstrip("/")), stream.username, stream.password))
+    connection = await amqp.connect(amqp.BrokerAddress(host, int(port.rstrip("/")), stream.username, stream.password))
     try:
         channel = await connection.open_channel()
         await channel.consume(stream.queue, 1, lambda messages: None, exclusive=exclusive)
@@ -80,7 +80,7 @@ async def test_credentials_of_another_stream(
 
 
 async def test_no_event_is_taken(broker: PrivateRabbitMQ, make_stream: MakeStream, configure: Configure) -> None:
-    """A quorum queue with a delivery limit of 1 would lose an event that is returned twice."""
+    """A quorum queue with a delivery limit of 1 would lose an event that is requeued twice."""
     stream = make_stream(kind="quorum", delivery_limit=1)
     broker.publish(stream.queue, bodies(3))
     for _ in range(4):

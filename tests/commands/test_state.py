@@ -22,10 +22,10 @@ from fluent_plugin_amp.errors import (
     StateUnusable,
     UsageError,
 )
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.store import STEP_EVENTS, Store
-from fluent_plugin_amp.state.values import BLOCK_EVENTS, KeptLetter, split
+from fluent_plugin_amp.state.values import BLOCK_EVENTS, KeptDeadLetter, split
 
 NOW = 1_700_000_000
 DIGEST = bytes(range(16))
@@ -49,7 +49,7 @@ def daemon(path: Path) -> Iterator[Store]:
         for number in range(10):
             add(store, "emea", BLOCK_EVENTS, NOW - 7200 * number, number)
         add(store, "[us]", 1, NOW, 99)
-        store.add_letter(KeptLetter("emea", "event.not-json", "no JSON", "", False, 0.0, b"x"))
+        store.add_letter(KeptDeadLetter("emea", "event.not-json", "no JSON", "", False, 0.0, b"x"))
         store.sort_unindexed()
         while store.index():
             pass
@@ -61,7 +61,7 @@ def daemon(path: Path) -> Iterator[Store]:
 def add(store: Store, stream: str, count: int, at: int, salt: int) -> None:
     """Some events that were delivered together."""
     digests = [bytes([salt, *number.to_bytes(15, "big")]) for number in range(count)]
-    store.add_delivered(split(stream, at, digests, [EventFacts(None, 0, 0, None, None)] * count))
+    store.add_delivered(split(stream, at, digests, [EventIdentity(None, 0, 0, None, None)] * count))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import Block as DeliveredBlock
 from fluent_plugin_amp.testing.certificates import Certificates
@@ -226,7 +226,7 @@ def some_delivered(world: World) -> None:
     store = Store.open(world.folder / "state.db", create=True)  # in use for a day
     with store.transaction():
         then = int(time.time()) - 86400
-        store.add_delivered([DeliveredBlock("emea", then, [bytes(16)], [EventFacts(1, then, 0, None, None)])])
+        store.add_delivered([DeliveredBlock("emea", then, [bytes(16)], [EventIdentity(1, then, 0, None, None)])])
     store.close()
     world.publish(3600, age_s=3600)
     world.sh("fluent-plugin-amp run -c amp.yml --once")

@@ -74,7 +74,7 @@ RUNS = [
 ]
 """The options of each run; the others are off."""
 
-PAIR: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "pipeline/cisco_pair.json").read_text())
+PAIR: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "pipeline/combine/cisco_pair.json").read_text())
 IDS = sorted(event["id"] for event in PAIR)
 LATER = {**PAIR[1], "id": IDS[1] + 1, "detection_id": "another", "timestamp": PAIR[1]["timestamp"] + 3600}
 EVENTS = [*PAIR, LATER]
@@ -229,7 +229,7 @@ async def test_together(
 
 async def is_taken(broker: PrivateRabbitMQ, stream: StreamCredentials) -> bool:
     """Whether somebody has the queue for himself."""
-    where = amqp.Broker("127.0.0.1", broker.port, stream.username, stream.password)
+    where = amqp.BrokerAddress("127.0.0.1", broker.port, stream.username, stream.password)
     connection = await amqp.connect(where)
     try:
         channel = await connection.open_channel()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.source.flow import MANY_RETURNS
+from fluent_plugin_amp.source.flow import MANY_REQUEUES
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
@@ -211,7 +211,7 @@ async def test_certificate_refused(
 
 async def test_delivery_limit(make_source: Callable[..., Source], run: StartPlugin, fluentd: FakeFluentd) -> None:
     """A hundred lost connections while the receiver is away cost no event of a queue that deletes at five returns."""
-    source = make_source(kind="quorum", delivery_limit=MANY_RETURNS)
+    source = make_source(kind="quorum", delivery_limit=MANY_REQUEUES)
     plugin = run({**configuration(source.section, fluentd), "logging": {"level": "debug"}}, prelude=IMPATIENT)
     await put_in_flight(source, fluentd)
     await fluentd.stop()
@@ -240,8 +240,8 @@ async def test_returned_often(make_source: Callable[..., Source], run: StartPlug
         await source.has(EVENTS - 1, unacked=1)
         await asyncio.to_thread(source.broker.close_all_connections, source.stream.username)
         await eventually(partial(has_more_than, connected))
-    assert "an event was returned to its queue " in plugin.log
-    assert MANY_RETURNS < connected <= DELIVERY_LIMIT
+    assert "an event was requeued " in plugin.log
+    assert MANY_REQUEUES < connected <= DELIVERY_LIMIT
     await source.has(EVENTS)
 
 
@@ -254,6 +254,6 @@ async def test_pause(source: Source, run: StartPlugin, fluentd: FakeFluentd) -> 
     await source.publish()
     await source.has(0, unacked=EVENTS)
     await source.has(EVENTS)
-    await plugin.logged(f"{EVENTS} returned to the queue until a server acknowledges again")
+    await plugin.logged(f"{EVENTS} requeued until a server acknowledges again")
     await end_well(source, fluentd)
     assert plugin.log.count("started: ") == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz.world import Figures
+from tests.fuzz.world import Snapshot
 
 PEAK_MIB = 250.0
 GROWTH = 1.25
@@ -17,7 +17,7 @@ def growth(rss_mib: list[float]) -> float:
     return max(rss_mib[-quarter:]) / max(1.0, *rss_mib[quarter : 2 * quarter])
 
 
-def faults_of(figures: Figures) -> list[str]:
+def faults_of(figures: Snapshot) -> list[str]:
     """Each broken promise, in words."""
     faults = []
     if figures.ended_early:
@@ -39,7 +39,7 @@ def faults_of(figures: Figures) -> list[str]:
     return faults + [f"the fuzzer itself failed: {each}" for each in figures.failures]
 
 
-def summary(figures: Figures) -> str:
+def summary(figures: Snapshot) -> str:
     """All figures."""
     lines = [
         f"{figures.published} plain events: {len(figures.missing)} missing, {len(figures.buried)} buried",

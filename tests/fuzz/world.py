@@ -89,7 +89,7 @@ class Hostile:
 
 
 @dataclass
-class Figures:
+class Snapshot:
     """What a run showed."""
 
     published: int = 0
@@ -137,9 +137,9 @@ class World:
         self._ids = ids
         self._empty_looks = 0
 
-    def run(self, duration_s: float) -> Figures:
+    def run(self, duration_s: float) -> Snapshot:
         """Play for so long, let it settle, and tell what was seen."""
-        figures = Figures()
+        figures = Snapshot()
         assert self.probe is not None
         workers = [self.probe, *self.workers]
         self.publisher.start()
@@ -185,7 +185,7 @@ class World:
         depths = {queue: self.broker.queue_depth(queue) for queue in (PLAIN, GARBAGE, FLAT)}
         return {queue: depth.ready + depth.unacked for queue, depth in depths.items()}
 
-    def _tell(self, figures: Figures, workers: list[Worker]) -> None:
+    def _tell(self, figures: Snapshot, workers: list[Worker]) -> None:
         assert self.probe is not None
         figures.published = len(self.publisher.confirmed)
         arrived, buried, figures.letters = self._arrivals()

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from fluent_plugin_amp.pipeline.decode import decode, event_time
-from fluent_plugin_amp.pipeline.delivered import digest_of, facts_of
+from fluent_plugin_amp.pipeline.delivered import digest_of, identity_of
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import split
 from fluent_plugin_amp.testing.cloud import LocalCloud
@@ -103,7 +103,7 @@ class World:
         for body in bodies:
             record = decode(body)
             digests.append(digest_of(body))
-            facts.append(facts_of(record, *event_time(record, delivered_at)))
+            facts.append(identity_of(record, *event_time(record, delivered_at)))
         store = Store.open(self.state, create=True)
         with store.transaction():
             store.add_delivered(split(STREAM, int(delivered_at), digests, facts))

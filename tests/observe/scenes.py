@@ -1,4 +1,4 @@
-"""Figures and boards made by hand: what the pure tests look at."""
+"""Snapshot and boards made by hand: what the pure tests look at."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.histogram import Histogram
-from fluent_plugin_amp.model import Counters, ServerFigures
-from fluent_plugin_amp.observe.snapshot import Figures, StreamFigures
+from fluent_plugin_amp.model import Counters, ServerSnapshot
+from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import Status, judge
-from fluent_plugin_amp.observe.troubles import Board
+from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.source.stream import DURATION_BOUNDS_S
 
@@ -33,9 +33,9 @@ class Scene:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.board = Board(self.clock)
-        self.streams: list[StreamFigures] = []
-        self.servers: list[ServerFigures] = []
+        self.board = Troubles(self.clock)
+        self.streams: list[StreamSnapshot] = []
+        self.servers: list[ServerSnapshot] = []
 
     def tell(self, *told: facts.Fact, after_s: float = 0.0) -> Scene:
         """The board hears these, some seconds later."""
@@ -44,7 +44,7 @@ class Scene:
             self.board(fact)
         return self
 
-    def figures(self, *, is_available: bool = True, **figures: Any) -> Figures:
+    def figures(self, *, is_available: bool = True, **figures: Any) -> Snapshot:
         """Of all streams and servers of the scene."""
         given = {
             "chunks_in_flight": 0,
@@ -52,7 +52,7 @@ class Scene:
             "memory_limit_bytes": 64 * 2**20,
             "resident_bytes": 50 * 2**20,
         }
-        return Figures(
+        return Snapshot(
             at=self.clock.now,
             streams=tuple(self.streams),
             servers=tuple(self.servers),
@@ -75,7 +75,7 @@ class Scene:
         return self
 
 
-def stream(name: str = "emea", **figures: Any) -> StreamFigures:
+def stream(name: str = "emea", **figures: Any) -> StreamSnapshot:
     """One stream's figures."""
     given: dict[str, Any] = {
         "is_exclusive": False,
@@ -90,10 +90,10 @@ def stream(name: str = "emea", **figures: Any) -> StreamFigures:
         "growth_per_s": None,
         "oldest_waiting_s": 0.0,
     }
-    return StreamFigures(name=name, **{**given, **figures})
+    return StreamSnapshot(name=name, **{**given, **figures})
 
 
-def server(name: str = "a:24224", **figures: Any) -> ServerFigures:
+def server(name: str = "a:24224", **figures: Any) -> ServerSnapshot:
     """One server's figures."""
     given: dict[str, Any] = {
         "is_standby": False,
@@ -104,7 +104,7 @@ def server(name: str = "a:24224", **figures: Any) -> ServerFigures:
         "ack_latency_s": 0.004,
         "retries": 0,
     }
-    return ServerFigures(server=name, **{**given, **figures})
+    return ServerSnapshot(server=name, **{**given, **figures})
 
 
 def trouble(error: PluginError, name: str = "emea") -> facts.StreamTrouble:

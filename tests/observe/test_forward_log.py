@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.observe.forward_log import MAX_IN_CHUNK, MAX_WAITING, LogShipper
+from fluent_plugin_amp.observe.forward_log import MAX_IN_CHUNK, MAX_WAITING, ForwardLog
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.reactions import Close, HoldAck, NoAck
@@ -28,10 +28,10 @@ def log() -> logging.Logger:
 
 
 @contextlib.asynccontextmanager
-async def shipping_to(server: FakeFluentd, log: logging.Logger) -> AsyncIterator[LogShipper]:
+async def shipping_to(server: FakeFluentd, log: logging.Logger) -> AsyncIterator[ForwardLog]:
     """What is logged goes to ``server`` meanwhile."""
     address = ServerAddress("a", server.host, server.port)
-    shipper = LogShipper(TAG, ForwardSettings((address,), ack_response_timeout_s=0.2))
+    shipper = ForwardLog(TAG, ForwardSettings((address,), ack_response_timeout_s=0.2))
     log.addHandler(shipper)
     task = asyncio.create_task(shipper.run())
     try:
@@ -188,9 +188,9 @@ async def test_finish_does_not_wait_for_ever(log: logging.Logger) -> None:
 async def test_a_line_after_the_loop_is_gone() -> None:
     """It goes nowhere, and does no harm."""
 
-    def make() -> LogShipper:
-        async def within() -> LogShipper:
-            return LogShipper(TAG, ForwardSettings((ServerAddress("a", port=1),)))
+    def make() -> ForwardLog:
+        async def within() -> ForwardLog:
+            return ForwardLog(TAG, ForwardSettings((ServerAddress("a", port=1),)))
 
         return asyncio.run(within())
 

@@ -44,7 +44,7 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         "stream emea: [amqp.connection-lost] gone. Wait. Next try in 1.5 s.",
     ),
     facts.StreamPaused: (facts.StreamPaused("emea", 600, 7), logging.WARNING, "paused: the oldest event stayed"),
-    facts.DeliveryReturnedOften: (facts.DeliveryReturnedOften("emea", 6), logging.ERROR, "6 times"),
+    facts.DeliveryRequeuedOften: (facts.DeliveryRequeuedOften("emea", 6), logging.ERROR, "6 times"),
     facts.EventsVanished: (facts.EventsVanished("emea", 3), logging.ERROR, "3 event(s) went from the queue"),
     facts.MemoryBrake: (facts.MemoryBrake("emea", 99, 3), logging.WARNING, "99 bytes held"),
     facts.StreamBehind: (
@@ -253,9 +253,9 @@ def test_a_poll_is_one_line() -> None:
     )
     assert "next_in_s" not in fields
     assert fields["received"] == 0
-    _, text, fields = describe(facts.StreamPolled("emea", Counters(received=9, delivered=6), 1.0, None, returned=3))
-    assert text.endswith("0 dead letters, 3 returned to the queue")
-    assert fields["returned"] == 3
+    _, text, fields = describe(facts.StreamPolled("emea", Counters(received=9, delivered=6), 1.0, None, requeued=3))
+    assert text.endswith("0 dead letters, 3 requeued")
+    assert fields["requeued"] == 3
 
 
 def test_others_on_a_polled_queue_are_a_warning_all_the_same() -> None:

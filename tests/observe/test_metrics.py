@@ -47,7 +47,7 @@ BY_DESIGN = {
     "tags": ["stream"],
     "oldest_waiting_event_age_seconds": ["stream"],
     "memory_limit_bytes": [],
-    "events_returned_total": ["stream"],
+    "events_requeued_total": ["stream"],
     "stream_paused": ["stream"],
     "ready": [],
     "finding": ["id", "subject"],
@@ -83,7 +83,7 @@ def busy() -> Scene:
         unacked=4,
         messages_ready=7,
         oldest_waiting_s=60.5,
-        returned=3,
+        requeued=3,
         tags=12,
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
@@ -122,7 +122,7 @@ def test_values() -> None:
         ("stream_up", emea): 1,
         ("stream_standing_by", emea): 0,
         ("stream_paused", emea): 0,
-        ("events_returned_total", emea): 3,
+        ("events_requeued_total", emea): 3,
         ("ready", ()): 1,
         ("finding", (("id", "forward.slow-ack"), ("subject", "a:24224"))): 1,
         ("forward_up", (("server", "a:24224"),)): 1,

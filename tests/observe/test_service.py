@@ -11,7 +11,7 @@ import pytest
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.observe import logs
-from fluent_plugin_amp.observe.service import Station
+from fluent_plugin_amp.observe.service import Service
 from fluent_plugin_amp.observe.watch import LOOK_EVERY_S
 from fluent_plugin_amp.run.build import forward_settings
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
@@ -29,11 +29,11 @@ def config(**keys: Any) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def station(config: Config, *, has_servers: bool = True) -> AsyncIterator[Station]:
+async def station(config: Config, *, has_servers: bool = True) -> AsyncIterator[Service]:
     """A station that is manned meanwhile."""
     scene = Scene().add().add_server()
     settings = forward_settings if has_servers else None
-    async with Station(config, lambda: [], scene.figures, scene.board, scene.board, settings) as manned:
+    async with Service(config, lambda: [], scene.figures, scene.board, scene.board, settings) as manned:
         yield manned
 
 
@@ -67,9 +67,9 @@ async def test_queues_are_looked_at_often_while_somebody_may_look() -> None:
 async def test_what_counts_as_ready_follows_the_configuration() -> None:
     """A reload changes it."""
     async with station(config()) as manned:
-        assert manned._lookout._ready() == "all"
+        assert manned._watcher._ready() == "all"
         await manned.follow(config(observe={"listen": None, "ready": "any"}))
-        assert manned._lookout._ready() == "any"
+        assert manned._watcher._ready() == "any"
 
 
 async def test_endpoints_follow_the_configuration() -> None:

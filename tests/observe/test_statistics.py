@@ -34,7 +34,7 @@ def test_machines_get_the_figures() -> None:
     assert stream.fields == {
         "event": "StreamStatistics",
         "stream": "a",
-        **dict.fromkeys(("received", "delivered", "duplicates", "dropped", "dead_letters", "returned"), 0),
+        **dict.fromkeys(("received", "delivered", "duplicates", "dropped", "dead_letters", "requeued"), 0),
         "per_second": 0.0,
         "unacked": 1,
         "waiting": 7,
@@ -47,13 +47,13 @@ def test_machines_get_the_figures() -> None:
 
 def test_what_went_back_to_the_queue_is_told() -> None:
     """After an outage more was received than delivered: nothing of it is lost, and the line says where it is."""
-    before = Scene().add("a", counters=Counters(received=10, delivered=10), returned=3).figures()
-    after = Scene().add("a", counters=Counters(received=2210, delivered=2010), returned=203).figures()
+    before = Scene().add("a", counters=Counters(received=10, delivered=10), requeued=3).figures()
+    after = Scene().add("a", counters=Counters(received=2210, delivered=2010), requeued=203).figures()
     total, stream = lines(before, after)
     assert "2200 received, 2000 delivered" in total.text
-    assert "0 dead letters, 200 returned to the queue, 0 unacked" in total.text
-    assert "200 returned to the queue" in stream.text
-    assert stream.fields["returned"] == 200
+    assert "0 dead letters, 200 requeued, 0 unacked" in total.text
+    assert "200 requeued" in stream.text
+    assert stream.fields["requeued"] == 200
 
 
 def test_a_rate_since_the_start() -> None:

@@ -162,8 +162,8 @@ def test_tags_used_up() -> None:
 
 def test_returned_often() -> None:
     """The queue's delivery limit is near: that is told while the stream consumes one event at a time."""
-    scene = Scene().add(state=State.TRIAL).tell(facts.DeliveryReturnedOften("emea", 7))
-    assert only_stream(scene.status()) == ("consuming", Level.TROUBLE, ["stream.returned-often"])
+    scene = Scene().add(state=State.TRIAL).tell(facts.DeliveryRequeuedOften("emea", 7))
+    assert only_stream(scene.status()) == ("consuming", Level.TROUBLE, ["stream.requeued-often"])
 
 
 # --- servers ---------------------------------------------------------------------------------------
@@ -295,12 +295,12 @@ def test_streams_with_different_errors_are_told_apart() -> None:
 def test_the_worst_stands_first() -> None:
     """What blocks, then what is trouble, then warnings; servers before streams."""
     scene = Scene().add("slow").add("refused", is_connected=False).add("often", state=State.TRIAL)
-    scene.tell(facts.StreamBehind("slow", 1, 1, 1, False), facts.DeliveryReturnedOften("often", 5))
+    scene.tell(facts.StreamBehind("slow", 1, 1, 1, False), facts.DeliveryRequeuedOften("often", 5))
     scene.tell(trouble(REFUSED, "refused"))
     scene.add_server().add_server("b", is_up=False).tell(server_trouble(UNREACHABLE, "b"))
     assert ids(scene.status().findings) == [
         "amqp.credentials-refused",
-        "stream.returned-often",
+        "stream.requeued-often",
         "forward.unreachable",
         "stream.falling-behind",
     ]

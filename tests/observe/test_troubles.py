@@ -81,7 +81,7 @@ def test_servers_have_their_own_book() -> None:
 def test_returned_often_ends_with_full_consumption() -> None:
     """It is remembered from the first time, until the stream consumes in full again."""
     scene = (
-        Scene().tell(facts.DeliveryReturnedOften("emea", 5)).tell(facts.DeliveryReturnedOften("emea", 6), after_s=9)
+        Scene().tell(facts.DeliveryRequeuedOften("emea", 5)).tell(facts.DeliveryRequeuedOften("emea", 6), after_s=9)
     )
     assert scene.board.streams["emea"].returned_often_at == NOW
     scene.tell(facts.StreamConsuming("emea", 10, "a server acked"))

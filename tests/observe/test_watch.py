@@ -16,7 +16,7 @@ from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import watch as module
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.troubles import BEHIND_FROM_S
-from fluent_plugin_amp.observe.watch import Lookout
+from fluent_plugin_amp.observe.watch import Watcher
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.testing.ports import free_port
@@ -52,7 +52,7 @@ class Rig:
         self.clock = Clock(0.0)
         self.streams: list[FakeStream] = []
         self.told: list[facts.Fact] = []
-        self.lookout = Lookout(
+        self.lookout = Watcher(
             lambda: self.streams,
             self.scene.figures,
             self.scene.board,

@@ -99,13 +99,13 @@ def test_returned_entries_are_discarded() -> None:
     """Entries of a closed channel leave the batches, those of others stay, in order."""
     batcher = new_batcher()
     gone, here = Ledger(), Ledger()
-    returned = [delivery(gone), delivery(gone)]
+    requeued = [delivery(gone), delivery(gone)]
     batcher.add("a", b"1", delivery(here))
-    batcher.add("a", b"2", returned[0])
-    batcher.add("b", b"3", returned[1])
+    batcher.add("a", b"2", requeued[0])
+    batcher.add("b", b"3", requeued[1])
     batcher.add("a", b"4", delivery(here))
     gone.close()
-    assert batcher.discard_returned() == returned
+    assert batcher.discard_requeued() == requeued
     assert batcher.pending_bytes == 2
     assert [(chunk.tag, chunk.entries) for chunk in drain(batcher)] == [("a", [b"1", b"4"])]
 
@@ -156,7 +156,7 @@ def test_every_entry_leaves_exactly_once(walk: list[object]) -> None:
                 take()
             case "close":
                 ledgers[0].close()
-                discarded += batcher.discard_returned()
+                discarded += batcher.discard_requeued()
                 doomed = [one for one in discarded if not one.ledger.closed]
                 ledgers[0] = Ledger()
         pending = sum(map(len, (e for es in added.values() for e in es))) - sum(

@@ -26,7 +26,7 @@ from fluent_plugin_amp.errors import (
     InvalidEvent,
 )
 from fluent_plugin_amp.facts import DeadLettered, Fact, InternalError
-from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventFacts, Outcome, Record
+from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventIdentity, Outcome, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import AGAIN_AFTER_S, Conductor
 from fluent_plugin_amp.pipeline.dead_letters import original_body
@@ -161,11 +161,11 @@ class FakeSink:
         return [*self.chunks]
 
     def shed(self) -> None:
-        """Forget what was returned, but keep one chunk as a probe."""
-        returned = [chunk for chunk in self.chunks if all(delivery.is_returned for delivery in chunk.deliveries)]
-        if len(returned) == len(self.chunks):
-            returned = returned[1:]
-        for chunk in returned:
+        """Forget what was requeued, but keep one chunk as a probe."""
+        requeued = [chunk for chunk in self.chunks if all(delivery.is_requeued for delivery in chunk.deliveries)]
+        if len(requeued) == len(self.chunks):
+            requeued = requeued[1:]
+        for chunk in requeued:
             self.chunks.remove(chunk)
             self.on_answer(Answer(chunk, Outcome.SHED))
 
@@ -326,7 +326,7 @@ class Rig:
         """Close a channel, by a pause or by accident; the new one, and what the broker has back."""
         channel.closed = True
         if pause:
-            self.within_loop(self.conductor.forget_returned)
+            self.within_loop(self.conductor.forget_requeued)
         return Channel(self, channel.stream), list(channel.unacked.values())
 
     def assert_empty(self) -> None:
@@ -522,13 +522,13 @@ def test_an_event_that_became_a_letter_no_longer_counts_its_entry(rig: Rig) -> N
 
 
 def test_a_letter_of_which_a_part_was_shed_is_not_delivered(rig: Rig) -> None:
-    """The probe, a part of a returned letter, was acked: that did not make the shed parts safe, but counted so."""
+    """The probe, a part of a requeued letter, was acked: that did not make the shed parts safe, but counted so."""
     channel, body = Channel(rig, "a"), bytes(range(200, 256)) * 8
     rig.deliver(channel, body)
     assert len(rig.sink.chunks) > 1
-    channel, returned = rig.reopen(channel, pause=True)
+    channel, requeued = rig.reopen(channel, pause=True)
     assert len(rig.sink.chunks) == 1
-    rig.deliver(channel, *returned, redelivered=True)
+    rig.deliver(channel, *requeued, redelivered=True)
     rig.answer_all()
     assert not channel.unacked
     assert rig.server.has(body)
@@ -545,12 +545,12 @@ def test_a_letter_that_waits_for_its_next_try_is_freed_when_returned(rig: Rig) -
         rig.turn(61)
     rig.answer_all()
     assert not rig.sink.chunks
-    channel, returned = rig.reopen(channel, pause=True)
+    channel, requeued = rig.reopen(channel, pause=True)
     rig.assert_empty()
     rig.turn(1000)
     rig.assert_empty()
     rig.server.refuses_letters_over = None
-    rig.deliver(channel, *returned, redelivered=True)
+    rig.deliver(channel, *requeued, redelivered=True)
     rig.answer_all()
     assert not channel.unacked
 
@@ -661,8 +661,8 @@ def test_a_copy_that_comes_before_the_commit_waits_for_it() -> None:
     channel = Channel(rig, "a")
     rig.deliver(channel, event(1))
     rig.answer_all()
-    channel, returned = rig.reopen(channel, pause=True)
-    rig.deliver(channel, *returned, redelivered=True)
+    channel, requeued = rig.reopen(channel, pause=True)
+    rig.deliver(channel, *requeued, redelivered=True)
     assert not rig.sink.chunks
     assert list(channel.unacked) == [1]
     memory.commit()
@@ -675,7 +675,7 @@ def test_the_memory_gets_the_facts_that_cisco_sent() -> None:
     """Taken before a transform changes the event, and only if the memory wants them."""
     rig = Rig(memory=SlowMemory())
     fields = {"timestamp": 5, "timestamp_nanoseconds": 6, "event_type_id": 8, "connector_guid": "c"}
-    assert rig.deliver(Channel(rig, "a"), event(1, **fields)).facts == EventFacts(1, 5, 6, 8, "c")
+    assert rig.deliver(Channel(rig, "a"), event(1, **fields)).facts == EventIdentity(1, 5, 6, 8, "c")
     assert rig.deliver(Channel(rig, "a"), b"no JSON").facts is None
     rig.loop.close()
     rig = Rig()
@@ -690,9 +690,9 @@ def test_a_redelivered_event_that_was_delivered_is_not_sent_again(rig: Rig) -> N
     """It is acked: the server has it."""
     channel = Channel(rig, "a")
     rig.deliver(channel, event(1))
-    channel, returned = rig.reopen(channel, pause=False)
+    channel, requeued = rig.reopen(channel, pause=False)
     rig.answer_all()
-    rig.deliver(channel, *returned, redelivered=True)
+    rig.deliver(channel, *requeued, redelivered=True)
     assert not channel.unacked
     assert not rig.sink.chunks
     assert rig.server.records == [{"id": 1}]
@@ -705,8 +705,8 @@ def test_a_copy_shares_the_outcome_of_the_first_one_in_flight(rig: Rig) -> None:
     channel = Channel(rig, "a")
     rig.deliver(channel, event(1))
     for _ in range(2):
-        channel, returned = rig.reopen(channel, pause=False)
-        rig.deliver(channel, *returned, redelivered=True)
+        channel, requeued = rig.reopen(channel, pause=False)
+        rig.deliver(channel, *requeued, redelivered=True)
     assert list(channel.unacked) == [1]
     rig.answer_all()
     assert not channel.unacked
@@ -720,8 +720,8 @@ def test_a_copy_shares_the_outcome_of_a_letter(rig: Rig) -> None:
     rig.server.refuses_letters_over = 0
     rig.deliver(channel, body)
     rig.answer_all()
-    channel, returned = rig.reopen(channel, pause=False)
-    rig.deliver(channel, *returned, redelivered=True)
+    channel, requeued = rig.reopen(channel, pause=False)
+    rig.deliver(channel, *requeued, redelivered=True)
     rig.turn(200)
     rig.server.refuses_letters_over = None
     rig.answer_all()
@@ -736,8 +736,8 @@ def test_an_entry_whose_copy_waits_is_not_discarded(rig: Rig) -> None:
     rig.sink.available = False
     first = Channel(rig, "a")
     rig.deliver(first, event(1))
-    second, returned = rig.reopen(first, pause=False)
-    rig.deliver(second, *returned, redelivered=True)
+    second, requeued = rig.reopen(first, pause=False)
+    rig.deliver(second, *requeued, redelivered=True)
     rig.reopen(Channel(rig, "b"), pause=True)
     rig.sink.available = True
     rig.within_loop(rig.conductor.on_sink_change)
@@ -758,7 +758,7 @@ def test_two_equal_events_that_are_no_copies_are_both_sent(rig: Rig) -> None:
 
 
 def test_of_two_equal_events_one_is_taken_for_a_copy_when_it_is_redelivered(rig: Rig) -> None:
-    """The body is all there is to know a copy by: identical events are one where the broker returned one of them."""
+    """The body is all there is to know a copy by: identical events are one where the broker requeued one of them."""
     channel = Channel(rig, "a")
     rig.deliver(channel, event(1))
     rig.deliver(channel, event(1), redelivered=True)
@@ -781,15 +781,15 @@ def test_the_same_body_on_another_stream_is_another_event(rig: Rig) -> None:
 
 
 def test_after_a_pause_everything_is_freed_but_the_probe(rig: Rig) -> None:
-    """Batches and chunks of the returned deliveries go; one chunk stays to show that a server acks again."""
+    """Batches and chunks of the requeued deliveries go; one chunk stays to show that a server acks again."""
     channel = Channel(rig, "a")
     for number in range(100):
         rig.deliver(channel, event(number, text="x" * 50))
     assert len(rig.sink.chunks) == 4
-    channel, returned = rig.reopen(channel, pause=True)
+    channel, requeued = rig.reopen(channel, pause=True)
     assert len(rig.sink.chunks) == 1
     assert rig.conductor.total_held_bytes == sum(delivery.held_bytes for delivery in rig.sink.chunks[0].deliveries)
-    for body in returned:
+    for body in requeued:
         rig.deliver(channel, body, redelivered=True)
         rig.answer_all()
     assert not channel.unacked
@@ -979,8 +979,8 @@ class ConductorWalk(RuleBasedStateMachine):
     @rule(stream=st.sampled_from("ab"), pause=st.booleans())
     def close_channel(self, stream: str, pause: bool) -> None:
         """By accident, or by a pause."""
-        self.channels[stream], returned = self.rig.reopen(self.channels[stream], pause=pause)
-        self.queues[stream] = returned + self.queues[stream]
+        self.channels[stream], requeued = self.rig.reopen(self.channels[stream], pause=pause)
+        self.queues[stream] = requeued + self.queues[stream]
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 70.0]))
     def time_passes(self, seconds: float) -> None:
@@ -1159,8 +1159,8 @@ def test_an_event_that_cannot_even_be_a_dead_letter_stays_unacked(monkeypatch: p
     assert list(channel.unacked.values()) == [b"no json"]
     assert internal(rig) == [("dead letter", ZeroDivisionError)]
     rig.assert_empty()
-    channel, returned = rig.reopen(channel, pause=True)
-    rig.deliver(channel, *returned, redelivered=True)
+    channel, requeued = rig.reopen(channel, pause=True)
+    rig.deliver(channel, *requeued, redelivered=True)
     rig.answer_all()
     assert channel.unacked == {}
 
@@ -1235,8 +1235,8 @@ def test_a_chunk_that_fails_on_its_way_goes_back_to_the_broker(
     assert list(channel.unacked.values()) == [b'{"id": 1}']
     assert internal(rig) == [(where, ZeroDivisionError)]
     rig.assert_empty()
-    channel, returned = rig.reopen(channel, pause=True)
-    rig.deliver(channel, *returned, redelivered=True)
+    channel, requeued = rig.reopen(channel, pause=True)
+    rig.deliver(channel, *requeued, redelivered=True)
     rig.answer_all()
     assert channel.unacked == {}
     assert {"id": 1} in rig.server.records
@@ -1271,9 +1271,9 @@ def test_a_copy_never_waits_for_one_that_is_lost(monkeypatch: pytest.MonkeyPatch
     else:
         rig.deliver(channel, b'{"id": 1}')
         rig.sink.chunks.clear()
-    channel, returned = rig.reopen(channel, pause=place == "sink")
+    channel, requeued = rig.reopen(channel, pause=place == "sink")
     rig.assert_empty()
-    rig.deliver(channel, *returned, redelivered=True)
+    rig.deliver(channel, *requeued, redelivered=True)
     rig.answer_all()
     assert (channel.unacked, rig.server.records) == ({}, [{"id": 1}])
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.model import Delivery, EventFacts
+from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.delivered import (
     DIGEST_BYTES,
     LEAST_REMEMBERED,
     REMEMBERED_EVENTS,
     DeliveredMemory,
     digest_of,
-    facts_of,
+    identity_of,
 )
 
 
@@ -112,7 +112,7 @@ def test_each_stream_remembers_something() -> None:
 )
 def test_facts_are_taken_where_they_are_what_cisco_documents(event: dict[str, Any], facts: tuple[Any, ...]) -> None:
     """Anything else counts as missing: it could not be compared with the cloud."""
-    assert facts_of(event, 5, 6) == facts
+    assert identity_of(event, 5, 6) == facts
 
 
 ONE_EVENT: list[dict[str, Any]] = [
@@ -128,4 +128,4 @@ ONE_EVENT: list[dict[str, Any]] = [
 @pytest.mark.parametrize("event", ONE_EVENT, ids=["stream", "texts", "floats"])
 def test_an_event_has_the_same_facts_in_every_form(event: dict[str, Any]) -> None:
     """A number may be a text, or have an exponent; the GUID may stand at the top, or with the computer."""
-    assert facts_of(event, 5, 6) == EventFacts(6533241145273614336, 5, 6, 553648143, "0b48-ab", 65332)
+    assert identity_of(event, 5, 6) == EventIdentity(6533241145273614336, 5, 6, 553648143, "0b48-ab", 65332)

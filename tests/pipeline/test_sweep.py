@@ -29,7 +29,7 @@ from fluent_plugin_amp.run.build import make_conductor
 from fluent_plugin_amp.run.combining import Combining
 from fluent_plugin_amp.state.file import StateFile
 
-READERS = ("decode", "delivered", "links", "member", "obfuscate", "tags", "transform")
+READERS = ("decode", "delivered", "links", "combine/member", "obfuscate", "tags", "transform")
 """The modules that read events."""
 
 HOLE = "the odd value goes here"

@@ -150,7 +150,7 @@ def test_the_steps_of_a_dropped_event_end_with_the_drop() -> None:
 
 
 def test_the_tags_that_were_made() -> None:
-    """Figures tell of them where the tag depends on the event."""
+    """Snapshot tell of them where the tag depends on the event."""
     assert Transform("emea", tag="edr.{stream}").tags is None
     transform = Transform("emea", tag="{severity}", max_tags=1)
     for severity in ("High", "Low"):

@@ -103,7 +103,7 @@ STEPS = [
     "conductor.open",
     "conductor.close",
     "conductor.use",
-    "conductor.forget_returned",
+    "conductor.forget_requeued",
     "_fleet.drain",
     "_fleet.add",
     "sink.close",

@@ -9,7 +9,7 @@ import pytest
 from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.run import running as module
-from fluent_plugin_amp.run.running import Fleet
+from fluent_plugin_amp.run.running import RunningStreams
 from fluent_plugin_amp.source.stream import Stream
 
 
@@ -63,7 +63,7 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_it_runs_until_all_have_ended() -> None:
     """Stopping asks all of them; the last one decides."""
-    made, (one, two) = Fleet(ignore), streams("a", "b")
+    made, (one, two) = RunningStreams(ignore), streams("a", "b")
     made.add([one, two])
     running = asyncio.create_task(made.run())
     await turn()
@@ -81,7 +81,7 @@ async def test_it_runs_until_all_have_ended() -> None:
 
 async def test_without_streams_it_takes_a_stop() -> None:
     """A shard may have none, and is no reason to end."""
-    made = Fleet(ignore)
+    made = RunningStreams(ignore)
     running = asyncio.create_task(made.run())
     await turn()
     assert not running.done()
@@ -91,7 +91,7 @@ async def test_without_streams_it_takes_a_stop() -> None:
 
 async def test_with_once_it_ends_with_the_last_stream() -> None:
     """Nobody needs to stop it."""
-    made, (one,) = Fleet(ignore, once=True), streams("a")
+    made, (one,) = RunningStreams(ignore, once=True), streams("a")
     made.add([one])
     running = asyncio.create_task(made.run())
     await turn()
@@ -101,7 +101,7 @@ async def test_with_once_it_ends_with_the_last_stream() -> None:
 
 async def test_streams_come_and_go() -> None:
     """Draining waits for one stream; the others go on, and so does the fleet without any."""
-    made, (one, two, three) = Fleet(ignore), streams("a", "b", "a")
+    made, (one, two, three) = RunningStreams(ignore), streams("a", "b", "a")
     made.add([one, two])
     running = asyncio.create_task(made.run())
     await turn()
@@ -124,7 +124,7 @@ async def test_streams_come_and_go() -> None:
 
 async def test_what_a_stream_raises_ends_it() -> None:
     """For all of them."""
-    made, (one, two) = Fleet(ignore), streams("a", "b")
+    made, (one, two) = RunningStreams(ignore), streams("a", "b")
     made.add([one, two])
     running = asyncio.create_task(made.run())
     await turn()
@@ -139,7 +139,7 @@ async def test_what_a_stream_raises_ends_it() -> None:
 async def test_what_nobody_foresaw_costs_one_stream() -> None:
     """It is told, and will begin again; the others do not notice, and a stop waits for no pause."""
     told: list[Fact] = []
-    made, (one, two) = Fleet(told.append), streams("a", "b")
+    made, (one, two) = RunningStreams(told.append), streams("a", "b")
     made.add([one, two])
     running = asyncio.create_task(made.run())
     await turn()
@@ -156,7 +156,7 @@ async def test_what_nobody_foresaw_costs_one_stream() -> None:
 
 async def test_a_stream_that_comes_too_late() -> None:
     """After a stop, one that a reload brings ends at once."""
-    made, (one,) = Fleet(ignore), streams("a")
+    made, (one,) = RunningStreams(ignore), streams("a")
     made.stop()
     made.add([one])
     await asyncio.wait_for(made.run(), 5.0)
@@ -171,7 +171,7 @@ async def test_starts_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "START_STEP_S", 0.5)
     monkeypatch.setattr("fluent_plugin_amp.run.running.asyncio.sleep", sleep)
-    made = Fleet(ignore)
+    made = RunningStreams(ignore)
     made.add(streams("a", "b", "c"))
     made.add(streams(*map(str, range(100))))
     made.stop()

@@ -242,18 +242,18 @@ async def test_nothing_is_taken_before_it_runs(pipe: Pipe) -> None:
 
 
 async def test_returned_chunks_are_shed_and_one_probes(pipe: Pipe) -> None:
-    """The one being written stays, and so does what was not returned."""
+    """The one being written stays, and so does what was not requeued."""
     async with running(pipe.writer) as stdout:
         gone = Channel()
         written = chunk({"text": "x" * 1_000_000}, behind=gone)
-        returned, other = chunk({"n": 1}, behind=gone), chunk({"n": 2})
-        for each in (written, returned, other):
+        requeued, other = chunk({"n": 1}, behind=gone), chunk({"n": 2})
+        for each in (written, requeued, other):
             stdout.sink.send(each)
         stdout.sink.shed()
         assert stdout.answers == []
         gone.closed = True
         stdout.sink.shed()
-        assert [(answer.chunk, answer.outcome) for answer in stdout.answers] == [(returned, Outcome.SHED)]
+        assert [(answer.chunk, answer.outcome) for answer in stdout.answers] == [(requeued, Outcome.SHED)]
         await asyncio.to_thread(pipe.reader.readline)
         assert (await stdout.answered(3))[1:] == [(written, Outcome.ACKED), (other, Outcome.ACKED)]
 

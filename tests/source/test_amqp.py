@@ -55,14 +55,16 @@ Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """What a server does with a connection."""
 
 
-def plain(broker: PrivateRabbitMQ, stream: StreamCredentials) -> amqp.Broker:
+def plain(broker: PrivateRabbitMQ, stream: StreamCredentials) -> amqp.BrokerAddress:
     """The broker without TLS, as the stream's user."""
-    return amqp.Broker("127.0.0.1", broker.port, stream.username, stream.password, connect_timeout_s=DEADLINE_S)
+    return amqp.BrokerAddress(
+        "127.0.0.1", broker.port, stream.username, stream.password, connect_timeout_s=DEADLINE_S
+    )
 
 
-def nobody_at(port: int, **options: object) -> amqp.Broker:
+def nobody_at(port: int, **options: object) -> amqp.BrokerAddress:
     """Some server on loopback."""
-    return replace(amqp.Broker("127.0.0.1", port, "user", "secret"), **options)  # type: ignore[arg-type]
+    return replace(amqp.BrokerAddress("127.0.0.1", port, "user", "secret"), **options)  # type: ignore[arg-type]
 
 
 def trusting(ca_file: object) -> ssl.SSLContext:
@@ -76,7 +78,7 @@ async def within_deadline(awaitable: Awaitable[object]) -> object:
 
 
 @contextlib.asynccontextmanager
-async def connected(broker: amqp.Broker) -> AsyncIterator[tuple[amqp.Connection, amqp.Channel]]:
+async def connected(broker: amqp.BrokerAddress) -> AsyncIterator[tuple[amqp.Connection, amqp.Channel]]:
     """A connection with a channel."""
     connection = await amqp.connect(broker)
     try:
@@ -128,7 +130,7 @@ async def hostile(
     assert broker.failures == []
 
 
-async def connect_error(broker: amqp.Broker) -> PluginError:
+async def connect_error(broker: amqp.BrokerAddress) -> PluginError:
     """Why no connection comes about."""
     with pytest.raises(PluginError) as caught:
         await asyncio.wait_for(amqp.connect(broker), DEADLINE_S)
@@ -579,7 +581,7 @@ class Inbox:
 
 
 async def test_a_message_as_it_arrives(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """Tag, body and routing key; not redelivered, never returned."""
+    """Tag, body and routing key; not redelivered, never requeued."""
     stream, inbox = make_stream(), Inbox()
     await asyncio.to_thread(broker.publish, stream.queue, [b"one", b""])
     async with connected(plain(broker, stream)) as (_, channel):

@@ -288,7 +288,7 @@ def test_an_event_that_is_too_large(size: int) -> None:
 def test_a_large_event_that_a_quorum_queue_had_returned() -> None:
     """How often is told: the queue may delete it before long."""
     header = header_frame(2000, spec.BasicProperties(headers={"x-delivery-count": 5}))
-    with pytest.raises(EventTooLarge, match=r"where 1,000 are taken; a quorum queue had it returned 5 times so far$"):
+    with pytest.raises(EventTooLarge, match=r"where 1,000 are taken; a quorum queue had it requeued 5 times so far$"):
         feed(reader_on(1, max_event_bytes=1000), BEGUN + header)
 
 
@@ -392,9 +392,9 @@ def test_the_delivery_count_behind_other_properties() -> None:
         message_id="x-delivery-count",
     )
     data = BEGUN + header_frame(0, made)
-    assert feed(reader_on(1), data).messages[0][1].returns == 7
+    assert feed(reader_on(1), data).messages[0][1].requeues == 7
     without = spec.BasicProperties(content_type="\x10x-delivery-count", message_id="x-delivery-count")
-    assert feed(reader_on(1), BEGUN + header_frame(0, without)).messages[0][1].returns == 0
+    assert feed(reader_on(1), BEGUN + header_frame(0, without)).messages[0][1].requeues == 0
 
 
 @settings(deadline=None)

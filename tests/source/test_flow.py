@@ -11,13 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from fluent_plugin_amp.source.flow import (
     EXPECTED_EVENT_BYTES,
-    MANY_RETURNS,
+    MANY_REQUEUES,
     MAX_AUTO_PREFETCH,
     RETURNED_OFTEN_RETRY_S,
-    Act,
+    Action,
     Flow,
+    Situation,
     State,
-    View,
     auto_prefetch_count,
 )
 
@@ -25,7 +25,7 @@ PAUSE_AFTER_S = 600.0
 SHARE_BYTES = 1000
 LIMIT_BYTES = 4000
 
-QUIET = View(
+QUIET = Situation(
     available=True,
     sink_in_flight=0,
     acked=0,
@@ -53,10 +53,10 @@ def new_flow(prefetch_count: int = 100) -> Flow:
 def flow_in_full(prefetch_count: int = 100) -> Flow:
     """A flow whose trial has passed with the first ack of a server."""
     flow = new_flow(prefetch_count)
-    assert flow.next(QUIET) is Act.CONSUME
-    flow.delivered(10, returns=0)
-    assert flow.next(replace(QUIET, acked=1, unacked=1)) is Act.CANCEL
-    assert flow.next(replace(QUIET, acked=1)) is Act.CONSUME
+    assert flow.next(QUIET) is Action.CONSUME
+    flow.delivered(10, requeues=0)
+    assert flow.next(replace(QUIET, acked=1, unacked=1)) is Action.CANCEL
+    assert flow.next(replace(QUIET, acked=1)) is Action.CONSUME
     assert flow.state is State.FULL
     return flow
 
@@ -67,14 +67,14 @@ def flow_in_full(prefetch_count: int = 100) -> Flow:
 def test_nothing_is_consumed_while_no_server_is_there() -> None:
     """Without a server the broker keeps the events."""
     flow = new_flow()
-    assert flow.next(replace(QUIET, available=False)) is Act.WAIT
+    assert flow.next(replace(QUIET, available=False)) is Action.WAIT
     assert (flow.state, flow.reason) == (State.HELD, "no server takes events")
 
 
 def test_consumption_begins_with_a_single_event() -> None:
     """The first consume on a channel has a prefetch of 1, whatever is configured."""
     flow = new_flow(prefetch_count=500)
-    assert flow.next(QUIET) is Act.CONSUME
+    assert flow.next(QUIET) is Action.CONSUME
     assert (flow.state, flow.prefetch_count) == (State.TRIAL, 1)
 
 
@@ -84,7 +84,7 @@ def test_the_trial_is_cancelled_before_its_event_is_acked() -> None:
     flow.next(QUIET)
     decided = replace(QUIET, acked=1, unacked=1, unresolved=0)
     assert flow.holds_acks(decided)
-    assert flow.next(decided) is Act.CANCEL
+    assert flow.next(decided) is Action.CANCEL
     assert not flow.holds_acks(decided)
 
 
@@ -105,7 +105,7 @@ def test_each_consumption_says_why_now() -> None:
         replace(QUIET, held_bytes=SHARE_BYTES + 1, total_held_bytes=LIMIT_BYTES + 1),
         QUIET,
     ):
-        if flow.next(view) is not Act.CANCEL or flow.state is State.BRAKED:
+        if flow.next(view) is not Action.CANCEL or flow.state is State.BRAKED:
             reasons.append(flow.reason)
     assert reasons == [
         "no server takes events",
@@ -121,73 +121,73 @@ def test_a_duplicate_in_the_trial_proves_nothing() -> None:
     flow = new_flow()
     flow.next(QUIET)
     assert not flow.holds_acks(QUIET)
-    assert flow.next(replace(QUIET, unacked=1)) is Act.WAIT
+    assert flow.next(replace(QUIET, unacked=1)) is Action.WAIT
     assert flow.state is State.TRIAL
 
 
 def test_a_duplicate_ends_the_trial_after_a_channel_that_went_well() -> None:
-    """Of 500 that a lost connection returned each took a round trip, while nothing new was delivered: seconds."""
+    """Of 500 that a lost connection requeued each took a round trip, while nothing new was delivered: seconds."""
     flow = flow_in_full()
     flow.channel_opened()
     after = replace(QUIET, acked=1)
-    assert flow.next(after) is Act.CONSUME
+    assert flow.next(after) is Action.CONSUME
     duplicate = replace(after, unacked=1)
     assert not flow.holds_acks(replace(duplicate, sink_in_flight=1))
-    assert flow.next(replace(duplicate, available=False)) is Act.WAIT
-    assert flow.next(replace(duplicate, sink_in_flight=1)) is Act.WAIT
+    assert flow.next(replace(duplicate, available=False)) is Action.WAIT
+    assert flow.next(replace(duplicate, sink_in_flight=1)) is Action.WAIT
     assert flow.holds_acks(duplicate)
-    assert flow.next(duplicate) is Act.CANCEL
-    assert flow.next(after) is Act.CONSUME
+    assert flow.next(duplicate) is Action.CANCEL
+    assert flow.next(after) is Action.CONSUME
     assert flow.state is State.FULL
     flow.channel_opened()  # and lost again before any server acked
-    assert flow.next(after) is Act.CONSUME
+    assert flow.next(after) is Action.CONSUME
     assert not flow.holds_acks(duplicate)
-    assert flow.next(duplicate) is Act.WAIT
+    assert flow.next(duplicate) is Action.WAIT
 
 
 def test_a_duplicate_does_not_end_the_trial_after_a_pause() -> None:
     """What a server acked before it went silent proves nothing."""
     flow = flow_in_full()
-    assert flow.next(replace(QUIET, acked=5, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S)) is Act.RETURN
+    assert flow.next(replace(QUIET, acked=5, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S)) is Action.REQUEUE
     flow.channel_opened()
-    assert flow.next(replace(QUIET, acked=5)) is Act.CONSUME
-    assert flow.next(replace(QUIET, acked=5, unacked=1)) is Act.WAIT
+    assert flow.next(replace(QUIET, acked=5)) is Action.CONSUME
+    assert flow.next(replace(QUIET, acked=5, unacked=1)) is Action.WAIT
 
 
 def test_another_streams_ack_does_not_end_the_trial_of_an_event_in_flight() -> None:
     """The trial ends when its own event is safe and a server has acked since it began."""
     flow = new_flow()
     flow.next(QUIET)
-    assert flow.next(replace(QUIET, acked=7, unacked=1, unresolved=1)) is Act.WAIT
-    assert flow.next(replace(QUIET, acked=7, unacked=1)) is Act.CANCEL
+    assert flow.next(replace(QUIET, acked=7, unacked=1, unresolved=1)) is Action.WAIT
+    assert flow.next(replace(QUIET, acked=7, unacked=1)) is Action.CANCEL
 
 
 def test_each_channel_has_a_trial_of_its_own() -> None:
     """After a lost connection consumption begins with one event again."""
     flow = flow_in_full()
     flow.channel_opened()
-    assert flow.next(replace(QUIET, acked=1)) is Act.CONSUME
+    assert flow.next(replace(QUIET, acked=1)) is Action.CONSUME
     assert flow.state is State.TRIAL
 
 
 @pytest.mark.parametrize("began", [State.TRIAL, State.FULL, State.BRAKED])
-def test_what_stays_unacked_too_long_is_returned(began: State) -> None:
+def test_what_stays_unacked_too_long_is_requeued(began: State) -> None:
     """At `pause_after` everything goes back to the broker, from every state that holds deliveries."""
     flow = flow_in_full()
     flow.state = began
     old = replace(QUIET, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S, held_bytes=900)
-    assert flow.next(old) is Act.RETURN
+    assert flow.next(old) is Action.REQUEUE
     assert flow.state is State.HELD
 
 
-def test_what_a_standby_still_holds_is_returned_too() -> None:
+def test_what_a_standby_still_holds_is_requeued_too() -> None:
     """Who was not alone keeps what came meanwhile, but no longer than anybody else."""
     flow = flow_in_full()
     flow.not_alone()
     assert flow.state is State.HELD
     held = replace(QUIET, unacked=1, unresolved=1, oldest_age_s=PAUSE_AFTER_S, others_consume=True)
-    assert flow.next(held) is Act.RETURN
-    assert flow.next(replace(QUIET, acked=1, others_consume=True)) is Act.WAIT
+    assert flow.next(held) is Action.REQUEUE
+    assert flow.next(replace(QUIET, acked=1, others_consume=True)) is Action.WAIT
 
 
 def test_after_a_pause_the_probe_must_be_acked_first() -> None:
@@ -195,9 +195,9 @@ def test_after_a_pause_the_probe_must_be_acked_first() -> None:
     flow = flow_in_full()
     flow.next(replace(QUIET, acked=1, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S))
     flow.channel_opened()
-    assert flow.next(replace(QUIET, acked=1, sink_in_flight=1)) is Act.WAIT
+    assert flow.next(replace(QUIET, acked=1, sink_in_flight=1)) is Action.WAIT
     assert flow.reason == "paused: no server has acked since"
-    assert flow.next(replace(QUIET, acked=2, sink_in_flight=1)) is Act.CONSUME
+    assert flow.next(replace(QUIET, acked=2, sink_in_flight=1)) is Action.CONSUME
     assert flow.state is State.TRIAL
 
 
@@ -206,20 +206,20 @@ def test_after_a_pause_without_a_probe_an_available_server_is_tried() -> None:
     flow = flow_in_full()
     flow.next(replace(QUIET, acked=1, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S))
     flow.channel_opened()
-    assert flow.next(replace(QUIET, acked=1, sink_in_flight=0)) is Act.CONSUME
+    assert flow.next(replace(QUIET, acked=1, sink_in_flight=0)) is Action.CONSUME
     assert flow.state is State.TRIAL
 
 
 def test_large_events_lower_the_prefetch_for_good() -> None:
     """Over the limit the consumer is cancelled, and goes on at half the share with as many as fit into half of it."""
     flow = flow_in_full(prefetch_count=100)
-    flow.delivered(100, returns=0)
+    flow.delivered(100, requeues=0)
     over = replace(QUIET, acked=1, unacked=60, unresolved=60, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1)
-    assert flow.next(replace(over, total_held_bytes=LIMIT_BYTES)) is Act.WAIT
-    assert flow.next(over) is Act.CANCEL
+    assert flow.next(replace(over, total_held_bytes=LIMIT_BYTES)) is Action.WAIT
+    assert flow.next(over) is Action.CANCEL
     assert (flow.state, flow.full_prefetch_count) == (State.BRAKED, SHARE_BYTES // 2 // 100)
-    assert flow.next(replace(over, held_bytes=501)) is Act.WAIT
-    assert flow.next(replace(over, held_bytes=500)) is Act.CONSUME
+    assert flow.next(replace(over, held_bytes=501)) is Action.WAIT
+    assert flow.next(replace(over, held_bytes=500)) is Action.CONSUME
     assert (flow.state, flow.prefetch_count) == (State.FULL, 5)
 
 
@@ -231,7 +231,7 @@ def test_the_brake_lowers_the_prefetch_by_one_at_least_and_to_one_at_most(
 ) -> None:
     """However small or large the events are, each use of the brake makes the next one less likely."""
     flow = flow_in_full(prefetch_count)
-    flow.delivered(largest_bytes, returns=0)
+    flow.delivered(largest_bytes, requeues=0)
     flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
     assert flow.full_prefetch_count == lowered_to
 
@@ -248,37 +248,37 @@ def test_consumption_does_not_begin_over_the_limit() -> None:
     """What an earlier channel left in flight counts; within its share, or within the limit, a stream may begin."""
     flow = new_flow()
     full = replace(QUIET, held_bytes=SHARE_BYTES + 1, total_held_bytes=LIMIT_BYTES + 1)
-    assert flow.next(full) is Act.WAIT
+    assert flow.next(full) is Action.WAIT
     assert flow.reason == "memory limit"
-    assert flow.next(replace(full, total_held_bytes=LIMIT_BYTES)) is Act.CONSUME
-    assert new_flow().next(replace(full, held_bytes=SHARE_BYTES)) is Act.CONSUME
+    assert flow.next(replace(full, total_held_bytes=LIMIT_BYTES)) is Action.CONSUME
+    assert new_flow().next(replace(full, held_bytes=SHARE_BYTES)) is Action.CONSUME
 
 
 def test_a_stream_within_its_share_is_not_braked() -> None:
     """Another stream's large events are not this one's trouble."""
     flow = flow_in_full()
     over = replace(QUIET, acked=1, unacked=1, unresolved=1, held_bytes=SHARE_BYTES, total_held_bytes=LIMIT_BYTES * 9)
-    assert flow.next(over) is Act.WAIT
+    assert flow.next(over) is Action.WAIT
     assert flow.state is State.FULL
 
 
 def test_braked_does_not_consume_while_no_server_is_there() -> None:
     """Memory that became free is no reason to consume for a server that went away meanwhile."""
     flow = flow_in_full()
-    flow.delivered(100, returns=0)
+    flow.delivered(100, requeues=0)
     flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
-    assert flow.next(replace(QUIET, available=False)) is Act.WAIT
+    assert flow.next(replace(QUIET, available=False)) is Action.WAIT
     assert flow.state is State.BRAKED
-    assert flow.next(QUIET) is Act.CONSUME
+    assert flow.next(QUIET) is Action.CONSUME
 
 
-@pytest.mark.parametrize("returns", [MANY_RETURNS, MANY_RETURNS + 14])
+@pytest.mark.parametrize("returns", [MANY_REQUEUES, MANY_REQUEUES + 14])
 def test_a_message_returned_often_keeps_the_stream_at_one_event(returns: int) -> None:
     """From the fifth return on the trial goes on event by event, and a reconnect waits a minute."""
     flow = new_flow()
     flow.next(QUIET)
-    flow.delivered(10, returns=returns)
-    assert flow.next(replace(QUIET, acked=1, unacked=1, unresolved=1)) is Act.WAIT
+    flow.delivered(10, requeues=returns)
+    assert flow.next(replace(QUIET, acked=1, unacked=1, unresolved=1)) is Action.WAIT
     assert flow.least_retry_s == RETURNED_OFTEN_RETRY_S
     assert not flow.holds_acks(replace(QUIET, acked=1))
 
@@ -287,24 +287,24 @@ def test_when_the_often_returned_message_is_safe_the_stream_goes_on() -> None:
     """Once it is acked the next message decides the trial as usual."""
     flow = new_flow()
     flow.next(QUIET)
-    flow.delivered(10, returns=MANY_RETURNS)
-    assert flow.next(replace(QUIET, acked=1)) is Act.WAIT
+    flow.delivered(10, requeues=MANY_REQUEUES)
+    assert flow.next(replace(QUIET, acked=1)) is Action.WAIT
     assert flow.least_retry_s == 0.0
-    flow.delivered(10, returns=MANY_RETURNS - 1)
-    assert flow.next(replace(QUIET, acked=2, unacked=1)) is Act.CANCEL
+    flow.delivered(10, requeues=MANY_REQUEUES - 1)
+    assert flow.next(replace(QUIET, acked=2, unacked=1)) is Action.CANCEL
 
 
 def test_stop_cancels_a_consumer_and_nothing_else() -> None:
     """Stopping cancels where there is a consumer, and then only waits."""
     assert [stopped_from(state) for state in (State.HELD, State.TRIAL, State.FULL, State.BRAKED)] == [
-        Act.WAIT,
-        Act.CANCEL,
-        Act.CANCEL,
-        Act.WAIT,
+        Action.WAIT,
+        Action.CANCEL,
+        Action.CANCEL,
+        Action.WAIT,
     ]
 
 
-def stopped_from(state: State) -> Act:
+def stopped_from(state: State) -> Action:
     """What `stop` leads to, from ``state``."""
     flow = flow_in_full()
     flow.state = state
@@ -324,7 +324,7 @@ def test_auto_prefetch_fits_a_streams_share() -> None:
 # --- arbitrary views -----------------------------------------------------------------------------
 
 views = st.builds(
-    View,
+    Situation,
     available=st.booleans(),
     sink_in_flight=st.integers(0, 2),
     acked=st.integers(0, 3),
@@ -336,7 +336,7 @@ views = st.builds(
 )
 happenings = st.one_of(
     views,
-    st.tuples(st.just("delivered"), st.sampled_from([0, 10, 10**9]), st.sampled_from([0, MANY_RETURNS])),
+    st.tuples(st.just("delivered"), st.sampled_from([0, 10, 10**9]), st.sampled_from([0, MANY_REQUEUES])),
     st.just("channel_opened"),
     st.just("stop"),
 )
@@ -351,11 +351,11 @@ def test_no_view_leads_to_a_forbidden_act(consuming: bool, walk: list[object]) -
     stopped = False
     for happening in walk:
         match happening:
-            case View() as view:
+            case Situation() as view:
                 act = flow.next(view)
                 assert flow.prefetch_count >= 1
                 match act:
-                    case Act.CONSUME:
+                    case Action.CONSUME:
                         assert view.available
                         assert not stopped
                         assert not consuming, "a second consumer on the channel"
@@ -363,14 +363,14 @@ def test_no_view_leads_to_a_forbidden_act(consuming: bool, walk: list[object]) -
                         assert flow.state is State.TRIAL or proven, "in full without a trial on this channel"
                         assert flow.state is State.FULL or flow.prefetch_count == 1
                         consuming = True
-                    case Act.CANCEL:
+                    case Action.CANCEL:
                         assert consuming
                         consuming = False
                         proven = True
-                    case Act.RETURN:
+                    case Action.REQUEUE:
                         assert view.oldest_age_s >= PAUSE_AFTER_S
                         consuming = proven = False
-                    case Act.WAIT:
+                    case Action.WAIT:
                         assert not (consuming and view.oldest_age_s >= PAUSE_AFTER_S), "kept for too long"
             case ("delivered", int(size), int(returns)):
                 flow.delivered(size, returns)
@@ -390,7 +390,7 @@ class Message:
     """One message of the world."""
 
     size_bytes: int = 10
-    returns: int = 0
+    requeues: int = 0
     arrived_at: float = 0.0
     safe: bool = False
 
@@ -418,11 +418,11 @@ class World:
         """Held by the sink."""
         return [message for message in self.unacked if not message.safe]
 
-    def view(self) -> View:
+    def view(self) -> Situation:
         """As the shell would see it."""
         held = sum(message.size_bytes for message in self.unsafe)
         age = self.now - self.unacked[0].arrived_at if self.unacked else 0.0
-        return View(
+        return Situation(
             self.available,
             len(self.unsafe) + self.probes,
             self.acked,
@@ -436,7 +436,7 @@ class World:
     def requeue(self) -> None:
         """The channel is gone: the broker counts a return of everything unacked."""
         for message in self.unacked:
-            message.returns += 1
+            message.requeues += 1
             message.safe = False
         self.ready = self.unacked + self.ready
         self.unacked = []
@@ -448,16 +448,16 @@ class World:
         """Follow the flow until it waits."""
         for _ in range(10):
             act = self.flow.next(self.view())
-            if act is Act.WAIT:
+            if act is Action.WAIT:
                 return
             self.do(act)
             self.send_acks()
         pytest.fail("the flow never comes to rest")
 
-    def do(self, act: Act) -> None:
+    def do(self, act: Action) -> None:
         """One act, with what must hold."""
         match act:
-            case Act.CONSUME:
+            case Action.CONSUME:
                 assert not self.stopped
                 assert self.acked_when_returned != self.acked or not self.probes, (
                     "consumed before the probe came back"
@@ -466,12 +466,12 @@ class World:
                 self.prefetch_count = self.flow.prefetch_count
                 if self.flow.state is State.TRIAL:
                     self.acked_at_trials.append(self.acked)
-            case Act.CANCEL:
+            case Action.CANCEL:
                 if self.flow.state is State.HELD:
                     assert self.acked_on_channel or self.acked > self.acked_at_trials[-2]
                     assert len(self.unacked) == self.prefetch_count == 1, "the cancel could cross a delivery"
                 self.prefetch_count = 0
-            case Act.RETURN:
+            case Action.REQUEUE:
                 if self.returned_at:
                     assert self.now - self.returned_at[-1] >= PAUSE_AFTER_S, "messages are cycled"
                 self.returned_at.append(self.now)
@@ -490,7 +490,7 @@ class World:
             message = self.ready.pop(0)
             message.arrived_at = self.now
             self.unacked.append(message)
-            self.flow.delivered(message.size_bytes, message.returns)
+            self.flow.delivered(message.size_bytes, message.requeues)
 
 
 class FlowWalk(RuleBasedStateMachine):
@@ -609,9 +609,9 @@ def test_it_consumes_again_after_a_stop() -> None:
     """The end of a round is not the end: the next one begins carefully, with a channel of its own."""
     flow = flow_in_full()
     flow.stop()
-    assert flow.next(QUIET) is Act.CANCEL
+    assert flow.next(QUIET) is Action.CANCEL
     assert flow.state is State.STOPPING
     flow.start()
     flow.channel_opened()
-    assert flow.next(QUIET) is Act.CONSUME
+    assert flow.next(QUIET) is Action.CONSUME
     assert (flow.state, flow.prefetch_count) == (State.TRIAL, 1)

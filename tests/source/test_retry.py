@@ -93,7 +93,7 @@ def test_when_the_back_off_begins_anew(progress_at: float, connected_at: float |
 
 
 def test_a_fault_of_our_own_is_tried_rarely() -> None:
-    """Each try may return messages, and a quorum queue deletes what was returned too often: 20 take over an hour."""
+    """Each try may requeue messages, and a quorum queue deletes what was requeued too often: 20 take over an hour."""
     found = delays(InternalFault("x"), 7200)
     assert found[0] == FAULT_RETRY_FIRST_S
     assert max(found) == FAULT_RETRY_CAP_S

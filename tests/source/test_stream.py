@@ -28,7 +28,7 @@ from fluent_plugin_amp.errors import (
     QueueNotFound,
 )
 from fluent_plugin_amp.facts import (
-    DeliveryReturnedOften,
+    DeliveryRequeuedOften,
     EventsVanished,
     Fact,
     InternalError,
@@ -43,7 +43,15 @@ from fluent_plugin_amp.facts import (
 from fluent_plugin_amp.model import Counters, Delivery
 from fluent_plugin_amp.source import amqp, retry
 from fluent_plugin_amp.source import stream as stream_module
-from fluent_plugin_amp.source.flow import MANY_RETURNS, RETURNED_OFTEN_RETRY_S, STANDING_BY, Act, Flow, State, View
+from fluent_plugin_amp.source.flow import (
+    MANY_REQUEUES,
+    RETURNED_OFTEN_RETRY_S,
+    STANDING_BY,
+    Action,
+    Flow,
+    Situation,
+    State,
+)
 from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.starvation import LOOKS
 from fluent_plugin_amp.source.stream import Stream
@@ -101,7 +109,7 @@ class ScriptedIntake:
         self.acked_chunks += 1
         self.changed.set()
 
-    def forget_returned(self) -> None:
+    def forget_requeued(self) -> None:
         """Keeps one of them as a probe, like the sink does."""
         self.probes += any(delivery.ledger.closed for delivery in self.waiting)
         self.waiting = [delivery for delivery in self.waiting if not delivery.ledger.closed]
@@ -145,7 +153,7 @@ class Whereabouts:
 def location_of(broker: PrivateRabbitMQ, credentials: StreamCredentials) -> Location:
     """Where this queue is."""
     return Location(
-        amqp.Broker("127.0.0.1", broker.port, credentials.username, credentials.password), credentials.queue
+        amqp.BrokerAddress("127.0.0.1", broker.port, credentials.username, credentials.password), credentials.queue
     )
 
 
@@ -265,9 +273,9 @@ async def test_an_event_that_is_too_large_stays_in_the_queue(
     assert {type(error) for error in errors} == {EventTooLarge}
     assert str(errors[0]) == "an event of 5,000 bytes, where 1,000 are taken"
     if kind == "quorum":
-        assert str(errors[4]).endswith("; a quorum queue had it returned 4 times so far")
+        assert str(errors[4]).endswith("; a quorum queue had it requeued 4 times so far")
     taken = {delivery.body for delivery in rig.intake.received}
-    # a quorum queue lets what is behind a returned message pass it
+    # a quorum queue lets what is behind a requeued message pass it
     assert taken == {b"first"} if kind == "classic" else taken <= {b"first", b"behind"}
     again = Rig(broker, credentials, acks_at_once=True, once=True, max_event_bytes=5000)
     await asyncio.wait_for(again.stream.run(), DEADLINE_S)
@@ -422,7 +430,7 @@ async def test_a_trial_does_not_spin_while_other_streams_go_on(
     looks, spun = 0, asyncio.Event()
     look = rig.stream.flow.next
 
-    def counted(view: View) -> Act:
+    def counted(view: Situation) -> Action:
         nonlocal looks
         looks += 1
         if looks > 100:
@@ -606,7 +614,7 @@ async def test_with_once_a_fault_of_our_own_is_raised(broker: PrivateRabbitMQ, m
 async def test_a_hundred_reconnects_without_a_server_lose_nothing(
     broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
-    """A quorum queue deletes what was returned too often; without a server nothing is taken, and none returned."""
+    """A quorum queue deletes what was requeued too often; without a server nothing is taken, and none requeued."""
     monkeypatch.setattr(retry, "backoff_s", lambda *arguments, **options: 0.0)
     rig = Rig(broker, make_stream(kind=kind, delivery_limit=3 if kind == "quorum" else None))
     rig.intake.available = False
@@ -629,14 +637,14 @@ async def test_a_connection_lost_in_the_trial_returns_one_message(
     rig = Rig(broker, make_stream(kind="quorum", delivery_limit=20))
     bodies = await rig.publish(10)
     async with rig.running():
-        for number in range(MANY_RETURNS + 1):
+        for number in range(MANY_REQUEUES + 1):
             await rig.until(lambda number=number: len(rig.intake.received) > number)  # type: ignore[misc]
             await rig.close_connection()
-        assert [delivery.body for delivery in rig.intake.received] == bodies[:1] * (MANY_RETURNS + 1)
+        assert [delivery.body for delivery in rig.intake.received] == bodies[:1] * (MANY_REQUEUES + 1)
     *before, last = rig.told(StreamTrouble)
     assert all(trouble.retry_in_s <= 0.2 for trouble in before)
     assert last.retry_in_s == RETURNED_OFTEN_RETRY_S
-    assert rig.told(DeliveryReturnedOften) == [DeliveryReturnedOften("emea", MANY_RETURNS)]
+    assert rig.told(DeliveryRequeuedOften) == [DeliveryRequeuedOften("emea", MANY_REQUEUES)]
     await rig.depth(lambda depth: depth.ready == 10)
 
 
@@ -644,7 +652,7 @@ async def test_a_connection_lost_in_the_trial_returns_one_message(
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
-async def test_a_pause_returns_and_an_ack_resumes(
+async def test_a_pause_requeues_and_an_ack_resumes(
     broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any
 ) -> None:
     """What stayed unacked too long is all in the queue again, until a server acks what it still has."""
@@ -656,8 +664,8 @@ async def test_a_pause_returns_and_an_ack_resumes(
         await rig.until(lambda: len(rig.intake.waiting) == 29)
         await rig.until(lambda: rig.told(StreamPaused))
         await rig.depth(lambda depth: depth == (29, 0, 0))
-        assert rig.told(StreamPaused) == [StreamPaused("emea", 0.5, returned=29)]
-        assert (rig.stream.returned, rig.stream.oldest_unacked_s) == (29, 0.0)
+        assert rig.told(StreamPaused) == [StreamPaused("emea", 0.5, requeued=29)]
+        assert (rig.stream.requeued, rig.stream.oldest_unacked_s) == (29, 0.0)
         assert not rig.intake.waiting
         await rig.until(lambda: rig.told(StreamHeld))
         rig.intake.acks_at_once = True
@@ -670,7 +678,7 @@ async def test_a_pause_returns_and_an_ack_resumes(
 
 
 async def test_acks_behind_a_hole_are_not_lost_in_a_pause(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """What became safe within the ledger's patience is acked before the rest is returned."""
+    """What became safe within the ledger's patience is acked before the rest is requeued."""
     rig = Rig(broker, make_stream(), pause_after_s=0.3)
     bodies = await rig.publish(30)
     async with rig.running():
@@ -811,7 +819,7 @@ async def test_stop_while_a_connection_is_awaited() -> None:
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    silent = amqp.Broker("127.0.0.1", port, "user", "secret", connect_timeout_s=600.0)
+    silent = amqp.BrokerAddress("127.0.0.1", port, "user", "secret", connect_timeout_s=600.0)
     settings = StreamSettings(
         name="emea",
         locate=Whereabouts(Location(silent, "event_stream_1")),
@@ -919,7 +927,7 @@ async def test_once_raises_when_the_broker_stays_away(
 ) -> None:
     """Tried again until `pause_after` is over, and then the last error is raised."""
     credentials = make_stream()
-    away = amqp.Broker("127.0.0.1", free_port, credentials.username, credentials.password)
+    away = amqp.BrokerAddress("127.0.0.1", free_port, credentials.username, credentials.password)
     rig = Rig(broker, credentials, once=True, pause_after_s=0.5)
     rig.stream.settings = replace(rig.stream.settings, locate=Whereabouts(Location(away, rig.queue)))
     with pytest.raises(BrokerUnreachable):
@@ -1059,7 +1067,7 @@ async def test_trouble_does_not_end_a_round(broker: PrivateRabbitMQ, make_stream
 
 
 async def test_a_pause_does_not_end_a_round(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """What was returned is delivered when a server acks again, in the same round."""
+    """What was requeued is delivered when a server acks again, in the same round."""
     rig = Rig(broker, make_stream(), pause_after_s=0.4, poll_interval_s=LATER_S)
     await rig.publish(10)
     async with rig.running():
@@ -1070,12 +1078,12 @@ async def test_a_pause_does_not_end_a_round(broker: PrivateRabbitMQ, make_stream
         assert not rig.told(StreamPolled)
         rig.intake.acks_at_once = True
         rig.intake.ack_the_probe()
-        assert (await polled(rig, 1))[0].returned == 9
+        assert (await polled(rig, 1))[0].requeued == 9
         await rig.depth(lambda depth: depth == (0, 0, 0))
 
 
 async def test_a_pause_while_a_round_ends(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """What came after the last event that the round was about is returned; then the round goes on, and ends."""
+    """What came after the last event that the round was about is requeued; then the round goes on, and ends."""
     rig = Rig(broker, make_stream(), pause_after_s=0.4, poll_interval_s=LATER_S)
     await rig.publish(2)
     async with rig.running():

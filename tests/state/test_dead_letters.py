@@ -14,10 +14,10 @@ from fluent_plugin_amp.errors import EventNotJson, EventRefusedByServer, Invalid
 from fluent_plugin_amp.facts import Fact, KeptLettersSent, LetterKept
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.state import dead_letters as letters_module
-from fluent_plugin_amp.state.dead_letters import KeptLetters
+from fluent_plugin_amp.state.dead_letters import KeptDeadLetters
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
-from fluent_plugin_amp.state.values import KeptLetter
+from fluent_plugin_amp.state.values import KeptDeadLetter
 
 DEADLINE_S = 10.0
 
@@ -46,7 +46,7 @@ class Rig:
         self.answers = True
 
     @property
-    def letters(self) -> KeptLetters:
+    def letters(self) -> KeptDeadLetters:
         """What is tested."""
         return self.file.dead_letters
 
@@ -160,7 +160,7 @@ async def test_an_error_of_another_version_is_no_obstacle(path: Path) -> None:
     """The letter is sent with its reason, under the name of all such errors."""
     store = Store.open(path, create=True)
     with store.transaction():
-        store.add_letter(KeptLetter("gone", "event.unheard-of", "a reason", "", False, 0.0, b"x"))
+        store.add_letter(KeptDeadLetter("gone", "event.unheard-of", "a reason", "", False, 0.0, b"x"))
     store.close()
     rig = Rig(path)
     await rig.file.start()

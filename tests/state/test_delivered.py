@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateSlow
 from fluent_plugin_amp.facts import Fact
-from fluent_plugin_amp.model import Delivery, EventFacts
+from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import delivered as delivered_module
 from fluent_plugin_amp.state.delivered import FileDelivered
@@ -44,7 +44,7 @@ def delivery(number: int, stream: str = "a") -> Delivery:
         1,
         b"",
         digest=digest_of(b"%d" % number),
-        facts=EventFacts(number, number, 0, 7, "guid"),
+        facts=EventIdentity(number, number, 0, 7, "guid"),
         parts=0,
     )
 
@@ -194,9 +194,9 @@ async def test_the_facts_are_there_for_a_comparison(rig: Rig, path: Path) -> Non
     await rig.settle()
     tool = Store.open(path)
     assert [event.facts for event in tool.delivered_between("a", 0, 10)] == [
-        EventFacts(5, 5, 0, 7, "guid"),
-        EventFacts(6, 6, 0, 7, "guid"),
-        EventFacts(None, 9, 0, None, None),
+        EventIdentity(5, 5, 0, 7, "guid"),
+        EventIdentity(6, 6, 0, 7, "guid"),
+        EventIdentity(None, 9, 0, None, None),
     ]
     tool.close()
 

@@ -16,7 +16,7 @@ import pytest
 
 from fluent_plugin_amp.errors import PluginError, StateCorrupt, StateInUse, StateTooNew, StateUnusable
 from fluent_plugin_amp.facts import Fact, StateOpened, StateRecovered, StateTrouble
-from fluent_plugin_amp.model import Delivery, EventFacts
+from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import lock
 from fluent_plugin_amp.state.file import StateFile
@@ -44,7 +44,7 @@ def batch(number: int, size: int = 5) -> list[Delivery]:
             1,
             b"",
             digest=digest_of(b"%d.%d" % (number, each)),
-            facts=EventFacts(number, each, 0, 0, ""),
+            facts=EventIdentity(number, each, 0, 0, ""),
         )
         for each in range(size)
     ]

@@ -27,13 +27,13 @@ from fluent_plugin_amp.facts import (
     StateSetAside,
     StateTrouble,
 )
-from fluent_plugin_amp.model import Delivery, EventFacts
+from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.dead_letters import dead_letter
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.state import dead_letters, salvage
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
-from fluent_plugin_amp.state.values import KeptLetter, split
+from fluent_plugin_amp.state.values import KeptDeadLetter, split
 from tests.state.test_file import DEADLINE_S, batch, until
 
 OLD_EVENTS, NEW_EVENTS, LETTERS = 600, 300, 5
@@ -53,13 +53,13 @@ def make_file(path: Path) -> None:
         with store.transaction():
             for first in range(start, end, 20):
                 numbers = range(first, first + 20)
-                facts = [EventFacts(number, now, 0, 1, "guid") for number in numbers]
+                facts = [EventIdentity(number, now, 0, 1, "guid") for number in numbers]
                 store.add_delivered(split(f"s{first % 3}", now, [digest(number) for number in numbers], facts))
         if not start:
             store.index_all()
     with store.transaction():
         for number in range(LETTERS):
-            store.add_letter(KeptLetter("s0", "event.not-json", "why", "key", False, 1e9, b"%d" % number * 9000))
+            store.add_letter(KeptDeadLetter("s0", "event.not-json", "why", "key", False, 1e9, b"%d" % number * 9000))
         store.put_combined(ROWS)
     store.close()
 

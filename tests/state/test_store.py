@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateTooNew, StateUnusable, StateValueRefused
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import database as database_module
 from fluent_plugin_amp.state.schema import APPLICATION_ID, MIGRATIONS
 from fluent_plugin_amp.state.store import STEP_EVENTS, Store
-from fluent_plugin_amp.state.values import BLOCK_EVENTS, Block, DeliveredEvent, KeptLetter, split
+from fluent_plugin_amp.state.values import BLOCK_EVENTS, Block, DeliveredEvent, KeptDeadLetter, split
 
-NO_FACTS = EventFacts(None, 0, 0, None, None)
-LETTER = KeptLetter("a", "event.not-json", "no JSON", "key", True, 1.5, b"\xff\x00")
+NO_FACTS = EventIdentity(None, 0, 0, None, None)
+LETTER = KeptDeadLetter("a", "event.not-json", "no JSON", "key", True, 1.5, b"\xff\x00")
 
 
 def digest(number: int) -> bytes:
@@ -283,7 +283,7 @@ def test_every_event_of_a_block_is_found(store: Store, count: int) -> None:
 @pytest.mark.parametrize("event_id", [None, 0, 6533241145273614340, 2**64 - 1, -(2**63)])
 def test_facts_come_back(store: Store, event_id: int | None) -> None:
     """As they were given."""
-    facts = EventFacts(event_id, 1700000000, 999_999_999, 2164260880, "0b4883d4")
+    facts = EventIdentity(event_id, 1700000000, 999_999_999, 2164260880, "0b4883d4")
     with store.transaction():
         store.add_delivered([Block("a", 0, [digest(1), digest(2)], [facts, NO_FACTS])])
     (event,) = store.delivered_between("a", 1700000000, 1700000000)
@@ -293,7 +293,7 @@ def test_facts_come_back(store: Store, event_id: int | None) -> None:
 def test_integers_beyond_64_bits_become_text(store: Store) -> None:
     """JSON has them; an id is still comparable, a type is none."""
     with store.transaction():
-        facts = [EventFacts(2**70, 1, 0, 2**70, None, 2**70), EventFacts(5, 2, 0, 7, None, 8)]
+        facts = [EventIdentity(2**70, 1, 0, 2**70, None, 2**70), EventIdentity(5, 2, 0, 7, None, 8)]
         store.add_delivered([Block("a", 0, [digest(1), digest(2)], facts)])
     first, second = store.delivered_between("a", 0, 9)
     assert first.facts == (str(2**70), 1, 0, None, None, str(2**70))
@@ -307,7 +307,7 @@ def test_facts_of_an_earlier_version_can_be_read(store: Store) -> None:
         store._execute("UPDATE delivered SET facts = ?", (msgspec.msgpack.encode([(7, 0, 6, 5, "guid")]),))
     assert store.set_garbled_aside(all_of_it=True) == {}
     (event,) = store.delivered_between("a", 0, 9)
-    assert event.facts == EventFacts(7, 0, 6, 5, "guid", None)
+    assert event.facts == EventIdentity(7, 0, 6, 5, "guid", None)
 
 
 def test_a_span_of_time_has_both_its_ends(store: Store) -> None:
@@ -318,7 +318,7 @@ def test_a_span_of_time_has_both_its_ends(store: Store) -> None:
                 numbers = range(start, start + 10)
                 digests = [digest(number) for number in numbers]
                 store.add_delivered(
-                    [Block(stream, 0, digests, [EventFacts(None, number, 0, None, None) for number in numbers])]
+                    [Block(stream, 0, digests, [EventIdentity(None, number, 0, None, None) for number in numbers])]
                 )
     assert [event.facts.seconds for event in store.delivered_between("a", 5, 12)] == list(range(5, 13))
     assert store.delivered_between("a", 30, 99) == []

@@ -12,12 +12,12 @@ import pytest
 
 from fluent_plugin_amp.errors import StateUnusable
 from fluent_plugin_amp.facts import Fact
-from fluent_plugin_amp.model import Delivery, EventFacts
+from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import database, tool
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
-from fluent_plugin_amp.state.tool import DeliveredBeside
+from fluent_plugin_amp.state.tool import DeliveredByTool
 
 DEADLINE_S = 10.0
 
@@ -34,11 +34,11 @@ class NoLedger:
 def delivery(number: int) -> Delivery:
     """An event with facts."""
     digest = digest_of(b"%d" % number)
-    facts = EventFacts(number, 1_700_000_000 + number, 5, 7, "c")
+    facts = EventIdentity(number, 1_700_000_000 + number, 5, 7, "c")
     return Delivery("emea", NoLedger(), number, b"{}", digest=digest, facts=facts)
 
 
-async def record(delivered: DeliveredBeside, *numbers: int) -> None:
+async def record(delivered: DeliveredByTool, *numbers: int) -> None:
     """Return when these are remembered, or raise what prevents it."""
     done = asyncio.Event()
     delivered.record([delivery(number) for number in numbers], lambda deliveries: done.set())
@@ -56,7 +56,7 @@ async def test_it_works_beside_a_daemon(path: Path) -> None:
     facts: list[Fact] = []
     daemon = StateFile(path, 86400.0, facts.append)
     await daemon.start()
-    delivered = DeliveredBeside(path)
+    delivered = DeliveredByTool(path)
     done = asyncio.Event()
     daemon.delivered.record([delivery(1)], lambda deliveries: done.set())
     await record(delivered, 2, 3)
@@ -75,7 +75,7 @@ async def test_it_works_beside_a_daemon(path: Path) -> None:
 async def test_what_was_added_is_indexed(path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that starts afterwards has little to take into its memory."""
     monkeypatch.setattr(tool, "INDEX_EVENTS", 4)
-    delivered = DeliveredBeside(path)
+    delivered = DeliveredByTool(path)
     for number in range(0, 30, 3):
         await record(delivered, number, number + 1, number + 2)
     deadline = time.monotonic() + DEADLINE_S
@@ -89,7 +89,7 @@ async def test_what_was_added_is_indexed(path: Path, store: Store, monkeypatch: 
 async def test_a_file_that_stays_locked_is_told(path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be remembered is not reported as done."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
-    delivered = DeliveredBeside(path)
+    delivered = DeliveredByTool(path)
     blocker = sqlite3.connect(path)
     blocker.execute("BEGIN IMMEDIATE")
     with pytest.raises(StateUnusable, match="locked"):
@@ -100,7 +100,7 @@ async def test_a_file_that_stays_locked_is_told(path: Path, store: Store, monkey
 
 async def test_nothing_is_known_by_its_bytes(path: Path, store: Store) -> None:
     """A body of the API is never one of the stream."""
-    delivered = DeliveredBeside(path)
+    delivered = DeliveredByTool(path)
     await record(delivered, 1)
     assert not delivered.contains("emea", delivery(1).digest)
     await delivered.close()

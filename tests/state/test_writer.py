@@ -22,7 +22,7 @@ from fluent_plugin_amp.errors import (
     StateValueRefused,
 )
 from fluent_plugin_amp.facts import Fact, InternalError, StateOpened, StateRecovered, StateTrouble
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state import writer as writer_module
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import Block
@@ -96,7 +96,7 @@ class Rig:
         """A job that leaves its name in the file and in `done`."""
 
         def job(store: Store) -> None:
-            store.add_delivered([Block(name, 0, [b"x" * 16], [EventFacts(None, 0, 0, None, None)])])
+            store.add_delivered([Block(name, 0, [b"x" * 16], [EventIdentity(None, 0, 0, None, None)])])
 
         self.writer.put(job, lambda error: self.done.append((name, error)), events=events)
 

@@ -42,7 +42,7 @@ async def test_a_client_consumes_and_acks(certificates: Certificates, with_tls: 
     trust = ssl.create_default_context(cafile=str(certificates.ca_file)) if with_tls else None
     async with HostileBroker(script, tls=tls, messages=7) as broker:
         connection = await amqp.connect(
-            amqp.Broker("127.0.0.1", broker.port, "user", "secret", tls=trust, server_name="localhost")
+            amqp.BrokerAddress("127.0.0.1", broker.port, "user", "secret", tls=trust, server_name="localhost")
         )
         channel = await connection.open_channel()
         assert (await channel.declare_passive("queue")).messages == 7
@@ -67,7 +67,7 @@ async def test_what_a_script_raises_is_kept() -> None:
         await consumer.heard(spec.Basic.Ack)
 
     async with HostileBroker(script) as broker:
-        connection = await amqp.connect(amqp.Broker("127.0.0.1", broker.port, "user", "secret"))
+        connection = await amqp.connect(amqp.BrokerAddress("127.0.0.1", broker.port, "user", "secret"))
         for queue in ("first", "second"):
             await (await connection.open_channel()).consume(queue, 1, lambda _: None)
         await connection.close(DEADLINE_S)

@@ -31,7 +31,7 @@ from fluent_plugin_amp.commands.history.span import Bookmark, Span, legs
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.facts import Observer
-from fluent_plugin_amp.model import Counters, EventFacts
+from fluent_plugin_amp.model import Counters, EventIdentity
 from fluent_plugin_amp.state.store import Store
 
 
@@ -166,6 +166,6 @@ def _open(path: Path) -> Store:
     return Store.open(path, create=not path.exists())
 
 
-def _nothing(first: int, last: int) -> list[tuple[bytes, EventFacts]]:
+def _nothing(first: int, last: int) -> list[tuple[bytes, EventIdentity]]:
     """Delivered before: nothing is known."""
     return []

@@ -23,9 +23,9 @@ from fluent_plugin_amp.commands.history.span import Bookmark
 from fluent_plugin_amp.config import StreamConfig
 from fluent_plugin_amp.config.access import Given, find_access
 from fluent_plugin_amp.errors import ConfigError, EventStreamNotFound, UsageError
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.decode import event_time
-from fluent_plugin_amp.pipeline.delivered import facts_of, number_of
+from fluent_plugin_amp.pipeline.delivered import identity_of, number_of
 from fluent_plugin_amp.run.lookup import PROXY_REMEDY
 from fluent_plugin_amp.state.store import Store
 
@@ -58,7 +58,7 @@ class Batch:
     """Some events of the cloud, later ones first."""
 
     events: list[Recorded] = field(default_factory=list)
-    facts: list[EventFacts] = field(default_factory=list)
+    facts: list[EventIdentity] = field(default_factory=list)
     unknown: Comparison = field(default_factory=Comparison)
     """Those that were not delivered, as far as is known."""
     dropped: int = 0
@@ -67,7 +67,7 @@ class Batch:
     """How far the walk has come, once all this is dealt with; None: the cloud keeps no order, so nobody can say."""
     progress: Progress = Progress(0, None, None)
 
-    def of(self, indices: Sequence[int]) -> Iterator[tuple[bytes, EventFacts]]:
+    def of(self, indices: Sequence[int]) -> Iterator[tuple[bytes, EventIdentity]]:
         """Body and facts, as `Feed.put` takes them."""
         for index in indices:
             yield self.events[index].body, self.facts[index]
@@ -125,10 +125,10 @@ async def find_stream(api: CiscoApi, stream: StreamConfig) -> EventStream:
     )
 
 
-def delivered_facts(store: Store, stream: str) -> Callable[[int, int], list[tuple[bytes, EventFacts]]]:
+def delivered_facts(store: Store, stream: str) -> Callable[[int, int], list[tuple[bytes, EventIdentity]]]:
     """A look-up of what was delivered of a stream between two seconds, both included: digests and facts."""
 
-    def look_up(first: int, last: int) -> list[tuple[bytes, EventFacts]]:
+    def look_up(first: int, last: int) -> list[tuple[bytes, EventIdentity]]:
         return [
             (digest, facts._replace(event_id=number_of(facts.event_id), detection_id=number_of(facts.detection_id)))
             for digest, facts in store.delivered_between(stream, first, last)
@@ -143,7 +143,7 @@ async def batches(
     leg: Bookmark,
     *,
     drop_event_types: frozenset[int],
-    delivered: Callable[[int, int], list[tuple[bytes, EventFacts]]],
+    delivered: Callable[[int, int], list[tuple[bytes, EventIdentity]]],
     wait: Wait,
 ) -> AsyncIterator[Batch]:
     """What is left of ``leg``, later events first; empty batches too, to show progress.
@@ -178,18 +178,18 @@ async def batches(
 def _batch(
     entries: Sequence[Entry[Recorded]],
     drop_event_types: frozenset[int],
-    delivered: Callable[[int, int], list[tuple[bytes, EventFacts]]],
+    delivered: Callable[[int, int], list[tuple[bytes, EventIdentity]]],
 ) -> Batch:
     batch = Batch()
     for entry in entries:
         event = entry.item.event
-        facts = facts_of(event, *event_time(event, entry.second))
+        facts = identity_of(event, *event_time(event, entry.second))
         if facts.event_type_id in drop_event_types:
             batch.dropped += 1
         else:
             batch.events.append(entry.item)
             batch.facts.append(facts)
-    known: list[tuple[bytes, EventFacts]] = []
+    known: list[tuple[bytes, EventIdentity]] = []
     for first, last in clusters([facts.seconds for facts in batch.facts]):
         known += delivered(first, last)
     batch.unknown = compare(batch.facts, known)

@@ -17,7 +17,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 
 EXACT_IN_FLOAT = 2**53
 
@@ -62,7 +62,7 @@ class _Alike:
         pool.exact -= min(fit, pool.exact)
 
 
-def compare(cloud: Sequence[EventFacts], delivered: Sequence[tuple[bytes, EventFacts]]) -> Comparison:
+def compare(cloud: Sequence[EventIdentity], delivered: Sequence[tuple[bytes, EventIdentity]]) -> Comparison:
     """Which events of the cloud were not delivered.
 
     Args:
@@ -98,17 +98,17 @@ def compare(cloud: Sequence[EventFacts], delivered: Sequence[tuple[bytes, EventF
     return result
 
 
-def _key(event: EventFacts) -> Hashable:
+def _key(event: EventIdentity) -> Hashable:
     """What two views of one event share: all but the id, whether there is one, and the detection, which is apart."""
     return event.event_id is None, event.seconds, event.nanoseconds, event.event_type_id, event.connector_guid
 
 
-def _known_by(event: EventFacts) -> Hashable:
+def _known_by(event: EventIdentity) -> Hashable:
     """Its id, where that says by itself which event it is; a rounded one together with the detection."""
     return (event.event_id, event.detection_id) if _may_be_rounded(event.event_id) else event.event_id
 
 
-def _found_ids(cloud: Sequence[EventFacts], delivered: Sequence[EventFacts]) -> set[Hashable]:
+def _found_ids(cloud: Sequence[EventIdentity], delivered: Sequence[EventIdentity]) -> set[Hashable]:
     """Those of which all events were delivered: a rounded one may be that of several."""
     deliveries = Counter(map(_known_by, delivered))
     wanted = Counter(map(_known_by, (event for event in cloud if event.event_id is not None)))

@@ -211,12 +211,12 @@ class Suspects:
                 return self._failed_alone(suspect, now)
         return Verdict()
 
-    def shed_returned(self, *, others: int) -> list[Chunk]:
-        """Forget the waiting suspects that were returned to the broker, and tell which.
+    def shed_requeued(self, *, others: int) -> list[Chunk]:
+        """Forget the waiting suspects that were requeued to the broker, and tell which.
 
         The one longest in doubt stays when neither another suspect nor any of the ``others`` does.
         """
-        shed = sorted((s for s in self._waiting if s.chunk.is_returned), key=lambda suspect: suspect.since)
+        shed = sorted((s for s in self._waiting if s.chunk.is_requeued), key=lambda suspect: suspect.since)
         if not others and len(shed) == len(self):
             shed = shed[1:]
         gone = {suspect.chunk.id for suspect in shed}

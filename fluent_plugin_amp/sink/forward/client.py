@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fluent_plugin_amp.facts import Fact, InternalError, Observer
-from fluent_plugin_amp.model import Answer, Chunk, ServerFigures
+from fluent_plugin_amp.model import Answer, Chunk, ServerSnapshot
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.link import Link
 from fluent_plugin_amp.sink.forward.protocol import make_probe
@@ -86,7 +86,7 @@ class ForwardClient:
         """Chunks taken and not answered yet, those waiting for a server included."""
         return self._dispatcher.in_flight
 
-    def figures(self) -> tuple[ServerFigures, ...]:
+    def figures(self) -> tuple[ServerSnapshot, ...]:
         """How each server stands now, in the order of the configuration."""
         return tuple(link.figures() for link in self._links.values())
 
@@ -100,7 +100,7 @@ class ForwardClient:
         return self._dispatcher.held()
 
     def shed(self) -> None:
-        """Forget chunks (``Outcome.SHED``) whose deliveries were all returned, but keep one as a probe."""
+        """Forget chunks (``Outcome.SHED``) whose deliveries were all requeued, but keep one as a probe."""
         self._dispatcher.shed()
         self._changed()
 

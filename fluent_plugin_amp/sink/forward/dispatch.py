@@ -107,7 +107,7 @@ class Dispatcher:
         return len(in_doubt)
 
     def shed(self) -> None:
-        """Forget waiting chunks whose deliveries were all returned; one chunk at least stays, as a probe.
+        """Forget waiting chunks whose deliveries were all requeued; one chunk at least stays, as a probe.
 
         Until the next ack the same goes for chunks that get in doubt later.
         """
@@ -232,13 +232,13 @@ class Dispatcher:
         return self.written - (self._suspects.probe is not None)
 
     def _shed(self) -> None:
-        returned = [chunk for chunk in self._fresh if chunk.is_returned]
-        if len(returned) == self.in_flight:
-            returned = returned[1:]
-        for chunk in returned:
+        requeued = [chunk for chunk in self._fresh if chunk.is_requeued]
+        if len(requeued) == self.in_flight:
+            requeued = requeued[1:]
+        for chunk in requeued:
             self._fresh.remove(chunk)
-        returned += self._suspects.shed_returned(others=self._others)
-        self.answers.extend(Answer(chunk, Outcome.SHED) for chunk in returned)
+        requeued += self._suspects.shed_requeued(others=self._others)
+        self.answers.extend(Answer(chunk, Outcome.SHED) for chunk in requeued)
 
 
 def _may_serve(chunk: Chunk, news: News) -> bool:

@@ -19,7 +19,7 @@ from fluent_plugin_amp.errors import (
     ServerTakesNothing,
 )
 from fluent_plugin_amp.facts import ChunkSplit, Fact, InternalError, ServerConnected, ServerTrouble
-from fluent_plugin_amp.model import Chunk, ServerFigures
+from fluent_plugin_amp.model import Chunk, ServerSnapshot
 from fluent_plugin_amp.sink.forward.connection import Connection, open_connection, unforeseen
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.outage import SETTLED_AFTER_S, Outage
@@ -93,11 +93,11 @@ class Link:
         if self._connection is not None:
             self._connection.fail(exc)
 
-    def figures(self) -> ServerFigures:
+    def figures(self) -> ServerSnapshot:
         """How the server stands now."""
         window = self._dispatcher.window(self._name)
         sent_at = window.oldest_sent_at
-        return ServerFigures(
+        return ServerSnapshot(
             server=self._name,
             is_standby=self._address.standby,
             is_up=self._dispatcher.is_up(self._name),

@@ -16,7 +16,7 @@ from fluent_plugin_amp.commands.history.span import Span
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.facts import Fact
 from fluent_plugin_amp.pipeline.decode import decode, event_time
-from fluent_plugin_amp.pipeline.delivered import digest_of, facts_of
+from fluent_plugin_amp.pipeline.delivered import digest_of, identity_of
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import split
 from fluent_plugin_amp.testing.cloud import LocalCloud
@@ -103,7 +103,7 @@ class Rig:
         for body in bodies:
             record = decode(body)
             digests.append(digest_of(body))
-            facts.append(facts_of(record, *event_time(record, 0.0)))
+            facts.append(identity_of(record, *event_time(record, 0.0)))
         store = Store.open(self.state, create=True)
         with store.transaction():
             store.add_delivered(split("emea", delivered_at, digests, facts))

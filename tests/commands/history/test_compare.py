@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.commands.history.compare import compare
-from fluent_plugin_amp.model import EventFacts
+from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.testing.recorded import rounded
 
 ID = 6_180_352_115_244_793_857
@@ -19,12 +19,12 @@ ID = 6_180_352_115_244_793_857
 
 def facts(
     event_id: int | str | None, second: int = 5, connector: str | None = "c", detection: int | None = None
-) -> EventFacts:
+) -> EventIdentity:
     """Of an event that is like all others but for these."""
-    return EventFacts(event_id, second, 619_000_000, 1090519054, connector, detection)
+    return EventIdentity(event_id, second, 619_000_000, 1090519054, connector, detection)
 
 
-def delivered(*events: EventFacts) -> list[tuple[bytes, EventFacts]]:
+def delivered(*events: EventIdentity) -> list[tuple[bytes, EventIdentity]]:
     """Each with a digest of its own."""
     return [(str(number).encode(), event) for number, event in enumerate(events)]
 
@@ -126,11 +126,11 @@ class Event:
     over_rest: bool
     """It was delivered by an earlier backfill: what is remembered is what REST showed."""
 
-    def facts(self, *, is_rounded: bool) -> EventFacts:
+    def facts(self, *, is_rounded: bool) -> EventIdentity:
         """As a cloud shows it."""
         event_id = ID + self.number * 300
         shown = (rounded(event_id) if is_rounded else event_id) if self.has_id else None
-        return EventFacts(shown, self.second, 0, 1, f"c{self.connector}", self.detection)
+        return EventIdentity(shown, self.second, 0, 1, f"c{self.connector}", self.detection)
 
 
 def events() -> st.SearchStrategy[list[Event]]:

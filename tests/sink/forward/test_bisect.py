@@ -271,19 +271,19 @@ def test_a_trial_waits_a_while_for_its_server(make_chunk: Any) -> None:
 
 
 def test_shedding_keeps_the_one_longest_in_doubt(make_chunk: Any, ledger: Any) -> None:
-    """Of returned chunks one stays to find out when a server acks again, unless something else does."""
+    """Of requeued chunks one stays to find out when a server acks again, unless something else does."""
     books = suspects()
     old, middle, new = make_chunk(), make_chunk(), make_chunk()
     for now, chunk in enumerate((old, middle, new)):
         fail(books, chunk, now=float(now))
     fail(books, old, now=9.0)
     assert books.waiting() == [middle, new, old]
-    assert books.shed_returned(others=0) == []
+    assert books.shed_requeued(others=0) == []
     ledger.closed = True
-    assert books.shed_returned(others=0) == [middle, new]
+    assert books.shed_requeued(others=0) == [middle, new]
     assert books.waiting() == [old]
-    assert books.shed_returned(others=0) == []
-    assert books.shed_returned(others=1) == [old]
+    assert books.shed_requeued(others=0) == []
+    assert books.shed_requeued(others=1) == [old]
 
 
 def test_shedding_spares_what_was_not_returned(make_chunk: Any, ledger: Any) -> None:
@@ -292,7 +292,7 @@ def test_shedding_spares_what_was_not_returned(make_chunk: Any, ledger: Any) -> 
     a, b = make_chunk(), make_chunk(behind=type(ledger)())
     books.in_doubt([a, b], S, 0.0)
     ledger.closed = True
-    assert books.shed_returned(others=0) == [a]
+    assert books.shed_requeued(others=0) == [a]
     assert books.waiting() == [b]
 
 
@@ -302,5 +302,5 @@ def test_shedding_the_accused_ends_its_trial(make_chunk: Any, ledger: Any) -> No
     event = make_chunk()
     on_trial(books, event)
     ledger.closed = True
-    assert books.shed_returned(others=1) == [event]
+    assert books.shed_requeued(others=1) == [event]
     assert not books.awaits_news

@@ -365,7 +365,7 @@ async def test_returned_chunks_are_shed_and_one_probes(running: Any, make_chunk:
 
 
 async def test_closing_waits_for_acks_and_hands_back_the_rest(running: Any, make_chunk: Any) -> None:
-    """What was written may still be acked in the time given; what was not is returned; run ends."""
+    """What was written may still be acked in the time given; what was not is requeued; run ends."""
     async with FakeFluentd() as server, running(server, max_in_flight=2) as client:
         await client.connected()
         server.reaction = reactions.HoldAck()
