@@ -74,7 +74,7 @@ ELSEWHERE = {
     "incidents.tag": "config/test_combining.py::test_tags_and_groupings",
     "incidents.max_open": "config/test_combining.py::test_max_open",
     "observe.statistics_every": "e2e/test_keys.py::test_what_an_operator_sees",
-    "observe.ready": "observe/test_station.py::test_what_counts_as_ready_follows_the_configuration",
+    "observe.ready": "observe/test_service.py::test_what_counts_as_ready_follows_the_configuration",
     "observe.listen": "e2e/test_keys.py::test_what_an_operator_sees",
     "logging.level": "e2e/test_keys.py::test_what_an_operator_sees",
     "logging.format": "e2e/test_keys.py::test_what_an_operator_sees",
