@@ -56,7 +56,7 @@ class ConfigUnreadable(ConfigError):
     """The configuration file is not there, or may not be read."""
 
     id = "config.unreadable"
-    default_remedy = "Name the file with -c or $FLUENT_PLUGIN_AMP_CONFIG, and let the plugin's user read it."
+    default_remedy = "Name the file with -c or $FLUENT_PLUGIN_AMP_CONFIG, and let the plugin's user read it and its folder."
 
 
 class ConfigSlow(ConfigError):

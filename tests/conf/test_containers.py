@@ -26,8 +26,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "examples/docker-compose.yml").
 
 def content(name: str) -> str:
     """A configuration as the container gets it."""
-    text: str = COMPOSE["configs"][name]["content"]
-    return text.replace("$$", "$")
+    return (ROOT / "examples/compose" / name).read_text()
 
 
 def test_the_image_copies_what_is_there() -> None:
@@ -51,13 +50,20 @@ def test_the_image_is_lean_and_not_root() -> None:
 
 
 def test_references_resolve() -> None:
-    """Volumes, configs and dependencies that services name are defined."""
+    """Volumes, files and dependencies that services name are there."""
     for name, service in COMPOSE["services"].items():
         assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
-        assert {config["source"] for config in service.get("configs", [])} <= COMPOSE["configs"].keys(), name
         named = {volume.split(":")[0] for volume in service.get("volumes", [])}
-        assert named <= COMPOSE["volumes"].keys(), name
+        assert {volume for volume in named if not volume.startswith("./")} <= COMPOSE["volumes"].keys(), name
+        assert all((ROOT / "examples" / volume).is_file() for volume in named if volume.startswith("./")), name
         assert not service.get("image", "").endswith(":latest"), name
+
+
+def test_only_the_plugin_is_asked_for_its_health() -> None:
+    """Services that share its image would inherit its health check, and be unhealthy for ever."""
+    for name, service in COMPOSE["services"].items():
+        if service["image"].startswith("fluent-plugin-amp") and name != "plugin":
+            assert service["healthcheck"] == {"disable": True}, name
 
 
 @pytest.mark.parametrize("forward", ["fluent-bit", "fluentd"])
@@ -65,7 +71,7 @@ def test_the_plugin_reads_its_configuration(forward: str, tmp_path: Path, certif
     """It loads, and leads to the server that was asked for, by a name that is a service."""
     file = tmp_path / "config.yml"
     file.touch(mode=0o600)
-    text = content("plugin").replace("/certificates/ca.pem", str(certificates.ca_file))
+    text = content("plugin.yml").replace("/certificates/ca.pem", str(certificates.ca_file))
     file.write_text(text.replace("/var/lib/fluent-plugin-amp", str(tmp_path)))
     config = load(file, {"FORWARD": forward})
     assert config.forward.servers[0].host == forward
@@ -77,7 +83,7 @@ def test_fluent_bit_reads_its_configuration(tmp_path: Path) -> None:
     """`fluent-bit --dry-run` takes it."""
     need("fluent-bit")
     file = tmp_path / "fluent-bit.yaml"
-    file.write_text(content("fluent-bit"))
+    file.write_text(content("fluent-bit.yaml"))
     command = ["fluent-bit", "--dry-run", "-c", str(file)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
@@ -88,7 +94,7 @@ def test_fluentd_reads_its_configuration(tmp_path: Path) -> None:
     need("fluentd")
     file = tmp_path / "fluentd.conf"
     file.write_text(
-        content("fluentd").replace("/fluentd/log", str(tmp_path)).replace("host fluent-bit", "host localhost")
+        content("fluentd.conf").replace("/fluentd/log", str(tmp_path)).replace("host fluent-bit", "host localhost")
     )
     command = ["fluentd", "--dry-run", "-c", str(file)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -97,7 +103,7 @@ def test_fluentd_reads_its_configuration(tmp_path: Path) -> None:
 
 def test_rabbitmq_takes_the_definitions(broker: PrivateRabbitMQ) -> None:
     """Real RabbitMQ imports them; then the stream's user may read its one queue and nothing else."""
-    definitions = json.loads(content("definitions"))
+    definitions = json.loads(content("definitions.json"))
     definitions["users"] = [user for user in definitions["users"] if user["name"] != "admin"]
     definitions["permissions"] = [entry for entry in definitions["permissions"] if entry["user"] != "admin"]
     answer = broker.evaluate(f"rabbit_definitions:import_raw({erlang_binary(json.dumps(definitions))})")
