@@ -56,7 +56,10 @@ class ConfigUnreadable(ConfigError):
     """The configuration file is not there, or may not be read."""
 
     id = "config.unreadable"
-    default_remedy = "Name the file with -c or $FLUENT_PLUGIN_AMP_CONFIG, and let the plugin's user read it and its folder."
+    default_remedy = (
+        "Name the file with -c or $FLUENT_PLUGIN_AMP_CONFIG, and let the user that the plugin runs as read it, "
+        "and enter its folder."
+    )
 
 
 class ConfigSlow(ConfigError):
