@@ -6,6 +6,7 @@
 # make fuzz         ten minutes among a hostile broker, a hostile server, garbage and rude clients: the rest notices nothing
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
+# make systemd      the shipped unit under the systemd of this machine, as root, with a plugin in /opt/fluent-plugin-amp
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make docs         the pages that are generated from the code
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance history floors docs system tools peer clean
+.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance systemd history floors docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -54,6 +55,9 @@ limits: system $(VENV)/test
 
 conformance: system $(VENV)/test
 	$(BIN)/python -m tests.conformance
+
+systemd:
+	$(PYTHON) -m tests.systemd
 
 history: $(VENV)/test
 	$(BIN)/python -m tests.history $(HISTORY_ARGS)
