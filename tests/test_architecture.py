@@ -121,7 +121,6 @@ FAULT_DOMAINS = {
     "observe.watch": "a background task",
     "run.reloader": "a reload",
     "commands.console": "the process",
-    "amp_streams.session": "the process",
 }
 """Where everything is caught that nobody foresaw, and what that may cost: rows of docs/reliability.md."""
 

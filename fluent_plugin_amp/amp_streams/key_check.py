@@ -11,6 +11,7 @@ from fluent_plugin_amp.cisco.answers import RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.errors import CloudCredentialsRefused, PluginError
+from fluent_plugin_amp.observe import units
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Finding:
         limit = self.rate_limit
         if limit is not None and limit.remaining is not None:
             of = "" if limit.limit is None else f" of {limit.limit}"
-            reset = "" if limit.reset_s is None else f", starts anew in {limit.reset_s:.0f} s"
+            reset = "" if limit.reset_s is None else f", starts anew in {units.duration(limit.reset_s)}"
             lines.append(f"rate limit   {limit.remaining}{of} requests left{reset}")
         return "\n".join(lines) + "\n"
 

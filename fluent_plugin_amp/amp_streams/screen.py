@@ -8,28 +8,21 @@ read as mark-up.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-import shutil
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
+from fluent_plugin_amp.commands import console
 from fluent_plugin_amp.errors import PluginError
-from fluent_plugin_amp.text import in_json, lines, of_bug, of_error, one_line
+from fluent_plugin_amp.text import in_json, one_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fluent_plugin_amp.amp_streams.description import Description
     from fluent_plugin_amp.cisco.api import Wait
-
-_PLAIN_WIDTH = 100_000
-"""Columns of what is no terminal: no row is wrapped or cut."""
 
 
 class Unprintable(Exception):
@@ -83,17 +76,12 @@ class Screen:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows under their headings."""
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        table = console.new_table(*columns)
         for row in rows:
             table.add_row(*(Text(one_line(cell)) for cell in row))
-        text = io.StringIO()  # rich has ways of its own with closed pipes
-        watched = sys.stdout.isatty()
-        width = (shutil.get_terminal_size().columns or 80) if watched else _PLAIN_WIDTH
-        _console(text, width=width, force_terminal=watched).print(table)
-        self.data("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+        self.data(console.table_text(table))
 
     def descriptions(self, found: Sequence[Description]) -> None:
         """Event streams, a row each."""
@@ -119,10 +107,10 @@ class Screen:
 
     def note(self, text: str) -> None:
         """A line for the user."""
-        click.echo(lines(text), err=True)
+        console.note(text)
 
     def error(self, error: PluginError, *, debug: bool) -> None:
-        """What happened and what to do; what it rescued first, so that it is not lost."""
+        """As every error is shown; but what it rescued first, so that it is not lost."""
         rescue = getattr(error, "rescue", "")
         if rescue:
             self.note("\n!!! KEEP THIS NOW: the password below is shown this once, and cannot be had again !!!\n")
@@ -131,54 +119,36 @@ class Screen:
             except Unprintable:
                 click.echo(rescue, err=True)
             self.note("")
-        if debug:
-            self._traceback(error)
-        self.note(f"error [{error.id}]: {of_error(error)}")
-        if error.remedy:
-            self.note(f"  what to do: {error.remedy}")
-
-    def bug(self, exc: Exception, *, debug: bool) -> None:
-        """A fault of our own.  Its message is shown with --debug only: nobody checked it for secrets."""
-        if debug:
-            self._traceback(exc)
-        self.note(f"error [bug]: {of_bug(exc)}")
-        self.note("  what to do: run it again as `amp-streams --debug …`, and report what it prints")
-
-    def _traceback(self, exc: BaseException) -> None:
-        self.note("".join(traceback.format_exception(type(exc), exc, exc.__traceback__)).rstrip())
+        console.show_error(error, debug=debug)
 
     # --- waiting ---------------------------------------------------------------------------------
 
     async def wait(self, seconds: float, why: str) -> None:
         """The `Wait` of the API client: a countdown where somebody looks, one line where nobody does."""
-        why = one_line(why)
         if not self.watched:
-            if seconds >= 1:
-                self.note(f"{why}: waiting {seconds:.0f} s")
+            console.note_wait(seconds, why)
             await self._sleep(seconds)
             return
-        with _console(sys.stderr).status("") as status:
-            await self._sleep(seconds, lambda left: status.update(f"{_plain(why)}: waiting {left:.0f} s"))
+        from rich.text import Text
+
+        with console.rich_console(sys.stderr).status("") as status:
+            await self._sleep(seconds, lambda left: status.update(Text(f"{one_line(why)}: waiting {left}")))
 
     def wait_beside(self, who: str) -> Wait:
         """A `Wait` for one of many who work at the same time: a line each, for pauses worth one."""
 
         async def wait(seconds: float, why: str) -> None:
-            if seconds >= 1:
-                self.note(f"{who}: {why}: waiting {seconds:.0f} s")
+            console.note_wait(seconds, f"{who}: {why}")
             await self._sleep(seconds)
 
         return wait
 
-    async def _sleep(self, seconds: float, tick: Callable[[float], None] = lambda left: None) -> None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        while (left := end - loop.time()) > 0:
+    async def _sleep(self, seconds: float, show: Callable[[str], None] = lambda left: None) -> None:
+        def tick(left: str) -> None:
             self._check()
-            tick(left)
-            await asyncio.sleep(min(1.0, left))
+            show(left)
+
+        await console.count_down(seconds, tick)
 
     @contextlib.contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[], None]]:
@@ -186,26 +156,11 @@ class Screen:
         if not self.watched:
             yield lambda: None
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+        with console.progress_bar(TimeElapsedColumn()) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
-
-
-def _console(file: TextIO, **options: Any) -> Console:
-    """A rich console that takes names for names."""
-    from rich.console import Console
-
-    return Console(file=file, markup=False, highlight=False, emoji=False, **options)
-
-
-def _plain(text: str) -> str:
-    """Text that a rich status shows as it is."""
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def few(named: Sequence[tuple[object, str]] | None, most: int = 4) -> str:

@@ -1,7 +1,7 @@
-"""What every command of `amp-streams` shares: the options that say which cloud and which key, and how errors end.
+"""What every command of `amp-streams` shares: the options that say which cloud and which key, and a `Session`.
 
-A `Session` lives for one command.  It opens the API client when the command needs it, asks the user, holds
-signals back while a password is under way, and turns every error into its exit code.
+A `Session` lives for one command.  It opens the API client when the command needs it, asks the user, and holds
+signals back while a password is under way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import click
 
 from fluent_plugin_amp.amp_streams.interrupts import Interrupts
 from fluent_plugin_amp.amp_streams.screen import Screen, Unprintable
-from fluent_plugin_amp.errors import EXIT_BUG, EXIT_NO, EXIT_OK, Interrupted, OutputClosed, PluginError, UsageError
+from fluent_plugin_amp.commands.console import Unconfirmed, conclude, nobody_agreed
+from fluent_plugin_amp.errors import EXIT_OK, OutputClosed, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -123,11 +124,20 @@ def _with_session(command: Command, options: Sequence[Callable[[Any], Any]]) -> 
             return Given(region, api_host, client_id, api_key_file, ca_file, config_file, of_stream)
 
         session = Session(given, proxy=proxy, timeout_s=timeout_s, max_wait_s=max_wait_s)
-        sys.exit(session.conclude(lambda: command(session, **arguments)))
+        sys.exit(conclude(lambda: _while_somebody_reads(command, session, **arguments), session.screen.error))
 
     for option in reversed(options):
         wrapper = option(wrapper)
     return wrapper  # type: ignore[return-value]
+
+
+def _while_somebody_reads(command: Command, session: Session, **arguments: Any) -> int:
+    try:
+        return command(session, **arguments)  # type: ignore[no-any-return]
+    except Unprintable as exc:
+        if exc.reader_left:  # as `head` does: it has what it wanted
+            return EXIT_OK
+        raise OutputClosed(str(exc), remedy="Send the output elsewhere, and run the command again.") from exc
 
 
 class Session:
@@ -155,14 +165,10 @@ class Session:
     @contextlib.asynccontextmanager
     async def http(self, ca_file: str | None, connections: int = 8) -> AsyncIterator[httpx.AsyncClient]:
         """An HTTP client as the options ask for."""
-        from fluent_plugin_amp.cisco.transport import http_client
+        from fluent_plugin_amp.run.lookup import open_http
 
-        opened = http_client(ca_file=ca_file, proxy=self._proxy, timeout_s=self._timeout_s, connections=connections)
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                client = await stack.enter_async_context(opened)
-            except ValueError as exc:
-                raise UsageError(str(exc)) from exc
+        options = {"proxy": self._proxy, "timeout_s": self._timeout_s, "connections": connections}
+        async with open_http(UsageError, ca_file=ca_file, **options) as client:
             yield client
 
     def api(self, cloud: Cloud, key: ApiKey, http: httpx.AsyncClient, wait: Wait | None = None) -> CiscoApi:
@@ -207,7 +213,7 @@ class Session:
     def confirm(self, question: str, yes: bool) -> None:
         """Go on only when the user agrees.
 
-        Raises click.Abort when not, Interrupted after Ctrl-C, UsageError when nobody can be asked.
+        Raises Unconfirmed when not, UsageError when nobody can be asked.
         """
         if yes:
             return
@@ -215,34 +221,5 @@ class Session:
             click.confirm(question, err=True, abort=True)
         except click.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
-                raise Interrupted("interrupted") from None
-            if self.can_ask:
                 raise
-            raise UsageError("nobody agreed", remedy="Where nobody can be asked, give --yes.") from None
-
-    def conclude(self, command: Callable[[], int]) -> int:
-        """The exit code of a command; what went wrong is shown."""
-        debug = bool(click.get_current_context().find_root().params.get("debug"))
-        try:
-            return command()
-        except PluginError as error:
-            self.screen.error(error, debug=debug)
-            return error.exit_code
-        except click.Abort:
-            self.screen.note("nothing was done")
-            return EXIT_NO
-        except (click.ClickException, click.exceptions.Exit):
-            raise
-        except KeyboardInterrupt:
-            interrupted = Interrupted("interrupted")
-            self.screen.error(interrupted, debug=False)
-            return interrupted.exit_code
-        except Unprintable as exc:
-            if exc.reader_left:  # as `head` does: it has what it wanted
-                return EXIT_OK
-            closed = OutputClosed(str(exc), remedy="Send the output elsewhere, and run the command again.")
-            self.screen.error(closed, debug=debug)
-            return closed.exit_code
-        except Exception as exc:
-            self.screen.bug(exc, debug=debug)
-            return EXIT_BUG
+            raise Unconfirmed if self.can_ask else nobody_agreed() from None

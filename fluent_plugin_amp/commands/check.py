@@ -193,5 +193,5 @@ async def _try_server(server: ServerAddress, settings: ForwardSettings, end_to_e
         chunk = Chunk(new_chunk_id(), CHECK_TAG, [entry(seconds, nanoseconds, record)], [])
     checked = await check_server(server, settings, chunk)
     if checked.acked_s is None:
-        return f"connected in {checked.connected_s * 1000:.0f} ms"
-    return f"connected, one record acknowledged in {checked.acked_s * 1000:.0f} ms"
+        return f"connected in {units.milliseconds(checked.connected_s)}"
+    return f"connected, one record acknowledged in {units.milliseconds(checked.acked_s)}"

@@ -23,6 +23,7 @@ from fluent_plugin_amp.commands.console import (
     load_config,
     pick_stream,
     report_errors,
+    table_text,
 )
 from fluent_plugin_amp.commands.history.cli import backfill, reconcile
 from fluent_plugin_amp.errors import EXIT_OK, DemoIncomplete, UsageError
@@ -274,11 +275,8 @@ def show_state(own_config_path: Path | None, as_json: bool) -> int:
     if as_json:
         echo_json(report.as_json())
         return EXIT_OK
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
-    console.print(job.heading(report))
-    console.print(job.table(report))
+    click.echo(job.heading(report))
+    click.echo(table_text(job.table(report)), nl=False)
     return EXIT_OK
 
 

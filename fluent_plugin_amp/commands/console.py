@@ -1,23 +1,37 @@
-"""What the commands of `fluent-plugin-amp` share: how they end, and how they find configuration and stream."""
+"""The console of both programs: how a command ends, and how tables, bars and waits look.
+
+The commands of `fluent-plugin-amp` also find their configuration and stream here.
+"""
 
 from __future__ import annotations
 
 import functools
+import io
+import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fluent_plugin_amp.errors import EXIT_BUG, EXIT_NO, EXIT_OK, Interrupted, PluginError, UsageError
+from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.text import in_json, lines, of_bug, of_error, one_line
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+    from rich.table import Column, Table
+
     from fluent_plugin_amp.config import Config, StreamConfig
 
 DEFAULT_CONFIG = "/etc/fluent-plugin-amp/config.yml"
+
+_PLAIN_WIDTH = 100_000
+"""Columns of what is no terminal: no row is wrapped or cut."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,45 +53,60 @@ class Commands(click.Group):
 
 
 def report_errors(command: Command) -> Command:
-    """Show a `PluginError` with its id and remedy and exit with its code; anything else is our bug, 70.
-
-    Ctrl-C is `Interrupted`, at a prompt too; a question answered with no leaves 1.
-    """
+    """Exit with the code of a command, as `conclude` finds it."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
-        debug = bool(click.get_current_context().find_root().params.get("debug"))
-        try:
-            try:
-                code = command(*args, **kwargs)
-            except (click.Abort, KeyboardInterrupt) as exc:
-                raise _stopped(exc) from None
-        except Unconfirmed:
-            click.echo("nothing was done", err=True)
-            sys.exit(EXIT_NO)
-        except PluginError as error:
-            if debug:
-                click.echo(lines(traceback.format_exc()), err=True, nl=False)
-            click.echo(f"error [{error.id}]: {of_error(error)}", err=True)
-            if error.remedy:
-                click.echo(f"  what to do: {one_line(error.remedy)}", err=True)
-            sys.exit(error.exit_code)
-        except (click.ClickException, click.exceptions.Exit):
-            raise
-        except BrokenPipeError:
-            sys.stderr.close()  # nobody reads any more: no second error about the first
-            sys.exit(EXIT_OK)
-        except Exception as exc:
-            if debug:
-                click.echo(lines(traceback.format_exc()), err=True, nl=False)
-            click.echo(f"error [bug]: {of_bug(exc)}", err=True)
-            click.echo(
-                "  what to do: run it again with --debug before the command, and report what it prints", err=True
-            )
-            sys.exit(EXIT_BUG)
-        sys.exit(code or EXIT_OK)
+        sys.exit(conclude(lambda: command(*args, **kwargs)))
 
     return wrapper  # type: ignore[return-value]
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+def show_error(error: PluginError, *, debug: bool) -> None:
+    """What happened and what to do; where it came from, for who debugs."""
+    if debug:
+        _show_traceback(error)
+    click.echo(f"error [{error.id}]: {of_error(error)}", err=True)
+    if error.remedy:
+        click.echo(f"  what to do: {one_line(error.remedy)}", err=True)
+
+
+def conclude(command: Callable[[], int | None], show: Callable[..., None] = show_error) -> int:
+    """Run a command of either program; its exit code, after what ended it was shown.
+
+    A `PluginError` has its own code, and is given to ``show``; anything else is our bug, 70.  Ctrl-C is
+    `Interrupted`, at a prompt too; a question answered with no leaves 1.
+    """
+    debug = bool(click.get_current_context().find_root().params.get("debug"))
+    try:
+        try:
+            return command() or EXIT_OK
+        except (click.Abort, KeyboardInterrupt) as exc:
+            raise _stopped(exc) from None
+    except Unconfirmed:
+        note("nothing was done")
+        return EXIT_NO
+    except PluginError as error:
+        show(error, debug=debug)
+        return error.exit_code
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads any more: no second error about the first
+        return EXIT_OK
+    except Exception as exc:
+        if debug:
+            _show_traceback(exc)
+        note(f"error [bug]: {of_bug(exc)}")  # never its message: nobody checked it for secrets
+        note("  what to do: run it again with --debug before the command, and report what it prints")
+        return EXIT_BUG
+
+
+def _show_traceback(exc: BaseException) -> None:
+    note("".join(traceback.format_exception(exc)).rstrip())
 
 
 class Unconfirmed(Exception):
@@ -89,8 +118,80 @@ def _stopped(exc: BaseException) -> Exception:
     if isinstance(exc, KeyboardInterrupt) or isinstance(exc.__context__, KeyboardInterrupt):
         return Interrupted("interrupted")
     if isinstance(exc.__context__, EOFError):
-        return UsageError("nobody agreed", remedy="Where nobody can be asked, give --yes.")
+        return nobody_agreed()
     return Unconfirmed()
+
+
+def nobody_agreed() -> UsageError:
+    """A question was asked where nobody can answer."""
+    return UsageError("nobody agreed", remedy="Where nobody can be asked, give --yes.")
+
+
+# --- words, tables, bars -------------------------------------------------------------------------
+
+
+def note(text: str) -> None:
+    """Lines for the user, on standard error."""
+    click.echo(lines(text), err=True)
+
+
+def echo_json(value: Any) -> None:
+    """``value`` as JSON, for people and programs."""
+    import msgspec
+
+    click.echo(in_json(msgspec.json.format(msgspec.json.encode(value).decode(), indent=2)))
+
+
+def rich_console(file: IO[str], **options: Any) -> Console:
+    """A rich console that takes names for names."""
+    from rich.console import Console
+
+    return Console(file=file, markup=False, highlight=False, emoji=False, **options)
+
+
+def new_table(*columns: str | Column) -> Table:
+    """Columns under their headings, without lines."""
+    from rich.table import Table
+
+    return Table(*columns, box=None, pad_edge=False, header_style="bold")
+
+
+def table_text(table: Table) -> str:
+    """A table as standard output takes it: coloured and wrapped on a terminal, else each row on one line."""
+    text = io.StringIO()  # rich has ways of its own with closed pipes
+    watched = sys.stdout.isatty()
+    width = (shutil.get_terminal_size().columns or 80) if watched else _PLAIN_WIDTH
+    rich_console(text, width=width, force_terminal=watched).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A bar on standard error that goes when it is done; ``columns`` stand at its end."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    what = TextColumn("{task.description}", markup=False)
+    return Progress(
+        what, BarColumn(), MofNCompleteColumn(), *columns, console=rich_console(sys.stderr), transient=True
+    )
+
+
+async def count_down(seconds: float, tick: Callable[[str], None]) -> None:
+    """Wait; every second ``tick`` is told how long it still takes.  What it raises ends the wait."""
+    import asyncio
+
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        tick(units.duration(round(left)))
+        await asyncio.sleep(min(1.0, left))
+
+
+def note_wait(seconds: float, why: str) -> None:
+    """A line for a pause that is worth one, where no countdown is shown."""
+    if seconds >= 1:
+        note(f"{one_line(why)}: waiting {units.duration(round(seconds))}")
+
+
+# --- configuration -------------------------------------------------------------------------------
 
 
 def config_option(command: Command) -> Command:
@@ -123,10 +224,3 @@ def pick_stream(config: Config, name: str | None) -> StreamConfig:
             return stream
     names = ", ".join(stream.name for stream in config.streams)
     raise UsageError(f"no stream is named {name!r}; there are: {names}" if name else "no stream is configured")
-
-
-def echo_json(value: Any) -> None:
-    """``value`` as JSON, for people and programs."""
-    import msgspec
-
-    click.echo(in_json(msgspec.json.format(msgspec.json.encode(value).decode(), indent=2)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.observe import units
@@ -105,11 +105,10 @@ def heading(report: Report) -> str:
 
 def table(report: Report) -> Table:
     """A row for each stream."""
-    from rich.table import Table
     from rich.text import Text
 
     columns = ("stream", "delivered", "last hour", "last day", "oldest", "newest", "dead letters kept")
-    made = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    made = new_table(*columns)
     for stream in report.streams:
         counts = (stream.events, stream.last_hour, stream.last_day)
         times = (_moment(stream.oldest_at), _moment(stream.newest_at))
@@ -118,4 +117,4 @@ def table(report: Report) -> Table:
 
 
 def _moment(at: int | None) -> str:
-    return "" if at is None else f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M:%SZ}"
+    return "" if at is None else units.day_and_time(at)

@@ -55,5 +55,10 @@ def moment(at: float) -> str:
     return f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def day_and_time(at: float) -> str:
+    """``2024-01-31 23:59:59Z``: for tables and sentences."""
+    return moment(at).replace("T", " ")
+
+
 def _two_digits(amount: float) -> str:
     return f"{amount:.1f}".removesuffix(".0") if amount < 9.95 else f"{amount:.0f}"

@@ -6,14 +6,45 @@ Imported only where there is such a stream: it brings the HTTP client with it.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.cisco.streams import find_by_name
 from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.config import StreamConfig
-from fluent_plugin_amp.errors import ConfigError
+from fluent_plugin_amp.errors import ConfigError, PluginError
 
-PROXY_REMEDY = "Check HTTPS_PROXY and ALL_PROXY in the environment, and cloud.ca_file."
+if TYPE_CHECKING:
+    import httpx
+
+
+@contextlib.asynccontextmanager
+async def open_http(unusable: Callable[[str], PluginError], **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """`http_client` with its options; what they are not good for is raised as ``unusable``."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(http_client(**options))
+        except ValueError as exc:
+            raise unusable(str(exc)) from exc
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def open_api(cloud: Cloud, key: ApiKey, **options: Any) -> AsyncIterator[CiscoApi]:
+    """The API of one organisation, over one connection, with the options of `CiscoApi`.
+
+    Raises:
+        ConfigError: the environment's proxy, or ``cloud.ca_file``, cannot be used.
+    """
+    async with open_http(_misconfigured, ca_file=cloud.ca_file, connections=1) as http:
+        yield CiscoApi(cloud, key, http, **options)
+
+
+def _misconfigured(why: str) -> ConfigError:
+    return ConfigError(why, remedy="Check HTTPS_PROXY and ALL_PROXY in the environment, and cloud.ca_file.")
 
 
 async def look_up(stream: StreamConfig) -> StreamConfig:
@@ -27,10 +58,6 @@ async def look_up(stream: StreamConfig) -> StreamConfig:
     cloud = stream.cloud.cloud if stream.cloud is not None else None
     if stream.event_stream_name is None or stream.api is None or cloud is None:
         raise ValueError(f"stream {stream.name} is not one to look up")
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            http = await stack.enter_async_context(http_client(ca_file=cloud.ca_file, connections=1))
-        except ValueError as exc:
-            raise ConfigError(str(exc), remedy=PROXY_REMEDY) from exc
-        address = await find_by_name(CiscoApi(cloud, stream.api.key, http), stream.event_stream_name)
+    async with open_api(cloud, stream.api.key) as api:
+        address = await find_by_name(api, stream.event_stream_name)
     return stream.found(url=address.url, username=address.username, queue=address.queue)

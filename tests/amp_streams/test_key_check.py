@@ -75,7 +75,7 @@ def test_what_a_key_may_do_is_said(may_write: bool | None, said: str) -> None:
     """In a line, with what is left of the rate limit where the cloud tells."""
     finding = Finding(EU, "v1.2.0", may_write, RateLimit(3000, 2990, 3540.0))
     assert f"key          accepted, {said}" in finding.as_text().replace("reads; whether it may write ", "")
-    assert "2990 of 3000 requests left, starts anew in 3540 s" in finding.as_text()
+    assert "2990 of 3000 requests left, starts anew in 59 min" in finding.as_text()
     assert finding.as_json()["may_write"] is may_write
 
 

@@ -68,3 +68,4 @@ def test_backlogs(growth_per_s: float | None, text: str) -> None:
 def test_moments() -> None:
     """UTC, to the second."""
     assert units.moment(1_700_000_000.9) == "2023-11-14T22:13:20Z"
+    assert units.day_and_time(1_700_000_000.9) == "2023-11-14 22:13:20Z"

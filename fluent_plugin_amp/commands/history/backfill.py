@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.history import bookmark
 from fluent_plugin_amp.commands.history.alone import alone
 from fluent_plugin_amp.commands.history.batches import (
+    Around,
     Batch,
-    Progress,
     batches,
     delivered_facts,
     find_stream,
@@ -30,7 +30,6 @@ from fluent_plugin_amp.commands.history.batches import (
 from fluent_plugin_amp.commands.history.span import Bookmark, Span, legs
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import NoProgress
-from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Counters, EventIdentity
 from fluent_plugin_amp.state.store import Store
 
@@ -68,16 +67,8 @@ class Backfill:
     _marks: deque[tuple[int, Bookmark]] = field(default_factory=deque)
     """How far the walk has come once so many of the events sent are safe."""
 
-    async def run(
-        self,
-        environ: Mapping[str, str],
-        observer: Observer,
-        *,
-        wait: Wait,
-        stop: asyncio.Event,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
-    ) -> None:
-        """Do it, until it is done or ``stop`` is set.
+    async def run(self, around: Around) -> None:
+        """Do it, until it is done or stopped.
 
         Raises:
             HistoryInProgress: another process does this with the stream.
@@ -86,17 +77,17 @@ class Backfill:
         """
         path = self.config.state.path
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(alone(self.config, self.stream, environ))
+            stack.enter_context(alone(self.config, self.stream, around.environ))
             store = None if path is None else _open(path)
             if store is not None:
                 stack.callback(store.close)
             file = None if path is None else bookmark.bookmark_file(path, *self.words, str(self.resend))
-            api = await stack.enter_async_context(open_api(self.stream, environ, wait))
-            delivering = await stack.enter_async_context(Delivering(self.config, self.stream, observer, path))
+            api = await stack.enter_async_context(open_api(self.stream, around))
+            delivering = await stack.enter_async_context(Delivering(self.config, self.stream, around.observer, path))
             self.counters = delivering.counters
-            work = self._work(api, delivering, store, file, wait, on_progress)
+            work = self._work(api, delivering, store, file, around)
             try:
-                self.is_done = await supervise(work, stop, delivering.ends)
+                self.is_done = await supervise(work, around.stop, delivering.ends)
             finally:
                 # Stopped, or an error of the cloud: what is on its way need not come again.
                 if not self.is_done and not any(end.done() for end in delivering.ends):
@@ -105,20 +96,14 @@ class Backfill:
                     self._save(file, delivering.feed.safe)
 
     async def _work(
-        self,
-        api: CiscoApi,
-        delivering: Delivering,
-        store: Store | None,
-        file: Path | None,
-        wait: Wait,
-        on_progress: Callable[[Progress], None],
+        self, api: CiscoApi, delivering: Delivering, store: Store | None, file: Path | None, around: Around
     ) -> None:
         event_stream = await find_stream(api, self.stream)
         mark = None if file is None or self.restart else bookmark.load(file)
         self.resumed = mark.left if mark is not None else None
         feed = delivering.feed
         for leg in legs(self.span, mark):
-            async for batch in self._batches(api, event_stream, leg, store, wait):
+            async for batch in self._batches(api, event_stream, leg, store, around.wait):
                 for body, facts in batch.of(batch.unknown.candidates):
                     await feed.put(body, facts)
                 self._count(batch)
@@ -129,7 +114,7 @@ class Backfill:
                 else:
                     self._marks.append((feed.fed, batch.mark))
                 self._save(file, feed.safe)
-                on_progress(batch.progress)
+                around.on_progress(batch.progress)
         await feed.finish()
         if file is not None:
             bookmark.remove(file)

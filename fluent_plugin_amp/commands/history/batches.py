@@ -6,6 +6,7 @@ of one second can be alike, and no more of them than fit a page or so: memory do
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +17,17 @@ from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, read
 from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud
 from fluent_plugin_amp.cisco.streams import find
-from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.cisco.walk import Entry, Walk
 from fluent_plugin_amp.commands.history.compare import Comparison, compare
 from fluent_plugin_amp.commands.history.span import Bookmark
 from fluent_plugin_amp.config import StreamConfig
 from fluent_plugin_amp.config.access import Given, find_access
-from fluent_plugin_amp.errors import ConfigError, EventStreamNotFound, UsageError
+from fluent_plugin_amp.errors import EventStreamNotFound, UsageError
+from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.delivered import identity_of, number_of
-from fluent_plugin_amp.run.lookup import PROXY_REMEDY
+from fluent_plugin_amp.run import lookup
 from fluent_plugin_amp.state.store import Store
 
 MAX_WAIT_S = 2 * 3600.0
@@ -73,21 +74,27 @@ class Batch:
             yield self.events[index].body, self.facts[index]
 
 
-@contextlib.asynccontextmanager
-async def open_api(stream: StreamConfig, environ: Mapping[str, str], wait: Wait) -> AsyncIterator[CiscoApi]:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a command works with that is not asked for by its user."""
+
+    environ: Mapping[str, str]
+    observer: Observer
+    wait: Wait
+    """For the rate limit."""
+    stop: asyncio.Event
+    """Set when the command is to end in order."""
+    on_progress: Callable[[Progress], None] = lambda progress: None
+
+
+def open_api(stream: StreamConfig, around: Around) -> contextlib.AbstractAsyncContextManager[CiscoApi]:
     """The API of the organisation that a stream belongs to.
 
     Raises:
         UsageError: neither the stream nor the environment says which cloud, or has a key.
         ConfigError: ``cloud.ca_file`` or the environment's proxy cannot be used.
     """
-    cloud, key = _access(stream, environ)
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            http = await stack.enter_async_context(http_client(ca_file=cloud.ca_file, connections=1))
-        except ValueError as exc:
-            raise ConfigError(str(exc), remedy=PROXY_REMEDY) from exc
-        yield CiscoApi(cloud, key, http, wait=wait, max_wait_s=MAX_WAIT_S)
+    return lookup.open_api(*_access(stream, around.environ), wait=around.wait, max_wait_s=MAX_WAIT_S)
 
 
 def _access(stream: StreamConfig, environ: Mapping[str, str]) -> tuple[Cloud, ApiKey]:

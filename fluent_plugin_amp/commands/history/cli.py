@@ -17,8 +17,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fluent_plugin_amp.commands.console import config_option, echo_json, load_config, pick_stream, report_errors
+from fluent_plugin_amp.commands.console import (
+    config_option,
+    count_down,
+    echo_json,
+    load_config,
+    note_wait,
+    pick_stream,
+    progress_bar,
+    report_errors,
+    table_text,
+)
 from fluent_plugin_amp.errors import EXIT_OK, Interrupted, UsageError
+from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
@@ -139,11 +150,8 @@ def reconcile(config_path: Path, stream_name: str | None, since: str, until: str
     if as_json:
         echo_json(job.as_json())
         return job.exit_code
-    from rich.console import Console
-
     click.echo(one_line(f"stream {stream.name}, {span}"))
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 200)
-    console.print(job.table())
+    click.echo(table_text(job.table()), nl=False)
     for note in job.notes():
         click.echo(f"note: {one_line(note)}")
     return job.exit_code
@@ -174,6 +182,7 @@ def _asked(
 
 def _run(what: str, job: Backfill | Reconciliation) -> None:
     """Run it to its end, watched, until a signal stops it."""
+    from fluent_plugin_amp.commands.history.batches import Around
     from fluent_plugin_amp.observe import logs
     from fluent_plugin_amp.run.signals import stop_on_signals
 
@@ -185,7 +194,7 @@ def _run(what: str, job: Backfill | Reconciliation) -> None:
             stop.set()
 
         with stop_on_signals(stop_for), Watch(what) as watch:
-            await job.run(os.environ, logs.LogObserver(), wait=watch.wait, stop=stop, on_progress=watch)
+            await job.run(Around(os.environ, logs.LogObserver(), watch.wait, stop, watch))
 
     asyncio.run(main())
 
@@ -201,16 +210,9 @@ class Watch:
 
     def __enter__(self) -> Watch:
         if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import TextColumn
 
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[left]}", markup=False),
-            )
-            self._bar = Progress(*columns, console=Console(file=sys.stderr, highlight=False), transient=True)
+            self._bar = progress_bar(TextColumn("{task.fields[left]}", markup=False))
             self._task = self._bar.add_task(self._what, total=None, left="")
             self._bar.start()
         return self
@@ -221,7 +223,7 @@ class Watch:
 
     def __call__(self, progress: Progress) -> None:
         """So far it is."""
-        left = "the time left is not known" if progress.left_s is None else f"{duration(progress.left_s)} left"
+        left = "the time left is not known" if progress.left_s is None else f"{units.duration(progress.left_s)} left"
         total = None if progress.left is None else progress.read + progress.left
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=progress.read, total=total, left=left, description=self._what)
@@ -231,20 +233,12 @@ class Watch:
 
     async def wait(self, seconds: float, why: str) -> None:
         """A `Wait` of the API."""
-        why = one_line(why)
-        if self._bar is None or self._task is None:
-            if seconds >= 1:
-                click.echo(f"{self._what}: {why}: waiting {duration(seconds)}", err=True)
+        bar, task = self._bar, self._task
+        if bar is None or task is None:
+            note_wait(seconds, f"{self._what}: {why}")
             await asyncio.sleep(seconds)
             return
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._bar.update(self._task, description=f"{self._what}: {why}, goes on in {duration(left)}")
-            await asyncio.sleep(min(1.0, left))
-
-
-def duration(seconds: float) -> str:
-    """``1:02:03``, or ``2:03``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        why = one_line(why)
+        await count_down(
+            seconds, lambda left: bar.update(task, description=f"{self._what}: {why}, goes on in {left}")
+        )

@@ -7,17 +7,17 @@ wait in the queue are missing here, until `run` has delivered them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fluent_plugin_amp.cisco.api import Wait
+from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.feed import Feed
 from fluent_plugin_amp.commands.history.alone import alone
 from fluent_plugin_amp.commands.history.batches import (
+    Around,
     Batch,
     Progress,
     batches,
@@ -25,12 +25,12 @@ from fluent_plugin_amp.commands.history.batches import (
     find_stream,
     open_api,
 )
-from fluent_plugin_amp.commands.history.span import Span, iso, legs, utc
+from fluent_plugin_amp.commands.history.span import Span, legs
 from fluent_plugin_amp.commands.queue_depth import messages_ready
 from fluent_plugin_amp.commands.state import state_path
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
-from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.observe.units import day_and_time, moment
 from fluent_plugin_amp.run.build import make_locate
 from fluent_plugin_amp.state.store import Store
 
@@ -94,16 +94,8 @@ class Reconciliation:
     """Messages in the stream's queue when it began; None: the broker did not tell."""
     is_done: bool = False
 
-    async def run(
-        self,
-        environ: Mapping[str, str],
-        observer: Observer,
-        *,
-        wait: Wait,
-        stop: asyncio.Event,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
-    ) -> None:
-        """Compare, and repair if asked to, until done or ``stop`` is set.
+    async def run(self, around: Around) -> None:
+        """Compare, and repair if asked to, until done or stopped.
 
         Raises:
             UsageError: there is no state file; HistoryInProgress: another process repairs the stream, or delivers
@@ -112,16 +104,17 @@ class Reconciliation:
         path = state_path(self.config)
         async with contextlib.AsyncExitStack() as stack:
             if self.repair:
-                stack.enter_context(alone(self.config, self.stream, environ))
+                stack.enter_context(alone(self.config, self.stream, around.environ))
             store = Store.open(path)
             stack.callback(store.close)
-            api = await stack.enter_async_context(open_api(self.stream, environ, wait))
+            api = await stack.enter_async_context(open_api(self.stream, around))
             event_stream = await find_stream(api, self.stream)
             self.known_since = _known_since(store, self.stream.name, self.now, self.config.state.remember)
             self.waiting = await _count_waiting(self.stream)
             delivering = None
             if self.repair:
-                delivering = await stack.enter_async_context(Delivering(self.config, self.stream, observer, path))
+                made = Delivering(self.config, self.stream, around.observer, path)
+                delivering = await stack.enter_async_context(made)
             feed = delivering.feed if delivering is not None else None
             (leg,) = legs(self.span, None)
             found = batches(
@@ -130,10 +123,10 @@ class Reconciliation:
                 leg,
                 drop_event_types=frozenset(self.stream.transform.drop_event_types),
                 delivered=delivered_facts(store, self.stream.name),
-                wait=wait,
+                wait=around.wait,
             )
             ends = delivering.ends if delivering is not None else set()
-            self.is_done = await supervise(self._work(found, feed, on_progress), stop, ends)
+            self.is_done = await supervise(self._work(found, feed, around.on_progress), around.stop, ends)
             if delivering is not None:
                 self.repaired = delivering.feed.resolved
                 self.dead_letters = delivering.counters.dead_letters
@@ -197,8 +190,9 @@ class Reconciliation:
             )
         elif self.span.since < self.known_since:
             notes.append(
-                f"The state file goes back to {utc(self.known_since)}. Earlier events that are not found in it "
-                "are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them in either case."
+                f"The state file goes back to {day_and_time(self.known_since)}. Earlier events that are not found in "
+                "it are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them in either "
+                "case."
             )
         if total.missing or self.waiting:
             waiting = "" if self.waiting is None else f" ({self.waiting} messages at the moment)"
@@ -217,28 +211,27 @@ class Reconciliation:
         """For ``--json``."""
         return {
             "stream": self.stream.name,
-            "since": iso(self.span.since),
-            "until": iso(self.span.until),
-            "known_since": None if self.known_since is None else iso(self.known_since),
+            "since": moment(self.span.since),
+            "until": moment(self.span.until),
+            "known_since": None if self.known_since is None else moment(self.known_since),
             **self.total.as_json(),
             "dropped": self.dropped,
             "repaired": self.repaired,
             "waiting_in_queue": self.waiting,
-            "hours": [{"hour": iso(start), **hour.as_json()} for start, hour in sorted(self.hours.items())],
+            "hours": [{"hour": moment(start), **hour.as_json()} for start, hour in sorted(self.hours.items())],
             "notes": self.notes(),
         }
 
     def table(self) -> Table:
         """A row for each hour in which something happened."""
-        from rich.table import Table
+        from rich.table import Column
 
-        made = Table("hour (UTC)", box=None, pad_edge=False, header_style="bold")
-        for column in ("in the cloud", "delivered", "missing", "not known"):
-            made.add_column(column, justify="right")
-        rows = [(utc(start)[:-4] + "Z", hour) for start, hour in sorted(self.hours.items())]
+        figures = ("in the cloud", "delivered", "missing", "not known")
+        made = new_table("hour (UTC)", *(Column(name, justify="right") for name in figures))
+        rows = [(day_and_time(start)[:-4] + "Z", hour) for start, hour in sorted(self.hours.items())]
         for name, hour in [*rows, ("total", self.total)]:
-            figures = (hour.in_cloud, hour.delivered, hour.missing, hour.not_known)
-            made.add_row(name, *map(str, figures), style="red" if hour.missing else None)
+            row = (hour.in_cloud, hour.delivered, hour.missing, hour.not_known)
+            made.add_row(name, *map(str, row), style="red" if hour.missing else None)
         return made
 
 

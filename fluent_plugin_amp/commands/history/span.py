@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from fluent_plugin_amp.config.units import Duration
+from fluent_plugin_amp.observe import units
 
 DAY_S = 86400
 EXAMPLES = "2026-11-20, 2026-11-20T18:00:00Z, 30m, 2h, 7d or 1w ago, yesterday, today, now"
@@ -26,7 +27,7 @@ class Span:
     until: int
 
     def __str__(self) -> str:
-        return f"{utc(self.since)} to {utc(self.until)}"
+        return f"{units.day_and_time(self.since)} to {units.day_and_time(self.until)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,3 @@ def legs(asked: Span, mark: Bookmark | None) -> list[Bookmark]:
     if asked.until > mark.until:
         rest.append(Bookmark(mark.since, asked.until, max(asked.since, mark.until), asked.until, 0))
     return rest
-
-
-def utc(second: int) -> str:
-    """``2026-11-20 18:00:00Z``."""
-    return f"{datetime.fromtimestamp(second, timezone.utc):%Y-%m-%d %H:%M:%SZ}"
-
-
-def iso(second: int) -> str:
-    """``2026-11-20T18:00:00Z``."""
-    return utc(second).replace(" ", "T")

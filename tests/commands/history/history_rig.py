@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from fluent_plugin_amp.commands.history.backfill import Backfill
+from fluent_plugin_amp.commands.history.batches import Around
 from fluent_plugin_amp.commands.history.reconcile import Reconciliation
 from fluent_plugin_amp.commands.history.span import Span
 from fluent_plugin_amp.config import Config, load
@@ -131,7 +132,7 @@ class Rig:
     ) -> None:
         """To its end."""
         options.setdefault("wait", self.wait)
-        await job.run(environ or {}, self.facts.append, stop=stop or asyncio.Event(), **options)
+        await job.run(Around(environ or {}, self.facts.append, stop=stop or asyncio.Event(), **options))
 
     async def wait(self, seconds: float, why: str) -> None:
         """Remembers it, and does not wait."""
