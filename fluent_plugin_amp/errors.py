@@ -611,7 +611,7 @@ class CredentialsNotSaved(UnavailableError):
 
 
 class CapturedFileUnusable(UsageError):
-    """A file for `replay` holds something other than events, or ends in the middle of one."""
+    """A file for `replay` or `explain` holds something other than events, or one that is too large or cut off."""
 
     id = "replay.file-unusable"
     default_remedy = (

@@ -35,9 +35,17 @@ _QUOTED_KEYS = {f'"{key}"'.encode() for key in _EVENT_KEYS}
 _TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*("?)|[\[\]{}]', re.DOTALL)
 _HEADER = re.compile(rb"\s*(\[[*x ]\]|<\w|[-=]{3}|[A-Za-z][\w .-]{0,60}[:=]|(Received|Connected|Waiting)\b)")
 _OBJECT_BEGINS = re.compile(rb'\{\s*("|\}|$)')
-_PYTHON_BYTES = re.compile(rb"""b?('\{.*\}(\\n)?'|"\{.*\}(\\n)?")""")
 
 _decode = msgspec.json.Decoder().decode
+
+
+def one_event(file: BinaryIO, name: str) -> bytes:
+    """All of a file, without blanks around it.
+
+    Raises:
+        CapturedFileUnusable: it is too large for an event.
+    """
+    return _bounded(file.read(MAX_EVENT_BYTES + 1), name).strip()
 
 
 def events(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -80,10 +88,13 @@ def _first_line(file: BinaryIO, name: str) -> tuple[int, bytes]:
 
 
 def _line(file: BinaryIO, name: str, number: int) -> bytes:
-    line = file.readline(MAX_EVENT_BYTES + 1)
-    if len(line) > MAX_EVENT_BYTES:
-        raise CapturedFileUnusable(f"{name}, line {number}: longer than {MAX_EVENT_BYTES} bytes")
-    return line
+    return _bounded(file.readline(MAX_EVENT_BYTES + 1), f"{name}, line {number}")
+
+
+def _bounded(read: bytes, place: str) -> bytes:
+    if len(read) > MAX_EVENT_BYTES:
+        raise CapturedFileUnusable(f"{place}: longer than {MAX_EVENT_BYTES} bytes")
+    return read
 
 
 def _kind(line: bytes) -> str:
@@ -238,14 +249,28 @@ def _printed(file: BinaryIO, name: str, number: int, line: bytes) -> Iterator[by
 
 def _body_in(line: bytes) -> bytes:
     """What of a line may be the beginning of an event, or all of one; empty: nothing."""
-    if (printed := _PYTHON_BYTES.search(line)) is not None:
+    if literal := _python_literal(line):
         try:
-            value = ast.literal_eval(printed[0].decode())
+            value = ast.literal_eval(literal.decode())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return b""
         return value if type(value) is bytes else str(value).encode(errors="replace")
     begin = _OBJECT_BEGINS.search(line.rstrip())
     return line[begin.start() :] if begin is not None else b""
+
+
+def _python_literal(line: bytes) -> bytes:
+    """``b'{…}'`` or ``"{…}"`` as Python prints it, perhaps with an escaped end of line; empty: there is none.
+
+    From the first beginning to the last end.  A pattern would try every beginning with every end.
+    """
+    found = []
+    for quote in (b"'", b'"'):
+        begin = line.find(quote + b"{")
+        brace, end = max((line.rfind(tail), tail) for tail in (b"}" + quote, b"}\\n" + quote))
+        if 0 <= begin < brace:
+            found.append((begin - (line[begin - 1 : begin] == b"b"), brace + len(end)))
+    return line[slice(*min(found))] if found else b""
 
 
 def _end_in(line: bytes, depth: int) -> tuple[int | None, int]:

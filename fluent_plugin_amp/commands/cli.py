@@ -213,11 +213,12 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     Example:
       fluent-plugin-amp explain -c amp.yml event.json
     """
+    from fluent_plugin_amp.commands import captured
     from fluent_plugin_amp.commands import explain as job
     from fluent_plugin_amp.run.build import make_transform
 
     config = load_config(config_path)
-    body = file.read().strip()
+    body = captured.one_event(file, file.name)
     letters = config.dead_letters
     transform = make_transform(pick_stream(config, stream_name))
     combines = config.detections is not None or config.incidents is not None

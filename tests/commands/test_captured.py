@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -175,6 +176,34 @@ def test_what_is_held_is_bounded(form: str, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CapturedFileUnusable, match="longer than 100000 bytes"):
         list(captured.events(file, "file"))
     assert file.tell() <= 210_000
+
+
+def test_a_line_of_nothing_but_beginnings_is_looked_at_once() -> None:
+    """Whoever tries an end for each beginning never comes to the end of such a line."""
+    with pytest.raises(CapturedFileUnusable, match="no event in the first"):
+        found_in("Received " + "'{" * (1 << 21) + "x")
+
+
+PRINTED = re.compile(rb"""b?('\{.*\}(\\n)?'|"\{.*\}(\\n)?")""")
+"""What Python prints of bytes and text that hold an object: in plain words, but slow."""
+
+
+@given(st.lists(st.sampled_from(["'{", '"{', "}'", '}"', "}\\n'", '}\\n"', "b", "'", "{", "}", "x"])))
+def test_what_python_prints_is_found_from_the_first_beginning_to_the_last_end(parts: list[str]) -> None:
+    """As the pattern finds it."""
+    line = "".join(parts).encode()
+    found = PRINTED.search(line)
+    assert captured._python_literal(line) == (found[0] if found else b"")
+
+
+def test_one_event_is_read_up_to_the_limit_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `explain`: a device that never ends is given up."""
+    monkeypatch.setattr(captured, "MAX_EVENT_BYTES", 10)
+    assert captured.one_event(io.BytesIO(b' {"id": 1}'), "file") == b'{"id": 1}'
+    file = io.BytesIO(b"x" * 100)
+    with pytest.raises(CapturedFileUnusable, match="file: longer than 10 bytes"):
+        captured.one_event(file, "file")
+    assert file.tell() == 11
 
 
 class Endless(io.BytesIO):
