@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.amp_streams.options import (
+    dry_run_option,
+    event_type_option,
+    format_option,
+    group_option,
+    json_option,
+    save_option,
+    yes_option,
+)
 from fluent_plugin_amp.amp_streams.session import Session, connected, networked
 from fluent_plugin_amp.errors import EXIT_OK, UsageError
 
@@ -37,39 +46,6 @@ def main() -> None:
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
     """Manage the event streams of Cisco AMP for Endpoints (Secure Endpoint)."""
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-save_option = click.option(
-    "--save",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Save the credentials there (mode 0600); it is opened before anything is created.",
-)
-format_option = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["yaml", "json", "env", "kubernetes"]),
-    default="yaml",
-    show_default=True,
-    help="Form of the credentials; `credentials_file:` of the plugin takes yaml and json.",
-)
-dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-event_type_option = click.option(
-    "--event-type",
-    "event_types",
-    multiple=True,
-    metavar="NAME",
-    help="Only events of this type: name in any case, older name, or id; or `all`. Repeatable.",
-)
-group_option = click.option(
-    "--group",
-    "groups",
-    multiple=True,
-    metavar="NAME",
-    help="Only computers of this group: name in any case, or GUID; or `all`. Repeatable.",
-)
 
 
 # --- looking -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What every command of `amp-streams` shares: the options that say which cloud and which key, and a `Session`.
+"""What every command of `amp-streams` shares: a `Session` with the cloud and the key that its options name.
 
 A `Session` lives for one command.  It opens the API client when the command needs it, asks the user, and holds
 signals back while a password is under way.
@@ -9,16 +9,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
 from fluent_plugin_amp.amp_streams.interrupts import Interrupts
+from fluent_plugin_amp.amp_streams.options import ACCESS_OPTIONS, NETWORK_OPTIONS
 from fluent_plugin_amp.amp_streams.screen import Screen, Unprintable
 from fluent_plugin_amp.commands.console import Unconfirmed, conclude, nobody_agreed
 from fluent_plugin_amp.errors import EXIT_OK, OutputClosed, UsageError
@@ -35,72 +34,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", value.strip())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no duration: 90, 90s, 5m, 1h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and "@" in urlsplit(value).netloc:
-        raise click.BadParameter("a proxy's password belongs in HTTPS_PROXY: options are seen by everybody")
-    return value
-
-
-_ACCESS_OPTIONS = (
-    click.option("--region", metavar="us|eu|apjc", help="Cisco's public cloud.  [env: AMP_REGION]"),
-    click.option("--api-host", metavar="HOST", help="A private cloud: host, host:port or URL.  [env: AMP_API_HOST]"),
-    click.option("--client-id", metavar="ID", help="The API client id.  [env: AMP_CLIENT_ID]"),
-    click.option(
-        "--api-key-file",
-        metavar="FILE",
-        help="A file with the API key; - is standard input.  [env: AMP_API_KEY_FILE, or AMP_API_KEY for the key]",
-    ),
-    click.option(
-        "-c",
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        help="Take `api:` and `cloud:` of a stream in this configuration.",
-    ),
-    click.option("--of-stream", metavar="NAME", help="With -c: which stream; by default the one that has `api:`."),
-    click.option("--ca-file", metavar="FILE", help="PEM file of the CA of a private cloud.  [env: SSL_CERT_FILE]"),
-)
-_NETWORK_OPTIONS = (
-    click.option("--proxy", metavar="URL", callback=_proxy, help="A proxy without a password.  [env: HTTPS_PROXY]"),
-    click.option(
-        "--timeout",
-        "timeout_s",
-        callback=_seconds,
-        metavar="TIME",
-        default="30s",
-        show_default=True,
-        help="How long to wait for a connection or an answer.",
-    ),
-    click.option(
-        "--max-wait",
-        "max_wait_s",
-        callback=_seconds,
-        metavar="TIME",
-        default="5m",
-        show_default=True,
-        help="How long the rate limit may hold up a request.",
-    ),
-)
-
-
 def connected(command: Command) -> Command:
     """Give a command the options that say which cloud and which key, and a `Session` as its first argument.
 
     The innermost decorator of a command: so these options come last in its help.
     """
-    return _with_session(command, _ACCESS_OPTIONS + _NETWORK_OPTIONS)
+    return _with_session(command, ACCESS_OPTIONS + NETWORK_OPTIONS)
 
 
 def networked(command: Command) -> Command:
     """The same for a command that takes clouds and keys from elsewhere."""
-    return _with_session(command, _NETWORK_OPTIONS)
+    return _with_session(command, NETWORK_OPTIONS)
 
 
 def _with_session(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:

@@ -1,0 +1,99 @@
+"""The options that several commands of `amp-streams` have, each with its words and its check."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+save_option = click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Save the credentials there (mode 0600); it is opened before anything is created.",
+)
+format_option = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["yaml", "json", "env", "kubernetes"]),
+    default="yaml",
+    show_default=True,
+    help="Form of the credentials; `credentials_file:` of the plugin takes yaml and json.",
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+event_type_option = click.option(
+    "--event-type",
+    "event_types",
+    multiple=True,
+    metavar="NAME",
+    help="Only events of this type: name in any case, older name, or id; or `all`. Repeatable.",
+)
+group_option = click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    help="Only computers of this group: name in any case, or GUID; or `all`. Repeatable.",
+)
+
+
+# --- which cloud, which key, which way there -----------------------------------------------------
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no duration: 90, 90s, 5m, 1h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and "@" in urlsplit(value).netloc:
+        raise click.BadParameter("a proxy's password belongs in HTTPS_PROXY: options are seen by everybody")
+    return value
+
+
+ACCESS_OPTIONS = (
+    click.option("--region", metavar="us|eu|apjc", help="Cisco's public cloud.  [env: AMP_REGION]"),
+    click.option("--api-host", metavar="HOST", help="A private cloud: host, host:port or URL.  [env: AMP_API_HOST]"),
+    click.option("--client-id", metavar="ID", help="The API client id.  [env: AMP_CLIENT_ID]"),
+    click.option(
+        "--api-key-file",
+        metavar="FILE",
+        help="A file with the API key; - is standard input.  [env: AMP_API_KEY_FILE, or AMP_API_KEY for the key]",
+    ),
+    click.option(
+        "-c",
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="Take `api:` and `cloud:` of a stream in this configuration.",
+    ),
+    click.option("--of-stream", metavar="NAME", help="With -c: which stream; by default the one that has `api:`."),
+    click.option("--ca-file", metavar="FILE", help="PEM file of the CA of a private cloud.  [env: SSL_CERT_FILE]"),
+)
+NETWORK_OPTIONS = (
+    click.option("--proxy", metavar="URL", callback=_proxy, help="A proxy without a password.  [env: HTTPS_PROXY]"),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        callback=_seconds,
+        metavar="TIME",
+        default="30s",
+        show_default=True,
+        help="How long to wait for a connection or an answer.",
+    ),
+    click.option(
+        "--max-wait",
+        "max_wait_s",
+        callback=_seconds,
+        metavar="TIME",
+        default="5m",
+        show_default=True,
+        help="How long the rate limit may hold up a request.",
+    ),
+)
