@@ -24,6 +24,7 @@ from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, render, reserve
 from fluent_plugin_amp.cisco.names import Abbreviated, Names, fold, is_all
+from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, CredentialsNotSaved, FleetInvalid, UsageError
 from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_text
 
@@ -315,10 +316,8 @@ def apply(
             session.screen.json([_as_json(row) for row in rows])
         else:
             _show_rows(session.screen, rows, chosen, dry_run=options.dry_run)
-    codes = {row.error.exit_code for row in rows if row.error is not None}
-    if not codes:
-        return EXIT_NO if any(row.action == "wait" for row in rows) else EXIT_OK
-    return codes.pop() if len(codes) == 1 else EXIT_NO
+    code = shared_code(row.error.exit_code for row in rows if row.error is not None)
+    return code or (EXIT_NO if any(row.action == "wait" for row in rows) else EXIT_OK)
 
 
 def _chosen(tenants: Sequence[Tenant], names: Sequence[str]) -> Sequence[Tenant]:

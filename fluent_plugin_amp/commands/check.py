@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.config import Config, StreamConfig
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, QueueInUse
+from fluent_plugin_amp.errors import EXIT_OK, PluginError, QueueInUse
 from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.run.build import forward_settings, make_locate
@@ -103,10 +104,9 @@ def summary(rows: Sequence[Row]) -> str:
     return f"{len(rows) - failures.total()} of {len(rows)} ok{counts}"
 
 
-def exit_code(rows: list[Row]) -> int:
-    """0 when all is well; the code that all failures share; 1 when they differ."""
-    codes = {row.exit_code for row in rows if not row.ok}
-    return EXIT_OK if not codes else codes.pop() if len(codes) == 1 else EXIT_NO
+def exit_code(rows: Sequence[Row]) -> int:
+    """Of the command."""
+    return shared_code(row.exit_code for row in rows if not row.ok)
 
 
 async def _row(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
@@ -114,17 +114,8 @@ async def _row(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
     try:
         result = await attempt
     except PluginError as error:
-        return Row(
-            kind,
-            name,
-            peer,
-            False,
-            str(error),
-            error.id,
-            error.remedy,
-            error.exit_code,
-            time.monotonic() - began,
-        )
+        failed = (str(error), error.id, error.remedy, error.exit_code)
+        return Row(kind, name, peer, False, *failed, time.monotonic() - began)
     return Row(kind, name, peer, True, result, seconds=time.monotonic() - began)
 
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -103,6 +103,12 @@ def conclude(command: Callable[[], int | None], show: Callable[..., None] = show
         note(f"error [bug]: {of_bug(exc)}")  # never its message: nobody checked it for secrets
         note("  what to do: run it again with --debug before the command, and report what it prints")
         return EXIT_BUG
+
+
+def shared_code(codes: Iterable[int]) -> int:
+    """Of several failures: 0 when there is none; the code that all share; 1 when they differ."""
+    different = set(codes)
+    return EXIT_OK if not different else different.pop() if len(different) == 1 else EXIT_NO
 
 
 def _show_traceback(exc: BaseException) -> None:
@@ -217,10 +223,12 @@ def load_config(path: Path) -> Config:
     return load(path)
 
 
-def pick_stream(config: Config, name: str | None) -> StreamConfig:
-    """The stream of that name, or the first."""
+def pick_stream(config: Config, name: str | None, *, in_doubt_ask: bool = False) -> StreamConfig:
+    """The stream of that name, or the first; ``in_doubt_ask``: a name is needed where there are several."""
+    names = ", ".join(stream.name for stream in config.streams)
+    if in_doubt_ask and name is None and len(config.streams) > 1:
+        raise UsageError(f"which stream? There are: {names}", remedy="Name one with --stream.")
     for stream in config.streams:
         if name is None or stream.name == name:
             return stream
-    names = ", ".join(stream.name for stream in config.streams)
     raise UsageError(f"no stream is named {name!r}; there are: {names}" if name else "no stream is configured")

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fluent_plugin_amp.cisco.answers import EventStream
-from fluent_plugin_amp.cisco.api import CiscoApi, Wait
+from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.history import bookmark
 from fluent_plugin_amp.commands.history.alone import alone
@@ -23,14 +21,13 @@ from fluent_plugin_amp.commands.history.batches import (
     Around,
     Batch,
     batches,
-    delivered_facts,
     find_stream,
     open_api,
 )
 from fluent_plugin_amp.commands.history.span import Bookmark, Span, legs
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import NoProgress
-from fluent_plugin_amp.model import Counters, EventIdentity
+from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.state.store import Store
 
 
@@ -103,7 +100,8 @@ class Backfill:
         self.resumed = mark.left if mark is not None else None
         feed = delivering.feed
         for leg in legs(self.span, mark):
-            async for batch in self._batches(api, event_stream, leg, store, around.wait):
+            known = None if self.resend else store
+            async for batch in batches(api, event_stream, leg, self.stream, known, around.wait):
                 for body, facts in batch.of(batch.unknown.candidates):
                     await feed.put(body, facts)
                 self._count(batch)
@@ -118,19 +116,6 @@ class Backfill:
         await feed.finish()
         if file is not None:
             bookmark.remove(file)
-
-    def _batches(
-        self, api: CiscoApi, event_stream: EventStream, leg: Bookmark, store: Store | None, wait: Wait
-    ) -> AsyncIterator[Batch]:
-        look_up = None if store is None or self.resend else delivered_facts(store, self.stream.name)
-        return batches(
-            api,
-            event_stream,
-            leg,
-            drop_event_types=frozenset(self.stream.transform.drop_event_types),
-            delivered=look_up or _nothing,
-            wait=wait,
-        )
 
     def _count(self, batch: Batch) -> None:
         self.in_cloud += len(batch.events)
@@ -149,8 +134,3 @@ class Backfill:
 def _open(path: Path) -> Store:
     """The state file, made where no `run` has made it yet."""
     return Store.open(path, create=not path.exists())
-
-
-def _nothing(first: int, last: int) -> list[tuple[bytes, EventIdentity]]:
-    """Delivered before: nothing is known."""
-    return []

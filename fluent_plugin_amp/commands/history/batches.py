@@ -132,25 +132,20 @@ async def find_stream(api: CiscoApi, stream: StreamConfig) -> EventStream:
     )
 
 
-def delivered_facts(store: Store, stream: str) -> Callable[[int, int], list[tuple[bytes, EventIdentity]]]:
-    """A look-up of what was delivered of a stream between two seconds, both included: digests and facts."""
-
-    def look_up(first: int, last: int) -> list[tuple[bytes, EventIdentity]]:
-        return [
-            (digest, facts._replace(event_id=number_of(facts.event_id), detection_id=number_of(facts.detection_id)))
-            for digest, facts in store.delivered_between(stream, first, last)
-        ]
-
-    return look_up
+def _delivered(store: Store, stream: str, first: int, last: int) -> list[tuple[bytes, EventIdentity]]:
+    """What was delivered of a stream between two seconds, both included: digests and facts."""
+    return [
+        (digest, facts._replace(event_id=number_of(facts.event_id), detection_id=number_of(facts.detection_id)))
+        for digest, facts in store.delivered_between(stream, first, last)
+    ]
 
 
 async def batches(
     api: CiscoApi,
     stream: EventStream,
     leg: Bookmark,
-    *,
-    drop_event_types: frozenset[int],
-    delivered: Callable[[int, int], list[tuple[bytes, EventIdentity]]],
+    configured: StreamConfig,
+    store: Store | None,
     wait: Wait,
 ) -> AsyncIterator[Batch]:
     """What is left of ``leg``, later events first; empty batches too, to show progress.
@@ -159,8 +154,8 @@ async def batches(
         api: of the organisation.
         stream: the event stream, whose filters are applied.
         leg: what is to be done.
-        drop_event_types: left out.
-        delivered: see `delivered_facts`.
+        configured: the same stream here; what its ``drop_event_types`` names is left out.
+        store: tells what was delivered; None: nothing was, as far as is known.
         wait: shows why it waits.
     """
     walk: Walk[Recorded] = Walk(leg.floor - 1, offset=leg.offset)
@@ -175,30 +170,27 @@ async def batches(
             floor = held[-1].second + 1 if held else walk.ceiling + 1
             while len(held) < MAX_HELD and cut and held[cut - 1].second < floor:
                 cut -= 1
-        batch, held = _batch(held[:cut], drop_event_types, delivered), held[cut:]
+        batch, held = _batch(held[:cut], configured, store), held[cut:]
         if stretch.is_sorted:
             batch.mark = Bookmark(leg.since, leg.until, leg.down_to, min(leg.floor, floor), stretch.offset)
         batch.progress = Progress(count, stretch.left, stretch.left_s)
         yield batch
 
 
-def _batch(
-    entries: Sequence[Entry[Recorded]],
-    drop_event_types: frozenset[int],
-    delivered: Callable[[int, int], list[tuple[bytes, EventIdentity]]],
-) -> Batch:
-    batch = Batch()
+def _batch(entries: Sequence[Entry[Recorded]], configured: StreamConfig, store: Store | None) -> Batch:
+    batch, to_drop = Batch(), frozenset(configured.transform.drop_event_types)
     for entry in entries:
         event = entry.item.event
         facts = identity_of(event, *event_time(event, entry.second))
-        if facts.event_type_id in drop_event_types:
+        if facts.event_type_id in to_drop:
             batch.dropped += 1
         else:
             batch.events.append(entry.item)
             batch.facts.append(facts)
     known: list[tuple[bytes, EventIdentity]] = []
-    for first, last in clusters([facts.seconds for facts in batch.facts]):
-        known += delivered(first, last)
+    if store is not None:
+        for first, last in clusters([facts.seconds for facts in batch.facts]):
+            known += _delivered(store, configured.name, first, last)
     batch.unknown = compare(batch.facts, known)
     return batch
 

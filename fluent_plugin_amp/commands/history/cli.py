@@ -166,10 +166,7 @@ def _asked(
 
     config = load_config(config_path)
     logs.set_up("warning", config.logging.format)
-    if stream_name is None and len(config.streams) > 1:
-        names = ", ".join(stream.name for stream in config.streams)
-        raise UsageError(f"which stream? There are: {names}", remedy="Name one with --stream.")
-    stream = pick_stream(config, stream_name)
+    stream = pick_stream(config, stream_name, in_doubt_ask=True)
     now = time.time()
     try:
         span = Span(parse_time(since, now), min(int(now), parse_time(until, now) if until else int(now)))

@@ -21,7 +21,6 @@ from fluent_plugin_amp.commands.history.batches import (
     Batch,
     Progress,
     batches,
-    delivered_facts,
     find_stream,
     open_api,
 )
@@ -117,14 +116,7 @@ class Reconciliation:
                 delivering = await stack.enter_async_context(made)
             feed = delivering.feed if delivering is not None else None
             (leg,) = legs(self.span, None)
-            found = batches(
-                api,
-                event_stream,
-                leg,
-                drop_event_types=frozenset(self.stream.transform.drop_event_types),
-                delivered=delivered_facts(store, self.stream.name),
-                wait=around.wait,
-            )
+            found = batches(api, event_stream, leg, self.stream, store, around.wait)
             ends = delivering.ends if delivering is not None else set()
             self.is_done = await supervise(self._work(found, feed, around.on_progress), around.stop, ends)
             if delivering is not None:
