@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,14 +121,11 @@ class Session:
 
         return CiscoApi(cloud, key, http, wait=wait or self.screen.wait, max_wait_s=self._max_wait_s)
 
-    def run(self, work: Callable[[], Awaitable[T]]) -> T:
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine to its end."""
         import asyncio
 
-        async def go() -> T:
-            return await work()
-
-        return asyncio.run(go())
+        return asyncio.run(work())
 
     def with_api(self, work: Callable[[CiscoApi], Awaitable[T]]) -> T:
         """Run ``work`` with a client of the one cloud that is named."""
