@@ -10,7 +10,7 @@ from fluent_plugin_amp.model import Counters, ServerSnapshot
 from fluent_plugin_amp.source.flow import State
 
 if TYPE_CHECKING:
-    from fluent_plugin_amp.pipeline.conductor import Line
+    from fluent_plugin_amp.pipeline.lines import Line
     from fluent_plugin_amp.source.stream import Stream
 
 HELD_FROM_S = 1.0

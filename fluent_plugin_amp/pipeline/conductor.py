@@ -19,17 +19,14 @@ the callback that brought it; `pump` runs in the loop's next turn, when everythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from fluent_plugin_amp.backoff import backoff_s
-from fluent_plugin_amp.errors import EventRefusedByServer, InvalidEvent
-from fluent_plugin_amp.facts import DeadLettered, InternalError, Observer
+from fluent_plugin_amp.errors import EventRefusedByServer
+from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.model import (
     Answer,
     Chunk,
-    Counters,
     DeadLetterStore,
     Delivered,
     Delivery,
@@ -38,11 +35,11 @@ from fluent_plugin_amp.model import (
     Sink,
 )
 from fluent_plugin_amp.pipeline.batcher import Batcher
-from fluent_plugin_amp.pipeline.dead_letters import MIN_PART_BYTES, dead_letter
+from fluent_plugin_amp.pipeline.dead_letter_sender import DeadLetterSender, Encode
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, identity_of
-from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, as_invalid, not_packed
-from fluent_plugin_amp.pipeline.obfuscate import mask_delivery
+from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, not_packed
+from fluent_plugin_amp.pipeline.lines import Line, Lines
 from fluent_plugin_amp.pipeline.transform import Transform
 
 EAGER_BYTES = 128 * 1024
@@ -51,36 +48,8 @@ EAGER_BYTES = 128 * 1024
 AGAIN_AFTER_S = 60.0
 """A combined record whose chunk failed is sent again after that."""
 
-Encode = Callable[[int, int, Record], bytes]
-"""(seconds, nanoseconds, record) → a packed entry; one of `NOT_PACKED` where msgpack cannot carry it."""
 
-
-@dataclass(slots=True)
-class Line:
-    """What the conductor keeps for one stream."""
-
-    transform: Transform
-    counters: Counters = field(default_factory=Counters)
-    in_flight: dict[bytes, Delivery] = field(default_factory=dict)
-    """The first copy of each event that is on its way, by digest."""
-    held_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Letter:
-    """A dead letter on its way; refused or forgotten in part, it is so as a whole."""
-
-    error: InvalidEvent
-    part_bytes: int
-    is_kept: bool = False
-    """It comes from the shelf, and is safe there."""
-    is_refused: bool = False
-    is_forgotten: bool = False
-    refusals_at_smallest: int = 0
-    next_try: asyncio.TimerHandle | None = None
-
-
-class Conductor:
+class Conductor(Lines):
     """See the module.
 
     Args:
@@ -111,8 +80,7 @@ class Conductor:
         shelf: DeadLetterStore | None = None,
         eager_bytes: int = EAGER_BYTES,
     ) -> None:
-        self.lines = {name: Line(transform) for name, transform in transforms.items()}
-        self.total_held_bytes = 0
+        super().__init__(transforms)
         self.acked_chunks = 0
         self.on_available: Callable[[], None] = lambda: None
         """Called when the sink becomes available, or ceases to be."""
@@ -120,19 +88,27 @@ class Conductor:
         self._encode = encode
         self._batcher = batcher
         self._observer = observer
-        self._dead_letter_tag = dead_letter_tag
-        self._dead_letter_part_bytes = dead_letter_part_bytes
-        self._raw_dead_letters = raw_dead_letters
         self.delivered: Delivered = DeliveredMemory() if delivered is None else delivered
         """Remembers what was delivered."""
         self.combines = False
         """Whether events' parts in combined records are made."""
         self._wants_facts = self.delivered.wants_facts
-        self._shelf = shelf
         self._eager_bytes = eager_bytes
         self._finished: list[Delivery] = []  # servers have all of them; given to `_delivered` in one go
         self._unrecorded: set[Delivery] = set()  # given to `delivered`, which has not answered for them
-        self._letters: dict[Delivery, _Letter] = {}
+        self._dead_letters = DeadLetterSender(
+            self,
+            encode,
+            self._batch,
+            self._remember,
+            observer,
+            tag=dead_letter_tag,
+            part_bytes=dead_letter_part_bytes,
+            raw=raw_dead_letters,
+            shelf=shelf,
+        )
+        self.post_kept = self._dead_letters.send_kept
+        """Sends a dead letter from the shelf."""
         self._pump_scheduled = False
         self._was_available = False
         sink.on_answer = self.on_answer
@@ -147,30 +123,7 @@ class Conductor:
         sink.on_change = self.on_sink_change
         self.on_sink_change()
 
-    def open(self, stream: str, transform: Transform) -> None:
-        """A stream comes, or goes on with another transform."""
-        if stream in self.lines:
-            self.lines[stream].transform = transform
-        else:
-            self.lines[stream] = Line(transform)
-
-    def close(self, stream: str) -> bool:
-        """Forget a stream that has gone; False while there is something of it on its way."""
-        line = self.lines[stream]
-        if line.held_bytes or line.in_flight:
-            return False
-        del self.lines[stream]
-        return True
-
     # --- what streams need to know ---------------------------------------------------------------
-
-    def counters(self, stream: str) -> Counters:
-        """What was counted of one stream."""
-        return self.lines[stream].counters
-
-    def held_bytes(self, stream: str) -> int:
-        """Bodies and packed entries of one stream."""
-        return self.lines[stream].held_bytes
 
     @property
     def available(self) -> bool:
@@ -185,7 +138,7 @@ class Conductor:
     @property
     def idle(self) -> bool:
         """Nothing waits anywhere."""
-        return not (self._batcher or self._sink.in_flight or self._letters or self._unrecorded)
+        return not (self._batcher or self._sink.in_flight or self._dead_letters or self._unrecorded)
 
     # --- forward: a delivery ---------------------------------------------------------------------
 
@@ -224,15 +177,15 @@ class Conductor:
                 raise not_packed(exc) from exc
         except Exception as exc:  # the domain of this event
             line.in_flight[digest] = delivery
-            self._bury_for(line, delivery, exc)
+            self._dead_letters.bury(line, delivery, exc)
             return
         line.in_flight[digest] = delivery
         delivery.parts = 1
         try:
-            self._hold(line, delivery, len(body) + len(entry))
+            self.hold(line, delivery, len(body) + len(entry))
             self._batcher.add(tag, entry, delivery)
         except BaseException:  # it goes back to the broker, and no copy of it must wait for this one
-            self._release(line, delivery)
+            self.release(line, delivery)
             raise
         if not self._pump_scheduled:
             self._schedule_pump()
@@ -243,9 +196,7 @@ class Conductor:
         ``delivery`` is `Delivery.is_combined`, and has the record as JSON for its body: where the record cannot be
         sent, it becomes a dead letter.  It is resolved when a server has it.
         """
-        if delivery.stream not in self.lines:  # not configured any more
-            self.lines[delivery.stream] = Line(Transform(delivery.stream))
-        line = self.lines[delivery.stream]
+        line = self.line_of(delivery.stream)
         try:
             shaped = line.transform.shape(record)
             try:
@@ -253,13 +204,9 @@ class Conductor:
             except NOT_PACKED as exc:
                 raise not_packed(exc) from exc
         except Exception as exc:  # the domain of this record
-            self._bury_for(line, delivery, exc)
+            self._dead_letters.bury(line, delivery, exc)
             return
-        delivery.parts = 1
-        self._hold(line, delivery, len(delivery.body) + len(entry))
-        self._batcher.add(tag, entry, delivery)
-        if not self._pump_scheduled:
-            self._schedule_pump()
+        self._batch(tag, [entry], delivery)
 
     def pump(self) -> None:
         """Give chunks to the sink while it takes them.
@@ -300,124 +247,27 @@ class Conductor:
             return True
         return False
 
-    def _bury_for(self, line: Line, delivery: Delivery, exc: Exception) -> None:
-        """Make a dead letter of what ``exc`` kept from being a record; what nobody foresaw is told, too."""
-        error = as_invalid(exc)
-        if error is not exc:
-            self._observer(InternalError("event", exc))
-        try:
-            self._dead_letter(line, delivery, error)
-        except Exception as again:  # not even that: it stays unacked, and others do not
-            self._observer(InternalError("dead letter", again))
-            self._release(line, delivery)
-
     def _contain(self, where: str, exc: Exception, chunk: Chunk) -> None:
         """Tell, and forget what the chunk holds: when the broker delivers that again, it is no copy of anything."""
         self._observer(InternalError(where, exc))
         for entry, delivery in zip(chunk.entries, chunk.deliveries, strict=True):
-            letter = self._letters.get(delivery)
-            self._release(self.lines[delivery.stream], delivery)
-            if letter is not None and letter.is_kept and self._shelf is not None:
-                self._shelf.refused(delivery)  # no broker delivers it again, and the next one waits for its answer
-            elif delivery.is_combined and not chunk.is_dead_letters:  # nor this one
-                again = partial(self._send_again, chunk.tag, entry, delivery)
+            is_on_shelf = self._dead_letters.lost(delivery)
+            if delivery.is_combined and not (is_on_shelf or chunk.is_dead_letters):  # no broker delivers it again
+                again = partial(self._batch, chunk.tag, [entry], delivery)
                 asyncio.get_running_loop().call_later(AGAIN_AFTER_S, again)
 
-    def _send_again(self, tag: str, entry: bytes, delivery: Delivery) -> None:
-        """A combined record whose chunk failed."""
-        line = self.lines.setdefault(delivery.stream, Line(Transform(delivery.stream)))
-        delivery.parts = 1
-        self._hold(line, delivery, len(delivery.body) + len(entry))
-        self._batcher.add(tag, entry, delivery)
+    def _batch(self, tag: str, entries: Sequence[bytes], delivery: Delivery, *, is_dead_letter: bool = False) -> None:
+        """Put all parts of a delivery on their way; `receive` does the same, without the calls."""
+        delivery.parts = len(entries)
+        self.hold(self.line_of(delivery.stream), delivery, len(delivery.body) + sum(map(len, entries)))
+        for entry in entries:
+            self._batcher.add(tag, entry, delivery, is_dead_letter=is_dead_letter)
         if not self._pump_scheduled:
             self._schedule_pump()
 
     def _schedule_pump(self) -> None:
         self._pump_scheduled = True
         asyncio.get_running_loop().call_soon(self.pump)
-
-    # --- dead letters ----------------------------------------------------------------------------
-
-    def _dead_letter(self, line: Line, delivery: Delivery, error: InvalidEvent) -> None:
-        """Make a dead letter of a delivery none of whose parts is on its way."""
-        letter = self._letters[delivery] = _Letter(error, self._dead_letter_part_bytes)
-        line.counters.dead_letters += 1
-        size = len(delivery.body)
-        if line.transform.obfuscate is not None and not (self._raw_dead_letters or delivery.is_combined):
-            mask_delivery(delivery)
-        parts = self._post(delivery, letter)
-        self._observer(DeadLettered(delivery.stream, error, size, parts))
-
-    def post_kept(self, delivery: Delivery, error: InvalidEvent) -> None:
-        """Send a dead letter from the shelf, in the smallest parts, since it was refused before.
-
-        ``delivery`` is resolved when a server has it; when it is refused again, the shelf hears of it.
-        """
-        if delivery.stream not in self.lines:  # not configured any more
-            self.lines[delivery.stream] = Line(Transform(delivery.stream))
-        letter = self._letters[delivery] = _Letter(error, MIN_PART_BYTES, is_kept=True)
-        try:
-            self._post(delivery, letter)
-        except Exception as exc:  # the domain of this letter: the others on the shelf go on
-            self._observer(InternalError("dead letter", exc))
-            self._release(self.lines[delivery.stream], delivery)
-            if self._shelf is not None:
-                self._shelf.refused(delivery)
-
-    def _post(self, delivery: Delivery, letter: _Letter) -> int:
-        """Batch the records of a dead letter; how many they are."""
-        letter.is_refused = False
-        letter.next_try = None
-        seconds, fraction = divmod(delivery.received_at, 1)
-        records = dead_letter(delivery, letter.error, letter.part_bytes)
-        entries = [self._encode(int(seconds), int(fraction * 1e9), record) for record in records]
-        delivery.parts = len(entries)
-        self._hold(self.lines[delivery.stream], delivery, len(delivery.body) + sum(map(len, entries)))
-        for entry in entries:
-            self._batcher.add(self._dead_letter_tag, entry, delivery, is_dead_letter=True)
-        if not self._pump_scheduled:
-            self._schedule_pump()
-        return len(entries)
-
-    def _post_again(self, delivery: Delivery, letter: _Letter) -> None:
-        """A server refused a part of a dead letter: all of it again in smaller parts; or it is kept; or later."""
-        size = min(letter.part_bytes, len(delivery.body))
-        if size > MIN_PART_BYTES:
-            letter.part_bytes = max(MIN_PART_BYTES, size // 2)
-            self._post(delivery, letter)
-        elif self._shelf is None:
-            self._post_later(delivery, letter)
-        elif letter.is_kept:
-            self._release(self.lines[delivery.stream], delivery)
-            self._shelf.refused(delivery)
-        else:
-            self._shelf.keep(delivery, letter.error, partial(self._kept, delivery, letter))
-
-    def _post_later(self, delivery: Delivery, letter: _Letter) -> None:
-        letter.refusals_at_smallest += 1
-        delay_s = backoff_s(letter.refusals_at_smallest, 0.0, first_s=1.0, cap_s=60.0)
-        letter.next_try = asyncio.get_running_loop().call_later(delay_s, self._post, delivery, letter)
-
-    def _kept(self, delivery: Delivery, letter: _Letter, is_kept: bool) -> None:
-        """The shelf's answer: it has the letter, or could not take it."""
-        if is_kept:
-            self._finish(delivery)
-            self._record_finished()
-        else:
-            self._post_later(delivery, letter)
-
-    def _letter_answered(self, delivery: Delivery, letter: _Letter) -> None:
-        """All parts of a dead letter are answered; the worst answer decides."""
-        if letter.is_forgotten:
-            self._release(self.lines[delivery.stream], delivery)
-        elif letter.is_refused:
-            self._post_again(delivery, letter)
-        elif letter.is_kept:  # remembered as delivered since it was kept
-            self.lines[delivery.stream].counters.delivered += 1
-            self._release(self.lines[delivery.stream], delivery)
-            delivery.ledger.resolve(delivery.delivery_tag)
-        else:
-            self._events_acked([delivery])
 
     # --- back: an answer -------------------------------------------------------------------------
 
@@ -435,18 +285,17 @@ class Conductor:
                 self.acked_chunks += 1
                 if chunk.is_dead_letters:
                     for delivery in chunk.deliveries:
-                        self._part_answered(delivery)
+                        self._dead_letters.acked(delivery)
                 else:
                     self._events_acked(chunk.deliveries)
                 self._record_finished()
             case Outcome.REFUSED:
                 (delivery,) = chunk.deliveries
                 if chunk.is_dead_letters:
-                    self._letters[delivery].is_refused = True
-                    self._part_answered(delivery)
+                    self._dead_letters.refused(delivery)
                 else:
                     error = EventRefusedByServer(f"{answer.server} refuses this event, and takes others")
-                    self._dead_letter(self.lines[delivery.stream], delivery, error)
+                    self._dead_letters.send(self.lines[delivery.stream], delivery, error)
             case Outcome.SHED:
                 for delivery in chunk.deliveries:
                     self._forget(delivery)
@@ -464,10 +313,7 @@ class Conductor:
         """Free what belongs to deliveries that the broker has taken back."""
         for delivery in self._batcher.discard_requeued():
             self._forget(delivery)
-        for delivery, letter in list(self._letters.items()):
-            if letter.next_try is not None and delivery.is_requeued:
-                letter.next_try.cancel()
-                self._release(self.lines[delivery.stream], delivery)
+        self._dead_letters.forget_requeued()
         self._sink.shed()
         self._forget_lost()
 
@@ -479,22 +325,20 @@ class Conductor:
                 self.lines[delivery.stream].counters.delivered += 1
             self._finish(delivery)
 
-    def _part_answered(self, delivery: Delivery) -> None:
-        """One record of a dead letter."""
-        delivery.parts -= 1
-        if not delivery.parts:
-            self._letter_answered(delivery, self._letters[delivery])
-
     def _finish(self, delivery: Delivery) -> None:
         """It needs nothing any more but to be remembered; until then, copies that arrive share its outcome."""
         if delivery.is_combined:
-            self._release(self.lines[delivery.stream], delivery)
+            self.release(self.lines[delivery.stream], delivery)
             delivery.ledger.resolve(delivery.delivery_tag)
             return
-        self._hold(self.lines[delivery.stream], delivery, 0)
-        self._letters.pop(delivery, None)
+        self.hold(self.lines[delivery.stream], delivery, 0)
         delivery.body = b""
         self._finished.append(delivery)
+
+    def _remember(self, delivery: Delivery) -> None:
+        """Its dead letter is safe."""
+        self._finish(delivery)
+        self._record_finished()
 
     def _record_finished(self) -> None:
         if self._finished:
@@ -513,7 +357,7 @@ class Conductor:
                 continue
             self._unrecorded.remove(delivery)
             try:
-                self._no_longer_in_flight(self.lines[delivery.stream], delivery)
+                self.no_longer_in_flight(self.lines[delivery.stream], delivery)
                 delivery.ledger.resolve(delivery.delivery_tag)
                 for twin in delivery.twins:
                     twin.ledger.resolve(twin.delivery_tag)
@@ -523,18 +367,14 @@ class Conductor:
     def _forget(self, delivery: Delivery) -> None:
         """One part of a requeued delivery is gone: what the broker delivers again is not its copy any more."""
         line = self.lines[delivery.stream]
-        self._no_longer_in_flight(line, delivery)
-        letter = self._letters.get(delivery)
-        if letter is None:
-            self._release(line, delivery)
-        else:
-            letter.is_forgotten = True
-            self._part_answered(delivery)
+        self.no_longer_in_flight(line, delivery)
+        if not self._dead_letters.forgotten(delivery):
+            self.release(line, delivery)
 
     def _forget_lost(self) -> None:
         """What was requeued, and a fault took out of every chunk: copies would wait for its outcome for ever."""
         requeued = [
-            (line, delivery)
+            delivery
             for line in self.lines.values()
             for delivery in line.in_flight.values()
             if delivery.is_requeued and delivery.held_bytes
@@ -542,24 +382,6 @@ class Conductor:
         if requeued:
             chunks = (*self._batcher.held(), *self._sink.held())
             held = {delivery for chunk in chunks for delivery in chunk.deliveries}
-            for line, delivery in requeued:
+            for delivery in requeued:
                 if delivery not in held:
-                    self._release(line, delivery)
-
-    # --- memory ----------------------------------------------------------------------------------
-
-    def _hold(self, line: Line, delivery: Delivery, size: int) -> None:
-        """The delivery takes ``size`` bytes from now on."""
-        more = size - delivery.held_bytes
-        delivery.held_bytes = size
-        line.held_bytes += more
-        self.total_held_bytes += more
-
-    def _release(self, line: Line, delivery: Delivery) -> None:
-        self._hold(line, delivery, 0)
-        self._letters.pop(delivery, None)
-        self._no_longer_in_flight(line, delivery)
-
-    def _no_longer_in_flight(self, line: Line, delivery: Delivery) -> None:
-        if line.in_flight.get(delivery.digest) is delivery:
-            del line.in_flight[delivery.digest]
+                    self._dead_letters.lost(delivery)

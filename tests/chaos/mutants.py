@@ -45,14 +45,14 @@ Dispatcher.lost = lose
 """
 NO_DEAD_LETTER = """
 from fluent_plugin_amp.errors import InvalidEvent
-from fluent_plugin_amp.pipeline.conductor import Conductor
-bury = Conductor._bury_for
+from fluent_plugin_amp.pipeline.dead_letter_sender import DeadLetterSender
+bury = DeadLetterSender.bury
 def forget(self, line, delivery, exc):
     if isinstance(exc, InvalidEvent):
         bury(self, line, delivery, exc)
     else:
         delivery.ledger.resolve(delivery.delivery_tag)
-Conductor._bury_for = forget
+DeadLetterSender.bury = forget
 """
 MUTANTS = {
     "ack on send": ACK_ON_SEND,

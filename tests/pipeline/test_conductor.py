@@ -341,7 +341,7 @@ class Rig:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dead letters of a few bytes."""
-    monkeypatch.setattr("fluent_plugin_amp.pipeline.conductor.MIN_PART_BYTES", 16)
+    monkeypatch.setattr("fluent_plugin_amp.pipeline.dead_letter_sender.MIN_PART_BYTES", 16)
 
 
 @pytest.fixture
@@ -1152,7 +1152,7 @@ def test_an_event_that_cannot_even_be_a_dead_letter_stays_unacked(monkeypatch: p
     rig = Rig()
     channel = Channel(rig, "a")
     with monkeypatch.context() as patch:
-        patch.setattr("fluent_plugin_amp.pipeline.conductor.dead_letter", trip)
+        patch.setattr("fluent_plugin_amp.pipeline.dead_letter_sender.dead_letter", trip)
         rig.deliver(channel, b"no json")
     rig.deliver(channel, b'{"id": 1}')
     rig.answer_all()
@@ -1171,7 +1171,7 @@ def test_a_kept_letter_that_cannot_be_sent_holds_up_no_other(monkeypatch: pytest
     for body in (b"no JSON", b"neither"):
         rig.shelf.keep(Delivery("a", rig.shelf, 0, body), EventNotJson("no JSON"), lambda is_kept: None)
     with monkeypatch.context() as patch:
-        patch.setattr("fluent_plugin_amp.pipeline.conductor.dead_letter", trip)
+        patch.setattr("fluent_plugin_amp.pipeline.dead_letter_sender.dead_letter", trip)
         rig.within_loop(rig.shelf.post)
     assert internal(rig) == [("dead letter", ZeroDivisionError)] * 2
     assert not rig.shelf.posted
