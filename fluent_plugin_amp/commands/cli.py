@@ -170,9 +170,9 @@ def replay(
     """
     from fluent_plugin_amp.commands import captured
     from fluent_plugin_amp.commands import replay as job
+    from fluent_plugin_amp.commands.delivering import Delivering
     from fluent_plugin_amp.commands.dry_run import DryRunSink
     from fluent_plugin_amp.observe import logs
-    from fluent_plugin_amp.run import daemon
     from fluent_plugin_amp.run.build import make_sink
 
     if dry_run and stdout_format is not None:
@@ -185,7 +185,8 @@ def replay(
         observer = logs.LogObserver()
         sink = dry if dry_run else make_sink(config, observer, stdout_format)
         bodies = (body for file in files for body in captured.events(file, file.name))
-        return await job.replay(daemon.Daemon(config, sink, observer), stream.name, bodies)
+        delivering = Delivering(config, stream, observer, None, sink=sink, with_combined=True)
+        return await job.replay(delivering, bodies)
 
     dry = DryRunSink()
     replayed = asyncio.run(go())

@@ -1,7 +1,7 @@
 """The pipeline and the sink of `run` for events that no broker delivers, beside a `run` or without one.
 
 Each event takes the transforms of its stream and goes to the configured servers.  After a server's ack it is recorded
-in the state file, where there is one.  Combined records are not made of it: those are the business of one process.
+in the state file, where a tool has one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from fluent_plugin_amp.commands.feed import Feed
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Counters
-from fluent_plugin_amp.run.build import make_conductor, make_sink
+from fluent_plugin_amp.run.build import ClosableSink, make_sink
+from fluent_plugin_amp.run.pipeline import Pipeline
 from fluent_plugin_amp.state.tool import DeliveredByTool
 
 if TYPE_CHECKING:
@@ -33,12 +34,27 @@ class Delivering:
         stream: whose transforms the events get.
         observer: hears what happens.
         state_file: where they are recorded; it must be there.  None: nowhere.
+        sink: where they go; None: to the configured servers.
+        with_combined: make combined records of them.  Beside a `run` nobody may: those are its business alone.
     """
 
-    def __init__(self, config: Config, stream: StreamConfig, observer: Observer, state_file: Path | None) -> None:
-        self._sink = make_sink(config, observer, None)
+    def __init__(
+        self,
+        config: Config,
+        stream: StreamConfig,
+        observer: Observer,
+        state_file: Path | None,
+        *,
+        sink: ClosableSink | None = None,
+        with_combined: bool = False,
+    ) -> None:
+        self._sink = make_sink(config, observer, None) if sink is None else sink
         self._delivered = DeliveredByTool(state_file) if state_file is not None else None
-        conductor = make_conductor(config, [stream], self._sink, observer, delivered=self._delivered)
+        self._shutdown_timeout_s = config.forward.shutdown_timeout
+        pipeline = Pipeline(
+            config, [stream], self._sink, observer, delivered=self._delivered, with_combined=with_combined
+        )
+        conductor, self._combining = pipeline.conductor, pipeline.combining
         self._line = conductor.lines[stream.name]
         self.feed = Feed(
             conductor, stream.name, max_held_bytes=config.memory_limit, patience_s=config.forward.pause_after
@@ -54,6 +70,11 @@ class Delivering:
     def ends(self) -> set[asyncio.Future[None]]:
         """What ends only when sink or state file cannot go on, with the reason."""
         return {self._sink_task} if self._delivered is None else {self._sink_task, self._delivered.failed}
+
+    async def finish_combining(self) -> None:
+        """Write what combined records there are, once no more events come."""
+        if self._combining is not None:
+            await self._combining.finish(self._shutdown_timeout_s)
 
     async def __aenter__(self) -> Self:
         self._sink_task = asyncio.create_task(self._sink.run(), name="sink")

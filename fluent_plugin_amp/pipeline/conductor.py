@@ -62,6 +62,8 @@ class Conductor(Lines):
         dead_letter_part_bytes: of the original body in one record, at first.
         raw_dead_letters: dead letters hold their original body even where events are obfuscated.
         delivered: remembers what was delivered; None: for as long as the process lives.
+        combines: it wants events' parts in combined records, too.
+        on_available: called when the sink becomes available, or ceases to be.
         shelf: keeps dead letters that no server takes; None: their deliveries stay unresolved.
     """
 
@@ -77,22 +79,21 @@ class Conductor(Lines):
         dead_letter_part_bytes: int,
         raw_dead_letters: bool = False,
         delivered: Delivered | None = None,
+        combines: bool = False,
+        on_available: Callable[[], None] = lambda: None,
         shelf: DeadLetterStore | None = None,
         eager_bytes: int = EAGER_BYTES,
     ) -> None:
         super().__init__(transforms)
         self.acked_chunks = 0
-        self.on_available: Callable[[], None] = lambda: None
-        """Called when the sink becomes available, or ceases to be."""
+        self._on_available = on_available
         self._sink = sink
         self._encode = encode
         self._batcher = batcher
         self._observer = observer
-        self.delivered: Delivered = DeliveredMemory() if delivered is None else delivered
-        """Remembers what was delivered."""
-        self.combines = False
-        """Whether events' parts in combined records are made."""
-        self._wants_facts = self.delivered.wants_facts
+        self._delivered: Delivered = DeliveredMemory() if delivered is None else delivered
+        self._combines = combines
+        self._wants_facts = self._delivered.wants_facts
         self._eager_bytes = eager_bytes
         self._finished: list[Delivery] = []  # servers have all of them; given to `_delivered` in one go
         self._unrecorded: set[Delivery] = set()  # given to `delivered`, which has not answered for them
@@ -156,7 +157,7 @@ class Conductor(Lines):
         try:
             record = decode(body)
             seconds, nanoseconds = event_time(record, delivery.received_at)
-            if self.combines and line.transform.combine is not None:
+            if self._combines and line.transform.combine is not None:
                 try:
                     delivery.member = line.transform.combine(record, seconds, nanoseconds, digest)
                 except Exception as exc:  # the domain of its part in combined records
@@ -242,7 +243,7 @@ class Conductor(Lines):
             else:
                 first.twins = [delivery]
             return True
-        if self.delivered.contains(delivery.stream, delivery.digest):
+        if self._delivered.contains(delivery.stream, delivery.digest):
             delivery.ledger.resolve(delivery.delivery_tag)
             return True
         return False
@@ -305,7 +306,7 @@ class Conductor(Lines):
         available = self._sink.available
         if available is not self._was_available:
             self._was_available = available
-            self.on_available()
+            self._on_available()
         if self._batcher and not self._pump_scheduled:
             self._schedule_pump()
 
@@ -345,7 +346,7 @@ class Conductor(Lines):
             finished, self._finished = self._finished, []
             self._unrecorded.update(finished)
             try:
-                self.delivered.record(finished, self._recorded)
+                self._delivered.record(finished, self._recorded)
             except Exception as exc:  # the domain of the memory: servers have them, so they are acked all the same
                 self._observer(InternalError("memory", exc))
                 self._recorded(finished)

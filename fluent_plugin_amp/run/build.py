@@ -1,4 +1,4 @@
-"""The parts of a `run`, each made from the configuration: sink, brokers, transforms.
+"""The parts of a `run`, each made from the configuration: sink, brokers, transforms, streams.
 
 Raises ConfigError where a file that the configuration names cannot be used.
 """
@@ -6,13 +6,12 @@ Raises ConfigError where a file that the configuration names cannot be used.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
 from fluent_plugin_amp.facts import Observer
-from fluent_plugin_amp.model import Chunk, DeadLetterStore, Delivered, ServerSnapshot, Sink
-from fluent_plugin_amp.pipeline.batcher import Batcher
+from fluent_plugin_amp.model import Chunk, ServerSnapshot, Sink
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
@@ -20,17 +19,13 @@ from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.transform import Transform
-from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
-from fluent_plugin_amp.sink.forward.protocol import entry
+from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.source.amqp import BrokerAddress
 from fluent_plugin_amp.source.flow import Flow, auto_prefetch_count
 from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.tls import client_context
-
-if TYPE_CHECKING:
-    from fluent_plugin_amp.state.file import StateFile
 
 
 class ClosableSink(Sink, Protocol):
@@ -44,40 +39,6 @@ class ClosableSink(Sink, Protocol):
 
         Returns the chunks that will not be answered.
         """
-
-
-def make_state(config: Config, observer: Observer) -> StateFile | None:
-    """The state file, where one is configured."""
-    if config.state.path is None:
-        return None
-    from fluent_plugin_amp.state.file import StateFile
-
-    return StateFile(config.state.path, config.state.remember, observer)
-
-
-def make_conductor(
-    config: Config,
-    streams: Iterable[StreamConfig],
-    sink: Sink,
-    observer: Observer,
-    *,
-    delivered: Delivered | None = None,
-    shelf: DeadLetterStore | None = None,
-) -> Conductor:
-    """What joins these streams and the sink."""
-    limit_bytes = config.forward.chunk_limit_size
-    return Conductor(
-        {stream.name: make_transform(stream) for stream in streams},
-        sink,
-        entry,
-        Batcher(limit_bytes, new_chunk_id),
-        observer,
-        dead_letter_tag=config.dead_letters.tag,
-        raw_dead_letters=config.dead_letters.raw,
-        dead_letter_part_bytes=limit_bytes // 2,
-        delivered=delivered,
-        shelf=shelf,
-    )
 
 
 def make_sink(config: Config, observer: Observer, stdout: Literal["json", "msgpack"] | None) -> ClosableSink:

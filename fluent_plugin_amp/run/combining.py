@@ -1,4 +1,4 @@
-"""Combined records in a `run`: the combiner, made from the configuration and joined with the conductor."""
+"""Combined records in a `run`: the combiner, made from the configuration, and its clock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.facts import InternalError, Observer
+from fluent_plugin_amp.model import Delivered
 from fluent_plugin_amp.observe.logs import LOGGER
-from fluent_plugin_amp.pipeline.combine.combiner import Combiner, Keeper
+from fluent_plugin_amp.pipeline.combine.combiner import Combiner, Keeper, Post
 from fluent_plugin_amp.pipeline.combine.detections import Detections
 from fluent_plugin_amp.pipeline.combine.incidents import Incidents
 from fluent_plugin_amp.pipeline.conductor import Conductor
@@ -18,8 +19,33 @@ TICK_S = 1.0
 POLL_S = 0.02
 
 
+def make_combiner(
+    config: Config, delivered: Delivered, keeper: Keeper | None, *, post: Post, tell: Observer
+) -> Combiner | None:
+    """As configured, around the memory of what was delivered; None when there are to be no combined records."""
+    detections, incidents = config.detections, config.incidents
+    if detections is None and incidents is None:
+        return None
+    tags = {}
+    if detections is not None:
+        tags["detection"] = detections.tag
+    if incidents is not None:
+        tags["incident"] = incidents.tag
+    return Combiner(
+        None if detections is None else Detections(detections.window, detections.max_open),
+        None
+        if incidents is None
+        else Incidents(incidents.window, incidents.lateness, incidents.by, incidents.max_open),
+        tags,
+        delivered,
+        keeper,
+        post=post,
+        tell=tell,
+    )
+
+
 class Combining:
-    """The combiner, put between the conductor and its memory, and the conductor that it sends through."""
+    """Has the combiner do what is due, and waits at the end for what it sent through the conductor."""
 
     def __init__(self, combiner: Combiner, conductor: Conductor, keeper: Keeper | None, tell: Observer) -> None:
         self.combiner = combiner
@@ -28,34 +54,6 @@ class Combining:
         self._tell = tell
         self._received: dict[str, int] = {}
         self._closed_early = 0
-        combiner.post = conductor.post_combined
-        conductor.delivered = combiner
-        conductor.combines = True
-
-    @classmethod
-    def of(
-        cls, config: Config, conductor: Conductor, tell: Observer, keeper: Keeper | None = None
-    ) -> Combining | None:
-        """As configured; None when there are to be no combined records."""
-        detections, incidents = config.detections, config.incidents
-        if detections is None and incidents is None:
-            return None
-        tags = {}
-        if detections is not None:
-            tags["detection"] = detections.tag
-        if incidents is not None:
-            tags["incident"] = incidents.tag
-        combiner = Combiner(
-            None if detections is None else Detections(detections.window, detections.max_open),
-            None
-            if incidents is None
-            else Incidents(incidents.window, incidents.lateness, incidents.by, incidents.max_open),
-            tags,
-            conductor.delivered,
-            keeper,
-            tell=tell,
-        )
-        return cls(combiner, conductor, keeper, tell)
 
     async def run(self, consuming: Callable[[], Iterable[str]]) -> None:
         """Do what is due, until cancelled.  ``consuming``: names of the streams that get what is in their queues."""

@@ -1,6 +1,6 @@
-"""The composition root of `run`: the one place that knows every part.
+"""The root of `run`: reads streams of brokers into the pipeline (`run.pipeline`).
 
-Builds the parts from the configuration, starts the sink and then the streams, and stops in the other order: streams
+Builds the streams from the configuration, starts the sink and then the streams, and stops in the other order: streams
 consume no more, what is held is delivered and acked within ``shutdown_timeout``, then connections close.  A part that
 fails in a way that nobody foresaw costs its fault domain, never the process: see `containment`.
 
@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fluent_plugin_amp import descriptors
 from fluent_plugin_amp.config import Config
@@ -28,27 +28,22 @@ from fluent_plugin_amp.observe.service import Service
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.systemd import Notifier
 from fluent_plugin_amp.observe.troubles import Troubles
-from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.run.beginning import Parent
 from fluent_plugin_amp.run.build import (
     ClosableSink,
     forward_settings,
-    make_conductor,
     make_sink,
-    make_state,
     make_stream,
     make_transform,
     share_of,
 )
-from fluent_plugin_amp.run.combining import Combining
+from fluent_plugin_amp.run.pipeline import Pipeline
 from fluent_plugin_amp.run.reload import Changes
 from fluent_plugin_amp.run.reloader import Reloader
 from fluent_plugin_amp.run.running import RunningStreams
 from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_with_parent
-
-if TYPE_CHECKING:
-    from fluent_plugin_amp.state.file import StateFile
+from fluent_plugin_amp.source.stream import Stream
 
 UNMATCHED_EVERY_S = 3600.0
 SINK_CLOSE_TIMEOUT_S = 2.0
@@ -63,7 +58,8 @@ class Daemon:
         sink: where chunks go.
         observer: hears what happens.
         once: stop when each stream has delivered what was in its queue at the start.
-        state: the state file, started before `run` and closed after it; None: nothing outlives the process.
+        with_state: what was delivered outlives the process, where a state file is configured: ``state`` is to be
+            started before `run`, and closed after it.
     """
 
     def __init__(
@@ -73,33 +69,25 @@ class Daemon:
         observer: Observer,
         *,
         once: bool = False,
-        state: StateFile | None = None,
+        with_state: bool = False,
     ) -> None:
         self.config = config
         self.sink = sink
-        self.state = state
-        self.conductor = make_conductor(
+        self.streams: dict[str, Stream] = {}
+        pipeline = Pipeline(
             config,
             config.own_streams,
             sink,
             observer,
-            delivered=state.delivered if state else DeliveredMemory.shared_by(len(config.own_streams)),
-            shelf=state.dead_letters if state else None,
+            with_state=with_state,
+            on_available=self._wake_streams,
         )
-        if state is not None:
-            state.dead_letters.post = self.conductor.post_kept
-            state.dead_letters.is_available = lambda: self.conductor.available
-        self.conductor.on_available = self._wake_streams
+        self.state, self.conductor, self.combining = pipeline.state, pipeline.conductor, pipeline.combining
         self._observer = observer
         self._fleet = RunningStreams(observer, once=once)
-        self.streams = {
-            stream.name: make_stream(stream, config, self.conductor, observer, once=once)
-            for stream in config.own_streams
-        }
+        for stream in config.own_streams:
+            self.streams[stream.name] = make_stream(stream, config, self.conductor, observer, once=once)
         self._gone: set[str] = set()
-        self.combining = Combining.of(config, self.conductor, observer, state.combined if state else None)
-        if state is not None and self.combining is not None:
-            state.delivered.on_reset = self.combining.combiner.forget
         self._stop_by: float | None = None
 
     async def run(self) -> None:
@@ -249,8 +237,7 @@ async def run(
     """
     board = Troubles()
     observer = all_of(observer, board)
-    state = make_state(config, observer)
-    daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once, state=state)
+    daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once, with_state=True)
     notifier = Notifier.from_environment(os.environ, os.getpid())
 
     station = Service(
@@ -278,7 +265,7 @@ async def run(
 
     async with station, contextlib.AsyncExitStack() as stack:
         stack.enter_context(stop_on_signals(stop_for))
-        if state is not None:
+        if (state := daemon.state) is not None:
             stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
             await state.start()
 

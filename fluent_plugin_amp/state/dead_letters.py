@@ -28,18 +28,31 @@ LONGEST_WAIT_S = 3600.0
 _ERRORS = {kind.id: kind for kind in InvalidEvent.__subclasses__()}
 
 
+Post = Callable[[Delivery, InvalidEvent], None]
+"""Sends one; `KeptDeadLetters.resolve` or `KeptDeadLetters.refused` follows."""
+
+
+def no_post(delivery: Delivery, error: InvalidEvent) -> None:
+    """Never called, where no server is ever there."""
+
+
 class KeptDeadLetters:
-    """See the module.  ``post`` and ``is_available`` must be set before `run`."""
+    """See the module.
+
+    Args:
+        writer: of the file.
+        observer: hears of letters.
+        post: sends one.
+        is_available: whether a server is there to take it.
+    """
 
     closed = False
 
-    def __init__(self, writer: Writer, observer: Observer) -> None:
+    def __init__(self, writer: Writer, observer: Observer, post: Post, is_available: Callable[[], bool]) -> None:
         self.count = 0
         """Letters kept."""
-        self.post: Callable[[Delivery, InvalidEvent], None]
-        """Sends one; `resolve` or `refused` follows."""
-        self.is_available: Callable[[], bool]
-        """Whether a server is there to take it."""
+        self.post = post
+        self.is_available = is_available
         self._writer = writer
         self._observer = observer
         self._wake = asyncio.Event()

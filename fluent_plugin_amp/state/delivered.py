@@ -30,12 +30,20 @@ class FileDelivered:
     Args:
         writer: of the file.
         remember_s: what was delivered longer ago is forgotten.
+        on_reset: called with the name of a stream that a tool had the file forget.
         clock: seconds since the epoch.
     """
 
     wants_facts = True
 
-    def __init__(self, writer: Writer, remember_s: float, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        remember_s: float,
+        *,
+        on_reset: Callable[[str], None] = lambda stream: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._writer = writer
         self._remember_s = remember_s
         self._clock = clock
@@ -45,8 +53,7 @@ class FileDelivered:
         self._young_events = 0
         self._indexing = Indexing(writer)
         self._resets: dict[str, int] | None = None
-        self.on_reset: Callable[[str], None] = lambda stream: None
-        """Called with the name of a stream that a tool had the file forget."""
+        self.on_reset = on_reset
 
     def opened(self, opened: Opened) -> None:
         """The file was opened, perhaps anew."""

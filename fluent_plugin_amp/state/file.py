@@ -20,7 +20,7 @@ from fluent_plugin_amp.errors import PluginError, StateCorrupt
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.database import tighten
-from fluent_plugin_amp.state.dead_letters import KeptDeadLetters
+from fluent_plugin_amp.state.dead_letters import KeptDeadLetters, Post, no_post
 from fluent_plugin_amp.state.delivered import FileDelivered
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.salvage import aside_file, can_be_replaced, replace
@@ -36,18 +36,29 @@ class StateFile:
         path: of the file; its folder must be there.
         remember_s: how long what was delivered is remembered.
         observer: hears of trouble, recovery and letters.
+        post: sends a dead letter.
+        is_available: whether a server is there to take one; by default none ever is.
+        on_reset: called with the name of a stream that a tool had the file forget.
         clock: seconds since the epoch.
     """
 
     def __init__(
-        self, path: Path, remember_s: float, observer: Observer, *, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        remember_s: float,
+        observer: Observer,
+        *,
+        post: Post = no_post,
+        is_available: Callable[[], bool] = lambda: False,
+        on_reset: Callable[[str], None] = lambda stream: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
         self._observer = observer
         self._lock = Lock(path)
         self.writer = Writer(path, self._open, self._opened, observer)
-        self.delivered = FileDelivered(self.writer, remember_s, clock=clock)
-        self.dead_letters = KeptDeadLetters(self.writer, observer)
+        self.delivered = FileDelivered(self.writer, remember_s, on_reset=on_reset, clock=clock)
+        self.dead_letters = KeptDeadLetters(self.writer, observer, post, is_available)
         self.combined = KeptCombined(self.writer)
         self.task: asyncio.Task[None] | None = None
         """From `start` on; it ends only with an error of ours."""

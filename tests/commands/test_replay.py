@@ -66,3 +66,15 @@ def test_a_dry_run_writes_no_records(replay: Replay) -> None:
     """So there is no form of them."""
     result = replay('{"id": 1}', "--dry-run", "--stdout", "json")
     assert result.exit_code == EXIT_USAGE
+
+
+def test_no_broker_is_met(tmp_path: Path) -> None:
+    """So captured events are replayed where the broker's CA file is of no use."""
+    config, events, ca_file = tmp_path / "config.json", tmp_path / "events", tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
+    config.touch(mode=0o600)
+    stream = {"url": "amqps://u:p@h", "queue": "q", "tls": {"ca_file": str(ca_file)}}
+    config.write_text(json.dumps({"streams": [stream]}))
+    events.write_text('{"id": 1}')
+    result = CliRunner().invoke(cli, ["replay", "-c", str(config), "--dry-run", str(events)])
+    assert (result.exit_code, result.stderr) == (EXIT_OK, "1 events: 1 to deliver, 0 dead letters, 0 dropped\n")

@@ -14,10 +14,8 @@ from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.model import Delivery, Record
-from fluent_plugin_amp.pipeline.batcher import Batcher
-from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.run.build import make_transform
-from fluent_plugin_amp.run.combining import Combining
+from fluent_plugin_amp.run.pipeline import Pipeline
 
 Write = Callable[[str, str], Path]
 
@@ -50,22 +48,14 @@ class Rig:
 
     def __init__(self, config: Config) -> None:
         self.sent: list[tuple[str, Record]] = []
-        conductor = Conductor(
-            {"s": make_transform(config.streams[0])},
-            SimpleNamespace(),
-            lambda *entry: b"",
-            Batcher(1000, lambda: ""),
-            lambda fact: None,
-            dead_letter_tag="letters",
-            dead_letter_part_bytes=1000,
-        )
         self.told: list[Fact] = []
-        combining = Combining.of(config, conductor, self.told.append)
+        pipeline = Pipeline(config, config.streams, SimpleNamespace(), self.told.append)
+        combining = pipeline.combining
         assert combining is not None
         self.combining = combining
         self.combiner = combining.combiner
         self.combiner.post = self.post
-        self.transform = conductor.lines["s"].transform
+        self.transform = pipeline.conductor.lines["s"].transform
 
     def post(self, delivery: Delivery, tag: str, seconds: int, nanoseconds: int, record: Record) -> None:
         """A record is sent."""
@@ -88,7 +78,7 @@ def test_off_by_default(write: Write) -> None:
     """The plain path stays plain."""
     config = loaded(write)
     assert (config.detections, config.incidents) == (None, None)
-    assert Combining.of(config, None, lambda fact: None) is None  # type: ignore[arg-type]
+    assert Pipeline(config, config.streams, SimpleNamespace(), lambda fact: None).combining is None
 
 
 def test_defaults(write: Write) -> None:

@@ -26,7 +26,7 @@ from fluent_plugin_amp.config import Config, TlsConfig, load
 from fluent_plugin_amp.config.keys import keys_of
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery
-from fluent_plugin_amp.run.build import forward_settings, make_broker, make_state, make_transform
+from fluent_plugin_amp.run.build import forward_settings, make_broker, make_transform
 from fluent_plugin_amp.run.daemon import Daemon
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.protocol import ClientProtocol, encode_chunk
@@ -172,7 +172,7 @@ def first_stream(config: Config) -> Stream:
 
 def remembered_s(config: Config, given: Given) -> Any:
     """How long the state file remembers."""
-    state = make_state(config, lambda fact: None)
+    state = Daemon(config, Taking(), lambda fact: None, with_state=True).state
     return state and vars(state.delivered)["_remember_s"]
 
 

@@ -271,10 +271,13 @@ class Rig:
         raw_dead_letters: bool = False,
         memory: DeliveredMemory | None = None,
         has_shelf: bool = False,
+        combines: bool = False,
     ) -> None:
         self.loop = VirtualTimeLoop()
         self.numbers = count()
         self.facts: list[Fact] = []
+        self.heard: list[bool] = []
+        """Whether the sink was available, each time when that changed."""
         self.server = FakeServer()
         self.sink = FakeSink(self.server, window)
         self.memory = memory
@@ -291,6 +294,8 @@ class Rig:
             shelf=self.shelf if has_shelf else None,
             eager_bytes=eager_bytes,
             raw_dead_letters=raw_dead_letters,
+            combines=combines,
+            on_available=lambda: self.heard.append(self.conductor.available),
         )
 
     def is_safe(self, body: bytes) -> bool:
@@ -857,10 +862,8 @@ def test_another_transform_holds_from_the_next_event_on(rig: Rig) -> None:
 
 def test_another_sink_takes_over(rig: Rig) -> None:
     """New chunks go to it, the old one may still answer, and streams hear of it."""
-    heard: list[bool] = []
     channel = Channel(rig, "a")
     rig.deliver(channel, event(1))
-    rig.conductor.on_available = lambda: heard.append(rig.conductor.available)
     other = FakeSink(rig.server)
     rig.within_loop(lambda: rig.conductor.use(other))
     rig.deliver(channel, event(2))
@@ -874,12 +877,10 @@ def test_another_sink_takes_over(rig: Rig) -> None:
 
 def test_streams_hear_of_servers_that_come_and_go(rig: Rig) -> None:
     """Once for each change."""
-    heard = []
-    rig.conductor.on_available = lambda: heard.append(rig.conductor.available)
     for available in (True, True, False, False, True):
         rig.sink.available = available
         rig.conductor.on_sink_change()
-    assert heard == [True, False, True]
+    assert rig.heard == [True, False, True]
 
 
 # --- a random walk -------------------------------------------------------------------------------
@@ -1122,8 +1123,7 @@ class NoText:
 
 def test_an_event_whose_part_in_combined_records_fails_is_delivered() -> None:
     """As ever, without a part."""
-    rig = Rig()
-    rig.conductor.combines = True
+    rig = Rig(combines=True)
     rig.conductor.lines["a"].transform = Transform("a", combine=trip)  # type: ignore[arg-type]
     channel = Channel(rig, "a")
     delivery = rig.deliver(channel, b'{"id": 1}')

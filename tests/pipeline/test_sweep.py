@@ -25,9 +25,7 @@ from fluent_plugin_amp.pipeline.combine.member import THREAT_DETECTED, THREAT_QU
 from fluent_plugin_amp.pipeline.links import SOURCES
 from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.tags import EVENT_FIELDS
-from fluent_plugin_amp.run.build import make_conductor
-from fluent_plugin_amp.run.combining import Combining
-from fluent_plugin_amp.state.file import StateFile
+from fluent_plugin_amp.run.pipeline import Pipeline
 
 READERS = ("decode", "delivered", "links", "combine/member", "obfuscate", "tags", "transform")
 """The modules that read events."""
@@ -180,6 +178,14 @@ class Sink:
     async def run(self) -> None:
         """Not needed."""
 
+    def figures(self) -> tuple[()]:
+        """No server."""
+        return ()
+
+    async def close(self, timeout_s: float) -> list[Chunk]:
+        """Nothing is left."""
+        return []
+
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for it."""
@@ -243,19 +249,18 @@ async def test_every_event_arrives(
         "transform": options(method, lists, serialize),
         "detections": {},
         "incidents": {},
+        "state": {"path": str(tmp_path / "state.db")},
     }
     file = tmp_path / "config.json"
     file.write_text(json.dumps(given))
     config = load(file, {})
     facts: list[Fact] = []
-    state = StateFile(tmp_path / "state.db", 1e6, facts.append)
-    await state.start()
     sink, ledger, numbers = Sink(), Ledger(), count(1)
-    conductor = make_conductor(
-        config, config.streams, sink, facts.append, delivered=state.delivered, shelf=state.dead_letters
-    )
-    combining = Combining.of(config, conductor, facts.append, state.combined)
+    assembled = Pipeline(config, config.streams, sink, facts.append, with_state=True)
+    conductor, combining, state = assembled.conductor, assembled.combining, assembled.state
+    assert state is not None
     assert combining is not None
+    await state.start()
     combining.combiner.restore(await state.combined.load())
 
     bodies: dict[int, tuple[str, bytes]] = {}

@@ -60,7 +60,7 @@ class Keeper(Protocol):
 
 
 class Combiner:
-    """See the module.  ``post`` must be set before anything is recorded.
+    """See the module.
 
     Args:
         detections: None: they are not wanted.
@@ -68,6 +68,7 @@ class Combiner:
         tags: of the records, by `Emission.kind`.
         delivered: remembers events.
         keeper: None: nothing outlives the process; else what is recorded waits for `restore`.
+        post: sends a combined record.
         clock: seconds since the epoch.
         tell: hears of what nobody foresaw.
     """
@@ -82,10 +83,11 @@ class Combiner:
         delivered: Delivered,
         keeper: Keeper | None = None,
         *,
+        post: Post,
         clock: Callable[[], float] = time.time,
         tell: Observer = lambda fact: None,
     ) -> None:
-        self.post: Post
+        self.post = post
         self._detections = detections
         self._incidents = incidents
         self._tags = tags

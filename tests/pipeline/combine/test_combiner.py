@@ -21,6 +21,7 @@ from fluent_plugin_amp.pipeline.combine.detections import Detections
 from fluent_plugin_amp.pipeline.combine.incidents import GROUPINGS, Incidents
 from fluent_plugin_amp.pipeline.combine.member import COMBINED_TYPES, THREAT_DETECTED, THREAT_QUARANTINED, MemberMaker
 from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.transform import Transform
@@ -128,10 +129,10 @@ class World:
             TAGS,
             self.disk,
             self.disk,
+            post=self.post,
             clock=self.time,
             tell=self.told.append,
         )
-        self.combiner.post = self.post
         self.combiner.restore(self.disk.rows)
 
     def time(self) -> float:
@@ -403,8 +404,9 @@ def test_a_part_without_its_head_and_a_head_without_parts_are_set_aside() -> Non
 def test_a_record_of_a_kind_that_is_no_longer_wanted_stays_where_it_is() -> None:
     """It is not garbled; who wants detections again gets it."""
     world = kept_by_a_crash()
-    combiner = Combiner(None, Incidents(1, 1, ("computer",), 9), {"incident": "i"}, world.disk, world.disk)
-    combiner.post = world.post
+    combiner = Combiner(
+        None, Incidents(1, 1, ("computer",), 9), {"incident": "i"}, world.disk, world.disk, post=world.post
+    )
     world.got.clear()
     combiner.restore(world.disk.rows)
     assert world.disk.aside == []
@@ -449,6 +451,10 @@ class Sink:
 
 def conductor(sink: Sink, **options: Any) -> Conductor:
     """A conductor that makes detections."""
+
+    def post(*combined: Any) -> None:
+        made.post_combined(*combined)
+
     made = Conductor(
         {"s": Transform("s", combine=MemberMaker(None, None, b""), **options)},
         sink,
@@ -457,11 +463,9 @@ def conductor(sink: Sink, **options: Any) -> Conductor:
         lambda fact: None,
         dead_letter_tag="letters",
         dead_letter_part_bytes=100_000,
+        delivered=Combiner(Detections(60, 10), None, TAGS, DeliveredMemory(), post=post),
+        combines=True,
     )
-    combiner = Combiner(Detections(60, 10), None, TAGS, made.delivered)
-    combiner.post = made.post_combined
-    made.delivered = combiner
-    made.combines = True
     return made
 
 
