@@ -7,7 +7,7 @@ from the event as Cisco named its fields, before flattening.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,15 @@ from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
 from fluent_plugin_amp.pipeline.tags import MAX_TAGS, Tags, compile_tag
 
 PULLING_ID = "@devo_pulling_id"
+
+AFTER_TAG = frozenset({"flatten", "serialize"})
+"""The steps that leave no field where Cisco put it."""
+
+SHAPING = AFTER_TAG | {"add"}
+"""The steps that a combined record takes, too: it gets the form of its stream's events."""
+
+Change = Callable[[Record, float], Record]
+"""(record, when it arrived or was polled) → the record that goes on: the same one, changed in place, or another."""
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -56,10 +65,37 @@ class Transform:
     combine: MemberMaker | None = None
     """Makes an event's part in combined records, before anything else is done with it."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_tag", compile_tag(self.tag, self.stream, self.max_tags))
+    _tag: str | Tags = field(init=False, repr=False, compare=False)
+    _steps: tuple[tuple[str, Change], ...] = field(init=False, repr=False, compare=False)
+    """Those that change an event, as configured."""
+    _before_tag: tuple[Change, ...] = field(init=False, repr=False, compare=False)
+    _after_tag: tuple[Change, ...] = field(init=False, repr=False, compare=False)
 
-    _tag: str | Tags = field(init=False, repr=False, default="")
+    def __post_init__(self) -> None:
+        steps = tuple(self._configured())
+        compiled = {
+            "_tag": compile_tag(self.tag, self.stream, self.max_tags),
+            "_steps": steps,
+            "_before_tag": tuple(change for name, change in steps if name not in AFTER_TAG),
+            "_after_tag": tuple(change for name, change in steps if name in AFTER_TAG),
+        }
+        for name, value in compiled.items():
+            object.__setattr__(self, name, value)
+
+    def _configured(self) -> Iterator[tuple[str, Change]]:
+        """In the order in which they are done; each is listed here, and nowhere else."""
+        if self.obfuscate is not None:
+            yield "obfuscate", _obfuscate(self.obfuscate)
+        if self.links is not None:
+            yield "links", _add_links(self.links)
+        if self.add:
+            yield "add", _add(self.add)
+        if self.pulling_id:
+            yield "pulling_id", _add_pulling_id
+        if self.flatten is not None:
+            yield "flatten", _flatten(self.flatten)
+        if self.serialize is not None:
+            yield "serialize", _serialize(self.serialize)
 
     @property
     def tags(self) -> Tags | None:
@@ -70,66 +106,74 @@ class Transform:
         """Tag and record to send; None drops the event."""
         if self.drop_event_types and self._drops(record):
             return None
-        if self.obfuscate is not None:
-            self.obfuscate(record)
-        if self.links is not None:
-            self._add_links(record, self.links)
-        if self.add:
-            self._add(record)
-        if self.pulling_id:
-            self._add_pulling_id(record, received_at)
+        if self._before_tag:  # an empty loop costs more than this
+            for change in self._before_tag:
+                record = change(record, received_at)
         tag = self._tag if type(self._tag) is str else self._tag(record)  # type: ignore[operator]
-        if self.flatten is not None:
-            record = self.flatten(record)
-        if self.serialize is not None:
-            record = {self.serialize: _encode_json(record).decode()}
+        if self._after_tag:
+            for change in self._after_tag:
+                record = change(record, received_at)
         return tag, record
 
     def shape(self, record: Record) -> Record:
         """A combined record in the form of the events: with the same static fields, flattened, serialized."""
-        if self.add:
-            self._add(record)
-        if self.flatten is not None:
-            record = self.flatten(record)
-        return record if self.serialize is None else {self.serialize: _encode_json(record).decode()}
+        for name, change in self._steps:
+            if name in SHAPING:
+                record = change(record, 0.0)
+        return record
 
     def steps(self, record: Record, received_at: float) -> Iterator[Step]:
-        """The same, one configured step at a time, each with a copy of what it made."""
+        """The same as the call, one configured step at a time, each with a copy of what it made."""
         if self.drop_event_types:
             dropped = self._drops(record)
             yield Step("drop_event_types", None if dropped else copy.deepcopy(record))
             if dropped:
                 return
-        if self.obfuscate is not None:
-            self.obfuscate(record)
-            yield Step("obfuscate", copy.deepcopy(record))
-        if self.links is not None:
-            self._add_links(record, self.links)
-            yield Step("links", dict(record))
-        if self.add:
-            self._add(record)
-            yield Step("add", dict(record))
-        if self.pulling_id:
-            self._add_pulling_id(record, received_at)
-            yield Step("pulling_id", dict(record))
-        if self.flatten is not None:
-            record = self.flatten(record)
-            yield Step("flatten", record)
-        if self.serialize is not None:
-            yield Step("serialize", {self.serialize: _encode_json(record).decode()})
+        for name, change in self._steps:
+            record = change(record, received_at)
+            yield Step(name, copy.deepcopy(record))
 
     def _drops(self, record: Record) -> bool:
         type_id = record.get("event_type_id")
         return type(type_id) is int and type_id in self.drop_event_types  # a list would not even be hashable
 
-    @staticmethod
-    def _add_links(record: Record, links: Links) -> None:
+
+def _obfuscate(obfuscate: Obfuscation) -> Change:
+    def change(record: Record, received_at: float) -> Record:
+        obfuscate(record)
+        return record
+
+    return change
+
+
+def _add_links(links: Links) -> Change:
+    def change(record: Record, received_at: float) -> Record:
         if made := links(record):
             record[free_name(record, LINKS_FIELD)] = made
+        return record
 
-    def _add(self, record: Record) -> None:
-        for name, value in self.add.items():
+    return change
+
+
+def _add(fields: Mapping[str, Any]) -> Change:
+    items = tuple(fields.items())
+
+    def change(record: Record, received_at: float) -> Record:
+        for name, value in items:
             record[free_name(record, name)] = value
+        return record
 
-    def _add_pulling_id(self, record: Record, received_at: float) -> None:
-        record[free_name(record, PULLING_ID)] = f"{received_at:.6f}"
+    return change
+
+
+def _add_pulling_id(record: Record, received_at: float) -> Record:
+    record[free_name(record, PULLING_ID)] = f"{received_at:.6f}"
+    return record
+
+
+def _flatten(flatten: Flattener) -> Change:
+    return lambda record, received_at: flatten(record)
+
+
+def _serialize(name: str) -> Change:
+    return lambda record, received_at: {name: _encode_json(record).decode()}
