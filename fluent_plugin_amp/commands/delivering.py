@@ -1,7 +1,7 @@
-"""The pipeline and the sink of `run` for events that no broker delivers, beside a `run` or without one.
+"""Delivers events that come from no broker, as `run` does: for `replay`, `backfill`, `reconcile`.
 
 Each event takes the transforms of its stream and goes to the configured servers.  After a server's ack it is recorded
-in the state file, where a tool has one.
+in the state file, where the command has one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from fluent_plugin_amp.commands.feed import Feed
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Counters
-from fluent_plugin_amp.run.build import ClosableSink, make_sink
+from fluent_plugin_amp.run.build import SINK_CLOSE_TIMEOUT_S, ClosableSink, make_sink
 from fluent_plugin_amp.run.pipeline import Pipeline
 from fluent_plugin_amp.state.tool import DeliveredByTool
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-SINK_CLOSE_TIMEOUT_S = 2.0
 
 
 class Delivering:
@@ -35,7 +33,7 @@ class Delivering:
         observer: hears what happens.
         state_file: where they are recorded; it must be there.  None: nowhere.
         sink: where they go; None: to the configured servers.
-        with_combined: make combined records of them.  Beside a `run` nobody may: those are its business alone.
+        with_combined: make combined records of them; not beside a `run`, which makes its own of the same events.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A sink that takes everything and sends nothing: what would be sent is counted, by tag."""
+"""A sink that sends nothing.  It takes everything, and counts by tag what would be sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_CHUNKS = 4
 
 
 class DryRunSink:
-    """A `parts.ClosableSink`; every chunk is acked in the next turn of the loop."""
+    """A `run.build.ClosableSink`; every chunk is acked in the next turn of the loop."""
 
     available = True
 

@@ -24,8 +24,8 @@ class Feed:
     Args:
         conductor: where the events go.
         stream: whose transforms they get.
-        max_held_bytes: held back above that.
-        patience_s: without any event becoming safe, after which `NoProgress` is raised.
+        max_held_bytes: `put` waits while the conductor holds more.
+        patience_s: after so long in which no event became safe, `NoProgress` is raised.
     """
 
     def __init__(self, conductor: Conductor, stream: str, *, max_held_bytes: int, patience_s: float) -> None:
@@ -33,8 +33,8 @@ class Feed:
         self.fed = 0
         self.resolved = 0
         self.safe = 0
-        """So many of the first are resolved, each of them."""
-        self._ahead: set[int] = set()  # resolved, with others before them that are not
+        """How many events are resolved, counted from the first one to the first gap."""
+        self._ahead: set[int] = set()  # resolved, beyond the first gap
         self._conductor = conductor
         self._stream = stream
         self._max_held_bytes = max_held_bytes
@@ -53,7 +53,7 @@ class Feed:
     async def put(self, body: bytes, facts: EventIdentity | None = None) -> None:
         """Hand in one event; waits while too much is on its way.
 
-        ``facts`` are remembered of it where it cannot be read as an event: it becomes a dead letter then.
+        ``facts`` are remembered of a body that cannot be read as an event, and becomes a dead letter.
 
         Raises:
             NoProgress

@@ -2,15 +2,15 @@
 
 Invariants kept here, whatever the order in which things happen:
 
-* A delivery is resolved once, after every chunk that holds a part of it was acked by a server, and after that is
-  remembered (`model.Delivered`), which may take a moment.
-* An event is never dropped.  What cannot be a record becomes a dead letter, and its delivery is resolved when
-  the letter is acked, or kept for later (`model.DeadLetterStore`); otherwise it stays unresolved.
+* A delivery is resolved once: when servers acked every chunk that holds a part of it, and that is remembered
+  (`model.Delivered`), which may take a moment.
+* An event is never dropped.  What cannot be a record becomes a dead letter (`DeadLetterSender`).  Its delivery is
+  resolved when the letter is acked, or kept for later; otherwise it stays unresolved.
 * A redelivered event that was delivered before is resolved without being sent; one whose first copy is still
   on its way shares that copy's outcome.
 * `total_held_bytes` is what bodies and packed entries take, from arrival until resolved or forgotten.
-* What nobody foresaw costs one event, which becomes a dead letter.  On the way of a chunk or of an answer, what it
-  was about is forgotten here and stays unacked: the broker delivers it again.
+* An exception that nobody foresaw costs one event, which becomes a dead letter.  Where it concerns a chunk or an
+  answer, the events of that chunk are forgotten here and stay unacked: the broker delivers them again.
 
 One loop, no locks.  An event takes one straight path: `receive` decodes, transforms, packs and batches it within
 the callback that brought it; `pump` runs in the loop's next turn, when everything that arrived together is batched.
@@ -249,7 +249,7 @@ class Conductor(Lines):
         return False
 
     def _contain(self, where: str, exc: Exception, chunk: Chunk) -> None:
-        """Tell, and forget what the chunk holds: when the broker delivers that again, it is no copy of anything."""
+        """Tell, and forget what the chunk holds.  When the broker delivers it again, that is no copy of anything."""
         self._observer(InternalError(where, exc))
         for entry, delivery in zip(chunk.entries, chunk.deliveries, strict=True):
             is_on_shelf = self._dead_letters.lost(delivery)
@@ -327,7 +327,7 @@ class Conductor(Lines):
             self._finish(delivery)
 
     def _finish(self, delivery: Delivery) -> None:
-        """It needs nothing any more but to be remembered; until then, copies that arrive share its outcome."""
+        """All that is left is to remember it; copies that arrive until then share its outcome."""
         if delivery.is_combined:
             self.release(self.lines[delivery.stream], delivery)
             delivery.ledger.resolve(delivery.delivery_tag)
@@ -337,7 +337,7 @@ class Conductor(Lines):
         self._finished.append(delivery)
 
     def _remember(self, delivery: Delivery) -> None:
-        """Its dead letter is safe."""
+        """Its dead letter is safe: the delivery counts as delivered."""
         self._finish(delivery)
         self._record_finished()
 
@@ -352,7 +352,7 @@ class Conductor(Lines):
                 self._recorded(finished)
 
     def _recorded(self, deliveries: list[Delivery]) -> None:
-        """These are remembered as delivered."""
+        """These are remembered as delivered: resolve them, and their copies."""
         for delivery in deliveries:
             if delivery not in self._unrecorded:  # the memory failed after it had answered
                 continue
@@ -366,14 +366,14 @@ class Conductor(Lines):
                 self._observer(InternalError("answer", exc))
 
     def _forget(self, delivery: Delivery) -> None:
-        """One part of a requeued delivery is gone: what the broker delivers again is not its copy any more."""
+        """One part of a requeued delivery is gone.  When the broker delivers it again, that is no copy any more."""
         line = self.lines[delivery.stream]
         self.no_longer_in_flight(line, delivery)
         if not self._dead_letters.forgotten(delivery):
             self.release(line, delivery)
 
     def _forget_lost(self) -> None:
-        """What was requeued, and a fault took out of every chunk: copies would wait for its outcome for ever."""
+        """Free requeued deliveries that a fault took out of every chunk: their copies would wait for ever."""
         requeued = [
             delivery
             for line in self.lines.values()

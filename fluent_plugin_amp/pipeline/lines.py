@@ -42,7 +42,7 @@ class Lines:
         return True
 
     def line_of(self, stream: str) -> Line:
-        """What was kept may be of a stream that is not configured any more."""
+        """One stream; it may be configured no more, and something of it was kept or is open."""
         if stream not in self.lines:
             self.lines[stream] = Line(Transform(stream))
         return self.lines[stream]

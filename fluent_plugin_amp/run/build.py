@@ -27,6 +27,9 @@ from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.tls import client_context
 
+SINK_CLOSE_TIMEOUT_S = 2.0
+"""So long a sink may take to close, once everything was answered that will be."""
+
 
 class ClosableSink(Sink, Protocol):
     """A sink whose peers are told good-bye."""

@@ -45,7 +45,7 @@ def make_combiner(
 
 
 class Combining:
-    """Has the combiner do what is due, and waits at the end for what it sent through the conductor."""
+    """Tells the combiner what time it is.  At the end it waits for what was sent through the conductor."""
 
     def __init__(self, combiner: Combiner, conductor: Conductor, keeper: Keeper | None, tell: Observer) -> None:
         self.combiner = combiner
@@ -56,7 +56,7 @@ class Combining:
         self._closed_early = 0
 
     async def run(self, consuming: Callable[[], Iterable[str]]) -> None:
-        """Do what is due, until cancelled.  ``consuming``: names of the streams that get what is in their queues."""
+        """Do what is due, until cancelled.  ``consuming`` names the streams that get what is in their queues."""
         if self._keeper is not None and not self.combiner.is_ready:
             rows = await self._keeper.load()
             try:
@@ -79,7 +79,7 @@ class Combining:
             LOGGER.warning("%d detection(s) or incident(s) closed early: more were open than max_open", more)
 
     async def finish(self, timeout_s: float) -> None:
-        """Write what there is, once no more events come, and wait a while for the acks."""
+        """No more events come: write what there is, and wait a while for the acks."""
         self.combiner.finish()
         give_up_at = time.monotonic() + timeout_s
         while not self._conductor.idle and time.monotonic() < give_up_at:  # noqa: ASYNC110, once, at the end

@@ -31,6 +31,7 @@ from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.run.beginning import Parent
 from fluent_plugin_amp.run.build import (
+    SINK_CLOSE_TIMEOUT_S,
     ClosableSink,
     forward_settings,
     make_sink,
@@ -46,7 +47,6 @@ from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_w
 from fluent_plugin_amp.source.stream import Stream
 
 UNMATCHED_EVERY_S = 3600.0
-SINK_CLOSE_TIMEOUT_S = 2.0
 STATE_CLOSE_TIMEOUT_S = 5.0
 
 
@@ -58,8 +58,7 @@ class Daemon:
         sink: where chunks go.
         observer: hears what happens.
         once: stop when each stream has delivered what was in its queue at the start.
-        with_state: what was delivered outlives the process, where a state file is configured: ``state`` is to be
-            started before `run`, and closed after it.
+        with_state: use the state file, where one is configured: start ``state`` before `run`, and close it after.
     """
 
     def __init__(

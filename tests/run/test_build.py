@@ -1,4 +1,4 @@
-"""`parts`: what a configuration becomes."""
+"""`run.build`: what a configuration becomes."""
 
 from __future__ import annotations
 
