@@ -14,7 +14,7 @@ import resource
 import socket
 
 RESERVE = 128
-"""For 64 connections to the endpoints, the servers, the state file, look-ups over REST, names and logs."""
+"""For 104 connections to the endpoints, the servers, the state file, look-ups over REST, names and logs."""
 
 ENOUGH = 1 << 20
 

@@ -1,8 +1,9 @@
 """A small HTTP/1.1 server on the plugin's own event loop: GET and HEAD of a few paths, one request a connection.
 
 A thin shell around h11, which knows the protocol.  Whatever a client does is bounded: the size of its request, the
-time it may take, how many there are at once.  When there are too many, the one that has been silent for longest makes
-room, so that a probe is always answered.  A client in trouble is dropped without a word, and so is one whose answer
+time it may take, how many there are at once.  When there are too many, those that have been silent for longest make
+room, so that a probe is answered.  Nobody has to go within the first second: a probe that has just connected looks
+like a client that never asks.  A client in trouble is dropped without a word, and so is one whose answer
 fails in a way that nobody foresaw, with a 500; it never disturbs the streams.
 
 There is no password: it shows neither secrets nor what is in events, and listens on loopback by default.  There it
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +23,10 @@ import h11
 
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_CONNECTIONS = 64
+"""Beyond this the silent ones make room."""
+SILENT_AFTER_S = 1.0
+MOST_CONNECTIONS = 104
+"""Beyond this a new one is refused.  A turn of the event loop accepts 100; `descriptors.RESERVE` holds them all."""
 DEADLINE_S = 10.0
 """For a request to arrive and its answer to be taken."""
 CLOSE_TIMEOUT_S = 1.0
@@ -49,14 +55,19 @@ Route = Callable[[], Awaitable[Answer]]
 
 @contextlib.asynccontextmanager
 async def listening(
-    routes: Mapping[str, Route], host: str, port: int, *, tell: Callable[[Exception], None] = lambda exc: None
+    routes: Mapping[str, Route],
+    host: str,
+    port: int,
+    *,
+    tell: Callable[[Exception], None] = lambda exc: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[None]:
     """Answer on ``host`` and ``port`` meanwhile; ``tell`` hears of what nobody foresaw.
 
     Raises:
         OSError: the address cannot be listened on.
     """
-    endpoint = _Endpoint(routes, tell, loopback_only=is_loopback(host))
+    endpoint = _Endpoint(routes, tell, clock, loopback_only=is_loopback(host))
     server = await asyncio.start_server(endpoint.serve, host, port, limit=MAX_REQUEST_BYTES)
     try:
         yield
@@ -73,16 +84,29 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@dataclass(slots=True)
+class _Client:
+    connected_at: float
+    has_asked: bool = False
+    """Its request is complete."""
+
+
 class _Endpoint:
     def __init__(
-        self, routes: Mapping[str, Route], tell: Callable[[Exception], None], *, loopback_only: bool
+        self,
+        routes: Mapping[str, Route],
+        tell: Callable[[Exception], None],
+        clock: Callable[[], float],
+        *,
+        loopback_only: bool,
     ) -> None:
         self._routes = routes
         self._tell = tell
+        self._clock = clock
         self._loopback_only = loopback_only
         self._tasks: set[asyncio.Task[object]] = set()
-        self._clients: dict[asyncio.StreamWriter, bool] = {}
-        """Who is connected, the oldest first, and whether its request is complete."""
+        self._clients: dict[asyncio.StreamWriter, _Client] = {}
+        """Who is connected, the oldest first."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -90,9 +114,11 @@ class _Endpoint:
         assert task is not None
         self._tasks.add(task)
         try:
-            if len(self._clients) >= MAX_CONNECTIONS:
-                self._make_room()
-            self._clients[writer] = False
+            now = self._clock()
+            self._make_room(now)
+            if len(self._clients) >= MOST_CONNECTIONS:
+                return
+            self._clients[writer] = _Client(now)
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._converse(reader, writer), DEADLINE_S)
         except Exception as exc:  # the fault domain is one connection
@@ -102,11 +128,13 @@ class _Endpoint:
             self._clients.pop(writer, None)
             writer.transport.abort()  # without effect after an orderly end
 
-    def _make_room(self) -> None:
-        """Drop who has been asking for longest, or, when all have asked, who has been reading for longest."""
-        oldest = next((each for each, has_asked in self._clients.items() if not has_asked), next(iter(self._clients)))
-        del self._clients[oldest]
-        oldest.transport.abort()
+    def _make_room(self, now: float) -> None:
+        """Drop those who ask nothing, the oldest first; then those who read slowly."""
+        settled = [each for each, client in self._clients.items() if now - client.connected_at >= SILENT_AFTER_S]
+        settled.sort(key=lambda each: self._clients[each].has_asked)
+        for each in settled[: max(0, len(self._clients) + 1 - MAX_CONNECTIONS)]:
+            del self._clients[each]
+            each.transport.abort()
 
     async def close(self) -> None:
         """Drop whoever is connected."""
@@ -127,7 +155,7 @@ class _Endpoint:
             if request is None:
                 return
             if writer in self._clients:
-                self._clients[writer] = True
+                self._clients[writer].has_asked = True
             method = request.method
             answer = await self._answer(request)
         except h11.RemoteProtocolError as exc:

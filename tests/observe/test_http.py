@@ -9,8 +9,17 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from fluent_plugin_amp import descriptors
 from fluent_plugin_amp.observe import http
-from fluent_plugin_amp.observe.http import MAX_CONNECTIONS, MAX_REQUEST_BYTES, Answer, Route, listening
+from fluent_plugin_amp.observe.http import (
+    MAX_CONNECTIONS,
+    MAX_REQUEST_BYTES,
+    MOST_CONNECTIONS,
+    SILENT_AFTER_S,
+    Answer,
+    Route,
+    listening,
+)
 from fluent_plugin_amp.testing.ports import free_port
 
 HOST = "127.0.0.1"
@@ -169,34 +178,97 @@ async def test_clients_that_go_away_do_no_harm(port: int) -> None:
     assert (await get(port, "/")).status_code == 200
 
 
-async def test_idle_connections_make_room_for_a_probe(port: int) -> None:
-    """The one that has been silent for longest is closed; no number of them keeps a probe from its answer."""
-    silent = [await asyncio.open_connection(HOST, port) for _ in range(2 * MAX_CONNECTIONS)]
-    for _, writer in silent:
-        with contextlib.suppress(ConnectionResetError):
-            writer.write(b"GET")
-    assert (await get(port, "/")).status_code == 200
-    oldest, _ = silent[0]
-    with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(oldest.read(), 5.0) == b""
-    reader, writer = silent[-1]
-    writer.write(b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert (await asyncio.wait_for(reader.read(), 5.0)).startswith(b"HTTP/1.1 200"), "the youngest is still there"
-    for _, each in silent:
-        each.transport.abort()
+class Clock:
+    """A clock that stands still until it is put forward."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
 
 
-async def test_who_waits_for_an_answer_is_not_dropped_for_who_asks_nothing(port: int) -> None:
+@pytest.fixture
+async def clocked() -> AsyncIterator[tuple[int, Clock]]:
+    """Where a server with a clock of its own answers on / and /large."""
+    number, clock = free_port(HOST), Clock()
+    routes = {"/": answering(200, "text/plain", b"well"), "/large": answering(200, "text/plain", LARGE)}
+    async with listening(routes, HOST, number, clock=clock):
+        yield number, clock
+
+
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@contextlib.asynccontextmanager
+async def idle(port: int, count: int) -> AsyncIterator[list[Client]]:
+    """So many that begin a request and do not end it."""
+    clients = [await asyncio.open_connection(HOST, port) for _ in range(count)]
+    try:
+        for _, writer in clients:
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"GET")
+        yield clients
+    finally:
+        for _, writer in clients:
+            writer.transport.abort()
+
+
+async def rest_of(client: Client) -> bytes:
+    """What it is answered once its request is complete; nothing when it was dropped."""
+    reader, writer = client
+    with contextlib.suppress(ConnectionError):
+        writer.write(b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return await asyncio.wait_for(reader.read(), 5.0)
+    return b""
+
+
+async def test_a_probe_that_just_connected_is_not_dropped_for_idle_ones(clocked: tuple[int, Clock]) -> None:
+    """A hundred connect between its connection and its request, as rude clients did to one probe of 587."""
+    port, _ = clocked
+    async with idle(port, 1) as probe, idle(port, 100):
+        assert (await get(port, "/")).status_code == 200, "the hundred have been accepted"
+        assert (await rest_of(probe[0])).startswith(b"HTTP/1.1 200")
+
+
+async def test_connections_that_stay_idle_make_room(clocked: tuple[int, Clock]) -> None:
+    """After a second the oldest are closed, so that the number comes down to where nobody has to go."""
+    port, clock = clocked
+    async with idle(port, MOST_CONNECTIONS - 1) as silent:
+        assert (await get(port, "/")).status_code == 200
+        clock.now = SILENT_AFTER_S
+        assert (await get(port, "/")).status_code == 200
+        answers = [await rest_of(each) for each in silent]
+        assert [answer.startswith(b"HTTP/1.1 200") for answer in answers] == [
+            place >= MOST_CONNECTIONS - MAX_CONNECTIONS for place in range(MOST_CONNECTIONS - 1)
+        ]
+
+
+async def test_there_is_a_limit_to_those_that_just_connected(clocked: tuple[int, Clock]) -> None:
+    """Beyond it a new one is refused, and descriptors are left for what else the reserve is kept for."""
+    port, clock = clocked
+    async with idle(port, MOST_CONNECTIONS) as silent:
+        with pytest.raises(httpx.TransportError):
+            await get(port, "/")
+        clock.now = SILENT_AFTER_S
+        assert (await get(port, "/")).status_code == 200
+        assert (await rest_of(silent[-1])).startswith(b"HTTP/1.1 200")
+    assert MAX_CONNECTIONS < MOST_CONNECTIONS < descriptors.RESERVE
+
+
+async def test_who_waits_for_an_answer_is_not_dropped_for_who_asks_nothing(clocked: tuple[int, Clock]) -> None:
     """Only when all have asked, the one that has been reading for longest goes."""
+    port, clock = clocked
     reader, writer = await asyncio.open_connection(HOST, port)
     writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await reader.readexactly(8) == b"HTTP/1.1"
-    silent = [await asyncio.open_connection(HOST, port) for _ in range(MAX_CONNECTIONS)]
-    assert (await get(port, "/")).status_code == 200
-    rest = await asyncio.wait_for(reader.read(), 5.0)
+    async with idle(port, MAX_CONNECTIONS):
+        assert (await get(port, "/")).status_code == 200
+        clock.now = SILENT_AFTER_S
+        assert (await get(port, "/")).status_code == 200
+        rest = await asyncio.wait_for(reader.read(), 5.0)
     assert rest.endswith(LARGE)
-    for _, each in [*silent, (reader, writer)]:
-        each.transport.abort()
+    writer.transport.abort()
 
 
 @pytest.mark.parametrize(
