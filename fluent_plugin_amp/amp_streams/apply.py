@@ -27,14 +27,10 @@ from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import reserve
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable, EventStreamAmbiguous, EventStreamLimit
 from fluent_plugin_amp.cisco.names import fold
 from fluent_plugin_amp.cisco.streams import create_saved, event_type_names, group_names, update
-from fluent_plugin_amp.errors import (
-    CredentialsFileUnusable,
-    EventStreamAmbiguous,
-    EventStreamLimit,
-    PluginError,
-)
+from fluent_plugin_amp.errors import PluginError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.names import Id, Names
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.cisco.streams import event_type_names, group_names
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 
 @dataclass(frozen=True, slots=True)

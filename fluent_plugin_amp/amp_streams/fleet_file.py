@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fluent_plugin_amp.amp_streams.errors import FleetInvalid
 from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
 from fluent_plugin_amp.cisco.api_key import ApiKey
@@ -20,7 +21,6 @@ from fluent_plugin_amp.cisco.regions import Cloud, find_cloud
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, parse
 from fluent_plugin_amp.config.problems import Mark, Problem, join, report
 from fluent_plugin_amp.config.variables import expand
-from fluent_plugin_amp.errors import FleetInvalid
 
 _STREAM_KEYS = ("name", "event_types", "groups", "config")
 _INHERITED = ("region", "api_host", "ca_file", "event_types", "groups", "config", "streams")

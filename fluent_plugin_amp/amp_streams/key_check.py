@@ -9,8 +9,9 @@ from typing import Any
 
 from fluent_plugin_amp.cisco.answers import RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused
 from fluent_plugin_amp.cisco.regions import Cloud
-from fluent_plugin_amp.errors import CloudCredentialsRefused, PluginError
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.observe import units
 
 

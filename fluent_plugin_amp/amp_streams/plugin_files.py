@@ -13,7 +13,7 @@ from pathlib import Path
 from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.credentials import flow, read, reserve
-from fluent_plugin_amp.errors import CredentialsFileUnusable
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.files import read_text
 
 

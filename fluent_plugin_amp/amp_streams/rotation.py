@@ -21,8 +21,8 @@ from pathlib import Path
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import Reservation
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable, EventStreamNotFound
 from fluent_plugin_amp.cisco.streams import create_saved, pick, update
-from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamNotFound
 from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_text
 
 _SUFFIX = " (rotating)"

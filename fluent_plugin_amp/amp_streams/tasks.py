@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.amp_streams import rotation as rotations
 from fluent_plugin_amp.amp_streams.description import Description, describe
+from fluent_plugin_amp.amp_streams.errors import FleetInvalid
 from fluent_plugin_amp.amp_streams.rotation import Rotation, Stage
 from fluent_plugin_amp.amp_streams.screen import Screen, Unprintable, few
 from fluent_plugin_amp.amp_streams.session import Session
@@ -23,9 +24,10 @@ from fluent_plugin_amp.cisco import streams
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, render, reserve
+from fluent_plugin_amp.cisco.errors import CredentialsNotSaved
 from fluent_plugin_amp.cisco.names import Abbreviated, Names, fold, is_all
 from fluent_plugin_amp.commands.console import shared_code
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, CredentialsNotSaved, FleetInvalid, UsageError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
 from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_text
 
 if TYPE_CHECKING:

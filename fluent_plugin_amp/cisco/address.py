@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.regions import Cloud, is_host_name
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 DEFAULT_PORT = 443
 

@@ -17,8 +17,7 @@ from typing import Any
 
 import msgspec
 
-from fluent_plugin_amp.cisco.names import Named
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerNotUnderstood,
     CloudCredentialsRefused,
     CloudProxyRefused,
@@ -27,8 +26,9 @@ from fluent_plugin_amp.errors import (
     CloudRefused,
     CloudServerError,
     EventStreamNotFound,
-    PluginError,
 )
+from fluent_plugin_amp.cisco.names import Named
+from fluent_plugin_amp.errors import PluginError
 
 MAX_EVENT_STREAMS = 5
 """How many event streams Cisco lets an organisation have."""

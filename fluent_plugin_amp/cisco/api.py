@@ -29,10 +29,7 @@ from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventPage, EventStream, RateLimit
 from fluent_plugin_amp.cisco.api_key import ApiKey
-from fluent_plugin_amp.cisco.names import Named
-from fluent_plugin_amp.cisco.regions import Cloud
-from fluent_plugin_amp.cisco.transport import ExchangeFailed, exchange
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerLost,
     CloudAnswerNotUnderstood,
     CloudCredentialsRefused,
@@ -40,8 +37,11 @@ from fluent_plugin_amp.errors import (
     CloudReadOnlyKey,
     CredentialsNotSaved,
     EventStreamNotFound,
-    PluginError,
 )
+from fluent_plugin_amp.cisco.names import Named
+from fluent_plugin_amp.cisco.regions import Cloud
+from fluent_plugin_amp.cisco.transport import ExchangeFailed, exchange
+from fluent_plugin_amp.errors import PluginError
 
 if TYPE_CHECKING:
     import httpx

@@ -11,8 +11,8 @@ from typing import Any
 
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import event_stream
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.regions import CLOUDS
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 
 def is_answer(found: Mapping[str, Any]) -> bool:

@@ -28,9 +28,9 @@ import yaml
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.created import as_credentials, is_answer
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CredentialsFileUnusable
 from fluent_plugin_amp.cisco.names import slug
 from fluent_plugin_amp.cisco.regions import Cloud
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood, CredentialsFileUnusable
 from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_bytes
 
 if TYPE_CHECKING:

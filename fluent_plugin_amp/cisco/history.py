@@ -17,8 +17,8 @@ import msgspec
 
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi, Query, Wait
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.walk import Entry, PagesDoNotGoOn, Walk
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 RESERVE = 20
 """The last one of so many requests is left to others."""

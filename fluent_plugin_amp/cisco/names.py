@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from fluent_plugin_amp.errors import NameAbbreviated, NameAmbiguous, NameUnknown, UsageError
+from fluent_plugin_amp.cisco.errors import NameAbbreviated, NameAmbiguous, NameUnknown
+from fluent_plugin_amp.errors import UsageError
 
 Id = TypeVar("Id", int, str)
 

@@ -14,9 +14,7 @@ from fluent_plugin_amp.cisco.address import StreamAddress, address_of
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, CreationInDoubt
 from fluent_plugin_amp.cisco.credentials import Reservation, StreamCredentials, render
-from fluent_plugin_amp.cisco.event_types import catalogue
-from fluent_plugin_amp.cisco.names import Named, Names, fold
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerLost,
     CloudRefused,
     CredentialsNotSaved,
@@ -24,8 +22,10 @@ from fluent_plugin_amp.errors import (
     EventStreamLimit,
     EventStreamNameTaken,
     EventStreamNotFound,
-    UnavailableError,
 )
+from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.cisco.names import Named, Names, fold
+from fluent_plugin_amp.errors import UnavailableError
 
 # --- finding -------------------------------------------------------------------------------------
 

@@ -26,17 +26,16 @@ import httpx
 import msgspec
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.cisco.unpacking import NotUnpacked, Unpacking
-from fluent_plugin_amp.descriptors import is_exhausted
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerNotUnderstood,
     CloudCertificateRefused,
     CloudProxyFailed,
     CloudProxyRefused,
     CloudUnreachable,
-    PluginError,
-    TooManyFiles,
 )
+from fluent_plugin_amp.cisco.unpacking import NotUnpacked, Unpacking
+from fluent_plugin_amp.descriptors import is_exhausted
+from fluent_plugin_amp.errors import PluginError, TooManyFiles
 from fluent_plugin_amp.files import read_bytes
 
 MAX_ANSWER_BYTES = 64 << 20

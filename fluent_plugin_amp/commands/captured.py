@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import msgspec
 
-from fluent_plugin_amp.errors import CapturedFileUnusable
+from fluent_plugin_amp.commands.errors import CapturedFileUnusable
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 MAX_HEADER_LINES = 100

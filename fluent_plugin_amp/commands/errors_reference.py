@@ -1,4 +1,4 @@
-"""The reference of the errors, ``docs/errors.md``, made from `errors`.  Pure.
+"""The reference of the errors, ``docs/errors.md``, made from the errors of every room.  Pure.
 
 ``python -m fluent_plugin_amp.commands.errors_reference`` prints the page.
 """
@@ -9,7 +9,14 @@ import inspect
 from collections.abc import Iterator
 
 from fluent_plugin_amp import errors
+from fluent_plugin_amp.amp_streams import errors as amp_streams_errors
+from fluent_plugin_amp.cisco import errors as cisco_errors
+from fluent_plugin_amp.commands import errors as commands_errors
 from fluent_plugin_amp.errors import InvalidEvent, PluginError
+from fluent_plugin_amp.state import errors as state_errors
+
+MODULES = (errors, state_errors, cisco_errors, commands_errors, amp_streams_errors)
+"""Where errors are defined, in the order of the page."""
 
 _INTRODUCTION = """\
 # Errors
@@ -38,7 +45,7 @@ This page is made from the code: `make docs`.
 def reference() -> str:
     """The whole page: a chapter for each kind of reaction, an entry for each error."""
     exit_codes = {name: code for name, code in vars(errors).items() if name.startswith("EXIT_")}
-    chapters = [_chapter(kind) for kind in PluginError.__subclasses__() if kind.__module__ == errors.__name__]
+    chapters = [_chapter(kind) for kind in _below(PluginError)]
     return "\n".join([_INTRODUCTION.format(**exit_codes), *chapters])
 
 
@@ -48,9 +55,15 @@ def _chapter(kind: type[PluginError]) -> str:
 
 def _tree(kind: type[PluginError]) -> Iterator[type[PluginError]]:
     yield kind
-    for inner in kind.__subclasses__():
-        if inner.__module__ == errors.__name__:
-            yield from _tree(inner)
+    for inner in _below(kind):
+        yield from _tree(inner)
+
+
+def _below(kind: type[PluginError]) -> list[type[PluginError]]:
+    """In the order of `MODULES`, which is not the order in which a process happens to import them."""
+    place = {module.__name__: number for number, module in enumerate(MODULES)}
+    ours = [inner for inner in kind.__subclasses__() if inner.__module__ in place]
+    return sorted(ours, key=lambda inner: place[inner.__module__])
 
 
 def _entry(error: type[PluginError]) -> str:

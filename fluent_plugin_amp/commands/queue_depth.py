@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fluent_plugin_amp.cisco.credentials import read
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.cisco.transport import tls_context
-from fluent_plugin_amp.errors import CredentialsFileUnusable, PluginError
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.source import amqp
 
 CONNECT_TIMEOUT_S = 10.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
-from fluent_plugin_amp.errors import CapturedFileUnusable
+from fluent_plugin_amp.commands.errors import CapturedFileUnusable
 from fluent_plugin_amp.model import Counters
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fluent_plugin_amp.cisco.created import as_credentials, is_answer
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList
 from fluent_plugin_amp.config.patterns import has_magic, matching
 from fluent_plugin_amp.config.problems import Mark, Problem
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.config.url import take_credentials
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 MAX_INCLUDED = 10_000
 """Files: one for each stream, of more streams than one process can have."""

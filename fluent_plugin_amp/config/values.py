@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
+from fluent_plugin_amp.cisco.errors import NameAmbiguous, NameUnknown
 from fluent_plugin_amp.cisco.event_types import resolve
 from fluent_plugin_amp.config.units import Whole
 from fluent_plugin_amp.config.url import MAX_SHORT_BYTES, is_name
-from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown
 from fluent_plugin_amp.pipeline.obfuscate import is_path
 from fluent_plugin_amp.pipeline.tags import MAX_TAG_LENGTH
 

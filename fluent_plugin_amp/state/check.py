@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fluent_plugin_amp.errors import StateOutdated
+from fluent_plugin_amp.state.errors import StateOutdated
 from fluent_plugin_amp.state.lock import holder
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.translate import translate_os_error

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from fluent_plugin_amp.errors import PluginError, StateValueRefused
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.state.errors import StateValueRefused
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.translate import garbled_rows
 from fluent_plugin_amp.state.writer import Writer

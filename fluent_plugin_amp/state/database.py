@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from fluent_plugin_amp.errors import StateCorrupt, StateOutdated, StateTooNew, StateUnusable
+from fluent_plugin_amp.state.errors import StateCorrupt, StateOutdated, StateTooNew, StateUnusable
 from fluent_plugin_amp.state.schema import APPLICATION_ID, MIGRATIONS
 from fluent_plugin_amp.state.translate import FOREIGN, translate, translate_os_error
 from fluent_plugin_amp.state.valid_rows import add_functions, expected_tables, tables_of

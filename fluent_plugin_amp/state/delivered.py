@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from fluent_plugin_amp.errors import PluginError, StateSlow, StateUnusable
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.errors import StateSlow, StateUnusable
 from fluent_plugin_amp.state.indexing import INDEX_EVENTS, Indexing
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.writer import Opened, Writer

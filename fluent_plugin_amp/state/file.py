@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from fluent_plugin_amp.containment import keep_running
-from fluent_plugin_amp.errors import PluginError, StateCorrupt
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.database import tighten
 from fluent_plugin_amp.state.dead_letters import KeptDeadLetters, Post, no_post
 from fluent_plugin_amp.state.delivered import FileDelivered
+from fluent_plugin_amp.state.errors import StateCorrupt
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.salvage import aside_file, can_be_replaced, replace
 from fluent_plugin_amp.state.store import Store

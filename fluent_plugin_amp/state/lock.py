@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fluent_plugin_amp.errors import PluginError, StateInUse, StateUnusable
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.state.database import resolved
+from fluent_plugin_amp.state.errors import StateInUse, StateUnusable
 from fluent_plugin_amp.state.translate import translate_os_error
 
 PATIENCE_S = 0.5

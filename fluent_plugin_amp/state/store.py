@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from fluent_plugin_amp.errors import StateCorrupt
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state.database import Database, translated
+from fluent_plugin_amp.state.errors import StateCorrupt
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
 from fluent_plugin_amp.state.valid_rows import COUNTED, SOUND, set_aside_combined, set_garbled_aside
 from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptDeadLetter, StreamSummary

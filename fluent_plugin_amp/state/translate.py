@@ -8,13 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from fluent_plugin_amp.errors import (
-    PluginError,
-    StateCorrupt,
-    StateDiskFull,
-    StateUnusable,
-    StateValueRefused,
-)
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull, StateUnusable, StateValueRefused
 
 FOREIGN = (
     sqlite3.Error,

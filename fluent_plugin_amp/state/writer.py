@@ -29,16 +29,10 @@ from typing import TypeVar
 
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.containment import contained
-from fluent_plugin_amp.errors import (
-    PluginError,
-    StateCorrupt,
-    StateInUse,
-    StateSlow,
-    StateUnusable,
-    StateValueRefused,
-)
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import InternalError, Observer, StateOpened, StateRecovered, StateSetAside, StateTrouble
 from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.state.errors import StateCorrupt, StateInUse, StateSlow, StateUnusable, StateValueRefused
 from fluent_plugin_amp.state.store import BLOCKS_AT_ONCE, Store
 from fluent_plugin_amp.state.thread import CallThread
 from fluent_plugin_amp.state.translate import FOREIGN, translate

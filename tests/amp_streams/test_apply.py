@@ -20,15 +20,10 @@ from fluent_plugin_amp.cisco import credentials
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable, EventStreamAmbiguous, EventStreamLimit
 from fluent_plugin_amp.cisco.regions import find_cloud
 from fluent_plugin_amp.cisco.transport import http_client
-from fluent_plugin_amp.errors import (
-    BrokerCredentialsRefused,
-    CredentialsFileUnusable,
-    EventStreamAmbiguous,
-    EventStreamLimit,
-    Interrupted,
-)
+from fluent_plugin_amp.errors import BrokerCredentialsRefused, Interrupted
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, lost_answer, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import Waits

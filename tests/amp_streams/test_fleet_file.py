@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
+from fluent_plugin_amp.amp_streams.errors import FleetInvalid
 from fluent_plugin_amp.amp_streams.fleet_file import read_fleet
 from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.regions import CLOUDS
-from fluent_plugin_amp.errors import FleetInvalid
 
 SECRET = "hunter2hunter2"
 

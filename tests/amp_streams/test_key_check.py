@@ -10,9 +10,10 @@ from fluent_plugin_amp.amp_streams.key_check import Finding, check_key, verdict
 from fluent_plugin_amp.cisco.answers import RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused, CloudUnreachable
 from fluent_plugin_amp.cisco.regions import CLOUDS, find_cloud
 from fluent_plugin_amp.cisco.transport import http_client
-from fluent_plugin_amp.errors import CloudCredentialsRefused, CloudUnreachable, PluginError
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from tests.cisco.helpers import Waits
 

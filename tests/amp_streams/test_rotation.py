@@ -14,7 +14,7 @@ from fluent_plugin_amp.cisco import streams
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import FORMATS, reserve
-from fluent_plugin_amp.errors import CredentialsFileUnusable, EventStreamLimit, EventStreamNotFound
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable, EventStreamLimit, EventStreamNotFound
 from fluent_plugin_amp.testing.organisation import Organisation
 
 DETECTED = 1090519054

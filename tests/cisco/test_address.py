@@ -6,8 +6,8 @@ import pytest
 
 from fluent_plugin_amp.cisco.address import StreamAddress, address_of, amqps_url
 from fluent_plugin_amp.cisco.answers import AmqpCredentials, EventStream
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.regions import find_cloud
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
-from fluent_plugin_amp.cisco.regions import CLOUDS
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerNotUnderstood,
     CloudCredentialsRefused,
     CloudProxyRefused,
@@ -24,8 +23,9 @@ from fluent_plugin_amp.errors import (
     CloudRefused,
     CloudServerError,
     EventStreamNotFound,
-    PluginError,
 )
+from fluent_plugin_amp.cisco.regions import CLOUDS
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.testing.hostile_answers import odd_bodies
 from tests.cisco.helpers import any_json
 

@@ -17,9 +17,7 @@ from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.api import RETRIES, CiscoApi, CreationInDoubt, wait_silently
 from fluent_plugin_amp.cisco.api_key import ApiKey
-from fluent_plugin_amp.cisco.regions import find_cloud
-from fluent_plugin_amp.cisco.transport import http_client
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerLost,
     CloudAnswerNotUnderstood,
     CloudCertificateRefused,
@@ -33,8 +31,10 @@ from fluent_plugin_amp.errors import (
     CloudUnreachable,
     CredentialsNotSaved,
     EventStreamNotFound,
-    PluginError,
 )
+from fluent_plugin_amp.cisco.regions import find_cloud
+from fluent_plugin_amp.cisco.transport import http_client
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.cloud import (
     Failure,

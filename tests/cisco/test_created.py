@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.cisco.created import as_credentials, is_answer
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 
 AMQP = {
     "user_name": "6-ab",

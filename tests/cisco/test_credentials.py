@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco.answers import AmqpCredentials, EventStream
 from fluent_plugin_amp.cisco.credentials import FORMATS, StreamCredentials, read, render, reserve
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.cisco.regions import find_cloud
-from fluent_plugin_amp.errors import CredentialsFileUnusable
 
 PASSWORD = "0123456789abcdef0123456789abcdef01234567"
 SIEM = StreamCredentials.of(

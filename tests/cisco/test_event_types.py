@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from fluent_plugin_amp.cisco.errors import NameAbbreviated, NameAmbiguous, NameUnknown
 from fluent_plugin_amp.cisco.event_types import catalogue, resolve
-from fluent_plugin_amp.errors import NameAbbreviated, NameAmbiguous, NameUnknown
 
 
 def test_catalogue() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, pause_s, read, time_left_s
 from fluent_plugin_amp.cisco.walk import Walk
-from fluent_plugin_amp.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import Waits

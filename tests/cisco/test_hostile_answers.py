@@ -18,19 +18,19 @@ from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, CreationInDoubt
 from fluent_plugin_amp.cisco.api_key import ApiKey
-from fluent_plugin_amp.cisco.history import Json, read
-from fluent_plugin_amp.cisco.regions import CLOUDS
-from fluent_plugin_amp.cisco.streams import create, event_type_names, find_by_name, update
-from fluent_plugin_amp.cisco.transport import HttpAnswer
-from fluent_plugin_amp.cisco.walk import Walk
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerLost,
     CloudAnswerNotUnderstood,
     CloudRateLimited,
     CloudRefused,
     CloudUnreachable,
-    PluginError,
 )
+from fluent_plugin_amp.cisco.history import Json, read
+from fluent_plugin_amp.cisco.regions import CLOUDS
+from fluent_plugin_amp.cisco.streams import create, event_type_names, find_by_name, update
+from fluent_plugin_amp.cisco.transport import HttpAnswer
+from fluent_plugin_amp.cisco.walk import Walk
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.hostile_answers import bomb, dripping, odd_bodies, reset_as_epoch
 from fluent_plugin_amp.testing.organisation import Organisation

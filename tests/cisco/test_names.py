@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluent_plugin_amp.cisco.errors import NameAmbiguous, NameUnknown
 from fluent_plugin_amp.cisco.names import Abbreviated, Named, Names, fold, slug
-from fluent_plugin_amp.errors import NameAmbiguous, NameUnknown, UsageError
+from fluent_plugin_amp.errors import UsageError
 
 TYPES = Names(
     "event type",

@@ -7,7 +7,7 @@ import pytest
 from fluent_plugin_amp.cisco import streams
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, CreationInDoubt
-from fluent_plugin_amp.errors import (
+from fluent_plugin_amp.cisco.errors import (
     CloudAnswerLost,
     CloudRefused,
     CloudServerError,

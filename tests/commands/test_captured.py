@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.commands import captured
-from fluent_plugin_amp.errors import CapturedFileUnusable
+from fluent_plugin_amp.commands.errors import CapturedFileUnusable
 
 EVENTS: list[dict[str, Any]] = [
     {

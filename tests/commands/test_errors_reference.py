@@ -7,20 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp import errors
-from fluent_plugin_amp.commands.errors_reference import reference
+from fluent_plugin_amp.commands.errors_reference import MODULES, reference
 from fluent_plugin_amp.errors import PluginError
 
 ROOT = Path(__file__).parents[2]
-ERRORS = [
+PACKAGE = ROOT / "fluent_plugin_amp"
+ERRORS: set[type[PluginError]] = {
     value
-    for value in vars(errors).values()
+    for module in MODULES
+    for value in vars(module).values()
     if inspect.isclass(value) and issubclass(value, PluginError) and value is not PluginError
-]
+}
+
+
+def test_no_room_is_left_out() -> None:
+    """Each module of errors has its errors on the page."""
+    paths = {path.relative_to(ROOT).with_suffix("") for path in PACKAGE.rglob("errors.py")}
+    assert {".".join(path.parts) for path in paths} == {module.__name__ for module in MODULES}
 
 
 def test_the_page_is_current() -> None:
-    """docs/errors.md is what errors.py says; `make docs` writes it anew."""
+    """docs/errors.md is what the code says; `make docs` writes it anew."""
     assert (ROOT / "docs/errors.md").read_text("utf-8") == reference()
 
 
@@ -31,7 +38,7 @@ def test_the_command_prints_the_page() -> None:
     assert done.stdout == reference()
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("error", sorted(ERRORS, key=repr))
 def test_every_error_has_an_entry(error: type[PluginError]) -> None:
     """Id, cause and remedy of each error stand on the page."""
     page = reference()

@@ -13,16 +13,9 @@ from click.testing import CliRunner, Result
 
 from fluent_plugin_amp.commands import state as job
 from fluent_plugin_amp.commands.cli import cli
-from fluent_plugin_amp.errors import (
-    EXIT_NO,
-    EXIT_OK,
-    EXIT_UNAVAILABLE,
-    EXIT_USAGE,
-    Interrupted,
-    StateUnusable,
-    UsageError,
-)
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, Interrupted, UsageError
 from fluent_plugin_amp.model import EventIdentity
+from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.store import STEP_EVENTS, Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, KeptDeadLetter, split

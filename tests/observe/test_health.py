@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 
 from fluent_plugin_amp import __version__, facts
-from fluent_plugin_amp.errors import BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
+from fluent_plugin_amp.errors import BrokerCredentialsRefused, ServerUnreachable
 from fluent_plugin_amp.observe.health import STUCK_AFTER_S, Heart, healthz, readyz
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.state.errors import StateDiskFull
 from tests.observe.scenes import Clock, Scene, server_trouble, trouble
 
 

@@ -5,18 +5,13 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluent_plugin_amp import __version__, facts
-from fluent_plugin_amp.errors import (
-    BrokerConnectionLost,
-    BrokerCredentialsRefused,
-    EventNotJson,
-    StateCorrupt,
-    StateDiskFull,
-)
+from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, EventNotJson
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull
 from tests.observe.scenes import Scene, connected, trouble
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, ServerUnreachable, StateDiskFull
+from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, ServerUnreachable
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.page import FINDINGS_SHOWN, render, verdict
 from fluent_plugin_amp.observe.rates import History
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.state.errors import StateDiskFull
 from tests.observe.browser import CHROMIUM, Browser
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 

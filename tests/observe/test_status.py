@@ -6,19 +6,14 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import (
-    AckTimeout,
-    BrokerCredentialsRefused,
-    ServerUnreachable,
-    StateCorrupt,
-    StateDiskFull,
-)
+from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, ServerUnreachable
 from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Readiness, Status
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 
 REFUSED = BrokerCredentialsRefused("broker:443 refused the user name or the password")
@@ -331,9 +326,9 @@ def test_a_summary_of_many_streams() -> None:
 
 def test_conditions_have_ids_of_their_own() -> None:
     """No two of them, and none that an error has."""
-    from fluent_plugin_amp import errors
+    from fluent_plugin_amp.commands.errors_reference import MODULES
 
-    of_errors = {getattr(value, "id", None) for value in vars(errors).values()}
+    of_errors = {getattr(value, "id", None) for module in MODULES for value in vars(module).values()}
     assert len({condition.id for condition in conditions.ALL}) == len(conditions.ALL)
     assert not of_errors & {condition.id for condition in conditions.ALL}
     assert all(len(condition.remedy) > 20 for condition in conditions.ALL)

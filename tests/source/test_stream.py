@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pytest
 from pika import spec
 
+from fluent_plugin_amp.cisco.errors import CloudUnreachable, EventStreamNotFound
 from fluent_plugin_amp.errors import (
     BrokerConnectionLost,
     BrokerCredentialsRefused,
     BrokerUnreachable,
     BrokerViolation,
-    CloudUnreachable,
     ConsumerCancelled,
-    EventStreamNotFound,
     EventTooLarge,
     InternalFault,
     NoProgress,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.errors import StateCorrupt, StateUnusable
 from fluent_plugin_amp.state.check import check
+from fluent_plugin_amp.state.errors import StateCorrupt, StateUnusable
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.store import Store
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.errors import StateDiskFull
 from fluent_plugin_amp.facts import Fact, InternalError, Observer
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.state.combined import KeptCombined
+from fluent_plugin_amp.state.errors import StateDiskFull
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from fluent_plugin_amp.backoff import backoff_s
-from fluent_plugin_amp.errors import EventNotJson, EventRefusedByServer, InvalidEvent, StateDiskFull
+from fluent_plugin_amp.errors import EventNotJson, EventRefusedByServer, InvalidEvent
 from fluent_plugin_amp.facts import Fact, KeptLettersSent, LetterKept
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.state import dead_letters as letters_module
 from fluent_plugin_amp.state.dead_letters import KeptDeadLetters
+from fluent_plugin_amp.state.errors import StateDiskFull
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import KeptDeadLetter

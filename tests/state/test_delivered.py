@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateSlow
 from fluent_plugin_amp.facts import Fact
 from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import delivered as delivered_module
 from fluent_plugin_amp.state.delivered import FileDelivered
+from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull, StateSlow
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.errors import PluginError, StateCorrupt, StateInUse, StateTooNew, StateUnusable
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Fact, StateOpened, StateRecovered, StateTrouble
 from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import lock
+from fluent_plugin_amp.state.errors import StateCorrupt, StateInUse, StateTooNew, StateUnusable
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.schema import MIGRATIONS
 from fluent_plugin_amp.state.store import Store

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.commands import state as tool
-from fluent_plugin_amp.errors import InvalidEvent, StateCorrupt, StateUnusable
+from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.facts import (
     Fact,
     KeptLettersSent,
@@ -31,6 +31,7 @@ from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.dead_letters import dead_letter
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.state import dead_letters, salvage
+from fluent_plugin_amp.state.errors import StateCorrupt, StateUnusable
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import KeptDeadLetter, split

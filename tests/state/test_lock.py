@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.errors import EXIT_CONFIG, StateInUse, StateUnusable
+from fluent_plugin_amp.errors import EXIT_CONFIG
 from fluent_plugin_amp.state import lock
+from fluent_plugin_amp.state.errors import StateInUse, StateUnusable
 from fluent_plugin_amp.state.lock import Lock, holder, lock_file
 
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.errors import StateCorrupt, StateDiskFull, StateTooNew, StateUnusable, StateValueRefused
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import database as database_module
+from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull, StateTooNew, StateUnusable, StateValueRefused
 from fluent_plugin_amp.state.schema import APPLICATION_ID, MIGRATIONS
 from fluent_plugin_amp.state.store import STEP_EVENTS, Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, Block, DeliveredEvent, KeptDeadLetter, split

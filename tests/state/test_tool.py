@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.errors import StateUnusable
 from fluent_plugin_amp.facts import Fact
 from fluent_plugin_amp.model import Delivery, EventIdentity
 from fluent_plugin_amp.pipeline.delivered import digest_of
 from fluent_plugin_amp.state import database, tool
+from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.tool import DeliveredByTool

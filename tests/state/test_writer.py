@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.errors import (
-    PluginError,
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.facts import Fact, InternalError, StateOpened, StateRecovered, StateTrouble
+from fluent_plugin_amp.model import EventIdentity
+from fluent_plugin_amp.state import writer as writer_module
+from fluent_plugin_amp.state.errors import (
     StateCorrupt,
     StateDiskFull,
     StateInUse,
@@ -21,9 +24,6 @@ from fluent_plugin_amp.errors import (
     StateUnusable,
     StateValueRefused,
 )
-from fluent_plugin_amp.facts import Fact, InternalError, StateOpened, StateRecovered, StateTrouble
-from fluent_plugin_amp.model import EventIdentity
-from fluent_plugin_amp.state import writer as writer_module
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import Block
 from fluent_plugin_amp.state.writer import Opened, Writer

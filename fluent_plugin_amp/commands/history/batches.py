@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, Wait
 from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.errors import EventStreamNotFound
 from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, read
 from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud
 from fluent_plugin_amp.cisco.streams import find
@@ -22,7 +23,7 @@ from fluent_plugin_amp.commands.history.compare import Comparison, compare
 from fluent_plugin_amp.commands.history.span import Bookmark
 from fluent_plugin_amp.config import StreamConfig
 from fluent_plugin_amp.config.access import Given, find_access
-from fluent_plugin_amp.errors import EventStreamNotFound, UsageError
+from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.decode import event_time

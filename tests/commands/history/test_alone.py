@@ -10,7 +10,8 @@ import pytest
 from fluent_plugin_amp.commands.history.alone import alone
 from fluent_plugin_amp.commands.history.backfill import Backfill
 from fluent_plugin_amp.commands.history.reconcile import Reconciliation
-from fluent_plugin_amp.errors import EXIT_UNAVAILABLE, HistoryInProgress, StateUnusable
+from fluent_plugin_amp.errors import EXIT_UNAVAILABLE, HistoryInProgress
+from fluent_plugin_amp.state.errors import StateUnusable
 from tests.commands.history.history_rig import NOW, Rig, events, ids_of
 
 

@@ -7,10 +7,12 @@ import json
 
 import pytest
 
+from fluent_plugin_amp.cisco.errors import EventStreamNotFound
 from fluent_plugin_amp.cisco.walk import PAGE
 from fluent_plugin_amp.commands.history import bookmark
 from fluent_plugin_amp.commands.history.batches import Progress
-from fluent_plugin_amp.errors import EventStreamNotFound, RefusedError, StateUnusable, UsageError
+from fluent_plugin_amp.errors import RefusedError, UsageError
+from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.testing.cloud import Failure, error_body, too_many_requests
 from fluent_plugin_amp.testing.organisation import DEFAULT_GROUPS, RequestLimit

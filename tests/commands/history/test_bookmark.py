@@ -12,7 +12,7 @@ import pytest
 
 from fluent_plugin_amp.commands.history import bookmark
 from fluent_plugin_amp.commands.history.span import Bookmark
-from fluent_plugin_amp.errors import StateUnusable
+from fluent_plugin_amp.state.errors import StateUnusable
 
 MARK = Bookmark(since=100, until=900, down_to=100, floor=500, offset=7)
 

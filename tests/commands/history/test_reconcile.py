@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.commands.history.reconcile import Hour, Reconciliation
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, StateUnusable, UsageError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
+from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.testing.rabbitmq import StreamCredentials
 from tests.commands.history.history_rig import NOW, QUARANTINED, Rig, event, events, ids_of
 from tests.conftest import MakeStream

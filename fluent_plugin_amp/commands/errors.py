@@ -1,0 +1,15 @@
+"""Errors of the commands alone.  Pure."""
+
+from __future__ import annotations
+
+from fluent_plugin_amp.errors import UsageError
+
+
+class CapturedFileUnusable(UsageError):
+    """A file for `replay` or `explain` holds something other than events, or one that is too large or cut off."""
+
+    id = "replay.file-unusable"
+    default_remedy = (
+        "Give events as JSON: one object a line, an array, an answer of the API (an object with `data`), or what a "
+        "consumer printed. Events before this place were sent, or counted by --dry-run."
+    )
