@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Fact, InternalError, Observer
+from fluent_plugin_amp.text import modules_of
 
 RESTART_FIRST_S = 1.0
 RESTART_CAP_S = 300.0
@@ -108,7 +108,7 @@ def callback_handler(tell: Observer) -> Callable[[asyncio.AbstractEventLoop, dic
 
 def _is_ours(exc: Exception) -> bool:
     """Raised on the way through this package, but by no network and not by pika, which trips over its own ends."""
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
+    modules = modules_of(exc)
     return (
         not isinstance(exc, PluginError | OSError)
         and any(name.startswith("fluent_plugin_amp.") for name in modules)

@@ -50,8 +50,18 @@ def of_error(error: PluginError) -> str:
 
 def of_bug(exc: Exception) -> str:
     """What may be said of a fault of our own: its kind and its place.  Nobody checked its words for secrets."""
-    place = traceback.extract_tb(exc.__traceback__)[-1]
-    return f"{type(exc).__name__} in {place.filename.rpartition('/')[2]}:{place.lineno}"
+    return f"{type(exc).__name__} in {place_of(exc).rpartition('/')[2]}"
+
+
+def place_of(exc: Exception) -> str:
+    """File and line that raised it; empty when nothing did."""
+    places = [f"{frame.f_code.co_filename}:{line}" for frame, line in traceback.walk_tb(exc.__traceback__)]
+    return places[-1] if places else ""
+
+
+def modules_of(exc: Exception) -> list[str]:
+    """The modules that it passed; the last one raised it."""
+    return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
 
 
 def values(fields: dict[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,6 @@ FAULT_DOMAINS = {
     "source.consumer": "one stream",
     "source.stream": "one stream",
     "containment": "a background task",
-    "observe.watch": "a background task",
     "run.reloader": "a reload",
     "commands.console": "the process",
 }

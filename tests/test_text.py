@@ -6,6 +6,7 @@ import asyncio
 import html
 import json
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.state.values import StreamSummary
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.text import MAX_CHARS, in_json, lines, of_error, one_line, values
+from fluent_plugin_amp.text import MAX_CHARS, in_json, lines, modules_of, of_bug, of_error, one_line, place_of, values
 from tests.observe.scenes import Scene
 
 FORGED = (
@@ -291,3 +292,13 @@ def test_nor_what_amp_streams_shows(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(shown.out.split("\n")) == 3
     assert len(shown.err.split("\n")) == 3
     assert all(line.isprintable() for line in (*shown.out.split("\n"), *shown.err.split("\n")))
+
+
+def test_where_an_error_was_raised() -> None:
+    """Its file and line, and the modules on the way; of one that nobody raised there is nothing to say."""
+    with pytest.raises(AttributeError) as caught:
+        lines(None)  # type: ignore[arg-type]
+    assert re.fullmatch(r".*/fluent_plugin_amp/text\.py:\d+", place_of(caught.value))
+    assert modules_of(caught.value) == [__name__, "fluent_plugin_amp.text"]
+    assert re.fullmatch(r"AttributeError in text\.py:\d+", of_bug(caught.value))
+    assert (place_of(ValueError()), modules_of(ValueError())) == ("", [])

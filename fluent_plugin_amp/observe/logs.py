@@ -20,7 +20,7 @@ import msgspec
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import InternalFault, PluginError
 from fluent_plugin_amp.observe import conditions, units
-from fluent_plugin_amp.text import lines, one_line, values
+from fluent_plugin_amp.text import lines, one_line, place_of, values
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
 REPEAT_AFTER_S = 600.0
@@ -66,7 +66,8 @@ class LogObserver:
         cause: Exception | None = None
         match fact:
             case facts.InternalError(where=where, error=error):
-                level = self._level_of_trouble((where, _place_of(error)), type(error).__name__, level)
+                # the same fault is said once, whatever its words
+                level = self._level_of_trouble((where, place_of(error)), type(error).__name__, level)
                 cause = _without_values(fact) if level > logging.DEBUG else None
             case facts.StreamTrouble(stream=name, error=error):
                 level = self._level_of_trouble(("stream", name), error.id, level)
@@ -265,14 +266,6 @@ def _polled(fact: facts.StreamPolled) -> Said:
         text += f"; next run in {fact.next_in_s:.1f} s"
         fields["next_in_s"] = round(fact.next_in_s, 3)
     return logging.INFO, text, fields
-
-
-def _place_of(error: Exception) -> str:
-    """File and line that raised it: the same fault is said once, whatever its words."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def _without_values(fact: facts.InternalError) -> Exception:

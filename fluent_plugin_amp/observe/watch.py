@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.observe.health import Heart, healthz, readyz
 from fluent_plugin_amp.observe.logs import LOGGER, MANY_STREAMS
@@ -108,9 +109,8 @@ class Watcher:
 
     async def _look(self, stream: Looker) -> None:
         try:
-            await stream.look()
-        except Exception as exc:  # the domain of one look
-            self._tell(InternalError("look", exc))
+            with contained("look", self._tell):
+                await stream.look()
         finally:
             del self._looks[stream]
 

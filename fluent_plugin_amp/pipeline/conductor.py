@@ -22,6 +22,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.errors import EventRefusedByServer
 from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.model import (
@@ -228,11 +229,9 @@ class Conductor(Lines):
                 self._contain("chunk", exc, chunk)
 
     def _is_known(self, line: Line, delivery: Delivery) -> bool:
-        try:
+        with contained("memory", self._observer):  # what it cannot tell is sent again
             return self._is_duplicate(line, delivery)
-        except Exception as exc:  # the domain of the memory: what it cannot tell is sent again
-            self._observer(InternalError("memory", exc))
-            return False
+        return False
 
     def _is_duplicate(self, line: Line, delivery: Delivery) -> bool:
         first = line.in_flight.get(delivery.digest)

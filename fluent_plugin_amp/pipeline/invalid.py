@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
-
 from fluent_plugin_amp.errors import EventIntegerTooLarge, EventProcessingFailed, EventTooDeep, InvalidEvent
+from fluent_plugin_amp.text import modules_of
 
 NOT_PACKED = (OverflowError, RecursionError, ValueError)
 """Raised where msgpack cannot carry a record."""
@@ -26,6 +25,5 @@ def as_invalid(error: Exception) -> InvalidEvent:
 
 def _step_of(error: Exception) -> str:
     """The module of the package, such as ``pipeline.links``, that was at work when it was raised."""
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    ours = [name.removeprefix("fluent_plugin_amp.") for name in modules if name.startswith("fluent_plugin_amp.")]
-    return ours[-1] if ours else "an unknown step"
+    ours = [name for name in modules_of(error) if name.startswith("fluent_plugin_amp.")]
+    return ours[-1].removeprefix("fluent_plugin_amp.") if ours else "an unknown step"

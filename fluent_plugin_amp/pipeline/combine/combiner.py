@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.model import Delivered, Delivery, Record
 from fluent_plugin_amp.pipeline.combine.detections import Detections, Head
@@ -267,13 +268,11 @@ class Combiner:
             self._keeper.put({(emission.stream, _unsent_name(emission)): None}, lambda: None)
 
     def _add(self, stream: str, member: Member, now: float) -> None:
-        try:
+        with contained("combining", self._tell):  # the domain of this event's part
             if self._detections is not None and member.is_combined:
                 self._detections.add(stream, member, now)
             if self._incidents is not None:
                 self._incidents.add(stream, member, now)
-        except Exception as exc:  # the domain of this event's part
-            self._tell(InternalError("combining", exc))
 
     def _emissions(self) -> list[Emission]:
         emissions: list[Emission] = []
