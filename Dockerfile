@@ -12,6 +12,8 @@ FROM ${PYTHON_IMAGE} AS build
 ARG EXTRAS=
 WORKDIR /src
 COPY setup.cfg pyproject.toml README.md LICENSE ./
+COPY conf conf
+COPY examples examples
 COPY fluent_plugin_amp fluent_plugin_amp
 RUN python -m venv /opt/fluent-plugin-amp \
  && /opt/fluent-plugin-amp/bin/pip install --no-cache-dir --disable-pip-version-check ".${EXTRAS}" \

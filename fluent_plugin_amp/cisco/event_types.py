@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from pathlib import Path
+from importlib import resources
 
 from fluent_plugin_amp.cisco.names import Named, Names
 
@@ -17,7 +17,7 @@ from fluent_plugin_amp.cisco.names import Named, Names
 @functools.cache
 def catalogue() -> Names[int]:
     """Every event type known so far; ids may exceed 2^31, a few have no name."""
-    entries = json.loads(Path(__file__).with_name("event_types.json").read_text("utf-8"))["data"]
+    entries = json.loads(resources.files(__package__).joinpath("event_types.json").read_text("utf-8"))["data"]
     return Names(
         "event type",
         (Named(entry["id"], entry["name"] or "", tuple(entry["aliases"])) for entry in entries),

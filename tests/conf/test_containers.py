@@ -33,7 +33,7 @@ def test_the_image_copies_what_is_there() -> None:
     """Every file that the Dockerfile copies exists, and .dockerignore lets it through."""
     copied = re.findall(r"(?m)^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text())
     paths = {path for line in copied for path in line.split()}
-    assert paths == {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "fluent_plugin_amp"}
+    assert paths == {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "fluent_plugin_amp", "conf", "examples"}
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert allowed == paths
     assert all((ROOT / path).exists() for path in paths)

@@ -1,0 +1,109 @@
+"""What is built for users: the source archive, the wheel made from it, and the program without a checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = "fluent_plugin_amp"
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str | Path, cwd: Path, **environ: str) -> str:
+    """What a command prints; it must end well."""
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        env={**{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}, **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source archive and the wheel, built from a copy of the checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    left_out = shutil.ignore_patterns(
+        ".*_cache", ".venv*", ".git", ".hypothesis", "node_modules", "__pycache__", "*.egg-info"
+    )
+    shutil.copytree(ROOT, folder / "checkout", symlinks=True, ignore=left_out)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, cwd=folder / "checkout")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def program(dist: Path) -> Path:
+    """``fluent-plugin-amp``, installed from the wheel; its dependencies are those of the tests."""
+    folder = dist / "venv"
+    venv.create(folder, with_pip=False, symlinks=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    [wheel] = dist.glob("*.whl")
+    run(sys.executable, "-m", "pip", "--python", folder, "install", "--no-deps", "--no-index", wheel, cwd=dist)
+    return folder / "bin/fluent-plugin-amp"
+
+
+def files_of(folder: Path) -> set[str]:
+    """The files below a folder of the checkout, named as in it."""
+    return {
+        str(path.relative_to(ROOT))
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_wheel_has_the_files_to_run_it_with(dist: Path) -> None:
+    """Each file of conf/ and examples/ reaches a user without a checkout, as it is; tests and docs stay out."""
+    [wheel] = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in files_of(ROOT / "conf") | files_of(ROOT / "examples"):
+            assert archive.read(f"{PACKAGE}/{name}") == (ROOT / name).read_bytes()
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+    assert {top.partition("-")[0] for top in tops} == {PACKAGE}
+
+
+def test_the_source_archive_is_whole(dist: Path) -> None:
+    """Who has the source archive can build, read and test: nothing of the checkout is missing in it."""
+    [archive] = dist.glob("*.tar.gz")
+    with tarfile.open(archive) as source:
+        names = {name.partition("/")[2] for name in source.getnames()}
+    for folder in ("conf", "docs", "examples"):
+        assert files_of(ROOT / folder) <= names
+    assert {str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/*.py")} <= names
+    assert {"Makefile", "Dockerfile", "README.md", "LICENSE", "setup.cfg", "pyproject.toml"} <= names
+    assert not [name for name in names if "node_modules" in name or name.endswith(".pyc")]
+
+
+def test_it_runs_from_an_empty_folder(program: Path, tmp_path: Path) -> None:
+    """The installed program is the wheel's, not the checkout's, and needs nothing of the checkout."""
+    where = run(program.with_name("python"), "-c", f"import {PACKAGE}; print({PACKAGE}.__file__)", cwd=tmp_path)
+    assert Path(where).is_relative_to(program.parent.parent)
+    assert "version" in run(program, "--version", cwd=tmp_path)
+    assert "properties" in run(program, "schema", cwd=tmp_path)
+
+
+def test_it_runs_from_a_zip_file(dist: Path, tmp_path: Path) -> None:
+    """The package reads its own data through the importer, so that one zip file can hold the program."""
+    [wheel] = dist.glob("*.whl")
+    script = (
+        "from fluent_plugin_amp.cisco.event_types import catalogue; import fluent_plugin_amp.observe.page as page;"
+        "catalogue(); print(page.__file__)"
+    )
+    where = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(wheel))
+    assert where.startswith(str(wheel))
