@@ -9,6 +9,7 @@
 # make systemd      the shipped unit under the systemd of this machine, as root, with a plugin in /opt/fluent-plugin-amp
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
+# make dist         source archive and wheel in dist/, tried in a clean environment outside of the checkout
 # make docs         the pages that are generated from the code
 #
 # Both demo and test need Debian with Python ≥ 3.10 and nothing else: what is missing is installed from the system's
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 
-.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance systemd history floors docs system tools peer clean
+.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance systemd history floors dist docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -64,6 +65,16 @@ history: $(VENV)/test
 
 floors: system tools peer $(VENV)-floors/test
 	$(VENV)-floors/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+# What is tried is what a user gets: the wheel and its dependencies, and no checkout to fall back on.
+dist: $(VENV)/test
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist
+	@set -e; try=$$(mktemp -d); trap 'rm -rf "$$try"' EXIT; $(PYTHON) -m venv "$$try/venv"; \
+	"$$try/venv/bin/pip" install --quiet --disable-pip-version-check dist/*.whl; \
+	cd "$$try"; PATH="$$try/venv/bin:$$PATH"; \
+	fluent-plugin-amp --version; fluent-plugin-amp schema >/dev/null; amp-streams --help >/dev/null; \
+	echo "dist/ is good: the wheel runs outside of the checkout"
 
 docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md
