@@ -74,6 +74,8 @@ dist: $(VENV)/test
 	"$$try/venv/bin/pip" install --quiet --disable-pip-version-check dist/*.whl; \
 	cd "$$try"; PATH="$$try/venv/bin:$$PATH"; \
 	fluent-plugin-amp --version; fluent-plugin-amp schema >/dev/null; amp-streams --help >/dev/null; \
+	printf '%s' '{name: a, id: 1, cloud: eu, url: "amqps://localhost", username: a, password: a, queue: a}' > stream.yml; \
+	fluent-plugin-amp init --for systemd --credentials stream.yml amp >/dev/null; \
 	echo "dist/ is good: the wheel runs outside of the checkout"
 
 docs: $(VENV)/test

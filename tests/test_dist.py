@@ -98,12 +98,28 @@ def test_it_runs_from_an_empty_folder(program: Path, tmp_path: Path) -> None:
     assert "properties" in run(program, "schema", cwd=tmp_path)
 
 
+CREDENTIALS = """{"name": "emea", "id": 6, "cloud": "eu", "url": "amqps://export-streaming.eu.amp.cisco.com:443",
+"username": "6-0123", "password": "secret", "queue": "event_stream_6"}"""
+
+
+def test_it_writes_a_configuration_and_reads_it(program: Path, tmp_path: Path) -> None:
+    """From an empty folder and the wheel alone: `init` writes the files, and what it wrote is a configuration."""
+    (tmp_path / "emea.json").write_text(CREDENTIALS)
+    devo = ["--devo", "collector-eu.devo.io"]
+    run(program, "init", "--for", "fluent-bit", "--credentials", "emea.json", *devo, "amp", cwd=tmp_path)
+    assert {path.name for path in (tmp_path / "amp").iterdir()} == {"config.yml", "fluent-bit.yaml"}
+    (tmp_path / "events.ndjson").write_text('{"id": 1, "event_type": "Threat Detected"}')
+    printed = run(program, "replay", "-c", "amp/config.yml", "--stdout", "json", "events.ndjson", cwd=tmp_path)
+    assert "@devo_pulling_id" in printed
+
+
 def test_it_runs_from_a_zip_file(dist: Path, tmp_path: Path) -> None:
     """The package reads its own data through the importer, so that one zip file can hold the program."""
     [wheel] = dist.glob("*.whl")
     script = (
         "from fluent_plugin_amp.cisco.event_types import catalogue; import fluent_plugin_amp.observe.page as page;"
-        "catalogue(); print(page.__file__)"
+        "from fluent_plugin_amp.commands.init import shipped; catalogue(); shipped('examples/kubernetes/amp.yml');"
+        "print(page.__file__)"
     )
     where = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(wheel))
     assert where.startswith(str(wheel))

@@ -345,6 +345,34 @@ def demo(count: int, keep: bool) -> int:
         raise DemoIncomplete(str(exc)) from exc
 
 
+@cli.command()
+@click.option("--for", "way_name", help="fluentd, fluent-bit, supervised, systemd, kubernetes or compose.")
+@click.option("--credentials", type=click.Path(path_type=Path), help="As `amp-streams create --save` wrote it.")
+@click.option("--devo", help="Devo's address: HOST or HOST:PORT.")
+@click.option("--host", help="Of the Forward server.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the Forward server.  [default: 24224]")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@report_errors
+def init(folder: Path, **said: Any) -> int:
+    """Write the files for one way of running the plugin into DIR.
+
+    What is left out is asked for on a terminal. No file is ever overwritten.
+
+    \b
+    Example:
+      fluent-plugin-amp init --for fluent-bit --credentials emea.yml --devo collector-eu.devo.io amp
+    """
+    from fluent_plugin_amp.commands import init as job
+
+    way, answers = job.ask(folder, **said)
+    for path in job.make(way, answers):
+        click.echo(f"wrote {path}")
+    click.echo("next:")
+    for command in job.commands(way, answers):
+        click.echo(f"  {command}")
+    return EXIT_OK
+
+
 def _state_config(path: Path | None) -> Config:
     """The configuration that a command of `state`, or `state` itself, was given."""
     group = click.get_current_context().parent
