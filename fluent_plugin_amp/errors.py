@@ -208,7 +208,7 @@ class DemoIncomplete(UnavailableError):
     """`demo` lacks something on this machine: a package, or RabbitMQ."""
 
     id = "demo.incomplete"
-    default_remedy = "pip install 'fluent-plugin-amp[demo]', and RabbitMQ 3.10 or later from the system's packages."
+    default_remedy = "pip install '.[demo]' in a checkout, and RabbitMQ 3.10 or later from the system's packages."
 
 
 class NoProgress(UnavailableError):

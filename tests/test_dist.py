@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,3 +124,9 @@ def test_it_runs_from_a_zip_file(dist: Path, tmp_path: Path) -> None:
     )
     where = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(wheel))
     assert where.startswith(str(wheel))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name)
+def test_no_page_installs_from_an_index(page: Path) -> None:
+    """No index has the plugin: under its name there, somebody else's program could come to stand."""
+    assert not re.search(r"(pip|pipx|gem) install '?fluent-plugin-amp", page.read_text("utf-8"))

@@ -1,6 +1,6 @@
 """Certificates for tests: a private authority, and everything a TLS peer may get wrong.
 
-Made anew for each run by trustme (``pip install 'fluent-plugin-amp[demo]'``), so nothing expires in a
+Made anew for each run by trustme (``pip install '.[demo]'``), so nothing expires in a
 repository.  Every key is for this machine's loopback and worth nothing elsewhere.
 """
 

@@ -77,7 +77,7 @@ def test_the_demo_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.startswith(
         "error [demo.incomplete]: the package trustme, which makes certificates, is not installed\n"
     )
-    assert "pip install 'fluent-plugin-amp[demo]'" in text
+    assert "pip install '.[demo]'" in text
 
 
 def test_the_demo_without_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
