@@ -18,8 +18,9 @@ from pathlib import Path
 import click
 
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, flow, read, render
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.cisco.names import slug
-from fluent_plugin_amp.errors import CredentialsFileUnusable, FilesNotWritten, UsageError
+from fluent_plugin_amp.errors import FilesNotWritten, UsageError
 
 PROGRAM = "fluent-plugin-amp"
 SECRETS = "*.secret.yml"
