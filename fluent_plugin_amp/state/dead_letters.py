@@ -32,10 +32,6 @@ Post = Callable[[Delivery, InvalidEvent], None]
 """Sends one; `KeptDeadLetters.resolve` or `KeptDeadLetters.refused` follows."""
 
 
-def no_post(delivery: Delivery, error: InvalidEvent) -> None:
-    """Never called, where no server is ever there."""
-
-
 class KeptDeadLetters:
     """See the module.
 
@@ -51,8 +47,8 @@ class KeptDeadLetters:
     def __init__(self, writer: Writer, observer: Observer, post: Post, is_available: Callable[[], bool]) -> None:
         self.count = 0
         """Letters kept."""
-        self.post = post
-        self.is_available = is_available
+        self._post = post
+        self._is_available = is_available
         self._writer = writer
         self._observer = observer
         self._wake = asyncio.Event()
@@ -119,7 +115,7 @@ class KeptDeadLetters:
             self._wake.clear()
             if (wait_s := self._not_before - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
-            elif self.count and self.is_available() and self._writer.error is None:
+            elif self.count and self._is_available() and self._writer.error is None:
                 return
             else:
                 await self._wake.wait()
@@ -129,7 +125,7 @@ class KeptDeadLetters:
         sent = 0
         is_taken = True
         try:
-            while is_taken and self.is_available():
+            while is_taken and self._is_available():
                 letter = await self._writer.call(Store.next_letter)
                 if letter is None:
                     self.count = 0
@@ -158,7 +154,7 @@ class KeptDeadLetters:
             letter.routing_key,
             letter.received_at,
         )
-        self.post(delivery, _ERRORS.get(letter.error_id, InvalidEvent)(letter.reason))
+        self._post(delivery, _ERRORS.get(letter.error_id, InvalidEvent)(letter.reason))
         return await self._answer
 
     def _answered(self, *, is_taken: bool) -> None:

@@ -54,7 +54,7 @@ class FileDelivered:
         self._young_events = 0
         self._indexing = Indexing(writer)
         self._resets: dict[str, int] | None = None
-        self.on_reset = on_reset
+        self._on_reset = on_reset
 
     def opened(self, opened: Opened) -> None:
         """The file was opened, perhaps anew."""
@@ -130,5 +130,5 @@ class FileDelivered:
             if self._resets is not None and count != self._resets.get(stream, 0):
                 self._young.pop(stream, None)
                 self._old.pop(stream, None)
-                self.on_reset(stream)
+                self._on_reset(stream)
         self._resets = resets

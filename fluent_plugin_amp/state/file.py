@@ -20,7 +20,7 @@ from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.database import tighten
-from fluent_plugin_amp.state.dead_letters import KeptDeadLetters, Post, no_post
+from fluent_plugin_amp.state.dead_letters import KeptDeadLetters, Post
 from fluent_plugin_amp.state.delivered import FileDelivered
 from fluent_plugin_amp.state.errors import StateCorrupt
 from fluent_plugin_amp.state.lock import Lock
@@ -49,7 +49,7 @@ class StateFile:
         remember_s: float,
         observer: Observer,
         *,
-        post: Post = no_post,
+        post: Post = lambda delivery, error: None,
         is_available: Callable[[], bool] = lambda: False,
         on_reset: Callable[[str], None] = lambda stream: None,
         clock: Callable[[], float] = time.time,

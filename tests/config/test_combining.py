@@ -54,7 +54,7 @@ class Rig:
         assert combining is not None
         self.combining = combining
         self.combiner = combining.combiner
-        self.combiner.post = self.post
+        self.combiner._post = self.post
         self.transform = pipeline.conductor.lines["s"].transform
 
     def post(self, delivery: Delivery, tag: str, seconds: int, nanoseconds: int, record: Record) -> None:

@@ -36,8 +36,8 @@ def made(tmp_path: Path) -> Pipeline:
 async def test_a_kept_dead_letter_goes_through_the_conductor(made: Pipeline) -> None:
     """As soon as its sink is there to take it."""
     assert made.state is not None
-    assert made.state.dead_letters.is_available()
-    made.state.dead_letters.post(Delivery("a", Ledger(), 1, b"no JSON"), EventNotJson("no JSON"))
+    assert made.state.dead_letters._is_available()
+    made.state.dead_letters._post(Delivery("a", Ledger(), 1, b"no JSON"), EventNotJson("no JSON"))
     assert not made.conductor.idle
 
 
@@ -47,7 +47,7 @@ def test_what_a_tool_resets_is_no_longer_combined(made: Pipeline, monkeypatch: p
     assert made.combining is not None
     forgotten: list[str] = []
     monkeypatch.setattr(made.combining.combiner, "forget", forgotten.append)
-    made.state.delivered.on_reset("a")
+    made.state.delivered._on_reset("a")
     assert forgotten == ["a"]
 
 

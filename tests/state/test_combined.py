@@ -18,8 +18,6 @@ from fluent_plugin_amp.state.store import Store
 async def opened(path: Path, observer: Observer = lambda fact: None) -> StateFile:
     """A state file in use."""
     state = StateFile(path, 1000.0, observer)
-    state.dead_letters.post = lambda delivery, error: None
-    state.dead_letters.is_available = lambda: False
     await state.start()
     return state
 

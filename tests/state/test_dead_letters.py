@@ -38,12 +38,10 @@ class Rig:
 
     def __init__(self, path: Path) -> None:
         self.facts: list[Fact] = []
-        self.file = StateFile(path, 1000.0, self.facts.append)
+        self.file = StateFile(path, 1000.0, self.facts.append, post=self.post, is_available=lambda: self.is_available)
         self.is_available = True
         self.refused: set[bytes] = set()
         self.posted: list[tuple[Delivery, InvalidEvent]] = []
-        self.letters.post = self.post
-        self.letters.is_available = lambda: self.is_available
         self.answers = True
 
     @property

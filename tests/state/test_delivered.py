@@ -283,7 +283,7 @@ async def test_a_reset_by_a_tool_reaches_the_memory(rig: Rig, path: Path, monkey
     again = await restarted(rig, path)
     await again.until(lambda: again.delivered._resets is not None)
     told: list[str] = []
-    again.delivered.on_reset = told.append
+    again.delivered._on_reset = told.append
     tool = Store.open(path)
     with tool.transaction():
         assert tool.forget("a")

@@ -73,12 +73,13 @@ class Run:
         self.facts: list[Fact] = []
         self.sent: list[bytes] = []
         self.done: list[Delivery] = []
-        self.file = StateFile(path, 86400.0, self.facts.append)
+        self.is_available = True
+        self.file = StateFile(
+            path, 86400.0, self.facts.append, post=self._post, is_available=lambda: self.is_available
+        )
         self.file.writer._retry_first_s = 0.001
         self.file.writer._jitter = lambda: 0.0
         self.file.combined._retry_s = 0.001
-        self.file.dead_letters.post = self._post
-        self.file.dead_letters.is_available = lambda: True
 
     def _post(self, delivery: Delivery, error: InvalidEvent) -> None:
         """A server takes the letter."""
@@ -256,10 +257,10 @@ async def test_a_row_that_is_garbled_while_the_file_is_in_use(path: Path) -> Non
     """Is met some time, told as trouble, set aside, and the file is in use again."""
     make_file(path)
     run = Run(path)
-    run.file.dead_letters.is_available = lambda: False
+    run.is_available = False
     await asyncio.wait_for(run.file.start(), DEADLINE_S)
     edit(path, "UPDATE letters SET body = 'text'", "UPDATE delivered SET delivered_at = 'then' WHERE number = 2")
-    run.file.dead_letters.is_available = lambda: True
+    run.is_available = True
     run.file.dead_letters.wake()
     await until(lambda: run.told())
     await run.deliver()

@@ -88,7 +88,7 @@ class Combiner:
         clock: Callable[[], float] = time.time,
         tell: Observer = lambda fact: None,
     ) -> None:
-        self.post = post
+        self._post = post
         self._detections = detections
         self._incidents = incidents
         self._tags = tags
@@ -288,7 +288,7 @@ class Combiner:
             body = msgspec.json.encode(emission.record)
             delivery = Delivery(emission.stream, self, number, body, is_combined=True, received_at=self.clock())
             tag = self._tags[emission.kind]
-            self.post(delivery, tag, emission.seconds, emission.nanoseconds, dict(emission.record))
+            self._post(delivery, tag, emission.seconds, emission.nanoseconds, dict(emission.record))
 
 
 def _taken(items: list[Item]) -> list[Item]:
