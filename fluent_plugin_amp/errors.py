@@ -65,6 +65,15 @@ class ConfigUnreadable(ConfigError):
     )
 
 
+class IncludeBroken(ConfigError):
+    """On a reload, included files had mistakes: their streams run on as before, and all else was applied."""
+
+    id = "config.include-broken"
+    default_remedy = (
+        "Correct the lines named above and send SIGHUP again. Do so before the next start, which refuses them."
+    )
+
+
 class ConfigSlow(ConfigError):
     """On a reload the files of the configuration could not be read in time."""
 

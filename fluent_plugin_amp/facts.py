@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.errors import ConfigError, PluginError
 from fluent_plugin_amp.model import Counters
 
 
@@ -153,6 +153,23 @@ class DeadLettered(Fact):
     error: PluginError
     size: int
     parts: int
+
+
+# --- the configuration ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded(Fact):
+    """What the configuration says now is in force."""
+
+    changes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadTrouble(Fact):
+    """The configuration as it is now, or a part of it, is not in force: it has mistakes."""
+
+    error: ConfigError
 
 
 # --- what nobody foresaw -------------------------------------------------------------------------

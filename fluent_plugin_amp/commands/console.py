@@ -216,11 +216,11 @@ def config_option(command: Command) -> Command:
     return option(command)
 
 
-def load_config(path: Path) -> Config:
-    """The configuration, or its mistakes, all of them (`ConfigError`)."""
+def load_config(path: Path, running: Config | None = None) -> Config:
+    """The configuration, or its mistakes, all of them (`ConfigError`); ``running``: see `config.load`."""
     from fluent_plugin_amp.config import load
 
-    return load(path)
+    return load(path, running=running)
 
 
 def pick_stream(config: Config, name: str | None, *, in_doubt_ask: bool = False) -> StreamConfig:

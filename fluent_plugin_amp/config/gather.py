@@ -6,6 +6,7 @@ Works on the trees of the files, before the models see them, so that a mistake i
 from __future__ import annotations
 
 import os.path
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ _BESIDE_CREDENTIALS = ("cloud", "id")
 """What `amp-streams create --save` writes besides."""
 
 
-def gather_streams(reading: Reading, root: MarkedDict, file: Path) -> None:
-    """Put the streams of the included files behind the file's own, and complete each, in place."""
+def gather_streams(reading: Reading, root: MarkedDict, file: Path, without: Collection[str] = ()) -> None:
+    """Put the streams of the included files behind the file's own, and complete each, in place.
+
+    ``without``: included files that are left out.
+    """
     problems = len(reading.problems)
     own = root.get("streams")
     streams = MarkedList(root.marks.get("streams", root.mark), "streams")
@@ -35,11 +39,13 @@ def gather_streams(reading: Reading, root: MarkedDict, file: Path) -> None:
     elif own is not None and own is not BROKEN:
         reading.broken(root, "streams", "must be a list")
     patterns = _patterns(reading, root)
-    for included in _matches(reading, root, patterns, file):
-        _include(reading, root, included, streams)
-    for stream in streams:
+    for included in _matches(reading, root, patterns, file, without):
+        with reading.blaming(str(included)):
+            _include(reading, root, included, streams)
+    for stream, mark in zip(streams, streams.marks, strict=True):
         if isinstance(stream, MarkedDict):
-            _complete(reading, stream)
+            with reading.blaming(mark.file):
+                _complete(reading, stream)
     _refuse_same_names(reading, streams)
     explained = len(reading.problems) > problems or BROKEN in (own, root.get("include"), *patterns)
     root.put("streams", BROKEN if explained and not streams else streams, streams.mark)
@@ -60,7 +66,9 @@ def _patterns(reading: Reading, root: MarkedDict) -> list[Any]:
     return []
 
 
-def _matches(reading: Reading, root: MarkedDict, patterns: list[Any], file: Path) -> list[Path]:
+def _matches(
+    reading: Reading, root: MarkedDict, patterns: list[Any], file: Path, without: Collection[str]
+) -> list[Path]:
     """The files that the patterns match, each once, by name within a pattern."""
     found: dict[str, Path] = {}
     for pattern in patterns:
@@ -78,9 +86,12 @@ def _matches(reading: Reading, root: MarkedDict, patterns: list[Any], file: Path
             continue
         if not matches and has_magic(pattern):
             reading.warnings.append(f"{root.marks['include']}: include: no file matches {pattern}")
-        elif not matches:
-            reading.problem(root, "include", f"there is no file {file.parent / pattern}")
+        elif not matches and str(file.parent / pattern) not in without:
+            with reading.blaming(str(file.parent / pattern)):
+                reading.problem(root, "include", f"there is no file {file.parent / pattern}")
         for match in matches:
+            if str(match) in without:
+                continue
             if os.path.realpath(match) == os.path.realpath(file):
                 reading.problem(root, "include", f"{pattern} matches this file itself")
             else:
@@ -238,6 +249,7 @@ def _refuse_same_names(reading: Reading, streams: MarkedList) -> None:
         if not isinstance(name, str):
             continue
         if name in first:
-            reading.broken(stream, "name", f"`{name}` is the name of another stream too ({first[name]})")
+            with reading.blaming(stream.mark.file):
+                reading.broken(stream, "name", f"`{name}` is the name of another stream too ({first[name]})")
         else:
             first[name] = stream.marks["name"]

@@ -17,18 +17,22 @@ from pydantic import ValidationError
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, locate
 from fluent_plugin_amp.config.explain import explain
 from fluent_plugin_amp.config.gather import gather_streams
+from fluent_plugin_amp.config.kept import Kept
 from fluent_plugin_amp.config.kinds import kind_of_text, kind_of_tree
 from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark, Problem, report
 from fluent_plugin_amp.config.reading import Reading, read_text
-from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable
+from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable, IncludeBroken
 
 MAX_EXPLAINED = 1000
 """Refusals; a file of another kind may hold a hundred thousand keys, and each takes a search for the one meant."""
 
 
-def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Config:
+def load(path: Path | str, environ: Mapping[str, str] = os.environ, *, running: Config | None = None) -> Config:
     """Read a configuration and everything it refers to.
+
+    ``running`` is the configuration in force, on a reload.  Where only included files have mistakes, their streams
+    are taken from there as they are, and `Config.trouble` tells the mistakes.
 
     Raises:
         ConfigUnreadable: the file itself cannot be read.
@@ -39,17 +43,32 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ) -> Config:
         text = read_text(file)
     except ValueError as error:
         raise ConfigUnreadable(f"{file} {error}") from None
-    reading = Reading(environ)
-    root = _root(reading, file, text)
-    config = _judged(reading, root)
-    if config is not None and root is not None:
-        _check_together(reading, root, config)
-    if config is None or reading.problems:
-        raise ConfigError(report(reading.problems))
-    return config.with_warnings([*reading.warnings, *_unwise(config)])
+    kept = Kept()
+    mistakes: list[Problem] = []
+    while True:  # each round leaves out at least one more file
+        reading = Reading(environ)
+        root = _root(reading, file, text, kept)
+        config = _judged(reading, root)
+        if config is not None and root is not None:
+            _check_together(reading, root, config)
+        mistakes += reading.problems
+        if config is not None and root is not None and not reading.problems:
+            break
+        broken = reading.mistakes_in.keys() - {str(file)}
+        if running is None or not broken or sum(reading.mistakes_in[name] for name in broken) < len(reading.problems):
+            raise ConfigError(report(mistakes))
+        kept = Kept.of(running, kept.files | broken)
+    files = {
+        stream.name: mark.file
+        for stream, mark in zip(config.streams, root["streams"].marks, strict=True)
+        if mark.file != str(file)
+    }
+    trouble = IncludeBroken(f"{kept}; {report(mistakes)}") if mistakes else None
+    config = kept.put_back(config)
+    return config.loaded([*reading.warnings, *_unwise(config)], files, kept.names, trouble)
 
 
-def _root(reading: Reading, file: Path, text: str) -> MarkedDict | None:
+def _root(reading: Reading, file: Path, text: str, kept: Kept) -> MarkedDict | None:
     """The whole configuration as one tree, for the models; None, with a problem, when there is none."""
     if kind := kind_of_text(text):
         reading.problems.append(Problem(Mark(str(file), 1), "", kind))
@@ -64,11 +83,15 @@ def _root(reading: Reading, file: Path, text: str) -> MarkedDict | None:
         if root is not BROKEN:
             reading.problems.append(Problem(Mark(str(file), 1), "", "must be a mapping (key: value)"))
         return None
-    gather_streams(reading, root, file)
+    gather_streams(reading, root, file, kept.files)
+    _complete_transform(reading, root.get("transform"))
     streams = root.get("streams")
-    for owner in (root, *(streams if isinstance(streams, MarkedList) else ())):
-        if isinstance(owner, MarkedDict):
-            _complete_transform(reading, owner.get("transform"))
+    if isinstance(streams, MarkedList):
+        for stream, mark in zip(streams, streams.marks, strict=True):
+            if isinstance(stream, MarkedDict):
+                with reading.blaming(mark.file):
+                    _complete_transform(reading, stream.get("transform"))
+        reading.warnings += kept.stand_in(streams)
     forward = root.get("forward")
     if isinstance(forward, MarkedDict):
         _complete_forward(reading, forward)
@@ -109,8 +132,14 @@ def _judged(reading: Reading, root: MarkedDict | None) -> Config | None:
         if words := explain(refusal):
             if refusal["type"] == "missing" and _is_cut(root, refusal["loc"]):
                 words = "empty: what begins with # is a comment, and with & an anchor; put it in quotes"
-            reading.problems.append(Problem(*locate(root, refusal["loc"]), words))
+            with reading.blaming(_holder(root, refusal["loc"])):
+                reading.problems.append(Problem(*locate(root, refusal["loc"]), words))
     return None
+
+
+def _holder(root: MarkedDict, loc: tuple[str | int, ...]) -> str:
+    """The file that holds the stream at ``loc``, or the file itself: a stream's parts may stand in further files."""
+    return locate(root, loc[:2] if loc[:1] == ("streams",) else ())[0].file
 
 
 def _is_cut(root: MarkedDict, loc: tuple[str | int, ...]) -> bool:

@@ -15,17 +15,19 @@ attribute with a description: schema, reference and spelling hints follow from i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fluent_plugin_amp.config.forward import ForwardConfig
 from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.streams import StreamConfig, TransformConfig
 from fluent_plugin_amp.config.units import MIB, Duration, Size, Whole
 from fluent_plugin_amp.config.values import Address, Tag, Text, one_or_more, repeated, split_address
+from fluent_plugin_amp.errors import IncludeBroken
 
 
 class DeadLettersConfig(Section):
@@ -190,6 +192,9 @@ class Config(Section):
     logging: LoggingConfig = Field(default=LoggingConfig(), description="The plugin's own log.")
 
     _warnings: tuple[str, ...] = PrivateAttr(())
+    _files: Mapping[str, str] = PrivateAttr({})
+    _kept: frozenset[str] = PrivateAttr(frozenset())
+    _trouble: IncludeBroken | None = PrivateAttr(None)
 
     @field_validator("streams")
     @classmethod
@@ -199,9 +204,21 @@ class Config(Section):
         if twice := repeated(stream.name for stream in streams):
             raise ValueError(f"has two streams of the name `{twice}`")
         complete = tuple(stream.under(transform) for stream in streams)
-        for stream in complete:
-            if stream.transform.links and stream.console_host is None:
-                raise ValueError(f"`{stream.name}` has `links`, but no `cloud`: its broker's host does not tell")
+        homeless = [
+            InitErrorDetails(
+                type=PydanticCustomError(
+                    "value_error",
+                    "{error}",
+                    {"error": f"`{stream.name}` has `links`, but no `cloud`: its broker's host does not tell"},
+                ),
+                loc=(index,),
+                input=None,
+            )
+            for index, stream in enumerate(complete)
+            if stream.transform.links and stream.console_host is None
+        ]
+        if homeless:  # each has the place of its stream
+            raise ValidationError.from_exception_data("streams", homeless)
         return complete
 
     @property
@@ -214,8 +231,29 @@ class Config(Section):
         """What `load` found unwise: no TLS, no verification, secrets that others can read."""
         return self._warnings
 
-    def with_warnings(self, warnings: Iterable[str]) -> Config:
-        """A copy that carries these warnings."""
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The included file of each stream that came from one, by the stream's name."""
+        return self._files
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The names of the streams that run on as before, since their files are broken."""
+        return self._kept
+
+    @property
+    def trouble(self) -> IncludeBroken | None:
+        """The mistakes of the included files that a reload left out."""
+        return self._trouble
+
+    def loaded(
+        self,
+        warnings: Iterable[str],
+        files: Mapping[str, str] | None = None,
+        kept: frozenset[str] = frozenset(),
+        trouble: IncludeBroken | None = None,
+    ) -> Config:
+        """A copy that carries what `load` found besides."""
         copy = self.model_copy()
-        copy._warnings = tuple(warnings)
+        copy._warnings, copy._files, copy._kept, copy._trouble = tuple(warnings), files or {}, kept, trouble
         return copy

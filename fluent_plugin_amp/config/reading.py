@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import stat
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Reading:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self.mistakes_in: Counter[str] = Counter()
+        """How many there are in each file that holds streams, as far as `blaming` knows."""
         self._environ = environ
         self._left_bytes = MAX_TOTAL_BYTES
         self._secret_names = secret_names()
@@ -55,6 +58,14 @@ class Reading:
         """Note a mistake in an entry, and put BROKEN in its place."""
         self.problem(mapping, key, text)
         mapping[key] = BROKEN
+
+    @contextlib.contextmanager
+    def blaming(self, file: str) -> Iterator[None]:
+        """Mistakes noted meanwhile are this file's, even those in a file that it names."""
+        before = len(self.problems)
+        yield
+        if new := len(self.problems) - before:
+            self.mistakes_in[file] += new
 
     # --- documents ------------------------------------------------------------------------------------------
 

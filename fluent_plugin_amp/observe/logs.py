@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import InternalFault, PluginError
+from fluent_plugin_amp.errors import IncludeBroken, InternalFault, PluginError
 from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.text import lines, one_line, place_of, values
 
@@ -201,6 +201,12 @@ def describe(fact: facts.Fact) -> Said:
             )
             fields = {"where": fact.where, "error_id": InternalFault.id, "error": type(fact.error).__name__}
             return logging.ERROR, text, fields
+        case facts.Reloaded():
+            return logging.INFO, f"reloaded: {fact.changes}", {"changes": fact.changes}
+        case facts.ReloadTrouble():
+            is_part = isinstance(fact.error, IncludeBroken)
+            what = "reloaded only in part" if is_part else "not reloaded, everything stays as it is"
+            return logging.ERROR, f"{what}: {_error_text(fact.error)}", _error_fields(fact.error)
         case facts.StateOpened():
             kept = f"; {fact.letters} dead letter(s) kept" if fact.letters else ""
             closed = "; others could read or write it, and no longer can" if fact.was_open_to_others else ""
@@ -277,7 +283,8 @@ def _without_values(fact: facts.InternalError) -> Exception:
 
 
 def _error_text(error: PluginError) -> str:
-    return f"[{error.id}] {error}. {error.remedy}".rstrip()
+    said = str(error)
+    return f"[{error.id}] {said}{'' if said.endswith(('.', '?', '!')) else '.'} {error.remedy}".rstrip()
 
 
 def _error_fields(error: PluginError) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from fluent_plugin_amp.source.flow import State
 _NO_SERVER = "waiting: no server takes events"
 _NAMES_TOLD = 8
 SLOW_ACK_FROM_S = 5.0
+RELOAD = "reload"
 
 
 class Readiness(enum.Enum):
@@ -60,6 +61,8 @@ class Finding:
             return f"Server {self.server}"
         if self.state_file:
             return f"State file {self.state_file}"
+        if self.part == RELOAD:
+            return "The last reload"
         if self.part:
             return f"The plugin itself ({self.part})"
         names = ", ".join(self.streams[:_NAMES_TOLD])
@@ -168,6 +171,7 @@ def judge(figures: Snapshot, board: Troubles) -> Status:
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
         *_judge_state(figures, board),
+        *_judge_reload(board),
         *_judge_internal(board, figures.at),
     ]
     return Status(figures, streams, servers, tuple(_joined(found)))
@@ -276,6 +280,14 @@ def _judge_state(figures: Snapshot, board: Troubles) -> list[Finding]:
             trouble = replace(trouble, what=what)
         found.insert(0, _of_trouble(trouble, Level.TROUBLE if combines else Level.WARNING, blocks=combines))
     return [replace(each, state_file=board.state_path) for each in found]
+
+
+def _judge_reload(board: Troubles) -> list[Finding]:
+    """What the configuration says now is not all in force."""
+    trouble = board.reload.trouble
+    if trouble is None or board.reload.is_well:
+        return []
+    return [replace(_of_trouble(trouble, Level.WARNING, blocks=False), part=RELOAD)]
 
 
 def _judge_internal(board: Troubles, now: float) -> list[Finding]:

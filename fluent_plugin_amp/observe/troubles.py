@@ -104,6 +104,7 @@ class Troubles:
         self.started_at = clock()
         self.streams: defaultdict[str, Memory] = defaultdict(Memory)
         self.servers: defaultdict[str, Memory] = defaultdict(Memory)
+        self.reload = Memory()
         self.state = Memory()
         self.state_path = ""
         """As soon as anything was told of the state file; else there is none."""
@@ -142,6 +143,10 @@ class Troubles:
                 self.streams[name].dead_letters[error.id] += 1
             case facts.InternalError(where=where, error=error):
                 self.internal.setdefault(where, Internal()).note(error, now)
+            case facts.ReloadTrouble(error=error):
+                self.reload.note(error, now)
+            case facts.Reloaded():
+                self.reload.recover(now)
             case facts.StateTrouble(path=path, error=error):
                 self.state_path = path
                 self.state.note(error, now)

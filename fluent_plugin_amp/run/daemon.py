@@ -227,7 +227,7 @@ async def run(
     parent: Parent | None = None,
     was_hung_up: Callable[[], bool] = lambda: False,
     stdout: Literal["json", "msgpack"] | None = None,
-    load: Callable[[], Config] | None = None,
+    load: Callable[[Config], Config] | None = None,
 ) -> int:
     """`fluent-plugin-amp run`: until SIGTERM or SIGINT, or done.  Returns the exit code.
 

@@ -69,7 +69,8 @@ def compare(old: Config, new: Config, renewed: Collection[Path] = ()) -> Changes
         for was, stream in both
         if old.max_event_size != config.max_event_size
         or _differing(was, stream) - _ONLY_TRANSFORM
-        or _uses(stream.tls, renewed)
+        or (_uses(stream.tls, renewed) and stream.name not in config.kept)
+        or (_files(stream.tls) and stream.name in old.kept - config.kept)  # perhaps renewed meanwhile
     ]
     return Changes(
         config=config,

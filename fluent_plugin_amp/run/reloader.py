@@ -1,6 +1,7 @@
 """Reads the configuration again when SIGHUP asks for it, and has the difference applied.
 
-A configuration that cannot be used changes nothing: all its mistakes are logged, and what runs goes on as it is.
+A configuration that cannot be used changes nothing: all its mistakes are told, and what runs goes on as it is.  Where
+only included files cannot be used, the streams that came from them go on as they are, and all else is applied.
 Nothing else that happens here ends more than this one reload: the next SIGHUP begins anew, and a stop never waits for
 a disk that hangs.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import ConfigError, ConfigSlow
-from fluent_plugin_amp.facts import InternalError, Observer
+from fluent_plugin_amp.facts import InternalError, Observer, Reloaded, ReloadTrouble
 from fluent_plugin_amp.files import read_bytes
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.run.reload import Changes, compare, tls_files
@@ -29,17 +30,17 @@ class Reloader:
 
     Args:
         config: in force at the beginning.
-        load: reads the configuration; in a thread, since many files may take a while.
+        load: reads the configuration, given the one in force; in a thread, since many files may take a while.
         apply: changes what runs; a ConfigError of it means that nothing was changed.  After any other exception it
             is given the same changes again with the next reload, and has to cope with those that it made.
-        observer: hears of what nobody foresaw.
+        observer: hears how it went, and of what nobody foresaw.
         read_timeout_s: how long ``load`` may take.
     """
 
     def __init__(
         self,
         config: Config,
-        load: Callable[[], Config],
+        load: Callable[[Config], Config],
         apply: Callable[[Changes], Awaitable[None]],
         observer: Observer,
         *,
@@ -71,8 +72,7 @@ class Reloader:
             changes = compare(self._config, config, renewed)
             await self._apply(changes)
         except ConfigError as error:
-            text = f"[{error.id}] {_on_one_line(error)} {error.remedy}"
-            LOGGER.error("not reloaded, everything stays as it is: %s", text)
+            self._tell(ReloadTrouble(_on_one_line(error)))
             return
         except Exception as error:  # a fault domain: whatever it is, what runs goes on
             LOGGER.error("not reloaded: a fault of this program. What runs goes on; the next SIGHUP tries again")
@@ -81,9 +81,11 @@ class Reloader:
         self._config, self._digests = changes.config, digests
         for warning in config.warnings:
             LOGGER.warning("%s", warning)
-        LOGGER.info("reloaded: %s", changes)
+        self._tell(Reloaded(str(changes)))
         if changes.fixed:
             LOGGER.warning("changed in the file, but not before the next start: %s", ", ".join(changes.fixed))
+        if config.trouble is not None:
+            self._tell(ReloadTrouble(_on_one_line(config.trouble)))
 
     async def _read(self) -> tuple[Config, dict[Path, bytes]]:
         """In a thread of its own: one that hangs on a dead disk is left behind, and neither a stop nor the next
@@ -98,15 +100,15 @@ class Reloader:
         return reading.result()
 
     def _load_all(self) -> tuple[Config, dict[Path, bytes]]:
-        config = self._load()
+        config = self._load(self._config)
         return config, _digests(tls_files(config))
 
 
-def _on_one_line(error: ConfigError) -> str:
-    """What it says; of several mistakes, which have a line each elsewhere, each has a number."""
+def _on_one_line(error: ConfigError) -> ConfigError:
+    """The same; of several mistakes, which have a line each elsewhere, each has a number."""
     first, *mistakes = str(error).split("\n  ")
     said = " ".join([first, *(f"({number}) {mistake}" for number, mistake in enumerate(mistakes, start=1))])
-    return said if said.endswith((".", "?", "!")) else f"{said}."
+    return type(error)(said, remedy=error.remedy)
 
 
 def _digests(files: Iterable[Path]) -> dict[Path, bytes]:

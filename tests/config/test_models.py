@@ -279,7 +279,7 @@ def test_secrets_stay_out_of_texts() -> None:
 
 def test_warnings_are_carried() -> None:
     """A copy with warnings is the same configuration."""
-    made = config().with_warnings(["a", "b"])
+    made = config().loaded(["a", "b"])
     assert made.warnings == ("a", "b")
     assert config().warnings == ()
 

@@ -170,6 +170,43 @@ async def test_a_broken_file_changes_nothing(
     assert "not before the next start: memory_limit" in plugin.log
 
 
+async def test_a_broken_included_file_keeps_its_own_streams_only(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: Path,
+) -> None:
+    """Its stream goes on over the same connection, another file's changes; it is a trouble until it is mended."""
+    port, folder = free_port(), tmp_path / "streams.d"
+    folder.mkdir()
+    streams = {name: make_stream() for name in ("one", "two")}
+    sections = {name: stream_section(stream, certificates, name=name) for name, stream in streams.items()}
+    for name, section in sections.items():
+        (folder / f"{name}.yml").write_text(yaml.safe_dump(section))
+    config = {**configuration([], fluentd), "observe": {"listen": f"127.0.0.1:{port}"}}
+    config |= {"include": f"{folder}/*.yml", "streams": None}
+    plugin = run(config)
+    await plugin.logged("connected to queue", times=2)
+    (folder / "one.yml").write_text(yaml.safe_dump({**sections["one"], "queeu": "x"}))
+    (folder / "two.yml").write_text(yaml.safe_dump({**sections["two"], "tag": "other"}))
+    await reload(plugin, config)
+    assert "reloaded: with other transforms: two" in plugin.log
+    await plugin.logged("reloaded only in part: [config.include-broken] ")
+    assert f"{folder}/one.yml:" in plugin.log
+    for number, stream in enumerate(streams.values()):
+        await asyncio.to_thread(broker.publish, stream.queue, bodies(10, first=10 * number))
+    await fluentd.wait_for(lambda: len(fluentd.records) == 20)
+    assert {chunk.tag for chunk in fluentd.chunks} == {"edr.cisco.amp.events", "other"}
+    assert plugin.log.count("connected to queue") == 2
+    async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client:
+        assert "config.include-broken" in (await client.get("/")).text
+        (folder / "one.yml").write_text(yaml.safe_dump(sections["one"]))
+        await reload(plugin, config, times=2)
+        assert "config.include-broken" not in (await client.get("/")).text
+
+
 async def test_a_ca_file_that_cannot_be_used_changes_nothing(
     make_stream: MakeStream, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from fluent_plugin_amp.errors import (
     BrokerConnectionLost,
     BrokerCredentialsRefused,
     EventNotJson,
+    IncludeBroken,
     ServerUnreachable,
 )
 from fluent_plugin_amp.model import Counters
@@ -74,6 +75,12 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         facts.InternalError("event", ZeroDivisionError("secret")),
         logging.ERROR,
         "event: [internal.error] ZeroDivisionError, contained. Report it",
+    ),
+    facts.Reloaded: (facts.Reloaded("added: a"), logging.INFO, "reloaded: added: a"),
+    facts.ReloadTrouble: (
+        facts.ReloadTrouble(IncludeBroken("d/a.yml:1: wrong")),
+        logging.ERROR,
+        "reloaded only in part: [config.include-broken] d/a.yml:1: wrong. Correct",
     ),
     facts.StateOpened: (facts.StateOpened("/s", 2), logging.INFO, "2 dead letter(s) kept"),
     facts.StateTrouble: (facts.StateTrouble("/s", LOST, None), logging.ERROR, "Events are delivered without it"),

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.errors import AckTimeout, BrokerCredentialsRefused, ServerUnreachable
+from fluent_plugin_amp.errors import (
+    AckTimeout,
+    BrokerCredentialsRefused,
+    ConfigError,
+    IncludeBroken,
+    ServerUnreachable,
+)
 from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Readiness, Status
@@ -270,6 +276,18 @@ def test_faults_in_two_places_are_two_findings() -> None:
     """Each is to be reported."""
     scene = well().tell(*(facts.InternalError(where, KeyError()) for where in ("event", "watch")))
     assert [finding.part for finding in scene.status().findings] == ["event", "watch"]
+
+
+@pytest.mark.parametrize("error", [IncludeBroken("d/a.yml:1: wrong"), ConfigError("c.yml:1: wrong")])
+def test_a_reload_that_left_something_out_is_told_until_one_does_not(error: ConfigError) -> None:
+    """A warning since the first of them: events flow, and the next start is refused."""
+    scene = well().tell(facts.ReloadTrouble(error), after_s=2)
+    scene.tell(facts.Reloaded("nothing changed"), facts.ReloadTrouble(error), after_s=3600)
+    (finding,) = scene.status().warnings
+    assert (finding.error_id, finding.what, finding.remedy) == (error.id, str(error), error.remedy)
+    assert (finding.who, finding.since) == ("The last reload", NOW + 2)
+    assert scene.status().reasons == ()
+    assert scene.tell(facts.Reloaded("nothing changed")).status().findings == ()
 
 
 # --- together --------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.config import Config
-from fluent_plugin_amp.errors import ConfigError
-from fluent_plugin_amp.facts import Fact, InternalError
-from fluent_plugin_amp.observe.logs import LOGGER
+from fluent_plugin_amp.containment import all_of
+from fluent_plugin_amp.errors import ConfigError, IncludeBroken
+from fluent_plugin_amp.facts import Fact, InternalError, Reloaded, ReloadTrouble
+from fluent_plugin_amp.observe.logs import LOGGER, LogObserver
 from fluent_plugin_amp.run.reload import Changes
 from fluent_plugin_amp.run.reloader import Reloader
 
@@ -39,7 +40,9 @@ class World:
         self.facts: list[Fact] = []
         self.lines: list[str] = []
         self._said = asyncio.Event()
-        self.reloader = Reloader(config(), lambda: self.load(), self._apply, self.facts.append, **options)
+        self.reloader = Reloader(
+            config(), lambda running: self.load(), self._apply, all_of(LogObserver(), self.facts.append), **options
+        )
         handler = logging.Handler()
         handler.emit = self._hear  # type: ignore[method-assign]
         monkeypatch.setattr(LOGGER, "handlers", [handler])
@@ -98,8 +101,27 @@ async def test_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     task = asyncio.create_task(world.reloader.run())
     world.load = raising(ConfigError("no"))
     assert (await world.reload()).startswith("not reloaded, everything stays as it is: [config.invalid] no. ")
-    assert not world.facts
+    assert [type(fact) for fact in world.facts] == [ReloadTrouble]
     assert not world.applied
+    task.cancel()
+
+
+async def test_broken_included_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All else is applied; then the trouble is told, at each reload until it is mended."""
+    world = World(monkeypatch)
+    task = asyncio.create_task(world.reloader.run())
+    trouble = IncludeBroken("included files are broken; 1 mistake in the configuration:\n  d/a.yml:1: x: wrong")
+    for tag in "bc":
+        world.load = lambda tag=tag: config(tag).loaded([], trouble=trouble)  # type: ignore[misc]
+        assert await world.reload() == "reloaded: with other transforms: s"
+        assert [stream.tag for stream in world.applied[-1].transformed] == [tag]
+        assert world.lines[1:] == [
+            "reloaded only in part: [config.include-broken] included files are broken; 1 mistake in the "
+            f"configuration: (1) d/a.yml:1: x: wrong. {IncludeBroken.default_remedy}"
+        ]
+    world.load = lambda: config("c")
+    assert await world.reload() == "reloaded: nothing changed"
+    assert isinstance(world.facts[-1], Reloaded)
     task.cancel()
 
 
@@ -148,7 +170,7 @@ from tests.run.test_reloader import config
 async def main():
     reading = asyncio.Event()
     loop = asyncio.get_running_loop()
-    def hang():
+    def hang(running):
         loop.call_soon_threadsafe(reading.set)
         threading.Event().wait()
     reloader = Reloader(config(), hang, None, print)
