@@ -3,24 +3,29 @@
 No scripts, nothing loaded from elsewhere; it asks the browser to fetch it again every few seconds.  The answer to
 "what is wrong" stands first, what is in trouble stands above what is well.
 
-Invariant: whatever comes from outside, names and errors included, passes `_text`.
+The markup is in page.html.jinja.
+
+Invariant: whatever is written into the template is kept to one line and escaped; only page.css is taken as it is.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.rates import MINUTES, History
-from fluent_plugin_amp.observe.status import Finding, Readiness, ServerStatus, Status, StreamStatus
-from fluent_plugin_amp.observe.troubles import Trouble
+from fluent_plugin_amp.observe.snapshot import Snapshot
+from fluent_plugin_amp.observe.status import Readiness, ServerStatus, Status, StreamStatus
 from fluent_plugin_amp.text import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 REFRESH_S = 5
 FINDINGS_SHOWN = 12
@@ -29,52 +34,66 @@ QUEUE_KEEPS_S = 10 * 86400.0
 
 _Judged = TypeVar("_Judged", StreamStatus, ServerStatus)
 
-_STYLE = resources.files(__package__).joinpath("page.css").read_text("utf-8")
 _CLASSES = {Level.OK: "ok", Level.WARNING: "warning", Level.TROUBLE: "trouble"}
 _SIGNS = {Level.OK: "●", Level.WARNING: "▲", Level.TROUBLE: "✖"}
 _COLOURS = {Level.OK: "1a7f4b", Level.WARNING: "d98e04", Level.TROUBLE: "d32f2f"}
-_ICON = (
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'>"
-    "<circle cx='4.5' cy='4.5' r='4' fill='%23{colour}'/></svg>"
-)
 _SPARK_HEIGHT = 20
 
 
 def render(status: Status, histories: Mapping[str, History], started_at: float) -> str:
     """The whole page; ``histories`` of deliveries by stream."""
     headline, detail = verdict(status)
-    # one stream of hundreds is no reason to show the colour that means: nothing flows
-    level = Level.WARNING if status.readiness is Readiness.DEGRADED else status.level
     now = status.figures.at
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="{REFRESH_S}">
-<title>{_text(headline)} · fluent-plugin-amp</title>
-<link rel="icon" href="data:image/svg+xml,{_ICON.format(colour=_COLOURS[level])}">
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<section class="verdict {_CLASSES[level]}">
-<h1>{_SIGNS[level]} {_text(headline)}</h1>
-<p>{_text(detail)}</p>
-</section>
-{_findings(status)}
-{_tiles(status, histories)}
-{_servers(status)}
-{_streams(status, histories)}
-<footer>
-fluent-plugin-amp {_text(__version__)}, running for {units.duration(max(0.0, now - started_at))} ·
-seen at {units.moment(now)}, fetched again every {REFRESH_S} s ·
-<a href="/metrics">metrics</a> · <a href="/readyz">readyz</a> · <a href="/healthz">healthz</a>
-</footer>
-</main>
-</body>
-</html>
-"""
+    return _template().render(
+        headline=headline,
+        detail=detail,
+        # one stream of hundreds is no reason to show the colour that means: nothing flows
+        level=Level.WARNING if status.readiness is Readiness.DEGRADED else status.level,
+        findings=status.findings,
+        tiles=_tiles(status.figures, histories),
+        servers=_worst_first(status.servers),
+        streams=_worst_first(status.streams),
+        histories=histories,
+        lasts=lambda since: units.duration(max(0.0, now - since)),
+        started_at=started_at,
+        now=now,
+    )
+
+
+@cache
+def _template() -> Template:
+    # Imported here: a plugin whose page nobody opens needs no templates.
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    def on_one_line(value: object) -> str:
+        return value if isinstance(value, Markup) else one_line(str(value))
+
+    environment = Environment(
+        autoescape=True,
+        finalize=on_one_line,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    folder = resources.files(__package__)
+    environment.globals.update(
+        style=folder.joinpath("page.css").read_text("utf-8"),
+        version=__version__,
+        units=units,
+        classes=_CLASSES,
+        signs=_SIGNS,
+        colours=_COLOURS,
+        refresh_s=REFRESH_S,
+        findings_shown=FINDINGS_SHOWN,
+        minutes=MINUTES,
+        spark_height=_SPARK_HEIGHT,
+        bars=_bars,
+        percent_of_ten_days=_percent_of_ten_days,
+        by_backticks=_by_backticks,
+    )
+    return environment.from_string(folder.joinpath("page.html.jinja").read_text("utf-8"))
 
 
 def verdict(status: Status) -> tuple[str, str]:
@@ -100,173 +119,52 @@ def verdict(status: Status) -> tuple[str, str]:
     return "All is well", detail
 
 
-# --- parts of the page -----------------------------------------------------------------------------
+# --- what the template needs -------------------------------------------------------------------------
 
 
-def _tiles(status: Status, histories: Mapping[str, History]) -> str:
-    figures = status.figures
+def _tiles(snapshot: Snapshot, histories: Mapping[str, History]) -> list[tuple[str, str]]:
     rate = sum(history.rate for history in histories.values())
-    known = [stream.waiting for stream in figures.streams if stream.waiting is not None]
-    oldest_s = max((stream.oldest_s or 0.0 for stream in figures.streams), default=0.0)
-    delivered = sum(stream.counters.delivered for stream in figures.streams)
-    letters = sum(stream.counters.dead_letters for stream in figures.streams)
-    tiles = [
+    known = [stream.waiting for stream in snapshot.streams if stream.waiting is not None]
+    oldest_s = max((stream.oldest_s or 0.0 for stream in snapshot.streams), default=0.0)
+    delivered = sum(stream.counters.delivered for stream in snapshot.streams)
+    letters = sum(stream.counters.dead_letters for stream in snapshot.streams)
+    return [
         (units.per_second(rate), "events a second delivered"),
         (units.number(delivered), "delivered since the start"),
         (units.number(sum(known)) if known else "unknown", "waiting, in the queues or here"),
         (units.duration(oldest_s) if oldest_s else "–", "oldest waiting, of 10 days"),
-        (units.number(figures.chunks_in_flight), "chunks in flight"),
+        (units.number(snapshot.chunks_in_flight), "chunks in flight"),
         (units.number(letters), "dead letters"),
-        (units.size(figures.held_bytes), f"held, of {units.size(figures.memory_limit_bytes)} at most"),
-        (units.size(figures.resident_bytes), "memory of the process"),
-        *_open("detections open", figures.detections_open),
-        *_open("incidents open", figures.incidents_open),
+        (units.size(snapshot.held_bytes), f"held, of {units.size(snapshot.memory_limit_bytes)} at most"),
+        (units.size(snapshot.resident_bytes), "memory of the process"),
+        *_open("detections open", snapshot.detections_open),
+        *_open("incidents open", snapshot.incidents_open),
     ]
-    items = "\n".join(f'<li><b>{value}</b><span class="soft">{label}</span></li>' for value, label in tiles)
-    return f'<ul class="tiles">\n{items}\n</ul>'
 
 
 def _open(label: str, count: int | None) -> list[tuple[str, str]]:
     return [] if count is None else [(units.number(count), label)]
 
 
-def _findings(status: Status) -> str:
-    if not status.findings:
-        return ""
-    shown = [_finding(finding, status.figures.at) for finding in status.findings[:FINDINGS_SHOWN]]
-    more = len(status.findings) - len(shown)
-    rest = f'<p class="soft">… and {more} more: see the streams below.</p>' if more else ""
-    return "\n".join(["<h2>What to look at</h2>", *shown, rest])
+def _percent_of_ten_days(age_s: float) -> str:
+    """For the bar of the oldest event: what is there can be seen."""
+    return f"{min(100.0, max(2.0, 100.0 * age_s / QUEUE_KEEPS_S)):.0f}"
 
 
-def _finding(finding: Finding, now: float) -> str:
-    lasts = units.duration(max(0.0, now - finding.since))
-    return f"""<div class="finding {_CLASSES[finding.level]}">
-<p><b>{_text(finding.who)}:</b> {_text(finding.what)}</p>
-<p>→ {_with_code(finding.remedy)}</p>
-<p class="soft"><code>{_text(finding.error_id)}</code>, for {lasts} (since {units.moment(finding.since)})</p>
-</div>"""
-
-
-def _servers(status: Status) -> str:
-    if not status.servers:
-        return ""
-    heads = ["State", "Server", "Chunks in flight", "Last ack after", "Sent again", "Last error"]
-    rows = "\n".join(_server(server, status.figures.at) for server in _worst_first(status.servers))
-    return f"<h2>Servers</h2>\n{_table(heads, [False, False, True, True, True, False], rows)}"
-
-
-def _server(server: ServerStatus, now: float) -> str:
-    figures = server.figures
-    latency = "–" if figures.ack_latency_s is None else units.milliseconds(figures.ack_latency_s)
-    return f"""<tbody><tr>
-<td class="{_CLASSES[server.level]}">{_SIGNS[server.level]} {_text(server.word)}</td>
-<td class="name" title="{_text(figures.server)}">{_text(figures.server)}</td>
-<td class="figure">{units.number(figures.in_flight)}</td>
-<td class="figure">{latency}</td>
-<td class="figure">{units.number(figures.retries)}</td>
-<td class="soft">{_last(server.last_trouble, now, is_current=bool(server.findings))}</td>
-</tr>{_why(server.findings, 6)}</tbody>"""
-
-
-def _streams(status: Status, histories: Mapping[str, History]) -> str:
-    heads = [
-        "State",
-        "Stream",
-        "Events/s",
-        "Last hour",
-        "Waiting",
-        "Oldest waiting",
-        "Unacked",
-        "Delivered",
-        "Last error",
-    ]
-    rows = "\n".join(
-        _stream(stream, histories.get(stream.figures.name), status.figures.at)
-        for stream in _worst_first(status.streams)
-    )
-    table = _table(heads, [False, False, True, False, True, True, True, True, False], rows, wide={6, 7, 8})
-    return f"<h2>Streams <small>({len(status.streams)})</small></h2>\n{table}"
-
-
-def _stream(stream: StreamStatus, history: History | None, now: float) -> str:
-    figures = stream.figures
-    name = _text(figures.name)
-    rate = units.per_second(history.rate) if history else "–"
-    waiting = "unknown" if figures.waiting is None else units.number(figures.waiting)
-    css_class = "idle" if stream.word == "standing by" else _CLASSES[stream.level]
-    return f"""<tbody><tr>
-<td class="{css_class}">{_SIGNS[stream.level]} {_text(stream.word)}</td>
-<td class="name" title="{name}">{name}</td>
-<td class="figure">{rate}</td>
-<td>{_spark(history)}</td>
-<td class="figure">{waiting}</td>
-<td class="figure">{_oldest(figures.oldest_s)}</td>
-<td class="figure wide">{units.number(figures.unacked)}</td>
-<td class="figure wide">{units.number(figures.counters.delivered)}</td>
-<td class="soft wide">{_last(stream.last_trouble, now, is_current=bool(stream.findings))}</td>
-</tr>{_why(stream.findings, 9)}</tbody>"""
-
-
-def _table(heads: list[str], figures: list[bool], rows: str, wide: Iterable[int] = ()) -> str:
-    cells = []
-    for place, (head, is_figure) in enumerate(zip(heads, figures, strict=True)):
-        classes = " ".join([*(["figure"] if is_figure else []), *(["wide"] if place in wide else [])])
-        cells.append(f'<th class="{classes}">{head}</th>' if classes else f"<th>{head}</th>")
-    return f'<div class="scroll"><table>\n<thead><tr>{"".join(cells)}</tr></thead>\n{rows}\n</table></div>'
-
-
-def _why(findings: tuple[Finding, ...], columns: int) -> str:
-    """What the state of a row is owed to; the remedy stands with the findings, and is a hint here."""
-    if not findings:
-        return ""
-    texts = [
-        f'<span title="{_text(each.remedy)}">{_text(each.what)} <code>{_text(each.error_id)}</code></span>'
-        for each in findings
-    ]
-    return f'\n<tr><td class="why" colspan="{columns}">{"<br>".join(texts)}</td></tr>'
-
-
-def _last(trouble: Trouble | None, now: float, *, is_current: bool) -> str:
-    """The last error, its words as a hint; when it is not over, the row below says what it is."""
-    if trouble is None:
-        return "none"
-    ago = f"{units.duration(max(0.0, now - trouble.at))} ago"
-    if is_current:
-        return ago
-    hint = _text(f"{trouble.what}. {trouble.remedy}")
-    return f'<span title="{hint}"><code>{_text(trouble.error_id)}</code> {ago}, over</span>'
-
-
-def _oldest(age_s: float | None) -> str:
-    if age_s is None:
-        return "unknown"
-    if age_s == 0:
-        return "–"
-    percent = min(100.0, max(2.0, 100.0 * age_s / QUEUE_KEEPS_S))
-    return f'{units.duration(age_s)}<span class="bar" title="of 10 days"><i style="width:{percent:.0f}%"></i></span>'
-
-
-def _spark(history: History | None) -> str:
-    """Events a minute over the last hour, as bars; nothing while there were none."""
-    minutes = [] if history is None else list(history.minutes)
-    most = max(minutes, default=0)
-    if not most:
-        return ""
-    first = MINUTES - len(minutes)
-    bars = "".join(
+def _bars(history: History) -> str:
+    """Events a minute over the last hour, as the path of a picture; a minute without any has no bar."""
+    minutes = list(history.minutes)
+    first, most = MINUTES - len(minutes), max(minutes)
+    return "".join(
         f"M{first + place} {_SPARK_HEIGHT}v-{max(1, round(_SPARK_HEIGHT * count / most))}"
         for place, count in enumerate(minutes)
         if count
     )
-    title = f"Events a minute over the last hour; at most {units.number(most)}"
-    return (
-        f'<svg class="spark" viewBox="-.5 0 {MINUTES} {_SPARK_HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{title}"><title>{title}</title><path d="{bars}"/></svg>'
-    )
 
 
-# --- words -----------------------------------------------------------------------------------------
+def _by_backticks(text: str) -> list[str]:
+    """Words and `code` in turn, the words first."""
+    return re.split(r"`([^`]+)`", one_line(text))
 
 
 def _worst_first(those: Iterable[_Judged]) -> list[_Judged]:
@@ -275,12 +173,3 @@ def _worst_first(those: Iterable[_Judged]) -> list[_Judged]:
 
 def _count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _with_code(text: str) -> str:
-    """`…` as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
-
-
-def _text(text: str) -> str:
-    return html.escape(one_line(text))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import html.parser
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +130,20 @@ def test_nothing_from_outside_becomes_markup() -> None:
     assert "script" not in Reader(text).tags
     assert "<script" not in text
     assert Reader(text).text.count(EVIL) >= 8
+
+
+def test_nothing_but_the_style_is_taken_for_markup() -> None:
+    """Escaping is the template's, not a matter of remembering it: one value is excused, and it is a file of ours."""
+    folder = Path(__file__).parents[2] / "fluent_plugin_amp/observe"
+    template = (folder / "page.html.jinja").read_text("utf-8")
+    assert re.findall(r"{{[^}]*safe[^}]*}}|{%[^%]*autoescape[^%]*%}", template) == ["{{ style | safe }}"]
+
+
+def test_templates_are_imported_for_a_page_only() -> None:
+    """A plugin whose page nobody opens starts without them."""
+    code = "import sys, fluent_plugin_amp.observe.page; print('jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
+    assert done.stdout == "False\n"
 
 
 def test_it_is_self_contained() -> None:
