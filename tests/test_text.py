@@ -186,10 +186,10 @@ def test_nor_the_page() -> None:
 
 
 def test_what_is_remembered_of_a_trouble_is_short() -> None:
-    """A board does not keep a megabyte of a peer's words."""
-    board = Troubles()
-    board(trouble(HandshakeRefused(LONG)))
-    remembered = board.servers["a"].trouble
+    """`Troubles` does not keep a megabyte of a peer's words."""
+    troubles = Troubles()
+    troubles(trouble(HandshakeRefused(LONG)))
+    remembered = troubles.servers["a"].trouble
     assert remembered is not None
     assert len(remembered.what) < MAX_CHARS + 50
 

@@ -94,23 +94,23 @@ def _is_held(stream: StreamSnapshot, reason: str) -> bool:
 
 
 class Metrics:
-    """The figures of the moment, and what the board counted, in Prometheus' text format."""
+    """The figures of the moment, and what `Troubles` counted, in Prometheus' text format."""
 
     def __init__(
         self,
         figures: Callable[[], Snapshot],
-        board: Troubles,
+        troubles: Troubles,
         ready: Callable[[], Literal["all", "any"]] = lambda: "all",
     ) -> None:
         self._figures = figures
-        self._board = board
+        self._troubles = troubles
         self._ready = ready
         self._process = ProcessCollector(registry=CollectorRegistry())
 
     async def exposition(self) -> bytes:
         """``/metrics``, of `CONTENT_TYPE`."""
         figures = self._figures()
-        status = judge(figures, self._board)
+        status = judge(figures, self._troubles)
         families: dict[bytes, list[bytes]] = {}  # head → lines: a family may have only one head, and stands together
         for first in range(0, len(figures.streams), STREAMS_AT_ONCE):
             _add(families, self._of_streams(figures.streams[first : first + STREAMS_AT_ONCE]))
@@ -134,9 +134,9 @@ class Metrics:
                     gauge.add_metric([stream.name], value)
             yield gauge
         yield _durations(streams)
-        yield from self._counted_by_the_board(streams)
+        yield from self._counted_of_streams(streams)
 
-    def _counted_by_the_board(self, streams: Sequence[StreamSnapshot]) -> Iterator[Metric]:
+    def _counted_of_streams(self, streams: Sequence[StreamSnapshot]) -> Iterator[Metric]:
         connects = CounterMetricFamily(
             PREFIX + "stream_connects", "Connections made to the broker.", labels=["stream"]
         )
@@ -149,7 +149,7 @@ class Metrics:
             PREFIX + "dead_letters", "Events that became dead letters, by error id.", labels=["stream", "error_id"]
         )
         for stream in streams:
-            memory = self._board.streams.get(stream.name) or Memory()  # it may have gone a moment ago
+            memory = self._troubles.streams.get(stream.name) or Memory()  # it may have gone a moment ago
             connects.add_metric([stream.name], memory.connects)
             for error_id, count in memory.errors.items():
                 errors.add_metric([stream.name, error_id], count)
@@ -159,7 +159,7 @@ class Metrics:
 
     def _of_the_plugin(self, figures: Snapshot) -> Iterator[Metric]:
         yield from self._servers(figures)
-        if self._board.state_path:
+        if self._troubles.state_path:
             yield from self._state()
         yield _plain(
             "chunks_in_flight",
@@ -173,7 +173,7 @@ class Metrics:
         internal = CounterMetricFamily(
             PREFIX + "internal_errors", "Faults of the plugin's own that were contained, by place.", labels=["where"]
         )
-        for where, fault in self._board.internal.items():
+        for where, fault in self._troubles.internal.items():
             internal.add_metric([where], fault.count)
         yield internal
         build = GaugeMetricFamily(PREFIX + "build_info", "1, with versions as labels.", labels=["version", "python"])
@@ -197,12 +197,12 @@ class Metrics:
         yield _plain(
             "state_up",
             "1 while the state file is in use, 0 while it is in trouble; missing where there is none.",
-            self._board.state.is_well,
+            self._troubles.state.is_well,
         )
         errors = CounterMetricFamily(
             PREFIX + "state_errors", "Troubles of the state file, by error id (docs/errors.md).", labels=["error_id"]
         )
-        for error_id, count in self._board.state.errors.items():
+        for error_id, count in self._troubles.state.errors.items():
             errors.add_metric([error_id], count)
         yield errors
 

@@ -36,8 +36,8 @@ class Service:
         config: in force at the beginning.
         streams: those that run now.
         figures: of the moment.
-        board: what is remembered of the facts.
-        tell: an observer, for what is found out here; the board hears it too.
+        troubles: what is remembered of the facts.
+        tell: an observer, for what is found out here; ``troubles`` hears it too.
         make_settings: the way to the servers as a configuration has it; None: there are none to send the log to.
     """
 
@@ -46,14 +46,14 @@ class Service:
         config: Config,
         streams: Callable[[], Sequence[Looker]],
         figures: Callable[[], Snapshot],
-        board: Troubles,
+        troubles: Troubles,
         tell: Observer,
         make_settings: Callable[[Config], ForwardSettings] | None,
     ) -> None:
         self._config = config
         self._figures = figures
         self._tell = tell
-        self._watcher = Watcher(streams, figures, board, tell, ready=lambda: self._config.observe.ready)
+        self._watcher = Watcher(streams, figures, troubles, tell, ready=lambda: self._config.observe.ready)
         self._make_settings = make_settings
         self._watch: asyncio.Task[None] | None = None
         self._statistics: asyncio.Task[None] | None = None

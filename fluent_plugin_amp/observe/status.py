@@ -163,16 +163,20 @@ class Status:
         return max((finding.level for finding in self.findings), default=Level.OK)
 
 
-def judge(figures: Snapshot, board: Troubles) -> Status:
-    """What the figures mean, with what the board remembers."""
-    streams = tuple(_judge_stream(stream, board.streams[stream.name], figures, board) for stream in figures.streams)
-    servers = tuple(_judge_server(server, board.servers[server.server], figures, board) for server in figures.servers)
+def judge(figures: Snapshot, troubles: Troubles) -> Status:
+    """What the figures mean, with what is remembered."""
+    streams = tuple(
+        _judge_stream(stream, troubles.streams[stream.name], figures, troubles) for stream in figures.streams
+    )
+    servers = tuple(
+        _judge_server(server, troubles.servers[server.server], figures, troubles) for server in figures.servers
+    )
     found = [
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
-        *_judge_state(figures, board),
-        *_judge_reload(board),
-        *_judge_internal(board, figures.at),
+        *_judge_state(figures, troubles),
+        *_judge_reload(troubles),
+        *_judge_internal(troubles, figures.at),
     ]
     return Status(figures, streams, servers, tuple(_joined(found)))
 
@@ -180,8 +184,8 @@ def judge(figures: Snapshot, board: Troubles) -> Status:
 # --- one stream ------------------------------------------------------------------------------------
 
 
-def _judge_stream(stream: StreamSnapshot, memory: Memory, figures: Snapshot, board: Troubles) -> StreamStatus:
-    word, finding = _what_it_does(stream, memory, figures, board)
+def _judge_stream(stream: StreamSnapshot, memory: Memory, figures: Snapshot, troubles: Troubles) -> StreamStatus:
+    word, finding = _what_it_does(stream, memory, figures, troubles)
     findings = [] if finding is None else [finding]
     if memory.returned_often_at:
         what = "an event was requeued again and again, and comes near to the queue's delivery limit"
@@ -201,7 +205,7 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, figures: Snapshot, boa
 
 
 def _what_it_does(
-    stream: StreamSnapshot, memory: Memory, figures: Snapshot, board: Troubles
+    stream: StreamSnapshot, memory: Memory, figures: Snapshot, troubles: Troubles
 ) -> tuple[str, Finding | None]:
     if stream.is_resting:
         return "resting", None
@@ -213,7 +217,7 @@ def _what_it_does(
             return "not connected", _of_trouble(memory.trouble, Level.TROUBLE, blocks=True)
         if is_polled and memory.connects:
             return "connecting", None
-        since = memory.well_at or board.started_at
+        since = memory.well_at or troubles.started_at
         return "connecting", _of(conditions.CONNECTING, "not connected to its queue yet", since)
     held_at = memory.held_at or figures.at
     match stream.state, stream.reason:
@@ -235,20 +239,20 @@ def _what_it_does(
         case State.STOPPING, _:
             return "consuming", None  # its round is about to end
     if not figures.is_available:  # it holds what it may, and takes no more
-        return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, _outage_began_at(figures, board))
+        return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, _outage_began_at(figures, troubles))
     return "consuming", None
 
 
-def _outage_began_at(figures: Snapshot, board: Troubles) -> float:
+def _outage_began_at(figures: Snapshot, troubles: Troubles) -> float:
     """When the last server that was well got into trouble."""
-    troubles = [board.servers[server.server].trouble for server in figures.servers]
-    return max((trouble.since for trouble in troubles if trouble is not None), default=figures.at)
+    of_servers = [troubles.servers[server.server].trouble for server in figures.servers]
+    return max((trouble.since for trouble in of_servers if trouble is not None), default=figures.at)
 
 
 # --- one server ------------------------------------------------------------------------------------
 
 
-def _judge_server(server: ServerSnapshot, memory: Memory, figures: Snapshot, board: Troubles) -> ServerStatus:
+def _judge_server(server: ServerSnapshot, memory: Memory, figures: Snapshot, troubles: Troubles) -> ServerStatus:
     word, findings = "connected" if server.ack_latency_s is None else "acknowledging", []
     is_last = not figures.is_available  # nobody else takes events: that is why nothing flows
     level = Level.TROUBLE if is_last else Level.WARNING
@@ -258,7 +262,7 @@ def _judge_server(server: ServerSnapshot, memory: Memory, figures: Snapshot, boa
             findings.append(_of_trouble(memory.trouble, level, blocks=is_last))
         else:
             word = "connecting"
-            found = _of(conditions.SERVER_CONNECTING, "not connected yet", board.started_at)
+            found = _of(conditions.SERVER_CONNECTING, "not connected yet", troubles.started_at)
             findings.append(replace(found, blocks=is_last))
     elif server.is_standby and not server.in_flight:
         word = "standing by"
@@ -269,31 +273,31 @@ def _judge_server(server: ServerSnapshot, memory: Memory, figures: Snapshot, boa
     return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
 
 
-def _judge_state(figures: Snapshot, board: Troubles) -> list[Finding]:
+def _judge_state(figures: Snapshot, troubles: Troubles) -> list[Finding]:
     """The state file: without it events are delivered all the same, but for those that are combined."""
-    found = [_of_trouble(each, Level.WARNING, blocks=False) for each in board.set_aside.values()]
-    trouble = board.state.trouble
-    if trouble is not None and not board.state.is_well:
+    found = [_of_trouble(each, Level.WARNING, blocks=False) for each in troubles.set_aside.values()]
+    trouble = troubles.state.trouble
+    if trouble is not None and not troubles.state.is_well:
         combines = figures.detections_open is not None or figures.incidents_open is not None
         if combines:
             what = f"{trouble.what}; events that take part in detections or incidents wait for it, unacknowledged"
             trouble = replace(trouble, what=what)
         found.insert(0, _of_trouble(trouble, Level.TROUBLE if combines else Level.WARNING, blocks=combines))
-    return [replace(each, state_file=board.state_path) for each in found]
+    return [replace(each, state_file=troubles.state_path) for each in found]
 
 
-def _judge_reload(board: Troubles) -> list[Finding]:
+def _judge_reload(troubles: Troubles) -> list[Finding]:
     """What the configuration says now is not all in force."""
-    trouble = board.reload.trouble
-    if trouble is None or board.reload.is_well:
+    trouble = troubles.reload.trouble
+    if trouble is None or troubles.reload.is_well:
         return []
     return [replace(_of_trouble(trouble, Level.WARNING, blocks=False), part=RELOAD)]
 
 
-def _judge_internal(board: Troubles, now: float) -> list[Finding]:
+def _judge_internal(troubles: Troubles, now: float) -> list[Finding]:
     """Faults of the plugin's own that happened a short while ago."""
     found = []
-    for where, internal in board.internal.items():
+    for where, internal in troubles.internal.items():
         if now - internal.at < INTERNAL_SHOWN_S:
             what = f"{internal.error}, contained; {internal.count} in all"
             remedy = InternalFault.default_remedy

@@ -1,7 +1,7 @@
 """What is remembered of the facts: troubles, and since when; errors and connections, counted.
 
-A board is an observer (`facts.Observer`) beside the log.  With the figures of a moment it makes the status that page,
-probes and metrics show (`status.judge`).  It makes no I/O, and takes the clock as an argument.
+`Troubles` is an observer (`facts.Observer`) beside the log.  Together with a snapshot it makes the status
+that page, probes and metrics show (`status.judge`).  It makes no I/O, and takes the clock as an argument.
 
 Invariant: a trouble that returns within `STEADY_AFTER_S` of its end is the same trouble, with the same beginning: a
 consumer that is refused right after each connection has one trouble, not a thousand.

@@ -47,8 +47,8 @@ class Watcher:
     Args:
         streams: those that run now.
         figures: of the moment.
-        board: what is remembered of the facts.
-        tell: an observer who hears which streams fall behind and catch up; the board hears it too.
+        troubles: what is remembered of the facts.
+        tell: an observer who hears which streams fall behind and catch up; ``troubles`` hears it too.
         ready: what `observe.ready` says now.
     """
 
@@ -56,7 +56,7 @@ class Watcher:
         self,
         streams: Callable[[], Sequence[Looker]],
         figures: Callable[[], Snapshot],
-        board: Troubles,
+        troubles: Troubles,
         tell: Observer,
         *,
         ready: Callable[[], Literal["all", "any"]] = lambda: "all",
@@ -64,7 +64,7 @@ class Watcher:
     ) -> None:
         self._streams = streams
         self._figures = figures
-        self._board = board
+        self._troubles = troubles
         self._tell = tell
         self._ready = ready
         self._clock = clock
@@ -76,7 +76,7 @@ class Watcher:
 
     def status(self) -> Status:
         """How everything stands now."""
-        return judge(self._figures(), self._board)
+        return judge(self._figures(), self._troubles)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -126,16 +126,16 @@ class Watcher:
         names = {stream.name for stream in figures.streams}
         for name in self._histories.keys() - names:
             del self._histories[name]
-            self._board.forget(name)
+            self._troubles.forget(name)
         for stream in figures.streams:
             delivered = stream.counters.delivered
             if stream.name not in self._histories:
                 self._histories[stream.name] = History(delivered, now)
             self._histories[stream.name].sample(delivered, now)
-        for fact in (*self._board.behind(figures), *self._board.used_up(figures)):
+        for fact in (*self._troubles.behind(figures), *self._troubles.used_up(figures)):
             self._tell(fact)
         if len(figures.streams) > MANY_STREAMS:
-            self._say_how_many(judge(figures, self._board))
+            self._say_how_many(judge(figures, self._troubles))
 
     def _say_how_many(self, status: Status) -> None:
         """One line when it is another than before; as many of them start, that is waited for."""
@@ -156,10 +156,10 @@ class Watcher:
         from fluent_plugin_amp.observe.metrics import CONTENT_TYPE, Metrics
         from fluent_plugin_amp.observe.page import render
 
-        metrics = Metrics(self._figures, self._board, self._ready)
+        metrics = Metrics(self._figures, self._troubles, self._ready)
 
         async def page() -> Answer:
-            text = render(self.status(), self._histories, self._board.started_at)
+            text = render(self.status(), self._histories, self._troubles.started_at)
             return Answer(200, "text/html; charset=utf-8", text.encode())
 
         async def numbers() -> Answer:

@@ -234,16 +234,16 @@ async def run(
     On SIGHUP the configuration is read again by ``load`` (None, or with ``once``: it stays as it is); ``was_hung_up``
     says whether one came before.  When ``parent`` is gone, this stops too.
     """
-    board = Troubles()
-    observer = all_of(observer, board)
+    troubles = Troubles()
+    observer = all_of(observer, troubles)
     daemon = Daemon(config, make_sink(config, observer, stdout), observer, once=once, with_state=True)
     notifier = Notifier.from_environment(os.environ, os.getpid())
 
-    station = Service(
+    service = Service(
         config,
         lambda: list(daemon.streams.values()),
         daemon.figures,
-        board,
+        troubles,
         observer,
         forward_settings if stdout is None else None,
     )
@@ -260,9 +260,9 @@ async def run(
         _warn_of_shortage(changes.config)
         sink = make_sink(changes.config, observer, None) if changes.servers and stdout is None else None
         await daemon.apply(changes, sink)
-        await station.follow(changes.config)
+        await service.follow(changes.config)
 
-    async with station, contextlib.AsyncExitStack() as stack:
+    async with service, contextlib.AsyncExitStack() as stack:
         stack.enter_context(stop_on_signals(stop_for))
         if (state := daemon.state) is not None:
             stack.push_async_callback(state.close, STATE_CLOSE_TIMEOUT_S)
@@ -289,7 +289,9 @@ async def run(
         notifier.ready(started)
         await daemon.run()
         with contained("statistics", observer):
-            LOGGER.info("stopped: %s", statistics.lines(None, daemon.figures(), started_at=board.started_at)[0].text)
+            LOGGER.info(
+                "stopped: %s", statistics.lines(None, daemon.figures(), started_at=troubles.started_at)[0].text
+            )
     return EXIT_OK
 
 

@@ -29,19 +29,19 @@ class Clock:
 
 
 class Scene:
-    """A board with a clock of its own, and the figures of streams and servers."""
+    """Troubles with a clock of their own, and the figures of streams and servers."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.board = Troubles(self.clock)
+        self.troubles = Troubles(self.clock)
         self.streams: list[StreamSnapshot] = []
         self.servers: list[ServerSnapshot] = []
 
     def tell(self, *told: facts.Fact, after_s: float = 0.0) -> Scene:
-        """The board hears these, some seconds later."""
+        """It hears of these, some seconds later."""
         self.clock.now += after_s
         for fact in told:
-            self.board(fact)
+            self.troubles(fact)
         return self
 
     def figures(self, *, is_available: bool = True, **figures: Any) -> Snapshot:
@@ -62,7 +62,7 @@ class Scene:
 
     def status(self, *, is_available: bool = True, **figures: Any) -> Status:
         """What they mean."""
-        return judge(self.figures(is_available=is_available, **figures), self.board)
+        return judge(self.figures(is_available=is_available, **figures), self.troubles)
 
     def add(self, name: str = "emea", **figures: Any) -> Scene:
         """A stream, consuming unless told otherwise."""

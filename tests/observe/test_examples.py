@@ -79,7 +79,7 @@ def test_the_dashboard_shows_every_metric() -> None:
 def test_the_page_explains_every_metric() -> None:
     """In the words that Prometheus shows."""
     scene = busy()
-    text = asyncio.run(Metrics(scene.figures, scene.board).exposition()).decode()
+    text = asyncio.run(Metrics(scene.figures, scene.troubles).exposition()).decode()
     for family in text_string_to_metric_families(text):
         if family.name.startswith(PREFIX):
             name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -54,7 +54,7 @@ BY_DESIGN = {
 
 def scrape(scene: Scene) -> Samples:
     """What Prometheus reads: name without prefix and labels → value."""
-    metrics = Metrics(lambda: scene.figures(chunks_in_flight=3, held_bytes=4096), scene.board)
+    metrics = Metrics(lambda: scene.figures(chunks_in_flight=3, held_bytes=4096), scene.troubles)
     text = asyncio.run(metrics.exposition()).decode()
     found: Samples = {}
     for family in text_string_to_metric_families(text):
@@ -181,7 +181,7 @@ def test_ready_as_configured() -> None:
     """The same as /readyz says."""
     scene = Scene().add("a").add("b", is_connected=False).tell(trouble(BrokerConnectionLost("x"), "b")).add_server()
     for ready, value in (("all", 0), ("any", 1)):
-        metrics = Metrics(scene.figures, scene.board, lambda ready=ready: ready)  # type: ignore[misc]
+        metrics = Metrics(scene.figures, scene.troubles, lambda ready=ready: ready)  # type: ignore[misc]
         assert f"cisco_amp_ready {value}.0" in asyncio.run(metrics.exposition()).decode()
 
 
@@ -226,7 +226,7 @@ def test_the_lines_of_a_family_stand_together() -> None:
     scene = Scene()
     for number in range(MANY):
         scene.add(f"tenant-{number}")
-    text = asyncio.run(Metrics(scene.figures, scene.board).exposition()).decode()
+    text = asyncio.run(Metrics(scene.figures, scene.troubles).exposition()).decode()
     heads = [line for line in text.splitlines() if line.startswith("# ")]
     assert len(heads) == len(set(heads))
     samples = scrape(scene)
@@ -239,7 +239,7 @@ async def test_the_loop_goes_on_meanwhile() -> None:
     scene = Scene()
     for number in range(MANY):
         scene.add(f"tenant-{number}")
-    scrape = asyncio.create_task(Metrics(scene.figures, scene.board).exposition())
+    scrape = asyncio.create_task(Metrics(scene.figures, scene.troubles).exposition())
     turns = 0
     while not scrape.done():
         await asyncio.sleep(0)
@@ -248,16 +248,16 @@ async def test_the_loop_goes_on_meanwhile() -> None:
 
 
 async def test_a_stream_that_goes_during_a_scrape() -> None:
-    """It is written as it was, and the board does not remember it again."""
+    """It is written as it was, and `Troubles` does not remember it again."""
     scene = Scene()
     for number in range(MANY):
         scene.add(f"tenant-{number}")
-    scrape = asyncio.create_task(Metrics(scene.figures, scene.board).exposition())
+    scrape = asyncio.create_task(Metrics(scene.figures, scene.troubles).exposition())
     await asyncio.sleep(0)
     last = f"tenant-{MANY - 1}"
-    scene.board.forget(last)
+    scene.troubles.forget(last)
     assert f'cisco_amp_stream_up{{stream="{last}"}} 1.0' in (await scrape).decode()
-    assert last not in scene.board.streams
+    assert last not in scene.troubles.streams
 
 
 def test_a_stream_that_rests_is_up() -> None:

@@ -29,12 +29,12 @@ def config(**keys: Any) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def station(config: Config, *, has_servers: bool = True) -> AsyncIterator[Service]:
-    """A station that is manned meanwhile."""
+async def running(config: Config, *, has_servers: bool = True) -> AsyncIterator[Service]:
+    """A service that runs meanwhile."""
     scene = Scene().add().add_server()
     settings = forward_settings if has_servers else None
-    async with Service(config, lambda: [], scene.figures, scene.board, scene.board, settings) as manned:
-        yield manned
+    async with Service(config, lambda: [], scene.figures, scene.troubles, scene.troubles, settings) as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)
@@ -50,26 +50,26 @@ def own_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
 async def test_statistics_lines(caplog: pytest.LogCaptureFixture) -> None:
     """Every `statistics_every`, as it is now: a reload changes it."""
-    async with station(config(observe={"listen": None, "statistics_every": "1d"})) as manned:
-        assert manned._look_every_s() == 86400.0
-        await manned.follow(config(observe={"listen": None, "statistics_every": "1s"}))
+    async with running(config(observe={"listen": None, "statistics_every": "1d"})) as service:
+        assert service._look_every_s() == 86400.0
+        await service.follow(config(observe={"listen": None, "statistics_every": "1s"}))
         await eventually(lambda: any(message.startswith("total of 1 stream(s)") for message in caplog.messages), 5.0)
 
 
 async def test_queues_are_looked_at_often_while_somebody_may_look() -> None:
     """Otherwise for the statistics only."""
-    async with station(config(observe={"listen": f"127.0.0.1:{free_port()}"})) as manned:
-        assert manned._look_every_s() == LOOK_EVERY_S
-        await manned.follow(config())
-        assert manned._look_every_s() == 300.0
+    async with running(config(observe={"listen": f"127.0.0.1:{free_port()}"})) as service:
+        assert service._look_every_s() == LOOK_EVERY_S
+        await service.follow(config())
+        assert service._look_every_s() == 300.0
 
 
 async def test_what_counts_as_ready_follows_the_configuration() -> None:
     """A reload changes it."""
-    async with station(config()) as manned:
-        assert manned._watcher._ready() == "all"
-        await manned.follow(config(observe={"listen": None, "ready": "any"}))
-        assert manned._watcher._ready() == "any"
+    async with running(config()) as service:
+        assert service._watcher._ready() == "all"
+        await service.follow(config(observe={"listen": None, "ready": "any"}))
+        assert service._watcher._ready() == "any"
 
 
 async def test_endpoints_follow_the_configuration() -> None:
@@ -83,9 +83,9 @@ async def test_endpoints_follow_the_configuration() -> None:
             except httpx.ConnectError:
                 return False
 
-    async with station(config()) as manned:
+    async with running(config()) as service:
         for listen, expected in ((one, (True, False)), (two, (False, True)), (None, (False, False))):
-            await manned.follow(config(observe={"listen": listen and f"127.0.0.1:{listen}"}))
+            await service.follow(config(observe={"listen": listen and f"127.0.0.1:{listen}"}))
             for _ in range(100):
                 if (await answers(one), await answers(two)) == expected:
                     break
@@ -96,16 +96,16 @@ async def test_endpoints_follow_the_configuration() -> None:
 
 
 async def test_the_log_goes_to_the_servers() -> None:
-    """As long as the station is manned, to the servers of the configuration in force."""
+    """As long as the service runs, to the servers of the configuration in force."""
     async with FakeFluentd() as one, FakeFluentd() as two:
         settings = [
             {"logging": {"forward_tag": TAG}, "forward": {"servers": [{"port": server.port}]}}
             for server in (one, two)
         ]
-        async with station(config(**settings[0])) as manned:
+        async with running(config(**settings[0])) as service:
             logs.LOGGER.info("first")
             await one.wait_for(lambda: one.records)
-            await manned.follow(config(**settings[1]))
+            await service.follow(config(**settings[1]))
             logs.LOGGER.info("second")
             await two.wait_for(lambda: two.records)
             logs.LOGGER.info("last")
@@ -116,5 +116,5 @@ async def test_the_log_goes_to_the_servers() -> None:
 
 async def test_without_servers_the_log_stays_here(caplog: pytest.LogCaptureFixture) -> None:
     """With --stdout there is nobody to send it to: that is said."""
-    async with station(config(logging={"forward_tag": TAG}), has_servers=False):
+    async with running(config(logging={"forward_tag": TAG}), has_servers=False):
         assert "logging.forward_tag has no effect here: there are no servers" in caplog.text

@@ -21,14 +21,14 @@ LOST = trouble(BrokerConnectionLost("gone"))
 
 def since(scene: Scene) -> float | None:
     """When the trouble of emea began, in seconds after the start."""
-    noted = scene.board.streams["emea"].trouble
+    noted = scene.troubles.streams["emea"].trouble
     return None if noted is None else noted.since - NOW
 
 
 def test_a_trouble_is_remembered() -> None:
     """Its id, words, remedy and times; it stays when it is over."""
     scene = Scene().tell(REFUSED, after_s=5).tell(REFUSED, after_s=5).tell(connected(), after_s=5)
-    memory = scene.board.streams["emea"]
+    memory = scene.troubles.streams["emea"]
     assert memory.trouble is not None
     assert (memory.trouble.error_id, memory.trouble.what) == ("amqp.access-refused", "no")
     assert memory.trouble.remedy == BrokerAccessRefused.default_remedy
@@ -62,20 +62,20 @@ def test_what_is_counted() -> None:
         facts.DeadLettered("emea", EventNotJson("x"), 1, 1), facts.DeadLettered("emea", EventTooDeep("x"), 1, 1)
     )
     scene.tell(facts.DeadLettered("emea", EventNotJson("x"), 1, 1))
-    memory = scene.board.streams["emea"]
+    memory = scene.troubles.streams["emea"]
     assert memory.connects == 2
     assert memory.errors == {"amqp.connection-lost": 2, "amqp.access-refused": 1}
     assert memory.dead_letters == {"event.not-json": 2, "event.too-deep": 1}
-    assert scene.board.streams["us"].connects == 1
+    assert scene.troubles.streams["us"].connects == 1
 
 
 def test_servers_have_their_own_book() -> None:
     """A server and a stream of one name are two things."""
     scene = Scene().tell(server_trouble(ServerUnreachable("x"), "emea"))
-    assert scene.board.servers["emea"].trouble is not None
-    assert scene.board.streams["emea"].trouble is None
+    assert scene.troubles.servers["emea"].trouble is not None
+    assert scene.troubles.streams["emea"].trouble is None
     scene.tell(facts.ServerConnected("emea"), after_s=2)
-    assert scene.board.servers["emea"].well_at == NOW + 2
+    assert scene.troubles.servers["emea"].well_at == NOW + 2
 
 
 def test_returned_often_ends_with_full_consumption() -> None:
@@ -83,26 +83,26 @@ def test_returned_often_ends_with_full_consumption() -> None:
     scene = (
         Scene().tell(facts.DeliveryRequeuedOften("emea", 5)).tell(facts.DeliveryRequeuedOften("emea", 6), after_s=9)
     )
-    assert scene.board.streams["emea"].returned_often_at == NOW
+    assert scene.troubles.streams["emea"].returned_often_at == NOW
     scene.tell(facts.StreamConsuming("emea", 10, "a server acked"))
-    assert not scene.board.streams["emea"].returned_often_at
+    assert not scene.troubles.streams["emea"].returned_often_at
 
 
 def test_what_is_forgotten_is_new_when_it_returns() -> None:
     """A stream that was taken out of the configuration leaves nothing behind."""
     scene = Scene().tell(LOST)
-    scene.board.forget("emea")
-    assert scene.board.streams["emea"].trouble is None
+    scene.troubles.forget("emea")
+    assert scene.troubles.streams["emea"].trouble is None
 
 
 # --- falling behind --------------------------------------------------------------------------------
 
 
 def news(scene: Scene, oldest_waiting_s: float | None, messages_ready: int = 7) -> list[facts.Fact]:
-    """What the board makes of a stream with this backlog; it hears of it as any observer."""
+    """What is made of a stream with this backlog; it hears of it as any observer."""
     scene.streams.clear()
     scene.add(oldest_waiting_s=oldest_waiting_s, messages_ready=messages_ready, growth_per_s=-1.0)
-    told = scene.board.behind(scene.figures())
+    told = scene.troubles.behind(scene.figures())
     scene.tell(*told)
     return told
 
@@ -123,40 +123,40 @@ def test_what_is_not_known_changes_nothing() -> None:
     scene = Scene()
     news(scene, BEHIND_FROM_S)
     assert news(scene, None) == []
-    assert scene.board.streams["emea"].behind_at == NOW
+    assert scene.troubles.streams["emea"].behind_at == NOW
 
 
 def test_events_about_to_be_deleted_are_told_for_themselves() -> None:
     """From the seventh day of ten, once; and when it is better again."""
     scene = Scene()
     assert [type(fact) for fact in news(scene, EXPIRING_FROM_S)] == [facts.StreamBehind]
-    assert scene.board.streams["emea"].is_expiring
+    assert scene.troubles.streams["emea"].is_expiring
     assert news(scene, EXPIRING_FROM_S + 60) == []
     (fact,) = news(scene, EXPIRING_FROM_S - 60)
     assert fact == facts.StreamBehind("emea", 7, EXPIRING_FROM_S - 60, -1.0, False)
-    assert not scene.board.streams["emea"].is_expiring
+    assert not scene.troubles.streams["emea"].is_expiring
     assert [type(fact) for fact in news(scene, 0.0, 0)] == [facts.StreamCaughtUp]
 
 
 def test_a_polled_stream_may_be_later_by_its_interval() -> None:
     """Its events wait for the poll, which is no falling behind; and after a round nothing of before waits."""
     scene = Scene().add(messages_ready=9, oldest_waiting_s=3600 + BEHIND_FROM_S - 1, poll_interval_s=3600.0)
-    assert scene.board.behind(scene.figures()) == []
+    assert scene.troubles.behind(scene.figures()) == []
     scene.streams[0] = replace(scene.streams[0], oldest_waiting_s=3600 + BEHIND_FROM_S)
-    (fact,) = scene.board.behind(scene.figures())
+    (fact,) = scene.troubles.behind(scene.figures())
     scene.tell(fact)
     assert isinstance(fact, facts.StreamBehind)
     scene.streams[0] = replace(scene.streams[0], is_resting=True, messages_ready=None, oldest_waiting_s=None)
-    assert scene.board.behind(scene.figures()) == [facts.StreamCaughtUp("emea")]
+    assert scene.troubles.behind(scene.figures()) == [facts.StreamCaughtUp("emea")]
 
 
 def test_faults_of_the_plugins_own_are_counted_by_place() -> None:
     """With the beginning of those that are shown together."""
     fault = facts.InternalError("event", ZeroDivisionError())
     scene = Scene().tell(fault).tell(fault, after_s=5).tell(facts.InternalError("watch", KeyError("x")))
-    event = scene.board.internal["event"]
+    event = scene.troubles.internal["event"]
     assert (event.count, event.since, event.at, event.error) == (2, NOW, NOW + 5, "ZeroDivisionError")
-    assert scene.board.internal["watch"].count == 1
+    assert scene.troubles.internal["watch"].count == 1
     scene.tell(fault, after_s=INTERNAL_SHOWN_S)
     assert (event.count, event.since) == (3, NOW + 5 + INTERNAL_SHOWN_S)
 
@@ -165,7 +165,7 @@ def test_used_up_tags_are_told_once() -> None:
     """And again when there were fewer in between: the configuration was changed."""
 
     def told(is_used_up: bool) -> list[facts.Fact]:
-        news = scene.add(tags=12, tags_used_up=is_used_up).board.used_up(scene.figures())
+        news = scene.add(tags=12, tags_used_up=is_used_up).troubles.used_up(scene.figures())
         scene.tell(*news).streams.clear()
         return news
 

@@ -55,7 +55,7 @@ class Rig:
         self.lookout = Watcher(
             lambda: self.streams,
             self.scene.figures,
-            self.scene.board,
+            self.scene.troubles,
             self._tell,
             clock=self.clock,
         )
@@ -156,7 +156,7 @@ def test_a_stream_that_has_gone_is_forgotten(rig: Rig) -> None:
     rig.lookout.sample()
     gone = rig.scene.streams.pop()
     rig.lookout.sample()
-    assert "emea" not in rig.scene.board.streams
+    assert "emea" not in rig.scene.troubles.streams
     rig.scene.streams.append(replace(gone, counters=Counters(delivered=1_000_000)))
     rig.clock.now += 60
     rig.lookout.sample()
