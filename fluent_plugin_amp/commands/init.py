@@ -161,9 +161,15 @@ def ask(
 
 def _question(option: str, text: str) -> str:
     """The user's answer.  Raises UsageError where nobody can be asked."""
+    missing = UsageError(f"{option} is missing", remedy=f"Give {option}; without a terminal nobody can be asked.")
     if not sys.stdin.isatty():
-        raise UsageError(f"{option} is missing", remedy=f"Give {option}; without a terminal nobody can be asked.")
-    answer: str = click.prompt(text, err=True)
+        raise missing
+    try:
+        answer: str = click.prompt(text, err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise missing from None
+        raise
     return answer
 
 

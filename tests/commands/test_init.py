@@ -7,6 +7,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -15,7 +16,7 @@ from fluent_plugin_amp.cisco.credentials import StreamCredentials, render
 from fluent_plugin_amp.commands import init as job
 from fluent_plugin_amp.commands.cli import cli
 from fluent_plugin_amp.config import Config, load
-from fluent_plugin_amp.errors import EXIT_OK, EXIT_USAGE
+from fluent_plugin_amp.errors import EXIT_OK, EXIT_USAGE, UsageError
 from tests.servers import need
 
 STREAM = StreamCredentials(
@@ -154,6 +155,21 @@ def test_on_a_terminal_what_is_missing_is_asked_for(
     way, found = job.ask(tmp_path / "amp", None, None, None, None, None)
     assert way is job.WAYS["fluent-bit"]
     assert (found.credentials, found.devo) == (STREAM, job.Address("collector-eu.devo.io", 443))
+
+
+def test_a_question_without_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who ends the input at a question is told what is missing, as without a terminal."""
+    monkeypatch.setattr("sys.stdin", Terminal)
+
+    def end_of_input(*_: object, **__: object) -> str:
+        try:
+            raise EOFError
+        except EOFError:
+            raise click.Abort from None
+
+    monkeypatch.setattr("click.prompt", end_of_input)
+    with pytest.raises(UsageError, match="--credentials is missing"):
+        job.ask(tmp_path / "amp", "systemd", None, None, None, None)
 
 
 def test_the_addresses_are_those_that_were_given(credentials: Path, tmp_path: Path) -> None:
