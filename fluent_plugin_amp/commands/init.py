@@ -251,19 +251,19 @@ def _supervised(answers: Answers) -> Mapping[str, str]:
 
 
 def _systemd(answers: Answers) -> Mapping[str, str]:
+    folder, name = answers.credentials_file.parent, answers.credentials_file.name
+    # systemd hands the file over; `check` in root's shell reads it where it is.
+    credentials_file = f"${{CREDENTIALS_DIRECTORY:-{folder}}}/{name}"
     unit = _fill(
         shipped("conf/fluent-plugin-amp.service"),
-        (f"/usr/local/bin/{PROGRAM} run -c /etc/{PROGRAM}/config.yml", f"{_program()} run -c {answers.config}"),
-        (f"emea.password:/etc/{PROGRAM}/emea.password", f"stream.yml:{answers.credentials_file}"),
+        (f"/opt/{PROGRAM}/bin/{PROGRAM} run -c /etc/{PROGRAM}/config.yml", f"{_program()} run -c {answers.config}"),
+        (f"#LoadCredential=emea.password:/etc/{PROGRAM}/emea.password", f"LoadCredential={name}:{folder / name}"),
         (
-            "password_file: ${CREDENTIALS_DIRECTORY}/emea.password",
-            "credentials_file: ${CREDENTIALS_DIRECTORY}/stream.yml",
+            f"password_file: ${{CREDENTIALS_DIRECTORY:-/etc/{PROGRAM}}}/emea.password",
+            f"credentials_file: {credentials_file}",
         ),
     )
-    return {
-        "config.yml": _config("${CREDENTIALS_DIRECTORY}/stream.yml", answers.server),
-        "fluent-plugin-amp.service": unit,
-    }
+    return {"config.yml": _config(credentials_file, answers.server), "fluent-plugin-amp.service": unit}
 
 
 def _kubernetes(answers: Answers) -> Mapping[str, str]:

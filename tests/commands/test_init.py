@@ -60,9 +60,7 @@ def loaded(way: str, folder: Path, credentials: Path) -> Config:
         credentials.write_text(secret["stringData"]["stream.yml"])
     path = folder / "config.yml"
     path.write_text(path.read_text().replace(MOUNTED, str(credentials)))
-    (folder / "credentials").mkdir()
-    (folder / "credentials/stream.yml").write_text(credentials.read_text())
-    return load(path, {"CREDENTIALS_DIRECTORY": str(folder / "credentials")})
+    return load(path, {})
 
 
 @pytest.mark.parametrize("way", job.WAYS)
@@ -248,4 +246,13 @@ def test_systemd_takes_what_is_written(credentials: Path, tmp_path: Path) -> Non
         ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"LoadCredential=stream.yml:{credentials}\n" in unit.read_text()
+    assert f"\nLoadCredential=siem.yml:{credentials}\n" in unit.read_text()
+
+
+def test_the_service_reads_what_systemd_hands_over(credentials: Path, tmp_path: Path) -> None:
+    """Its own user may not read the file that root keeps: it takes the one in $CREDENTIALS_DIRECTORY."""
+    init(tmp_path / "amp", *options("systemd", credentials))
+    (tmp_path / "handed").mkdir()
+    credentials.rename(tmp_path / "handed/siem.yml")
+    config = load(tmp_path / "amp/config.yml", {"CREDENTIALS_DIRECTORY": str(tmp_path / "handed")})
+    assert [stream.name for stream in config.streams] == ["SIEM EU"]
