@@ -32,6 +32,20 @@ def gather_streams(reading: Reading, root: MarkedDict, file: Path, without: Coll
     ``without``: included files that are left out.
     """
     problems = len(reading.problems)
+    streams, is_explained = list_streams(reading, root, file, without)
+    for stream, mark in zip(streams, streams.marks, strict=True):
+        if isinstance(stream, MarkedDict):
+            with reading.blaming(mark.file):
+                _complete(reading, stream)
+    _refuse_same_names(reading, streams)
+    is_explained = is_explained or len(reading.problems) > problems
+    root.put("streams", BROKEN if is_explained and not streams else streams, streams.mark)
+
+
+def list_streams(
+    reading: Reading, root: MarkedDict, file: Path, without: Collection[str] = ()
+) -> tuple[MarkedList, bool]:
+    """The file's own streams and those of the included files as they stand there; whether a mistake hides some."""
     own = root.get("streams")
     streams = MarkedList(root.marks.get("streams", root.mark), "streams")
     if isinstance(own, MarkedList):
@@ -42,13 +56,7 @@ def gather_streams(reading: Reading, root: MarkedDict, file: Path, without: Coll
     for included in _matches(reading, root, patterns, file, without):
         with reading.blaming(str(included)):
             _include(reading, root, included, streams)
-    for stream, mark in zip(streams, streams.marks, strict=True):
-        if isinstance(stream, MarkedDict):
-            with reading.blaming(mark.file):
-                _complete(reading, stream)
-    _refuse_same_names(reading, streams)
-    explained = len(reading.problems) > problems or BROKEN in (own, root.get("include"), *patterns)
-    root.put("streams", BROKEN if explained and not streams else streams, streams.mark)
+    return streams, BROKEN in (own, root.get("include"), *patterns)
 
 
 # --- included files -----------------------------------------------------------------------------------------

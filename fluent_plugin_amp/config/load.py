@@ -127,14 +127,21 @@ def _judged(reading: Reading, root: MarkedDict | None) -> Config | None:
     try:
         return Config.model_validate(root)
     except ValidationError as error:
-        refusals = error.errors(include_url=False)
-    for refusal in refusals[:MAX_EXPLAINED]:
+        note_refusals(reading, root, error)
+    return None
+
+
+def note_refusals(
+    reading: Reading, root: MarkedDict, error: ValidationError, below: tuple[str | int, ...] = ()
+) -> None:
+    """Note what a model refused, which was made of what is ``below`` that place, in plain words."""
+    for refusal in error.errors(include_url=False)[:MAX_EXPLAINED]:
+        refusal["loc"] = (*below, *refusal["loc"])
         if words := explain(refusal):
             if refusal["type"] == "missing" and _is_cut(root, refusal["loc"]):
                 words = "empty: what begins with # is a comment, and with & an anchor; put it in quotes"
             with reading.blaming(_holder(root, refusal["loc"])):
                 reading.problems.append(Problem(*locate(root, refusal["loc"]), words))
-    return None
 
 
 def _holder(root: MarkedDict, loc: tuple[str | int, ...]) -> str:

@@ -43,6 +43,8 @@ class Reading:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.unset: list[Problem] = []
+        """Those of the problems that a variable of the environment has."""
         self.warnings: list[str] = []
         self.mistakes_in: Counter[str] = Counter()
         """How many there are in each file that holds streams, as far as `blaming` knows."""
@@ -131,7 +133,8 @@ class Reading:
         try:
             return expand(value, self._environ)
         except ValueError as error:
-            self.problems.append(Problem(mark, path, str(error)))
+            self.unset.append(Problem(mark, path, str(error)))
+            self.problems.append(self.unset[-1])
             return BROKEN
 
     # --- files that keys name -------------------------------------------------------------------------------

@@ -325,7 +325,8 @@ class StreamConfig(Section):
 
     @field_validator("cloud", mode="before")
     @classmethod
-    def _all_null_is_null(cls, cloud: object) -> object:
+    def without_nulls(cls, cloud: object) -> object:
+        """``cloud``, or None where it says null of everything."""
         return None if isinstance(cloud, dict) and cloud and all(value is None for value in cloud.values()) else cloud
 
     @field_validator("cloud")

@@ -11,6 +11,7 @@ import pytest
 from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud
 from fluent_plugin_amp.config.access import Access, Given, find_access
 from fluent_plugin_amp.errors import ConfigError, UsageError
+from fluent_plugin_amp.files import MAX_SECRET_BYTES
 
 KEY = "hunter2hunter2"
 ENVIRON = {"AMP_CLIENT_ID": "env-id", "AMP_API_KEY": "env-key", "AMP_REGION": "eu"}
@@ -148,6 +149,47 @@ def test_an_included_file_will_do(tmp_path: Path, form: str) -> None:
     assert found(find_access(Given(config_file=path), {})) == ("us", "id", "k")
 
 
+def test_a_stream_of_an_included_file_is_found(config: Path) -> None:
+    """By its name, or as the only one with ``api:``; its files are beside the file that holds it."""
+    folder = config.parent / "streams.d"
+    folder.mkdir()
+    (folder / "key").write_text(f"{KEY}\n")
+    (folder / "a.yml").write_text("{name: a, cloud: us, api: {client_id: id, api_key_file: key}, password: '${NO}'}")
+    config.write_text(f"include: '${{WHERE}}/*.yml'\n{CONFIG.replace('[unfinished', '5')}")
+    environ = {"WHERE": "streams.d"}
+    assert found(find_access(Given(config_file=config, stream="a"), environ)) == ("us", "id", KEY)
+    config.write_text("include: ${WHERE}/*.yml")
+    assert found(find_access(Given(config_file=config), environ)) == ("us", "id", KEY)
+    (folder / "b.yml").write_text("- {")
+    with pytest.raises(ConfigError, match=r"streams\.d/b\.yml:1: not YAML"):
+        find_access(Given(config_file=config), environ)
+
+
+def test_null_says_nothing(tmp_path: Path) -> None:
+    """As everywhere in the configuration."""
+    path = tmp_path / "config.yml"
+    path.write_text("include: null\nstreams: [{name: a, cloud: {console: null}, api: {client_id: id, api_key: k}}]")
+    assert found(find_access(Given(config_file=path), {"AMP_CLIENT_ID": ""})) == (None, "id", "k")
+
+
+def test_the_configurations_key_file_is_read_only_where_it_is_needed(config: Path) -> None:
+    """A key of the environment goes before it; where there is none, the mistake has its place."""
+    (config.parent / "keys" / "emea").unlink()
+    given = Given(config_file=config, stream="emea")
+    assert found(find_access(given, {"WHO": "id", "AMP_API_KEY": "env-key"})) == ("eu", "id", "env-key")
+    with pytest.raises(ConfigError, match=r"config\.yml:6: streams\[0\]\.api\.api_key_file: .*cannot be read"):
+        find_access(given, {"WHO": "id"})
+
+
+def test_standard_input_is_read_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file would be: what never ends is no key."""
+    stdin = io.StringIO("k" * (MAX_SECRET_BYTES + 9))
+    monkeypatch.setattr("sys.stdin", stdin)
+    with pytest.raises(UsageError, match="standard input holds no API key: it is larger than 64 KiB"):
+        find_access(Given(api_key_file="-"), ENVIRON)
+    assert stdin.tell() == MAX_SECRET_BYTES + 1
+
+
 @pytest.mark.parametrize(
     ("text", "stream", "said"),
     [
@@ -156,7 +198,11 @@ def test_an_included_file_will_do(tmp_path: Path, form: str) -> None:
         (CONFIG.replace("[unfinished", "5"), "nobody", r"has no streams named 'nobody'"),
         (CONFIG.replace("[unfinished", "5"), "emea", "the environment variable WHO is not set"),
         ("5", None, "has no streams with api:"),
-        ("{name: a, cloud: emea, api: {client_id: i, api_key: k}}", None, "'emea' is neither a region"),
+        (
+            "{name: a, cloud: emea, api: {client_id: i, api_key: k}}",
+            None,
+            "cloud: must be us, eu, apjc, or a mapping",
+        ),
     ],
 )
 def test_mistakes_of_the_configuration_are_its_own(tmp_path: Path, text: str, stream: str | None, said: str) -> None:
