@@ -15,7 +15,8 @@ from fluent_plugin_amp.config.load import load
 from fluent_plugin_amp.config.models import Config, DeadLettersConfig, LoggingConfig, ObserveConfig
 from fluent_plugin_amp.config.schema import schema
 from fluent_plugin_amp.config.section import TlsConfig
-from fluent_plugin_amp.config.streams import FlattenConfig, StreamConfig, TransformConfig
+from fluent_plugin_amp.config.streams import StreamConfig
+from fluent_plugin_amp.config.transform import FlattenConfig, TransformConfig
 
 __all__ = [
     "Config",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fluent_plugin_amp.config.document import MarkedDict, MarkedList
 from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark
-from fluent_plugin_amp.config.streams import StreamConfig, TransformConfig
+from fluent_plugin_amp.config.streams import StreamConfig
+from fluent_plugin_amp.config.transform import TransformConfig
 
 
 @dataclass(frozen=True, slots=True)

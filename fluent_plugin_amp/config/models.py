@@ -24,7 +24,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fluent_plugin_amp.config.forward import ForwardConfig
 from fluent_plugin_amp.config.section import Section
-from fluent_plugin_amp.config.streams import StreamConfig, TransformConfig
+from fluent_plugin_amp.config.streams import StreamConfig
+from fluent_plugin_amp.config.transform import TransformConfig
 from fluent_plugin_amp.config.units import MIB, Duration, Size, Whole
 from fluent_plugin_amp.config.values import Address, Tag, Text, one_or_more, repeated, split_address
 from fluent_plugin_amp.errors import IncludeBroken
