@@ -98,24 +98,24 @@ class Metrics:
 
     def __init__(
         self,
-        figures: Callable[[], Snapshot],
+        snapshot: Callable[[], Snapshot],
         troubles: Troubles,
         ready: Callable[[], Literal["all", "any"]] = lambda: "all",
     ) -> None:
-        self._figures = figures
+        self._snapshot = snapshot
         self._troubles = troubles
         self._ready = ready
         self._process = ProcessCollector(registry=CollectorRegistry())
 
     async def exposition(self) -> bytes:
         """``/metrics``, of `CONTENT_TYPE`."""
-        figures = self._figures()
-        status = judge(figures, self._troubles)
+        snapshot = self._snapshot()
+        status = judge(snapshot, self._troubles)
         families: dict[bytes, list[bytes]] = {}  # head → lines: a family may have only one head, and stands together
-        for first in range(0, len(figures.streams), STREAMS_AT_ONCE):
-            _add(families, self._of_streams(figures.streams[first : first + STREAMS_AT_ONCE]))
+        for first in range(0, len(snapshot.streams), STREAMS_AT_ONCE):
+            _add(families, self._of_streams(snapshot.streams[first : first + STREAMS_AT_ONCE]))
             await asyncio.sleep(0)
-        _add(families, self._of_the_plugin(figures))
+        _add(families, self._of_the_plugin(snapshot))
         _add(families, self._judged(status))
         _add(families, self._process.collect())
         return b"".join(part for head, lines in families.items() for part in (head, *lines))
@@ -157,19 +157,19 @@ class Metrics:
                 letters.add_metric([stream.name, error_id], count)
         yield from (connects, errors, letters)
 
-    def _of_the_plugin(self, figures: Snapshot) -> Iterator[Metric]:
-        yield from self._servers(figures)
+    def _of_the_plugin(self, snapshot: Snapshot) -> Iterator[Metric]:
+        yield from self._servers(snapshot)
         if self._troubles.state_path:
             yield from self._state()
         yield _plain(
             "chunks_in_flight",
             "Chunks sent, or waiting for a server, and not acknowledged yet.",
-            figures.chunks_in_flight,
+            snapshot.chunks_in_flight,
         )
         yield _plain(
-            "memory_bytes", "What the events under way take, counted against memory_limit.", figures.held_bytes
+            "memory_bytes", "What the events under way take, counted against memory_limit.", snapshot.held_bytes
         )
-        yield _plain("memory_limit_bytes", "memory_limit.", figures.memory_limit_bytes)
+        yield _plain("memory_limit_bytes", "memory_limit.", snapshot.memory_limit_bytes)
         internal = CounterMetricFamily(
             PREFIX + "internal_errors", "Faults of the plugin's own that were contained, by place.", labels=["where"]
         )
@@ -206,14 +206,14 @@ class Metrics:
             errors.add_metric([error_id], count)
         yield errors
 
-    def _servers(self, figures: Snapshot) -> Iterator[Metric]:
+    def _servers(self, snapshot: Snapshot) -> Iterator[Metric]:
         up = GaugeMetricFamily(
             PREFIX + "forward_up", "1 while the server is connected and not in doubt.", labels=["server"]
         )
         retries = CounterMetricFamily(
             PREFIX + "chunk_retries", "Chunks that the server did not acknowledge, sent again.", labels=["server"]
         )
-        for server in figures.servers:
+        for server in snapshot.servers:
             up.add_metric([server.server], server.is_up and not server.is_doubtful)
             retries.add_metric([server.server], server.retries)
         yield from (up, retries)

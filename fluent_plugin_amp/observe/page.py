@@ -43,14 +43,14 @@ _SPARK_HEIGHT = 20
 def render(status: Status, histories: Mapping[str, History], started_at: float) -> str:
     """The whole page; ``histories`` of deliveries by stream."""
     headline, detail = verdict(status)
-    now = status.figures.at
+    now = status.snapshot.at
     return _template().render(
         headline=headline,
         detail=detail,
         # one stream of hundreds is no reason to show the colour that means: nothing flows
         level=Level.WARNING if status.readiness is Readiness.DEGRADED else status.level,
         findings=status.findings,
-        tiles=_tiles(status.figures, histories),
+        tiles=_tiles(status.snapshot, histories),
         servers=_worst_first(status.servers),
         streams=_worst_first(status.streams),
         histories=histories,
@@ -105,9 +105,9 @@ def verdict(status: Status) -> tuple[str, str]:
     detail = ", ".join(f"{count} {word}" for word, count in doing.items()) or "no stream is configured here"
     detail = f"{_count(len(streams), 'stream')}: {detail}"
     if servers:
-        acking = sum(server.figures.is_up and not server.figures.is_doubtful for server in servers)
+        acking = sum(server.snapshot.is_up and not server.snapshot.is_doubtful for server in servers)
         detail += f". {acking} of {_count(len(servers), 'server')} up."
-    if not status.figures.is_available:
+    if not status.snapshot.is_available:
         return "No server takes events", detail
     if status.stuck:
         degraded = "Degraded: " if status.readiness is Readiness.DEGRADED else ""

@@ -35,7 +35,7 @@ class Service:
     Args:
         config: in force at the beginning.
         streams: those that run now.
-        figures: of the moment.
+        snapshot: of the moment.
         troubles: what is remembered of the facts.
         tell: an observer, for what is found out here; ``troubles`` hears it too.
         make_settings: the way to the servers as a configuration has it; None: there are none to send the log to.
@@ -45,15 +45,15 @@ class Service:
         self,
         config: Config,
         streams: Callable[[], Sequence[Looker]],
-        figures: Callable[[], Snapshot],
+        snapshot: Callable[[], Snapshot],
         troubles: Troubles,
         tell: Observer,
         make_settings: Callable[[Config], ForwardSettings] | None,
     ) -> None:
         self._config = config
-        self._figures = figures
+        self._snapshot = snapshot
         self._tell = tell
-        self._watcher = Watcher(streams, figures, troubles, tell, ready=lambda: self._config.observe.ready)
+        self._watcher = Watcher(streams, snapshot, troubles, tell, ready=lambda: self._config.observe.ready)
         self._make_settings = make_settings
         self._watch: asyncio.Task[None] | None = None
         self._statistics: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class Service:
         self._ship()
         self._serve()
         self._watch = self._begin("watch", lambda: self._watcher.watch(self._look_every_s))
-        self._counted = self._figures()
+        self._counted = self._snapshot()
         self._statistics = self._begin("statistics", self._log_statistics)
         return self
 
@@ -139,7 +139,7 @@ class Service:
     async def _log_statistics(self) -> None:
         while True:
             await asyncio.sleep(self._config.observe.statistics_every)
-            before, self._counted = self._counted, self._figures()
+            before, self._counted = self._counted, self._snapshot()
             for line in statistics.lines(before, self._counted):
                 logs.LOGGER.log(line.level, "%s", line.text, extra={"fields": line.fields})
 

@@ -75,7 +75,7 @@ class Finding:
 class StreamStatus:
     """One stream, judged."""
 
-    figures: StreamSnapshot
+    snapshot: StreamSnapshot
     word: str
     """What it does, in a word or two."""
     findings: tuple[Finding, ...]
@@ -92,7 +92,7 @@ class StreamStatus:
 class ServerStatus:
     """One server, judged."""
 
-    figures: ServerSnapshot
+    snapshot: ServerSnapshot
     word: str
     findings: tuple[Finding, ...]
     last_trouble: Trouble | None
@@ -107,7 +107,7 @@ class ServerStatus:
 class Status:
     """Everything, judged."""
 
-    figures: Snapshot
+    snapshot: Snapshot
     streams: tuple[StreamStatus, ...]
     servers: tuple[ServerStatus, ...]
     findings: tuple[Finding, ...]
@@ -154,7 +154,7 @@ class Status:
         """Of all streams together."""
         if not self.reasons:
             return Readiness.READY
-        flows = self.figures.is_available and self.stuck < len(self.streams)
+        flows = self.snapshot.is_available and self.stuck < len(self.streams)
         return Readiness.DEGRADED if flows else Readiness.NOT_READY
 
     @property
@@ -163,29 +163,29 @@ class Status:
         return max((finding.level for finding in self.findings), default=Level.OK)
 
 
-def judge(figures: Snapshot, troubles: Troubles) -> Status:
+def judge(snapshot: Snapshot, troubles: Troubles) -> Status:
     """What the figures mean, with what is remembered."""
     streams = tuple(
-        _judge_stream(stream, troubles.streams[stream.name], figures, troubles) for stream in figures.streams
+        _judge_stream(stream, troubles.streams[stream.name], snapshot, troubles) for stream in snapshot.streams
     )
     servers = tuple(
-        _judge_server(server, troubles.servers[server.server], figures, troubles) for server in figures.servers
+        _judge_server(server, troubles.servers[server.server], snapshot, troubles) for server in snapshot.servers
     )
     found = [
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
-        *_judge_state(figures, troubles),
+        *_judge_state(snapshot, troubles),
         *_judge_reload(troubles),
-        *_judge_internal(troubles, figures.at),
+        *_judge_internal(troubles, snapshot.at),
     ]
-    return Status(figures, streams, servers, tuple(_joined(found)))
+    return Status(snapshot, streams, servers, tuple(_joined(found)))
 
 
 # --- one stream ------------------------------------------------------------------------------------
 
 
-def _judge_stream(stream: StreamSnapshot, memory: Memory, figures: Snapshot, troubles: Troubles) -> StreamStatus:
-    word, finding = _what_it_does(stream, memory, figures, troubles)
+def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles) -> StreamStatus:
+    word, finding = _what_it_does(stream, memory, snapshot, troubles)
     findings = [] if finding is None else [finding]
     if memory.returned_often_at:
         what = "an event was requeued again and again, and comes near to the queue's delivery limit"
@@ -205,13 +205,13 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, figures: Snapshot, tro
 
 
 def _what_it_does(
-    stream: StreamSnapshot, memory: Memory, figures: Snapshot, troubles: Troubles
+    stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles
 ) -> tuple[str, Finding | None]:
     if stream.is_resting:
         return "resting", None
     is_polled = stream.poll_interval_s is not None
     if stream.state is State.STOPPING and not is_polled and (stream.is_connected or memory.is_well):
-        return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", figures.at)
+        return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", snapshot.at)
     if not stream.is_connected:
         if memory.trouble is not None and not memory.is_well:
             return "not connected", _of_trouble(memory.trouble, Level.TROUBLE, blocks=True)
@@ -219,7 +219,7 @@ def _what_it_does(
             return "connecting", None
         since = memory.well_at or troubles.started_at
         return "connecting", _of(conditions.CONNECTING, "not connected to its queue yet", since)
-    held_at = memory.held_at or figures.at
+    held_at = memory.held_at or snapshot.at
     match stream.state, stream.reason:
         case State.HELD, flow.STANDING_BY:
             return "standing by", None
@@ -238,23 +238,23 @@ def _what_it_does(
             )
         case State.STOPPING, _:
             return "consuming", None  # its round is about to end
-    if not figures.is_available:  # it holds what it may, and takes no more
-        return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, _outage_began_at(figures, troubles))
+    if not snapshot.is_available:  # it holds what it may, and takes no more
+        return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, _outage_began_at(snapshot, troubles))
     return "consuming", None
 
 
-def _outage_began_at(figures: Snapshot, troubles: Troubles) -> float:
+def _outage_began_at(snapshot: Snapshot, troubles: Troubles) -> float:
     """When the last server that was well got into trouble."""
-    of_servers = [troubles.servers[server.server].trouble for server in figures.servers]
-    return max((trouble.since for trouble in of_servers if trouble is not None), default=figures.at)
+    of_servers = [troubles.servers[server.server].trouble for server in snapshot.servers]
+    return max((trouble.since for trouble in of_servers if trouble is not None), default=snapshot.at)
 
 
 # --- one server ------------------------------------------------------------------------------------
 
 
-def _judge_server(server: ServerSnapshot, memory: Memory, figures: Snapshot, troubles: Troubles) -> ServerStatus:
+def _judge_server(server: ServerSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles) -> ServerStatus:
     word, findings = "connected" if server.ack_latency_s is None else "acknowledging", []
-    is_last = not figures.is_available  # nobody else takes events: that is why nothing flows
+    is_last = not snapshot.is_available  # nobody else takes events: that is why nothing flows
     level = Level.TROUBLE if is_last else Level.WARNING
     if not server.is_up or server.is_doubtful:
         word = "in doubt" if server.is_up else "down"
@@ -269,16 +269,16 @@ def _judge_server(server: ServerSnapshot, memory: Memory, figures: Snapshot, tro
     if server.owes_ack_s >= SLOW_ACK_FROM_S:
         word = "slow" if server.is_up else word
         what = f"has not acknowledged a chunk for {units.duration(server.owes_ack_s)}"
-        findings.append(_of(conditions.SLOW_ACK, what, figures.at - server.owes_ack_s))
+        findings.append(_of(conditions.SLOW_ACK, what, snapshot.at - server.owes_ack_s))
     return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
 
 
-def _judge_state(figures: Snapshot, troubles: Troubles) -> list[Finding]:
+def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
     """The state file: without it events are delivered all the same, but for those that are combined."""
     found = [_of_trouble(each, Level.WARNING, blocks=False) for each in troubles.set_aside.values()]
     trouble = troubles.state.trouble
     if trouble is not None and not troubles.state.is_well:
-        combines = figures.detections_open is not None or figures.incidents_open is not None
+        combines = snapshot.detections_open is not None or snapshot.incidents_open is not None
         if combines:
             what = f"{trouble.what}; events that take part in detections or incidents wait for it, unacknowledged"
             trouble = replace(trouble, what=what)

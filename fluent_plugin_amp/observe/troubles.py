@@ -167,10 +167,10 @@ class Troubles:
         """The stream is no longer configured."""
         self.streams.pop(stream, None)
 
-    def used_up(self, figures: Snapshot) -> list[facts.Fact]:
+    def used_up(self, snapshot: Snapshot) -> list[facts.Fact]:
         """Which streams made as many tags as they may since this was asked last: facts for all observers."""
         news: list[facts.Fact] = []
-        for stream in figures.streams:
+        for stream in snapshot.streams:
             memory = self.streams[stream.name]
             if not stream.tags_used_up:
                 memory.tags_used_up_at = 0.0
@@ -178,10 +178,10 @@ class Troubles:
                 news.append(facts.TagsUsedUp(stream.name, stream.tags or 0))
         return news
 
-    def behind(self, figures: Snapshot) -> list[facts.Fact]:
+    def behind(self, snapshot: Snapshot) -> list[facts.Fact]:
         """Which streams fell behind, or caught up, since this was asked last: facts for all observers."""
         news: list[facts.Fact] = []
-        for stream in figures.streams:
+        for stream in snapshot.streams:
             age_s, memory = stream.oldest_waiting_s, self.streams[stream.name]
             if stream.is_resting:  # what was there is delivered
                 age_s = 0.0

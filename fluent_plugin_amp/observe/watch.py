@@ -46,7 +46,7 @@ class Watcher:
 
     Args:
         streams: those that run now.
-        figures: of the moment.
+        snapshot: of the moment.
         troubles: what is remembered of the facts.
         tell: an observer who hears which streams fall behind and catch up; ``troubles`` hears it too.
         ready: what `observe.ready` says now.
@@ -55,7 +55,7 @@ class Watcher:
     def __init__(
         self,
         streams: Callable[[], Sequence[Looker]],
-        figures: Callable[[], Snapshot],
+        snapshot: Callable[[], Snapshot],
         troubles: Troubles,
         tell: Observer,
         *,
@@ -63,7 +63,7 @@ class Watcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._streams = streams
-        self._figures = figures
+        self._snapshot = snapshot
         self._troubles = troubles
         self._tell = tell
         self._ready = ready
@@ -76,7 +76,7 @@ class Watcher:
 
     def status(self) -> Status:
         """How everything stands now."""
-        return judge(self._figures(), self._troubles)
+        return judge(self._snapshot(), self._troubles)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -122,20 +122,20 @@ class Watcher:
 
     def sample(self) -> None:
         """Count for the rates, and tell who fell behind or caught up, and whose tags are used up."""
-        figures, now = self._figures(), self._clock()
-        names = {stream.name for stream in figures.streams}
+        snapshot, now = self._snapshot(), self._clock()
+        names = {stream.name for stream in snapshot.streams}
         for name in self._histories.keys() - names:
             del self._histories[name]
             self._troubles.forget(name)
-        for stream in figures.streams:
+        for stream in snapshot.streams:
             delivered = stream.counters.delivered
             if stream.name not in self._histories:
                 self._histories[stream.name] = History(delivered, now)
             self._histories[stream.name].sample(delivered, now)
-        for fact in (*self._troubles.behind(figures), *self._troubles.used_up(figures)):
+        for fact in (*self._troubles.behind(snapshot), *self._troubles.used_up(snapshot)):
             self._tell(fact)
-        if len(figures.streams) > MANY_STREAMS:
-            self._say_how_many(judge(figures, self._troubles))
+        if len(snapshot.streams) > MANY_STREAMS:
+            self._say_how_many(judge(snapshot, self._troubles))
 
     def _say_how_many(self, status: Status) -> None:
         """One line when it is another than before; as many of them start, that is waited for."""
@@ -156,7 +156,7 @@ class Watcher:
         from fluent_plugin_amp.observe.metrics import CONTENT_TYPE, Metrics
         from fluent_plugin_amp.observe.page import render
 
-        metrics = Metrics(self._figures, self._troubles, self._ready)
+        metrics = Metrics(self._snapshot, self._troubles, self._ready)
 
         async def page() -> Answer:
             text = render(self.status(), self._histories, self._troubles.started_at)
