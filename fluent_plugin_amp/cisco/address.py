@@ -1,4 +1,4 @@
-"""Where an event stream is consumed: Cisco's words for it, turned into a URL in this one place.  Pure."""
+"""Turns Cisco's words for where an event stream is consumed into a URL, in this one place.  Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Cisco's own answer to the creation of a stream, as what a credentials file says.  Pure.
+"""Reads Cisco's own answer to the creation of a stream as a credentials file.  Pure.
 
-Whoever creates a stream without `amp-streams`, by ``curl`` or a script, has this answer, as it came or only its
-``data``: it holds everything that a credentials file does.
+Whoever creates a stream without `amp-streams`, by ``curl`` or a script, has this answer, whole or only its
+``data``.  It holds everything that a credentials file does.
 """
 
 from __future__ import annotations

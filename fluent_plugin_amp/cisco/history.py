@@ -21,7 +21,7 @@ from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.walk import Entry, PagesDoNotGoOn, Walk
 
 RESERVE = 20
-"""The last one of so many requests is left to others."""
+"""One request in so many is left to others."""
 USUAL_WINDOW_S = 3600.0
 """In which Cisco counts requests; the answers tell only what is left of it.  No wait between requests is longer."""
 MAX_REQUESTS = 100_000

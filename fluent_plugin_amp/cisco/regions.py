@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """One cloud: how people call it, and where its parts listen (all on TCP 443 unless said otherwise)."""
+    """One cloud: what people call it, and where its parts listen (all on TCP 443 unless said otherwise)."""
 
     name: str
     """``us``, ``eu``, ``apjc``, or ``host`` or ``host:port`` of a private cloud's API."""

@@ -93,7 +93,7 @@ def refuse_name(streams: Sequence[EventStream], name: str) -> None:
 
 
 def refuse_creation(streams: Sequence[EventStream], name: str) -> None:
-    """Say what forbids to create ``name`` beside ``streams``: EventStreamNameTaken or EventStreamLimit."""
+    """Say why ``name`` cannot be created beside ``streams``: EventStreamNameTaken or EventStreamLimit."""
     refuse_name(streams, name)
     if len(streams) >= MAX_EVENT_STREAMS:
         raise EventStreamLimit(

@@ -45,7 +45,7 @@ def healthz(heart: Heart) -> tuple[bool, dict[str, Any]]:
 
 
 def is_ready(status: Status, streams: Literal["all", "any"]) -> bool:
-    """Whether ``all`` streams, or at least ``any``, consume or stand by, and a server acknowledges."""
+    """Whether a server acknowledges, and ``all`` streams (or at least ``any``) consume or stand by."""
     return status.readiness is Readiness.READY or (streams == "any" and status.readiness is Readiness.DEGRADED)
 
 

@@ -3,8 +3,8 @@
 A thin shell around h11, which knows the protocol.  Whatever a client does is bounded: the size of its request, the
 time it may take, how many there are at once.  When there are too many, those that have been silent for longest make
 room, so that a probe is answered.  Nobody has to go within the first second: a probe that has just connected looks
-like a client that never asks.  A client in trouble is dropped without a word, and so is one whose answer
-fails in a way that nobody foresaw, with a 500; it never disturbs the streams.
+like a client that never asks.  A client that breaks off is dropped without a word.  An answer that fails in a way
+that nobody foresaw becomes a 500.  Neither disturbs the streams.
 
 There is no password: it shows neither secrets nor what is in events, and listens on loopback by default.  There it
 answers only to names of loopback: a page of somebody else, whose name was made to lead here, gets nothing.
@@ -28,7 +28,7 @@ SILENT_AFTER_S = 1.0
 MOST_CONNECTIONS = 104
 """Beyond this a new one is refused.  A turn of the event loop accepts 100; `descriptors.RESERVE` holds them all."""
 DEADLINE_S = 10.0
-"""For a request to arrive and its answer to be taken."""
+"""A request has to arrive, and its answer to be taken, within this time."""
 CLOSE_TIMEOUT_S = 1.0
 
 _NO_FRAMES = "frame-ancestors 'none'"
@@ -183,14 +183,14 @@ class _Endpoint:
 
 
 async def _next_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
-    """The request's head; None when the client goes before it is complete."""
+    """The head of the request; None when the client leaves before it is complete."""
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(await reader.read(MAX_REQUEST_BYTES))
     return event if isinstance(event, h11.Request) else None
 
 
 def _names_loopback(value: bytes) -> bool:
-    """Of a Host header, with any port or without."""
+    """Whether a Host header, with a port or without, names loopback."""
     host = value.decode("latin-1").strip().lower()
     bracketed, bracket, _ = host.partition("]")
     return is_loopback(bracketed.removeprefix("[") if bracket else host.partition(":")[0].removesuffix("."))

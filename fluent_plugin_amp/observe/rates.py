@@ -28,7 +28,7 @@ class History:
         self._recent: deque[tuple[float, int]] = deque([(now, total)])
 
     def sample(self, total: int, now: float) -> None:
-        """So much was counted until ``now``."""
+        """Note how much was counted until ``now``."""
         while now - self._minute_began_at >= MINUTE_S:
             # a minute without a sample of its own is given to the first one that ends after it
             self.minutes.append(total - self._minute_began_with)
@@ -40,6 +40,6 @@ class History:
 
     @property
     def rate(self) -> float:
-        """A second, over the last half minute or a little more."""
+        """Events a second, over the last half minute or a little more."""
         (since, before), (now, total) = self._recent[0], self._recent[-1]
         return (total - before) / (now - since) if now > since else 0.0

@@ -30,7 +30,7 @@ SHIP_TIMEOUT_S = 2.0
 
 
 class Service:
-    """An asynchronous context: what it does it does until the end of the block.
+    """An asynchronous context: it works until the end of the block.
 
     Args:
         config: in force at the beginning.
@@ -81,7 +81,7 @@ class Service:
             await self._stop_shipping()
 
     async def follow(self, config: Config) -> None:
-        """The configuration in force is this one now."""
+        """Follow this configuration from now on."""
         before, self._config = self._config, config
         try:
             await self._change(before, config)
@@ -145,7 +145,7 @@ class Service:
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:
-    """Cancel it, and wait for its end."""
+    """Cancel the task, and wait for its end."""
     if task is not None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

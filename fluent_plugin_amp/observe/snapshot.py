@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.source.stream import Stream
 
 HELD_FROM_S = 1.0
-"""What is held for a shorter time is on its way, and does not wait."""
+"""An event that is held for less time is on its way, and does not count as waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class StreamSnapshot:
     """The connection to the broker is open."""
     state: State
     reason: str
-    """Of the state: `flow.Flow.reason`."""
+    """Why it is in this state: `flow.Flow.reason`."""
     counters: Counters
     """Totals since the start of the process."""
     durations: Histogram
-    """From arrival to ack."""
+    """How long events take from arrival to ack."""
     unacked: int
     held_bytes: int
     messages_ready: int | None
@@ -42,7 +42,7 @@ class StreamSnapshot:
     """Age of the oldest message in the queue, as `backlog` estimates it; 0 when none waits; None: not known."""
 
     is_resting: bool = False
-    """It was polled, and waits for the next time."""
+    """It was polled, and waits for the next poll."""
     poll_interval_s: float | None = None
     """How often it is polled; None: it stays connected."""
     oldest_unacked_s: float = 0.0
@@ -95,7 +95,7 @@ class StreamSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of them."""
+    """Everything at one moment."""
 
     at: float
     """Seconds since the epoch."""

@@ -29,11 +29,11 @@ class Readiness(enum.Enum):
     """Whether events flow."""
 
     READY = "ready"
-    """From every stream that is to consume."""
+    """Events flow from every stream that is to consume."""
     DEGRADED = "degraded"
-    """From some streams, and not from others."""
+    """Events flow from some streams, and not from others."""
     NOT_READY = "not ready"
-    """From none."""
+    """Events flow from no stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class StreamStatus:
     """What it does, in a word or two."""
     findings: tuple[Finding, ...]
     last_trouble: Trouble | None
-    """Over or not."""
+    """The last trouble, over or not."""
 
     @property
     def level(self) -> Level:
@@ -111,7 +111,7 @@ class Status:
     streams: tuple[StreamStatus, ...]
     servers: tuple[ServerStatus, ...]
     findings: tuple[Finding, ...]
-    """Those that several streams share joined to one; the worst first, servers before streams."""
+    """One finding for all streams that share it; the worst first, servers before streams."""
 
     @property
     def reasons(self) -> tuple[Finding, ...]:
@@ -120,12 +120,12 @@ class Status:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What should be known and does not keep it from being ready."""
+        """What an operator should know although the plugin is ready."""
         return tuple(finding for finding in self.findings if not finding.blocks)
 
     @property
     def stuck(self) -> int:
-        """How many streams do not consume, and should."""
+        """How many streams should consume, and do not."""
         return sum(any(finding.blocks for finding in stream.findings) for stream in self.streams)
 
     @property
@@ -319,7 +319,7 @@ def _of_trouble(trouble: Trouble, level: Level, *, blocks: bool) -> Finding:
 
 
 def _joined(found: Iterable[Finding]) -> list[Finding]:
-    """Streams that have the same to say say it once; in the order in which an operator should read."""
+    """Join the findings that several streams share; in the order in which an operator should read."""
     joined: dict[tuple[str, ...], Finding] = {}
     for finding in found:
         key = (finding.error_id, finding.what, finding.server, finding.part)

@@ -24,7 +24,7 @@ BEHIND_FROM_S = 60.0
 """A stream whose oldest waiting event is older than that is behind; half of it, and it has caught up.  One that is
 polled may be later by as much as its interval."""
 INTERNAL_SHOWN_S = 3600.0
-"""So long a fault of our own is shown after the last time."""
+"""A fault of our own is shown for so long after it happened last."""
 EXPIRING_FROM_S = 7 * 86400.0
 """Cisco deletes what has waited for ten days."""
 MAX_SET_ASIDE = 8
@@ -54,7 +54,7 @@ class Internal:
     """The type of the last one."""
 
     def note(self, error: Exception, now: float) -> None:
-        """Once more."""
+        """Count it once more."""
         if now - self.at >= INTERNAL_SHOWN_S:
             self.since = now
         self.count, self.at, self.error = self.count + 1, now, type(error).__name__
@@ -62,11 +62,11 @@ class Internal:
 
 @dataclass(slots=True)
 class Memory:
-    """Of a stream, a server or the state file.  Times are seconds since the epoch, 0 for never."""
+    """What is remembered of a stream, a server or the state file.  Times are seconds since the epoch, 0 for never."""
 
     trouble: Trouble | None = None
     is_well: bool = True
-    """It got over its trouble."""
+    """It has no trouble, or got over the last one."""
     well_at: float = 0.0
     held_at: float = 0.0
     braked_at: float = 0.0
@@ -82,7 +82,7 @@ class Memory:
     dead_letters: Counter[str] = field(default_factory=Counter)
 
     def note(self, error: PluginError, now: float) -> None:
-        """It has this trouble."""
+        """Note this trouble."""
         before = self.trouble
         is_same = before is not None and before.error_id == error.id
         is_over = self.is_well and now - self.well_at >= STEADY_AFTER_S
@@ -92,7 +92,7 @@ class Memory:
         self.errors[error.id] += 1
 
     def recover(self, now: float) -> None:
-        """Whatever it had is over."""
+        """Note that its trouble is over."""
         if not self.is_well:
             self.is_well, self.well_at = True, now
 
@@ -164,11 +164,11 @@ class Troubles:
                 self.servers[name].recover(now)
 
     def forget(self, stream: str) -> None:
-        """The stream is no longer configured."""
+        """Forget a stream that is no longer configured."""
         self.streams.pop(stream, None)
 
     def used_up(self, snapshot: Snapshot) -> list[facts.Fact]:
-        """Which streams made as many tags as they may since this was asked last: facts for all observers."""
+        """Which streams used up their tags since the last call: facts for all observers."""
         news: list[facts.Fact] = []
         for stream in snapshot.streams:
             memory = self.streams[stream.name]
@@ -179,7 +179,7 @@ class Troubles:
         return news
 
     def behind(self, snapshot: Snapshot) -> list[facts.Fact]:
-        """Which streams fell behind, or caught up, since this was asked last: facts for all observers."""
+        """Which streams fell behind, or caught up, since the last call: facts for all observers."""
         news: list[facts.Fact] = []
         for stream in snapshot.streams:
             age_s, memory = stream.oldest_waiting_s, self.streams[stream.name]

@@ -1,4 +1,4 @@
-"""Snapshot as a person reads them at a glance.  Pure."""
+"""Figures as a person reads them at a glance.  Pure."""
 
 from __future__ import annotations
 

@@ -26,16 +26,16 @@ from fluent_plugin_amp.observe.troubles import Troubles
 LOOK_EVERY_S = 2.0
 """How often each queue's depth is asked for while somebody may be looking."""
 LOOK_STEP_S = 0.15
-"""Between two looks at least: with hundreds of streams a look at each costs more than they do while idle."""
+"""The least pause between two looks: with hundreds of idle streams the looks cost more than the streams."""
 SAMPLE_EVERY_S = 2.0
 SAMPLE_STEP_S = 0.04
-"""For each stream at least: of hundreds samples are taken less often, up to `SAMPLE_AT_LEAST_EVERY_S`."""
+"""Each stream adds so much to the interval, up to `SAMPLE_AT_LEAST_EVERY_S`: many streams are sampled less often."""
 SAMPLE_AT_LEAST_EVERY_S = 10.0
 PORT_RETRY_S = 15.0
 
 
 class Looker(Protocol):
-    """A stream, as far as it is looked at."""
+    """What is needed of a stream to look at its queue."""
 
     async def look(self) -> None:
         """Ask the broker how much waits."""

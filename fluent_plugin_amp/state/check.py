@@ -1,7 +1,7 @@
 """One visit to the state file, for `fluent-plugin-amp check`: whether a daemon could use it, and whether one does.
 
-Nothing is made and nothing stays changed: a file that this user made would be in the way of a daemon that runs as
-another.  A daemon that has the file is not disturbed: the lock is only looked at, and only reading is tried.
+It makes no file and leaves nothing changed: a file of this user would be in the way of a daemon that runs as
+another user.  A daemon that has the file is not disturbed: the lock is only looked at, and only reading is tried.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The index of the state file sees what was added: as jobs of the writer, one after the other, commits in between."""
+"""Indexes what was added to the state file: as jobs of the writer, one after the other, with commits in between."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.writer import Writer
 
 INDEX_EVENTS = 16_384
-"""The more at once, the fewer pages of the index each event costs."""
+"""The more events at once, the fewer pages of the index each one costs."""
 
 
 class Indexing:

@@ -1,4 +1,4 @@
-"""One daemon a state file: an advisory lock on a file of its own beside it, ``<state file>.lock``.
+"""One daemon for each state file: an advisory lock on ``<state file>.lock``, a file beside it.
 
 Not on the state file itself: closing any descriptor of that would drop SQLite's own locks on it.  The kernel releases
 the lock with the process, so nothing needs to be cleaned up after a crash; the file stays, with the last holder's
@@ -22,7 +22,7 @@ from fluent_plugin_amp.state.errors import StateInUse, StateUnusable
 from fluent_plugin_amp.state.translate import translate_os_error
 
 PATIENCE_S = 0.5
-"""`holder` has the lock for a moment when it looks whether anybody has."""
+"""`holder` takes the lock for a moment to see whether anybody has it."""
 
 
 class Lock:

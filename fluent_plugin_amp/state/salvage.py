@@ -1,8 +1,8 @@
-"""A state file that is damaged itself: set aside under another name, and what can be read of it taken over.
+"""A damaged state file is set aside under another name, and what can be read of it is taken over.
 
-It happens once: while a file ``….corrupt`` is there, the next damage waits for the operator.  A disk that damages
-everything would fill up with copies otherwise.  Only a file that begins as one of ours is touched; what else stands
-in its place may be dear to somebody.
+This happens once: while a file ``….corrupt`` is there, the next damage waits for the operator.  Otherwise a disk that
+damages everything would fill up with copies.  Only a file that begins as one of ours is touched: any other file in
+its place may be dear to somebody.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the state file holds: all of the SQL but for what `database` needs to open it.
+"""What the state file holds.  All SQL is here, except what `database` needs to open the file.
 
-Every method is a few statements.  Those that write belong inside `Store.transaction`, which the caller keeps short,
-since tools beside the daemon wait for it, and it for them.
+Every method is a few statements.  Those that write belong inside `Store.transaction`, which the caller keeps short:
+the daemon and the tools beside it wait for each other's transactions.
 """
 
 from __future__ import annotations

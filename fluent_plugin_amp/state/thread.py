@@ -1,4 +1,4 @@
-"""A thread of one's own for calls that may take long: results come back to the event loop.
+"""A thread for calls that may take long; their results come back to the event loop.
 
 The standard library's executors are joined when the interpreter ends, so one call that hangs on a dead disk would
 keep the process from ending.  This thread is left behind instead.

@@ -1,4 +1,4 @@
-"""What SQLite, the system, and Python say about the state file and what is in it, as our errors.  Pure."""
+"""Turns what SQLite, the system and Python raise over the state file into our errors.  Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which rows of the state file are as this plugin writes them; the others are set aside.
 
 SQLite keeps whatever is written into any column, and a damaged disk writes anything.  A row that is not `SOUND` goes
-to a table ``garbled_…`` beside its own, which nobody reads but who looks into what happened.  Rows are looked at
+to a table ``garbled_…`` beside its own; only somebody who looks into what happened reads it.  Rows are looked at
 before they are used: the small tables and what is not indexed whenever the file is opened, all of it once something
 met a row that it could not read.
 """
