@@ -186,6 +186,13 @@ class ServerUnreachable(UnavailableError):
     default_remedy = "Check that Fluentd or Fluent Bit runs and has a forward input on this address."
 
 
+class HandshakeTimeout(ServerUnreachable):
+    """A Forward server took the connection and did not finish the handshake in time."""
+
+    id = "forward.handshake-timeout"
+    default_remedy = "Check that the server works and has a <security> section, or remove forward.security."
+
+
 class ServerConnectionLost(UnavailableError):
     """A Forward server closed the connection."""
 
@@ -302,6 +309,25 @@ class ServerCertificateRefused(RefusedError):
     id = "forward.certificate-refused"
     default_remedy = (
         "Give the right CA as forward.tls.ca_file, and the host name as in the certificate (server_name)."
+    )
+
+
+class ServerWantsTls(RefusedError):
+    """A Forward server speaks TLS, and the plugin does not: it was asked on a connection of its own."""
+
+    id = "forward.server-wants-tls"
+    default_remedy = (
+        "Set `forward.tls: {}`, with ca_file for a CA of your own; or take TLS off the server's port (Fluentd: "
+        "<transport tls>, Fluent Bit: tls on)."
+    )
+
+
+class ServerIsPlain(RefusedError):
+    """The plugin speaks TLS, and a Forward server does not."""
+
+    id = "forward.server-is-plain"
+    default_remedy = (
+        "Give the server's port TLS (Fluentd: <transport tls>, Fluent Bit: tls on), or remove forward.tls."
     )
 
 

@@ -72,6 +72,8 @@ from fluent_plugin_amp.testing.waiting import Conditions
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_CLIENT_HELLO = b"\x16\x03"  # how TLS begins
+
 
 @dataclass(slots=True)
 class Counts:
@@ -316,6 +318,9 @@ class _Connection(asyncio.Protocol):
                 pass
             case CloseAfterBytes(count) if self._bytes_read + len(data) >= count:
                 self._read(data[: count - self._bytes_read])
+                self.close(reset=True)
+            case _ if not self._bytes_read and data.startswith(_CLIENT_HELLO):  # only asks: no client of ours
+                self._server.counts.connections -= 1
                 self.close(reset=True)
             case _:
                 self._read(data)

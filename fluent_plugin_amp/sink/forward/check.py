@@ -23,8 +23,10 @@ from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.sink.forward.connection import open_connection
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+from fluent_plugin_amp.sink.forward.tls_probe import TlsDoubt
 
-_OBJECTION_S = 0.3  # a server that wants a handshake or another certificate says so right after the connection
+_OBJECTION_S = 0.3  # a server that wants another certificate says so right after the connection
+_HELO_S = 1.0  # Fluent Bit says HELO half a second after TLS
 _BEGINNING = b"\x93\xb7fluent_plugin_amp.check"  # an array of three, the first of them a text
 
 _WANTS_TLS = "Check whether its port expects TLS (`forward.tls: {}`); its log says why it closes."
@@ -46,15 +48,30 @@ class Checked:
 async def check(address: ServerAddress, settings: ForwardSettings, chunk: Chunk | None = None) -> Checked:
     """Connect to a server, shake hands and, when a ``chunk`` is given, send it and wait for its ack.
 
-    Raises the error that came in the way: ``ServerUnreachable``, ``ServerConnectionLost``,
-    ``ServerCertificateRefused``, ``HandshakeRefused``, ``AckTimeout`` or ``WrongAck``.
+    Raises the error that came in the way: one of `open_connection`, ``AckTimeout``, ``WrongAck`` or, when that
+    is why, ``ServerWantsTls`` or ``ServerIsPlain``.
     """
+    try:
+        return await _visit(address, settings, chunk)
+    except PluginError as error:
+        explained = await TlsDoubt(address, settings).explain(error)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+async def _visit(address: ServerAddress, settings: ForwardSettings, chunk: Chunk | None) -> Checked:
     loop = asyncio.get_running_loop()
     began_at = loop.time()
     try:
         connection = await open_connection(address, settings)
     except ServerUnreachable as error:
-        if settings.tls is not None and await _is_reachable_without_tls(address, settings.connect_timeout_s):
+        is_reset = isinstance(error.__cause__, ConnectionResetError)  # `check` asks what that means
+        if (
+            settings.tls is not None
+            and not is_reset
+            and await _is_reachable_without_tls(address, settings.connect_timeout_s)
+        ):
             raise HandshakeRefused(f"connected, but not in TLS: {error}", remedy=_WANTS_NO_TLS) from error
         raise
     connected_at = loop.time()
@@ -69,7 +86,7 @@ async def check(address: ServerAddress, settings: ForwardSettings, chunk: Chunk 
                 raise AckTimeout(f"no ack within {settings.ack_response_timeout_s:g} s")
         else:
             patience_s = max(_OBJECTION_S, 2 * (connected_at - began_at))
-            await asyncio.wait({visit.result}, timeout=patience_s)
+            await asyncio.wait({visit.result}, timeout=patience_s if settings.security else max(patience_s, _HELO_S))
             if is_plain and settings.security is None:
                 connection.write(_BEGINNING)
                 await asyncio.wait({visit.result}, timeout=patience_s)

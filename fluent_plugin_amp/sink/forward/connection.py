@@ -21,10 +21,12 @@ from typing import Protocol, cast
 from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import (
     HandshakeRefused,
+    HandshakeTimeout,
     PluginError,
     ServerCertificateRefused,
     ServerConnectionFailed,
     ServerConnectionLost,
+    ServerIsPlain,
     ServerUnreachable,
     TooManyFiles,
 )
@@ -173,8 +175,8 @@ class Connection(asyncio.Protocol):
 async def open_connection(address: ServerAddress, settings: ForwardSettings) -> Connection:
     """Connect to a server and shake hands.
 
-    Raises ``ServerUnreachable``, ``ServerConnectionLost``, ``ServerCertificateRefused``, ``HandshakeRefused`` or
-    ``TooManyFiles``.
+    Raises ``ServerUnreachable``, ``ServerConnectionLost``, ``ServerCertificateRefused``, ``HandshakeRefused``,
+    ``HandshakeTimeout``, ``ServerIsPlain`` or ``TooManyFiles``.
     """
     connection = Connection(ClientProtocol(settings.security, salt=secrets.token_hex(16)))
     try:
@@ -238,7 +240,7 @@ def _is_ip_address(host: str) -> bool:
 
 
 async def _shake_hands(settings: ForwardSettings, connection: Connection) -> None:
-    error = ServerUnreachable(
+    error = HandshakeTimeout(
         f"connected, but the handshake was not done within {settings.connect_timeout_s:g} s",
         remedy="Check that the server works and has a <security> section (Fluent Bit: shared_key), "
         + ("or remove forward.security." if settings.tls else "or remove forward.security; or " + _MAY_WANT_TLS),
@@ -259,6 +261,8 @@ def _translate_tls(exc: ssl.SSLError) -> PluginError:
             f"the server broke TLS off: {reason}",
             remedy="Check the client certificate (forward.tls.cert_file, key_file) and the server's log.",
         )
+    if "wrong version number" in reason or "http request" in reason:  # OpenSSL's words for bytes that are no TLS
+        return ServerIsPlain(f"the server answered our TLS with something else: {reason}")
     return HandshakeRefused(
         f"TLS does not work with this server: {reason}",
         remedy=_WANTS_TLS_SERVER,

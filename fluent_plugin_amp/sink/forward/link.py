@@ -25,6 +25,7 @@ from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
 from fluent_plugin_amp.sink.forward.outage import SETTLED_AFTER_S, Outage
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+from fluent_plugin_amp.sink.forward.tls_probe import TlsDoubt
 
 
 class Link:
@@ -52,8 +53,9 @@ class Link:
         self._changed = changed
         self._jitter = jitter
         self._outage = Outage()
+        self._tls_doubt = TlsDoubt(address, settings)
         self._connection: Connection | None = None
-        self._retry_in: asyncio.Future[float] | None = None
+        self._end: asyncio.Future[tuple[PluginError, int]] | None = None
         self._ack_timer: asyncio.TimerHandle | None = None
         self._settle_timer: asyncio.TimerHandle | None = None
         self._in_doubt_untold = 0
@@ -67,13 +69,13 @@ class Link:
             try:
                 connection = await open_connection(self._address, self._settings)
             except Exception as exc:  # the fault domain is one connection, its opening included
-                error = exc if isinstance(exc, PluginError) else unforeseen(exc)
-                retry_in_s = self._failed(error, in_doubt=0)
-                self._changed()
+                error, in_doubt = exc if isinstance(exc, PluginError) else unforeseen(exc), 0
             else:
-                self._retry_in = loop.create_future()
+                self._end = loop.create_future()
                 self._connected(connection)
-                retry_in_s = await self._retry_in
+                error, in_doubt = await self._end
+            retry_in_s = self._failed(await self._tls_doubt.explain(error), in_doubt)
+            self._changed()
             await asyncio.sleep(retry_in_s)
 
     def write(self, chunk: Chunk) -> None:
@@ -121,6 +123,7 @@ class Link:
     def acked(self, chunk_id: str) -> None:
         """The server acked a chunk."""
         self._dispatcher.acked(self._name, chunk_id)
+        self._tls_doubt.acked()
         if self._dispatcher.splits:
             self._tell_splits()
         sent_at = self._dispatcher.window(self._name).acked_sent_at
@@ -151,10 +154,9 @@ class Link:
             in_doubt = 0
         if isinstance(error, AckTimeout | ServerConnectionLost) and self._dispatcher.takes_nothing(self._name):
             error = _takes_nothing(error)
-        retry_in_s = self._failed(error, in_doubt)
-        assert self._retry_in is not None  # made before the connection was started
-        if not self._retry_in.done():  # done already: `keep_connected` was cancelled
-            self._retry_in.set_result(retry_in_s)
+        assert self._end is not None  # made before the connection was started
+        if not self._end.done():  # done already: `keep_connected` was cancelled
+            self._end.set_result((error, in_doubt))
         self._changed()
 
     # --- how -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Any
 
@@ -14,6 +15,7 @@ from fluent_plugin_amp.errors import (
     PluginError,
     ServerConnectionLost,
     ServerUnreachable,
+    ServerWantsTls,
     WrongAck,
 )
 from fluent_plugin_amp.sink.forward.check import check
@@ -54,11 +56,10 @@ async def test_without_a_chunk_no_event_is_sent() -> None:
 async def test_plain_to_a_port_that_expects_tls(
     make_chunk: Any, certificates: Certificates, with_chunk: bool
 ) -> None:
-    """The server keeps silent until it has seen that this is no TLS; TLS is named as what to look at."""
+    """The server keeps silent until it has seen that this is no TLS; TLS is named."""
     async with FakeFluentd(tls=server_context(certificates.server)) as server:
-        with pytest.raises((ServerConnectionLost, WrongAck)) as raised:
+        with pytest.raises(ServerWantsTls):
             await check(address(server), ForwardSettings(()), make_chunk() if with_chunk else None)
-        assert "expects TLS" in raised.value.remedy
 
 
 async def test_tls_to_a_plain_port() -> None:
@@ -83,6 +84,20 @@ async def test_a_server_that_wants_a_handshake_is_noticed(make_chunk: Any, with_
     async with FakeFluentd(security=forward.Security("secret key")) as server:
         with pytest.raises((HandshakeRefused, ServerConnectionLost)):
             await check(address(server), ForwardSettings(()), make_chunk() if with_chunk else None)
+
+
+async def test_a_helo_that_comes_late_is_heard(certificates: Certificates, client_tls: Any) -> None:
+    """Fluent Bit says it half a second after TLS."""
+    helo = msgpack.packb(["HELO", {"nonce": "n", "auth": ""}])
+
+    def greet() -> None:
+        for connection in server._connections:
+            connection._transport.write(helo)
+
+    async with FakeFluentd(tls=server_context(certificates.server)) as server:
+        asyncio.get_running_loop().call_later(0.6, greet)
+        with pytest.raises(HandshakeRefused, match="HELO"):
+            await check(ServerAddress("a", "localhost", server.port), ForwardSettings((), tls=client_tls()))
 
 
 @pytest.mark.parametrize(

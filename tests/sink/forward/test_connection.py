@@ -17,6 +17,7 @@ from fluent_plugin_amp.errors import (
     PluginError,
     ServerCertificateRefused,
     ServerConnectionLost,
+    ServerIsPlain,
     ServerProtocolViolation,
     ServerUnreachable,
     WrongAck,
@@ -185,7 +186,7 @@ async def test_tls_with_a_server_that_speaks_none_is_explained(client_tls: Any) 
     """Neither a hang nor a foreign exception."""
     async with FakeFluentd() as server:
         server.welcome = reactions.Greet(b"SSH-2.0-OpenSSH_9.2\r\n")
-        with pytest.raises(HandshakeRefused, match="TLS"):
+        with pytest.raises(ServerIsPlain):
             await connect(server, "localhost", tls=client_tls())
 
 

@@ -22,7 +22,7 @@ from fluent_plugin_amp.testing.hostile_forward import HostileWords, hostile_word
 SECURITY = Security("amp.example", "secret key")
 HOSTILE = [pytest.param(each, id=each.name) for each in hostile_words()]
 ENDS = {"forward.protocol-violation", "forward.wrong-ack", "forward.handshake-refused"}
-PASSING = {"forward.ack-timeout", "forward.connection-lost", "forward.unreachable"}
+PASSING = {"forward.ack-timeout", "forward.connection-lost", "forward.unreachable", "forward.handshake-timeout"}
 """What a restart looks like, too: such a server is asked again soon."""
 
 
@@ -56,6 +56,7 @@ async def test_instead_of_an_ack(running: Any, make_chunk: Any, held: list[int],
             client.client.send(chunk)
         answers = await client.answered(4)
         assert sorted(answers) == sorted((chunk.id, Outcome.ACKED, "b") for chunk in chunks)
+        await client.until(lambda: client.troubles("a"))
         assert set(client.troubles("a")) & (ENDS | PASSING)
         assert client.troubles("b") == []
         assert max(held) <= MAX_MESSAGE_BYTES
