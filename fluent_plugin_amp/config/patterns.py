@@ -24,7 +24,8 @@ def has_magic(pattern: str) -> bool:
 def matching(folder: Path, pattern: str) -> list[Path]:
     """What is there, sorted by name; links that lead nowhere are.
 
-    Raises ValueError: there are too many names to look at, or the pattern cannot be a file's name.
+    Raises ValueError: there are too many names to look at, a folder cannot be listed, or the pattern cannot be a file's
+    name.
     """
     if "\0" in pattern:
         raise ValueError("must be a file's name")
@@ -65,8 +66,10 @@ class _Search:
                         raise ValueError(f"leads to more than {MAX_NAMES} files and folders: begin it further down")
                     names.append(entry.name)
                 return names
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as exc:  # not "nothing there": on a reload that would take away the streams of its files
+            raise ValueError(f"{folder} cannot be listed: {exc.strerror}") from exc
 
 
 def _fits(name: str, pattern: str) -> bool:

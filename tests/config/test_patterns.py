@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,15 @@ def test_the_search_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_magic() -> None:
     """What makes a pattern of a name."""
     assert [has_magic(text) for text in ("a.yml", "*.yml", "a?", "[a]")] == [False, True, True, True]
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload that takes it for empty would take away all streams of its files."""
+    (tmp_path / "streams.d").mkdir()
+
+    def refused(folder: Path) -> object:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(ValueError, match=r"streams\.d cannot be listed: Permission denied"):
+        matching(tmp_path, "streams.d/*.yml")
