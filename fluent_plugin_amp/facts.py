@@ -128,6 +128,8 @@ class StreamBehind(Fact):
     """Messages a second by which the queue grows, less than 0 when it shrinks; None: not known."""
     is_expiring: bool
     """The oldest will be deleted by Cisco before long."""
+    flows: bool = True
+    """A server acknowledges."""
 
 
 @dataclass(frozen=True, slots=True)

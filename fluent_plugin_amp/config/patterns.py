@@ -24,8 +24,7 @@ def has_magic(pattern: str) -> bool:
 def matching(folder: Path, pattern: str) -> list[Path]:
     """What is there, sorted by name; links that lead nowhere are.
 
-    Raises ValueError: there are too many names to look at, a folder cannot be listed, or the pattern cannot be a file's
-    name.
+    Raises ValueError: too many names to look at, a folder that cannot be listed, or no name that a file can have.
     """
     if "\0" in pattern:
         raise ValueError("must be a file's name")

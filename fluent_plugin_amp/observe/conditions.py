@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
+SLOW_ACK_FROM_S = 5.0
+
 
 class Level(enum.IntEnum):
     """How much it matters."""
@@ -74,6 +76,9 @@ PERHAPS_CATCHING_UP = replace(
     FALLING_BEHIND,
     remedy="See in a minute whether the queue shrinks: then there is nothing to do, as after an outage.",
 )
+BEHIND_A_SERVER = replace(
+    FALLING_BEHIND, remedy="See the servers: the queue is not emptied before one of them acknowledges."
+)
 EXPIRING = Condition(
     "stream.expiring",
     "Cisco deletes events after ten days: find out now why the queue is not emptied.",
@@ -105,10 +110,18 @@ SLOW_ACK = Condition(
 )
 
 
-def behind(growth_per_s: float | None, *, is_expiring: bool) -> Condition:
-    """What to say of a queue whose oldest event waits for long; advice only where the queue does not shrink."""
+def behind(growth_per_s: float | None, *, is_expiring: bool, flows: bool) -> Condition:
+    """What to say of a queue whose oldest event waits for long; advice only where the queue does not shrink.
+
+    Args:
+        growth_per_s: in events; None while it is not known.
+        is_expiring: Cisco will soon delete the oldest event.
+        flows: a server acknowledges.  Otherwise the queue's last growth says nothing about the next minutes.
+    """
     if is_expiring:
         return EXPIRING
+    if not flows:
+        return BEHIND_A_SERVER
     if growth_per_s is None:
         return PERHAPS_CATCHING_UP
     return CATCHING_UP if growth_per_s < 0 else FALLING_BEHIND

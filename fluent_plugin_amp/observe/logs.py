@@ -174,7 +174,7 @@ def describe(fact: facts.Fact) -> Said:
             )
             return logging.WARNING, text, {"stream": fact.stream, "held_bytes": fact.held_bytes}
         case facts.StreamBehind():
-            condition = conditions.behind(fact.growth_per_s, is_expiring=fact.is_expiring)
+            condition = conditions.behind(fact.growth_per_s, is_expiring=fact.is_expiring, flows=fact.flows)
             backlog = units.backlog(fact.messages, fact.oldest_s, fact.growth_per_s)
             text = f"stream {fact.stream}: [{condition.id}] {backlog}. {condition.remedy}"
             fields = {"stream": fact.stream, "error_id": condition.id, "messages": fact.messages}

@@ -21,7 +21,6 @@ from fluent_plugin_amp.source.flow import State
 
 _NO_SERVER = "waiting: no server takes events"
 _NAMES_TOLD = 8
-SLOW_ACK_FROM_S = 5.0
 RELOAD = "reload"
 
 
@@ -191,7 +190,8 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, tr
         what = "an event was requeued again and again, and comes near to the queue's delivery limit"
         findings.append(_of(conditions.RETURNED_OFTEN, what, memory.returned_often_at))
     if memory.behind_at and stream.oldest_waiting_s is not None:
-        condition = conditions.behind(stream.growth_per_s, is_expiring=memory.is_expiring)
+        flows = finding is None and troubles.are_acknowledged(snapshot)
+        condition = conditions.behind(stream.growth_per_s, is_expiring=memory.is_expiring, flows=flows)
         what = units.backlog(stream.messages_ready or 0, stream.oldest_waiting_s, stream.growth_per_s)
         findings.append(_of(condition, what, memory.behind_at))
         if finding is None:
@@ -266,7 +266,7 @@ def _judge_server(server: ServerSnapshot, memory: Memory, snapshot: Snapshot, tr
             findings.append(replace(found, blocks=is_last))
     elif server.is_standby and not server.in_flight:
         word = "standing by"
-    if server.owes_ack_s >= SLOW_ACK_FROM_S:
+    if server.owes_ack_s >= conditions.SLOW_ACK_FROM_S:
         word = "slow" if server.is_up else word
         what = f"has not acknowledged a chunk for {units.duration(server.owes_ack_s)}"
         findings.append(_of(conditions.SLOW_ACK, what, snapshot.at - server.owes_ack_s))

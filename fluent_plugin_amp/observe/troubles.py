@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.observe.conditions import SLOW_ACK_FROM_S
 from fluent_plugin_amp.observe.snapshot import Snapshot
 from fluent_plugin_amp.text import one_line
 
@@ -178,9 +179,20 @@ class Troubles:
                 news.append(facts.TagsUsedUp(stream.name, stream.tags or 0))
         return news
 
+    def are_acknowledged(self, snapshot: Snapshot) -> bool:
+        """Some server acknowledges what it is sent; True where there is none, as with standard output."""
+        return snapshot.is_available and (
+            not snapshot.servers
+            or any(
+                self.servers[server.server].is_well and server.owes_ack_s < SLOW_ACK_FROM_S
+                for server in snapshot.servers
+            )
+        )
+
     def behind(self, snapshot: Snapshot) -> list[facts.Fact]:
         """Which streams fell behind, or caught up, since the last call: facts for all observers."""
         news: list[facts.Fact] = []
+        flows = self.are_acknowledged(snapshot)
         for stream in snapshot.streams:
             age_s, memory = stream.oldest_waiting_s, self.streams[stream.name]
             if stream.is_resting:  # what was there is delivered
@@ -192,7 +204,7 @@ class Troubles:
             is_expiring = age_s >= EXPIRING_FROM_S
             if is_behind and (not memory.behind_at or is_expiring != memory.is_expiring):
                 ready = stream.messages_ready or 0
-                news.append(facts.StreamBehind(stream.name, ready, age_s, stream.growth_per_s, is_expiring))
+                news.append(facts.StreamBehind(stream.name, ready, age_s, stream.growth_per_s, is_expiring, flows))
             elif memory.behind_at and not is_behind:
                 news.append(facts.StreamCaughtUp(stream.name))
         return news

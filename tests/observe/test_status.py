@@ -15,7 +15,7 @@ from fluent_plugin_amp.errors import (
 )
 from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.conditions import Level
-from fluent_plugin_amp.observe.status import SLOW_ACK_FROM_S, Finding, Readiness, Status
+from fluent_plugin_amp.observe.status import Finding, Readiness, Status
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
@@ -147,6 +147,15 @@ def test_advice_only_for_a_queue_that_does_not_shrink(growth_per_s: float | None
     assert ids(status.findings) == ["stream.falling-behind"]
 
 
+def test_a_queue_behind_a_server_that_takes_nothing() -> None:
+    """It shrank a minute ago, and will not: "nothing to do" would be wrong, and the server is where to look."""
+    scene = Scene().tell(facts.StreamBehind("emea", 5, 5, 5, False))
+    scene.add(messages_ready=1200, oldest_waiting_s=300, growth_per_s=-3.0)
+    scene.add_server(owes_ack_s=conditions.SLOW_ACK_FROM_S + 25)
+    findings = [finding for finding in scene.status().findings if finding.error_id == "stream.falling-behind"]
+    assert [finding.remedy for finding in findings] == [conditions.BEHIND_A_SERVER.remedy]
+
+
 def test_events_about_to_be_deleted() -> None:
     """More than a warning, on top of what keeps the stream from being emptied."""
     scene = Scene().tell(facts.StreamBehind("emea", 5, 5, 5, True))
@@ -211,10 +220,10 @@ def test_a_server_that_was_never_connected() -> None:
 
 def test_a_server_that_owes_an_ack() -> None:
     """Told before the timeout is over, and not a reason for being unready."""
-    status = Scene().add_server(in_flight=1, owes_ack_s=SLOW_ACK_FROM_S).status()
+    status = Scene().add_server(in_flight=1, owes_ack_s=conditions.SLOW_ACK_FROM_S).status()
     assert (status.servers[0].word, ids(status.warnings)) == ("slow", ["forward.slow-ack"])
     assert not status.reasons
-    assert Scene().add_server(in_flight=1, owes_ack_s=SLOW_ACK_FROM_S - 0.1).status().findings == ()
+    assert Scene().add_server(in_flight=1, owes_ack_s=conditions.SLOW_ACK_FROM_S - 0.1).status().findings == ()
 
 
 def test_a_standby_server_is_called_so() -> None:
