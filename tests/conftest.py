@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import pytest
+from hypothesis import settings
 
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.testing.certificates import Certificates, make_certificates, server_context
@@ -21,6 +22,10 @@ from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredential
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+# A busy machine is no fault of the code: examples have no deadline of their own, tests have one (setup.cfg).
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 _first_stream_ids = count(700_000, 100)
 """Apart for each cloud: an id names a queue of the broker that they share."""

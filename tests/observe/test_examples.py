@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "examples/grafana.json").read_text())
 ALERTS = ROOT / "examples/alerts.yml"
 RULES: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
-RUNBOOK = "https://github.com/fluent-plugin-amp/fluent-plugin-amp/blob/main/docs/operations.md"
+RUNBOOK = "https://wiki.example.com/fluent-plugin-amp/operations.md"
 RULE_TESTS = Path(__file__).with_name("alerts.yml")
 PAGE = (ROOT / "docs/operations.md").read_text("utf-8")
 
