@@ -104,9 +104,16 @@ def test_what_a_killed_process_had_committed_is_there(path: Path) -> None:
     rng = random.Random(4)
     done: set[int] = set()
     recorded: set[int] = set()
-    for start in range(0, 4_000_000, 1_000_000):
+    for start, wanted in enumerate((0, 40, 80, 120)):  # as many batches are to be done before the end
+        begun_with, is_killed = len(done), False
         process = subprocess.Popen(
-            [sys.executable, "-c", RECORD_FOR_EVER.format(tests=str(Path(__file__).parent)), str(path), str(start)],
+            [
+                sys.executable,
+                "-c",
+                RECORD_FOR_EVER.format(tests=str(Path(__file__).parent)),
+                str(path),
+                str(start * 1_000_000),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -115,7 +122,8 @@ def test_what_a_killed_process_had_committed_is_there(path: Path) -> None:
             if line.endswith("\n"):  # the last one may be cut off
                 word, number = line.split()
                 (done if word == "done" else recorded).add(int(number))
-            if count == 200:
+            if not is_killed and count >= 200 and len(done) - begun_with >= wanted:
+                is_killed = True
                 time.sleep(rng.random() / 20)  # anywhere in a commit
                 process.send_signal(signal.SIGKILL)
         assert process.wait(DEADLINE_S) == -signal.SIGKILL
