@@ -267,7 +267,12 @@ def _text(value: object) -> str:
 
 def _short_string(value: object) -> str:
     """A text that AMQP can carry as a name, or an empty one."""
-    return value if isinstance(value, str) and len(value.encode()) <= MAX_SHORT_STRING else ""
+    if not isinstance(value, str):
+        return ""
+    try:
+        return value if len(value.encode()) <= MAX_SHORT_STRING else ""
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold
+        return ""
 
 
 def _list(value: object) -> list[Any]:

@@ -293,7 +293,8 @@ class _Connection(asyncio.Protocol):
         server._connections.add(self)
         match self._welcome:
             case Hang():
-                transport.pause_reading()
+                # In the loop's next turn: Python 3.10 begins to read after this call, whatever was said in it.
+                asyncio.get_running_loop().call_soon(transport.pause_reading)
             case CloseAtOnce(reset):
                 self.close(reset=reset)
             case Greet(data):

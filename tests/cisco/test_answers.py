@@ -445,3 +445,10 @@ def test_errors_without_data_are_a_refusal_whatever_the_status() -> None:
         b'"errors',
     ):
         assert answers.hidden_refusal(body, asked="GET /v1/x") is None
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\ud800\udc00"])
+def test_half_a_surrogate_pair_is_no_name(name: str) -> None:
+    """JSON can hold it, and Python's text as well, but it has no bytes: no fault of ours."""
+    made = answers.event_stream({"id": 1, "name": "a", "amqp_credentials": {"user_name": name, "queue_name": "q"}})
+    assert made.amqp is None
