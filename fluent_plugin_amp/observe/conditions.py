@@ -58,7 +58,7 @@ SLOWED = Condition(
     Level.WARNING,
     blocks=False,
 )
-RETURNED_OFTEN = Condition(
+REQUEUED_OFTEN = Condition(
     "stream.requeued-often",
     "At the queue's delivery limit the broker deletes the event. Mend what keeps the servers from acknowledging; "
     "until then the stream takes one event at a time.",
@@ -128,7 +128,7 @@ def behind(growth_per_s: float | None, *, is_expiring: bool, flows: bool) -> Con
 
 
 ALL = (
-    *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, RETURNED_OFTEN, FALLING_BEHIND, EXPIRING),
+    *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, REQUEUED_OFTEN, FALLING_BEHIND, EXPIRING),
     *(TAGS_USED_UP, STOPPING),
     *(SERVER_CONNECTING, SLOW_ACK),
 )

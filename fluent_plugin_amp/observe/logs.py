@@ -2,7 +2,7 @@
 
 One line for a change of state; a trouble that repeats itself is said once, and again every `REPEAT_AFTER_S` while it
 lasts.  An error's line ends with what to do about it.  Of many streams the usual comings and goings are for DEBUG
-only: how many of them do what is said in one line instead (`lookout`).  Standard output is never written: it belongs
+only: how many of them do what is said in one line instead (`watch`).  Standard output is never written: it belongs
 to ``--stdout``.
 """
 

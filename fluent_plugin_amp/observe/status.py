@@ -186,9 +186,9 @@ def judge(snapshot: Snapshot, troubles: Troubles) -> Status:
 def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles) -> StreamStatus:
     word, finding = _what_it_does(stream, memory, snapshot, troubles)
     findings = [] if finding is None else [finding]
-    if memory.returned_often_at:
+    if memory.requeued_often_at:
         what = "an event was requeued again and again, and comes near to the queue's delivery limit"
-        findings.append(_of(conditions.RETURNED_OFTEN, what, memory.returned_often_at))
+        findings.append(_of(conditions.REQUEUED_OFTEN, what, memory.requeued_often_at))
     if memory.behind_at and stream.oldest_waiting_s is not None:
         flows = finding is None and troubles.are_acknowledged(snapshot)
         condition = conditions.behind(stream.growth_per_s, is_expiring=memory.is_expiring, flows=flows)

@@ -71,7 +71,7 @@ class Memory:
     well_at: float = 0.0
     held_at: float = 0.0
     braked_at: float = 0.0
-    returned_often_at: float = 0.0
+    requeued_often_at: float = 0.0
     behind_at: float = 0.0
     """0 when it is not."""
     is_expiring: bool = False
@@ -127,10 +127,10 @@ class Troubles:
             case facts.StreamHeld(stream=name):
                 self.streams[name].held_at = now
             case facts.StreamConsuming(stream=name):
-                self.streams[name].returned_often_at = 0.0
+                self.streams[name].requeued_often_at = 0.0
             case facts.DeliveryRequeuedOften(stream=name):
                 memory = self.streams[name]
-                memory.returned_often_at = memory.returned_often_at or now
+                memory.requeued_often_at = memory.requeued_often_at or now
             case facts.MemoryBrake(stream=name):
                 self.streams[name].braked_at = now
             case facts.StreamBehind(stream=name, is_expiring=is_expiring):

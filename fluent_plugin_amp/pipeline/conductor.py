@@ -179,7 +179,7 @@ class Conductor(Lines):
                 raise not_packed(exc) from exc
         except Exception as exc:  # the domain of this event
             line.in_flight[digest] = delivery
-            self._dead_letters.bury(line, delivery, exc)
+            self._dead_letters.send_instead(line, delivery, exc)
             return
         line.in_flight[digest] = delivery
         delivery.parts = 1
@@ -206,7 +206,7 @@ class Conductor(Lines):
             except NOT_PACKED as exc:
                 raise not_packed(exc) from exc
         except Exception as exc:  # the domain of this record
-            self._dead_letters.bury(line, delivery, exc)
+            self._dead_letters.send_instead(line, delivery, exc)
             return
         self._batch(tag, [entry], delivery)
 

@@ -94,7 +94,7 @@ class DeadLetterSender:
 
     # --- there -----------------------------------------------------------------------------------
 
-    def bury(self, line: Line, delivery: Delivery, exc: Exception) -> None:
+    def send_instead(self, line: Line, delivery: Delivery, exc: Exception) -> None:
         """Send a dead letter of what ``exc`` kept from being a record; what nobody foresaw is told, too."""
         error = as_invalid(exc)
         if error is not exc:

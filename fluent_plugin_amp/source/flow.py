@@ -45,7 +45,7 @@ MAX_AUTO_PREFETCH = 500
 EXPECTED_EVENT_BYTES = 32 * 1024
 """What `auto` allows for one held event, body and packed form: ten times the usual event."""
 
-RETURNED_OFTEN_RETRY_S = 60.0
+REQUEUED_OFTEN_RETRY_S = 60.0
 
 # Why a stream is HELD, until something outside changes.
 STANDING_BY = "standing by: another consumer has the queue"
@@ -178,7 +178,7 @@ class Flow:
 
     def holds_acks(self, view: Situation) -> bool:
         """Whether acks to the broker wait: those of a trial that is decided, for the cancel."""
-        if self.state is not State.TRIAL or self._returned_often:
+        if self.state is not State.TRIAL or self._requeued_often:
             return False
         began = self._trial_began_acked
         if began is not None and view.acked > began:
@@ -189,10 +189,10 @@ class Flow:
     @property
     def least_retry_s(self) -> float:
         """No new connection before that: messages that were requeued often must not be cycled."""
-        return RETURNED_OFTEN_RETRY_S if self._returned_often else 0.0
+        return REQUEUED_OFTEN_RETRY_S if self._requeued_often else 0.0
 
     @property
-    def _returned_often(self) -> bool:
+    def _requeued_often(self) -> bool:
         return self._requeues >= MANY_REQUEUES
 
     def next(self, view: Situation) -> Action:

@@ -3,7 +3,7 @@
 Opened before the first event is consumed.  When another process has it, there is no start; whatever else is wrong
 with the file, then or later, is reported and tried again while events are delivered without it: `StateFile.error`.
 
-Damage is set aside: garbled rows within the file (`sound`), a file that is damaged itself beside it (`salvage`).
+Damage is set aside: garbled rows within the file (`valid_rows`), a file that is damaged itself beside it (`salvage`).
 """
 
 from __future__ import annotations

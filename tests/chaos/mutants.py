@@ -46,13 +46,13 @@ Dispatcher.lost = lose
 NO_DEAD_LETTER = """
 from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.pipeline.dead_letter_sender import DeadLetterSender
-bury = DeadLetterSender.bury
+send_instead = DeadLetterSender.send_instead
 def forget(self, line, delivery, exc):
     if isinstance(exc, InvalidEvent):
-        bury(self, line, delivery, exc)
+        send_instead(self, line, delivery, exc)
     else:
         delivery.ledger.resolve(delivery.delivery_tag)
-DeadLetterSender.bury = forget
+DeadLetterSender.send_instead = forget
 """
 MUTANTS = {
     "ack on send": ACK_ON_SEND,

@@ -328,11 +328,11 @@ class Taking:
         """Part of model.Sink."""
 
     def figures(self) -> tuple[()]:
-        """Part of parts.ClosableSink."""
+        """Part of run.build.ClosableSink."""
         return ()
 
     async def close(self, timeout_s: float) -> list[Chunk]:
-        """Part of parts.ClosableSink."""
+        """Part of run.build.ClosableSink."""
         return []
 
 

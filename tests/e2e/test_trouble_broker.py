@@ -224,7 +224,7 @@ async def test_delivery_limit(make_source: Callable[..., Source], run: StartPlug
     await end_well(source, fluentd)
 
 
-async def test_returned_often(make_source: Callable[..., Source], run: StartPlugin, fluentd: FakeFluentd) -> None:
+async def test_requeued_often(make_source: Callable[..., Source], run: StartPlugin, fluentd: FakeFluentd) -> None:
     """With a server that hangs a lost connection returns one event only; the fifth time is loud and slows down."""
     source = make_source(kind="quorum", delivery_limit=DELIVERY_LIMIT)
     fluentd.reaction = NoAck()

@@ -170,7 +170,7 @@ def test_tags_used_up() -> None:
     assert ([finding.error_id for finding in status.warnings], status.reasons) == (["stream.tags-used-up"], ())
 
 
-def test_returned_often() -> None:
+def test_requeued_often() -> None:
     """The queue's delivery limit is near: that is told while the stream consumes one event at a time."""
     scene = Scene().add(state=State.TRIAL).tell(facts.DeliveryRequeuedOften("emea", 7))
     assert only_stream(scene.status()) == ("consuming", Level.TROUBLE, ["stream.requeued-often"])

@@ -78,14 +78,14 @@ def test_servers_have_their_own_book() -> None:
     assert scene.troubles.servers["emea"].well_at == NOW + 2
 
 
-def test_returned_often_ends_with_full_consumption() -> None:
+def test_requeued_often_ends_with_full_consumption() -> None:
     """It is remembered from the first time, until the stream consumes in full again."""
     scene = (
         Scene().tell(facts.DeliveryRequeuedOften("emea", 5)).tell(facts.DeliveryRequeuedOften("emea", 6), after_s=9)
     )
-    assert scene.troubles.streams["emea"].returned_often_at == NOW
+    assert scene.troubles.streams["emea"].requeued_often_at == NOW
     scene.tell(facts.StreamConsuming("emea", 10, "a server acked"))
-    assert not scene.troubles.streams["emea"].returned_often_at
+    assert not scene.troubles.streams["emea"].requeued_often_at
 
 
 def test_what_is_forgotten_is_new_when_it_returns() -> None:

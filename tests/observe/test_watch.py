@@ -45,14 +45,14 @@ class FakeStream:
 
 
 class Rig:
-    """A lookout over a scene and some streams."""
+    """A watcher over a scene and some streams."""
 
     def __init__(self) -> None:
         self.scene = Scene().add().add_server()
         self.clock = Clock(0.0)
         self.streams: list[FakeStream] = []
         self.told: list[facts.Fact] = []
-        self.lookout = Watcher(
+        self.watcher = Watcher(
             lambda: self.streams,
             self.scene.figures,
             self.scene.troubles,
@@ -67,7 +67,7 @@ class Rig:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[asyncio.Task[None]]:
         """It watches meanwhile."""
-        task = asyncio.create_task(self.lookout.watch(lambda: 0.01))
+        task = asyncio.create_task(self.watcher.watch(lambda: 0.01))
         try:
             yield task
         finally:
@@ -116,10 +116,10 @@ async def test_without_streams_it_goes_on(rig: Rig) -> None:
 def test_falling_behind_is_told_to_all(rig: Rig) -> None:
     """Once; the page knows it then."""
     rig.scene.streams[0] = replace(rig.scene.streams[0], messages_ready=9, oldest_waiting_s=BEHIND_FROM_S)
-    rig.lookout.sample()
-    rig.lookout.sample()
+    rig.watcher.sample()
+    rig.watcher.sample()
     assert [type(fact) for fact in rig.told] == [facts.StreamBehind]
-    assert rig.lookout.status().streams[0].word == "falling behind"
+    assert rig.watcher.status().streams[0].word == "falling behind"
 
 
 def test_how_many_of_many_streams_do_what_is_one_line(
@@ -128,39 +128,39 @@ def test_how_many_of_many_streams_do_what_is_one_line(
     """When all have started, and when it changes; of a few streams each has its own lines."""
     monkeypatch.setattr(LOGGER, "propagate", True)
     caplog.set_level(logging.INFO, LOGGER.name)
-    rig.lookout.sample()
+    rig.watcher.sample()
     assert caplog.messages == []
     well, new = [rig.scene.streams[0]], stream("s")
     for number in range(20):
         well.append(replace(new, name=f"s{number}"))
         rig.scene.streams.append(replace(new, name=f"s{number}", is_connected=False))
-    rig.lookout.sample()
+    rig.watcher.sample()
     assert caplog.messages == [], "they are about to connect"
     rig.scene.streams[:20] = well[:20]
     rig.scene.tell(trouble(BrokerCredentialsRefused("no"), "s19"))
-    rig.lookout.sample()
-    rig.lookout.sample()
+    rig.watcher.sample()
+    rig.watcher.sample()
     assert caplog.messages == ["20 of 21 streams consuming, 1 in trouble"]
     rig.scene.streams[:] = well
-    rig.lookout.sample()
+    rig.watcher.sample()
     assert caplog.messages[1:] == ["21 of 21 streams consuming"]
     rig.scene.streams[:] = [replace(each, is_connected=False, state=State.STOPPING) for each in well]
-    rig.lookout.sample()
-    rig.lookout.sample()
+    rig.watcher.sample()
+    rig.watcher.sample()
     assert caplog.messages[2:] == [], "the process is about to end"
 
 
 def test_a_stream_that_has_gone_is_forgotten(rig: Rig) -> None:
     """With its history and its troubles; one of the same name begins anew."""
     rig.scene.tell(connected())
-    rig.lookout.sample()
+    rig.watcher.sample()
     gone = rig.scene.streams.pop()
-    rig.lookout.sample()
+    rig.watcher.sample()
     assert "emea" not in rig.scene.troubles.streams
     rig.scene.streams.append(replace(gone, counters=Counters(delivered=1_000_000)))
     rig.clock.now += 60
-    rig.lookout.sample()
-    assert rig.lookout._histories["emea"].rate == 0.0
+    rig.watcher.sample()
+    assert rig.watcher._histories["emea"].rate == 0.0
 
 
 # --- showing ---------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_a_stream_that_has_gone_is_forgotten(rig: Rig) -> None:
 async def serving(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
     """The endpoints answer meanwhile, to this client."""
     port = free_port()
-    task = asyncio.create_task(rig.lookout.serve("127.0.0.1", port))
+    task = asyncio.create_task(rig.watcher.serve("127.0.0.1", port))
     transport = httpx.AsyncHTTPTransport(retries=5)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport, trust_env=False) as client:
         yield client
@@ -205,7 +205,7 @@ async def test_a_port_that_is_taken_is_a_warning(
     port = free_port()
     other = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", port)
     with caplog.at_level(logging.INFO, LOGGER.name):
-        task = asyncio.create_task(rig.lookout.serve("127.0.0.1", port))
+        task = asyncio.create_task(rig.watcher.serve("127.0.0.1", port))
         await eventually(lambda: caplog.messages)
         await asyncio.sleep(0.05)
         other.close()

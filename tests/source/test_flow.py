@@ -13,7 +13,7 @@ from fluent_plugin_amp.source.flow import (
     EXPECTED_EVENT_BYTES,
     MANY_REQUEUES,
     MAX_AUTO_PREFETCH,
-    RETURNED_OFTEN_RETRY_S,
+    REQUEUED_OFTEN_RETRY_S,
     Action,
     Flow,
     Situation,
@@ -273,17 +273,17 @@ def test_braked_does_not_consume_while_no_server_is_there() -> None:
 
 
 @pytest.mark.parametrize("returns", [MANY_REQUEUES, MANY_REQUEUES + 14])
-def test_a_message_returned_often_keeps_the_stream_at_one_event(returns: int) -> None:
+def test_a_message_requeued_often_keeps_the_stream_at_one_event(returns: int) -> None:
     """From the fifth return on the trial goes on event by event, and a reconnect waits a minute."""
     flow = new_flow()
     flow.next(QUIET)
     flow.delivered(10, requeues=returns)
     assert flow.next(replace(QUIET, acked=1, unacked=1, unresolved=1)) is Action.WAIT
-    assert flow.least_retry_s == RETURNED_OFTEN_RETRY_S
+    assert flow.least_retry_s == REQUEUED_OFTEN_RETRY_S
     assert not flow.holds_acks(replace(QUIET, acked=1))
 
 
-def test_when_the_often_returned_message_is_safe_the_stream_goes_on() -> None:
+def test_when_the_often_requeued_message_is_safe_the_stream_goes_on() -> None:
     """Once it is acked the next message decides the trial as usual."""
     flow = new_flow()
     flow.next(QUIET)
@@ -409,8 +409,8 @@ class World:
     now: float = 0.0
     stopped: bool = False
     acked_on_channel: bool = False
-    returned_at: list[float] = field(default_factory=list)
-    acked_when_returned: int | None = None
+    requeued_at: list[float] = field(default_factory=list)
+    acked_when_requeued: int | None = None
     acked_at_trials: list[int] = field(default_factory=list)
 
     @property
@@ -459,10 +459,10 @@ class World:
         match act:
             case Action.CONSUME:
                 assert not self.stopped
-                assert self.acked_when_returned != self.acked or not self.probes, (
+                assert self.acked_when_requeued != self.acked or not self.probes, (
                     "consumed before the probe came back"
                 )
-                self.acked_when_returned = None
+                self.acked_when_requeued = None
                 self.prefetch_count = self.flow.prefetch_count
                 if self.flow.state is State.TRIAL:
                     self.acked_at_trials.append(self.acked)
@@ -472,11 +472,11 @@ class World:
                     assert len(self.unacked) == self.prefetch_count == 1, "the cancel could cross a delivery"
                 self.prefetch_count = 0
             case Action.REQUEUE:
-                if self.returned_at:
-                    assert self.now - self.returned_at[-1] >= PAUSE_AFTER_S, "messages are cycled"
-                self.returned_at.append(self.now)
+                if self.requeued_at:
+                    assert self.now - self.requeued_at[-1] >= PAUSE_AFTER_S, "messages are cycled"
+                self.requeued_at.append(self.now)
                 self.probes = 1 if self.unsafe else 0
-                self.acked_when_returned = self.acked
+                self.acked_when_requeued = self.acked
                 self.requeue()
 
     def send_acks(self) -> None:

@@ -44,7 +44,7 @@ from fluent_plugin_amp.source import amqp, retry
 from fluent_plugin_amp.source import stream as stream_module
 from fluent_plugin_amp.source.flow import (
     MANY_REQUEUES,
-    RETURNED_OFTEN_RETRY_S,
+    REQUEUED_OFTEN_RETRY_S,
     STANDING_BY,
     Action,
     Flow,
@@ -642,7 +642,7 @@ async def test_a_connection_lost_in_the_trial_returns_one_message(
         assert [delivery.body for delivery in rig.intake.received] == bodies[:1] * (MANY_REQUEUES + 1)
     *before, last = rig.told(StreamTrouble)
     assert all(trouble.retry_in_s <= 0.2 for trouble in before)
-    assert last.retry_in_s == RETURNED_OFTEN_RETRY_S
+    assert last.retry_in_s == REQUEUED_OFTEN_RETRY_S
     assert rig.told(DeliveryRequeuedOften) == [DeliveryRequeuedOften("emea", MANY_REQUEUES)]
     await rig.depth(lambda depth: depth.ready == 10)
 
