@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,6 @@ from tests.cisco.helpers import clean_environment
 CLIENT_ID, KEY = "3rdparty0123456789ab", "hunter2-0123456789-hunter2"
 DETECTED, QUARANTINED = 1090519054, 553648143
 AUDIT = "b077d6bc-bbdf-42f7-8838-a06053fbd98a"
-
-
-@pytest.fixture
-def cloud() -> Iterator[LocalCloud]:
-    """A cloud without a broker, over plain HTTP."""
-    with LocalCloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture

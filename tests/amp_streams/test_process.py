@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,13 +25,6 @@ from tests.cisco.helpers import VARIABLES
 KEY = "hunter2-0123456789-hunter2"
 COMMAND = [sys.executable, "-c", "from fluent_plugin_amp.amp_streams.cli import main; main()"]
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def cloud() -> Iterator[LocalCloud]:
-    """A cloud without a broker, over plain HTTP."""
-    with LocalCloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture
