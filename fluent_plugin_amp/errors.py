@@ -104,13 +104,6 @@ class UsageError(PluginError):
     default_remedy = "See --help."
 
 
-class FilesNotWritten(UsageError):
-    """`init` wrote nothing: one of its files is there already, or the folder cannot be written to."""
-
-    id = "init.not-written"
-    default_remedy = "Name another folder, or move what is there away; no file was written or changed."
-
-
 # --- try again later -----------------------------------------------------------------------------
 
 

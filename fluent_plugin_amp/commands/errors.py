@@ -13,3 +13,10 @@ class CapturedFileUnusable(UsageError):
         "Give events as JSON: one object a line, an array, an answer of the API (an object with `data`), or what a "
         "consumer printed. Events before this place were sent, or counted by --dry-run."
     )
+
+
+class FilesNotWritten(UsageError):
+    """`init` wrote nothing: one of its files is there already, or the folder cannot be written to."""
+
+    id = "init.not-written"
+    default_remedy = "Name another folder, or move what is there away; no file was written or changed."

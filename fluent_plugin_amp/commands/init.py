@@ -20,7 +20,8 @@ import click
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, flow, read, render
 from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.cisco.names import slug
-from fluent_plugin_amp.errors import FilesNotWritten, UsageError
+from fluent_plugin_amp.commands.errors import FilesNotWritten
+from fluent_plugin_amp.errors import UsageError
 
 PROGRAM = "fluent-plugin-amp"
 SECRETS = "*.secret.yml"
