@@ -35,13 +35,13 @@ class Kept:
 
         The one that runs stays: a broken file must not change it, and perhaps the file only lost it to a mistake.
         """
-        warnings = []
+        warnings, names = [], self.names
         others = [*zip(streams, streams.marks, strict=True)]
         streams.clear()
         streams.marks.clear()
         for stream, mark in others:
             name = stream.get("name") if isinstance(stream, MarkedDict) else None
-            if isinstance(name, str) and name in self.names:
+            if isinstance(name, str) and name in names:
                 warnings.append(
                     f"{mark}: stream {name} still runs as a broken file had it; what stands here waits until that "
                     "file is mended"
