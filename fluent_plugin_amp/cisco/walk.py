@@ -88,7 +88,7 @@ class _Search(NamedTuple):
 
 
 class Walk(Generic[Item]):
-    """See the module.
+    """Which page to ask for next, and which entries of an answer are new.
 
     Args:
         ceiling: the second of the latest events that are wanted.

@@ -99,7 +99,7 @@ class Memory:
 
 
 class Troubles:
-    """See the module."""
+    """An observer that remembers: what is wrong with each stream, server and the state file, and since when."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.started_at = clock()

@@ -42,7 +42,7 @@ class Looker(Protocol):
 
 
 class Watcher:
-    """See the module.
+    """Looks at the queues from time to time, tells who falls behind, and answers at the endpoints.
 
     Args:
         streams: those that run now.

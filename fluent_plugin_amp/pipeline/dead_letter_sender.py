@@ -51,7 +51,7 @@ class _Letter:
 
 
 class DeadLetterSender:
-    """See the module.
+    """The dead letters that are on their way, of all streams.
 
     Args:
         lines: of all streams.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Pipeline:
-    """See the module.
+    """Conductor, state file and combined records, joined; the caller starts and closes them.
 
     Args:
         config: as loaded.

@@ -79,7 +79,7 @@ class TlsDoubt:
 
 async def _wants_tls(address: ServerAddress, settings: ForwardSettings) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
+    context.check_hostname = False  # whose port it is does not matter: nothing is sent, only its kind is asked
     context.verify_mode = ssl.CERT_NONE
     try:
         _, writer = await asyncio.open_connection(
