@@ -165,7 +165,7 @@ class FluentdReceiver(Receiver):
     def received(self) -> Iterator[Received]:
         """Everything written so far."""
         for path in sorted(self.folder.glob("events*.log")):
-            for line in _lines(path):
+            for line in whole_lines(path):
                 record = json.loads(line)
                 yield Received(record.pop("__tag"), record)
 
@@ -208,7 +208,7 @@ pipeline:
     def received(self) -> Iterator[Received]:
         """Everything written so far."""
         for path in sorted((self.folder / "events").iterdir()):
-            for line in _lines(path):
+            for line in whole_lines(path):
                 # TAG: [SECONDS.NANOSECONDS, {…}]
                 tag, _, rest = line.partition(": [")
                 yield Received(tag, json.loads(rest.partition(", ")[2][:-1]))
@@ -235,11 +235,9 @@ class BuiltInReceiver(Receiver):
 
     def received(self) -> Iterator[Received]:
         """Everything written so far."""
-        path = self.folder / "events.ndjson"
-        if path.exists():
-            for line in _lines(path):
-                written = json.loads(line)
-                yield Received(written["tag"], written["record"])
+        for line in whole_lines(self.folder / "events.ndjson"):
+            written = json.loads(line)
+            yield Received(written["tag"], written["record"])
 
 
 _RECEIVERS: dict[Kind, type[Receiver]] = {
@@ -260,9 +258,12 @@ def make_receiver(kind: Kind, folder: Path, *, port: int | None = None) -> Recei
     return _RECEIVERS[kind](folder, port=port)
 
 
-def _lines(path: Path) -> list[str]:
-    """Whole lines only: the last one may still be on its way.  Not `splitlines`: U+2028 ends no line of JSON."""
-    return path.read_text("utf-8", "replace").split("\n")[:-1]
+def whole_lines(path: Path) -> list[str]:
+    """The lines that have ended, of a file that is still written to and may not exist yet.
+
+    Only a line feed ends one: `splitlines` and text mode know others, which JSON may hold.
+    """
+    return path.read_bytes().decode("utf-8", "replace").split("\n")[:-1] if path.exists() else []
 
 
 def _version(program: str) -> str | None:

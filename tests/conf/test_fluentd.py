@@ -15,6 +15,7 @@ import pytest
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.ports import free_ports
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.receivers import whole_lines
 from fluent_plugin_amp.testing.syslog import SyslogReceiver
 from tests.conf.ways import (
     ENVIRONMENT,
@@ -125,7 +126,7 @@ def test_to_files(tmp_path: Path, labelled: bool) -> None:
 
 
 def _lines(folder: Path) -> list[str]:
-    return [line for file in folder.glob("edr.cisco.amp.events.*.log") for line in file.read_text().split("\n")[:-1]]
+    return [line for file in folder.glob("edr.cisco.amp.events.*.log") for line in whole_lines(file)]
 
 
 class HttpEndpoint:

@@ -5,17 +5,16 @@ An edit replaces a text of the receiver's configuration, or is added to it where
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fluent_plugin_amp.testing.receivers import FluentBitReceiver, FluentdReceiver, Received
+from fluent_plugin_amp.testing.receivers import FluentBitReceiver, FluentdReceiver
 
 Kind = Literal["fluentd", "fluent-bit"]
 RESTART_S = 60.0
@@ -71,12 +70,6 @@ class Fluentd(FluentdReceiver):
         file.write_text(text)
         return command
 
-    def received(self) -> Iterator[Received]:
-        """Everything written so far."""
-        for line in _lines(self.folder.glob("events*.log")):
-            record = json.loads(line)
-            yield Received(record.pop("__tag"), record)
-
 
 class FluentBit(FluentBitReceiver):
     """Fluent Bit with edits."""
@@ -105,18 +98,6 @@ class FluentBit(FluentBitReceiver):
 """
         file.write_text(text)
         return command
-
-    def received(self) -> Iterator[Received]:
-        """Everything written so far."""
-        for line in _lines((self.folder / "events").iterdir()):
-            tag, _, rest = line.partition(b": [")
-            yield Received(tag.decode(), json.loads(rest.partition(b", ")[2][:-1]))
-
-
-def _lines(paths: Iterable[Path]) -> Iterator[bytes]:
-    """Whole lines; only a newline ends one, whatever else the events hold."""
-    for path in sorted(paths):
-        yield from path.read_bytes().split(b"\n")[:-1]
 
 
 def make_server(kind: Kind, folder: Path, edits: Edits, port: int | None = None) -> Fluentd | FluentBit:

@@ -23,6 +23,7 @@ from fluent_plugin_amp.state.values import split
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.organisation import Organisation, Request
+from fluent_plugin_amp.testing.receivers import whole_lines
 from fluent_plugin_amp.testing.recorded import rounded
 
 STREAM = "emea"
@@ -121,10 +122,7 @@ class World:
 
     def arrived(self) -> Counter[str]:
         """How often each record is with the receiver."""
-        if not self.records.exists():
-            return Counter()
-        with self.records.open("rb") as lines:
-            return Counter(_line(json.loads(line)["record"]) for line in lines)
+        return Counter(_line(json.loads(line)["record"]) for line in whole_lines(self.records))
 
     def start(self, command: str, *options: str) -> Running:
         """Start ``backfill`` or ``reconcile``."""

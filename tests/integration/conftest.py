@@ -22,6 +22,7 @@ from fluent_plugin_amp.testing.certificates import Certificates, make_certificat
 from fluent_plugin_amp.testing.ports import free_ports
 from fluent_plugin_amp.testing.publisher import Message, publish
 from fluent_plugin_amp.testing.rabbitmq import StreamCredentials
+from fluent_plugin_amp.testing.receivers import whole_lines
 from fluent_plugin_amp.testing.syslog import SyslogReceiver
 from tests.servers import Server, accepts, find, fluent_bit, fluentd
 
@@ -144,8 +145,7 @@ def in_containers(kind: Kind, request: pytest.FixtureRequest) -> Services:
 
 def read_lines(folder: Path) -> list[bytes]:
     """What the receiver's container wrote."""
-    path = folder / "lines"
-    return path.read_bytes().splitlines() if path.exists() else []
+    return [line.encode() for line in whole_lines(folder / "lines")]
 
 
 def write_configurations(folder: Path) -> None:
