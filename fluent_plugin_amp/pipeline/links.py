@@ -7,10 +7,11 @@ holds, it stays one value of its link: it is percent-encoded, and written as JSO
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -25,10 +26,15 @@ SOURCES = (
     "connector_guid",
     "group_guids",
     "computer.connector_guid",
+    "file.file_name",
     "file.identity.sha256",
+    "network_info.dirty_url",
     "network_info.remote_ip",
 )
 """The fields that links are made from."""
+
+MAX_SEARCHED = 2048
+"""Characters of a file name or a URL that is searched for: no browser takes much more."""
 
 _DAYS_30_IN_HOURS = 720
 _encode_json = msgspec.json.Encoder().encode
@@ -80,23 +86,35 @@ class Links:
             links["dashboard_ip"] = f"{self._dashboard}&artifact_type=ip&artifact={address}"
         guid = self._connector_guid(record)
         if guid is not None:
-            self._add_computer(links, record, guid, sha256, address)
+            self._add_computer(links, record, guid, {"sha256": sha256, "ip": address, **dict(self._searched(record))})
         return links
 
     def _add_computer(
-        self, links: dict[str, str], record: Record, guid: str, sha256: str | None, address: str | None
+        self, links: dict[str, str], record: Record, guid: str, searched: Mapping[str, str | None]
     ) -> None:
-        """``sha256`` and ``address`` are percent-encoded."""
+        """``searched``: what a computer's trajectory is searched for, percent-encoded, by the link's name."""
         computer = self._computers + _quote(guid)
         links["events_computer"] = self._list_of("ag", _quote_json(guid))
         links["device_trajectory"] = f"{computer}/trajectory2"
         event_id = record.get("id")
         if type(event_id) in (int, str) and event_id != "" and "id" not in self._hidden:
             links["device_trajectory_event"] = f"{computer}/trajectory2?id={_quote(str(event_id))}"
-        if sha256 is not None:
-            links["device_trajectory_sha256"] = f"{computer}/trajectory?q={sha256}"
-        if address is not None:
-            links["device_trajectory_ip"] = f"{computer}/trajectory?q={address}"
+        for name, value in searched.items():
+            if value is not None:
+                links[f"device_trajectory_{name}"] = f"{computer}/trajectory?q={value}"
+
+    def _searched(self, record: Record) -> Iterator[tuple[str, str]]:
+        """A file's name, a URL and its domain, percent-encoded."""
+        if "file.file_name" not in self._hidden:
+            file_name = text_at(record, "file", "file_name")
+            if file_name is not None and len(file_name) <= MAX_SEARCHED:
+                yield "file", _quote(file_name)
+        if "network_info.dirty_url" not in self._hidden:
+            url = text_at(record, "network_info", "dirty_url")
+            if url is not None and len(url) <= MAX_SEARCHED:
+                yield "url", _quote(url)
+                if domain := _domain_of(url):
+                    yield "domain", _quote(domain)
 
     def _list_of(self, name: str, values: str) -> str:
         """A link to the list of events; ``values`` are JSON, percent-encoded, with commas between them."""
@@ -130,6 +148,23 @@ def sha256_of(record: Record) -> str | None:
 def remote_ip_of(record: Record) -> str | None:
     """The address that a computer was connected with."""
     return text_at(record, "network_info", "remote_ip")
+
+
+def _domain_of(url: str) -> str | None:
+    """The name in a URL's authority; None where it has none, or an address, which has a link of its own."""
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:  # brackets that do not close
+        return None
+    return host if host and "." in host and not _is_address(host) else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _quote(text: str) -> str:

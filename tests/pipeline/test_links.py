@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco.regions import CLOUDS
-from fluent_plugin_amp.pipeline.links import SOURCES, Links
+from fluent_plugin_amp.pipeline.links import MAX_SEARCHED, SOURCES, Links
 
 CONSOLE = "console.eu.amp.cisco.com"
 GUID = "0b4883d4-8ecf-4404-9453-13cba0ee7662"
 SHA256 = "a78c29d1fa05c2b23d1dc9b75da8c053399143682fe3779bc466f10e1a997850"
+URL = "http://user@Bad.example.com:8080/a?b=c#d"
 
 
 def event(**fields: Any) -> dict[str, Any]:
@@ -27,8 +28,8 @@ def event(**fields: Any) -> dict[str, Any]:
         "connector_guid": GUID,
         "group_guids": ["g1", "g2"],
         "computer": {"connector_guid": GUID},
-        "file": {"identity": {"sha256": SHA256}},
-        "network_info": {"remote_ip": "2001:db8::1"},
+        "file": {"file_name": "a b.exe", "identity": {"sha256": SHA256}},
+        "network_info": {"remote_ip": "2001:db8::1", "dirty_url": URL},
         **fields,
     }
 
@@ -57,6 +58,10 @@ def test_each_link() -> None:
         "device_trajectory_event": f"{base}/computers/{GUID}/trajectory2?id=6533241145273614339",
         "device_trajectory_sha256": f"{base}/computers/{GUID}/trajectory?q={SHA256}",
         "device_trajectory_ip": f"{base}/computers/{GUID}/trajectory?q=2001%3Adb8%3A%3A1",
+        "device_trajectory_file": f"{base}/computers/{GUID}/trajectory?q=a%20b.exe",
+        "device_trajectory_url": f"{base}/computers/{GUID}/trajectory?q="
+        "http%3A%2F%2Fuser%40Bad.example.com%3A8080%2Fa%3Fb%3Dc%23d",
+        "device_trajectory_domain": f"{base}/computers/{GUID}/trajectory?q=bad.example.com",
     }
     every = {"agg": [], "time": "all", "tid": []}
     assert events == {
@@ -112,3 +117,37 @@ def test_any_text_stays_one_value(text: str) -> None:
     assert parse_qs(urlsplit(made["dashboard_sha256"]).query, keep_blank_values=True)["artifact"] == [text]
     assert unquote(urlsplit(made["file_trajectory"]).path.removeprefix("/file/trajectory/")) == text
     assert parse_qs(urlsplit(made["device_trajectory_event"]).query, keep_blank_values=True) == {"id": [text]}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "a",
+        "http:///path",
+        "http://192.0.2.7/x",
+        "http://[2001:db8::1]/",
+        "http://[::1",
+        "http://x]/",
+        "//localhost/x",
+    ],
+)
+def test_a_url_without_a_domain(url: str) -> None:
+    """It can be searched for itself; an address has a link of its own."""
+    made = Links(CONSOLE)(event(network_info={"dirty_url": url}))
+    assert "device_trajectory_url" in made
+    assert "device_trajectory_domain" not in made
+
+
+def test_what_no_browser_takes_is_not_searched_for() -> None:
+    """A link is no place for a megabyte."""
+    long = "http://example.com/" + "x" * MAX_SEARCHED
+    made = Links(CONSOLE)(event(network_info={"dirty_url": long}, file={"file_name": long}))
+    assert not {"device_trajectory_url", "device_trajectory_domain", "device_trajectory_file"} & made.keys()
+
+
+@given(st.text(min_size=1))
+def test_any_url_makes_links_or_none(text: str) -> None:
+    """Whatever an event calls a URL."""
+    made = Links(CONSOLE)(event(network_info={"dirty_url": text}, file={"file_name": text}))
+    for name in ("device_trajectory_url", "device_trajectory_file"):
+        assert parse_qs(urlsplit(made[name]).query, keep_blank_values=True) == {"q": [text]}
