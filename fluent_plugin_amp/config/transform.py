@@ -108,6 +108,11 @@ class TransformConfig(Section):
         description="Adds `@devo_pulling_id`, as Devo's own collectors do: the time of arrival, or with "
         "`poll_interval` that of the poll.",
     )
+    ids: Literal["number", "text"] = Field(
+        default="number",
+        description="`text`: `id`, `event_ids` and every integer beyond 2^53 become texts, for receivers that round "
+        "such numbers.",
+    )
     flatten: FlattenConfig | None = Field(
         default=None, description="Flattens nested objects; null: events keep their shape."
     )

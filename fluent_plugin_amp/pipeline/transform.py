@@ -1,7 +1,7 @@
 """What the configuration asks to do with an event, compiled once for each stream.  Pure.
 
-The order is fixed: drop_event_types, obfuscate, links, add, pulling_id, tag, flatten, serialize.  The tag is taken
-from the event as Cisco named its fields, before flattening.
+The order is fixed: drop_event_types, obfuscate, links, add, pulling_id, ids, tag, flatten, serialize.  The tag is
+taken from the event as Cisco named its fields, before flattening.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.flatten import Flattener, free_name
+from fluent_plugin_amp.pipeline.ids import ids_as_texts
 from fluent_plugin_amp.pipeline.links import FIELD as LINKS_FIELD
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
@@ -26,7 +27,7 @@ PULLING_ID = "@devo_pulling_id"
 AFTER_TAG = frozenset({"flatten", "serialize"})
 """The steps that leave no field where Cisco put it."""
 
-SHAPING = AFTER_TAG | {"add"}
+SHAPING = AFTER_TAG | {"add", "ids"}
 """The steps that a combined record takes, too: it gets the form of its stream's events."""
 
 Change = Callable[[Record, float], Record]
@@ -60,6 +61,7 @@ class Transform:
     links: Links | None = None
     add: Mapping[str, Any] = field(default_factory=dict)
     pulling_id: bool = False
+    ids_as_texts: bool = False
     flatten: Flattener | None = None
     serialize: str | None = None
     combine: MemberMaker | None = None
@@ -92,6 +94,8 @@ class Transform:
             yield "add", _add(self.add)
         if self.pulling_id:
             yield "pulling_id", _add_pulling_id
+        if self.ids_as_texts:
+            yield "ids", lambda record, received_at: ids_as_texts(record)
         if self.flatten is not None:
             yield "flatten", _flatten(self.flatten)
         if self.serialize is not None:

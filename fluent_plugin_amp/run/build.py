@@ -144,6 +144,7 @@ def make_transform(stream: StreamConfig) -> Transform:
         links=links if transform.links else None,
         add=stream.add,
         pulling_id=transform.pulling_id,
+        ids_as_texts=transform.ids == "text",
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=transform.serialize,
         # The password is a secret that lasts: with it, values that are masked are known again.

@@ -385,6 +385,7 @@ def of_transform(at: str) -> Iterator[Case]:
     yield Case(f"{at}.drop_event_types", ["Threat Detected"], record, None)
     yield Case(f"{at}.add", {"tenant": "acme"}, has("tenant"), True)
     yield Case(f"{at}.pulling_id", True, has("@devo_pulling_id"), True)
+    yield Case(f"{at}.ids", "text", lambda config, given: type(record(config, given)["id"]), str)
     yield Case(f"{at}.links", True, has("console_links"), True, {"streams[].cloud": "eu"})
     yield Case(f"{at}.flatten", {}, has("computer_inner_deep"), True)
     yield Case(f"{at}.flatten.separator", ".", has("computer.inner.deep"), True, flat)

@@ -208,6 +208,7 @@ def options(method: str | None, lists: str | None, serialize: str | None) -> dic
         "links": True,
         "add": {"tenant": "acme", "id": "mine"},
         "pulling_id": True,
+        "ids": "text" if serialize else "number",
         "flatten": {"lists": lists} if lists else None,
         "serialize": serialize,
     }

@@ -109,6 +109,15 @@ def test_an_event_that_gives_no_link_has_no_field_for_them() -> None:
     assert set(result[1]["console_links_2"]) == {"dashboard_event_type", "events_event_type"}
 
 
+def test_what_is_added_stays_as_it_was_configured() -> None:
+    """Every event gets the same static fields: a step that changes one of them must not change them for all."""
+    add = {"tenant": {"number": 2**60}}
+    result = Transform("emea", add=add, ids_as_texts=True)(event(), ARRIVAL)
+    assert result is not None
+    assert result[1]["tenant"] == {"number": str(2**60)}
+    assert add == {"tenant": {"number": 2**60}}
+
+
 def test_the_steps_end_where_the_call_does() -> None:
     """`explain` shows each configured step in order, and the last one is what is sent."""
     transform = Transform(
@@ -118,6 +127,7 @@ def test_the_steps_end_where_the_call_does() -> None:
         links=Links("console"),
         add={"tenant": "acme"},
         pulling_id=True,
+        ids_as_texts=True,
         flatten=Flattener(),
         serialize="message",
     )
@@ -128,6 +138,7 @@ def test_the_steps_end_where_the_call_does() -> None:
         "links",
         "add",
         "pulling_id",
+        "ids",
         "flatten",
         "serialize",
     ]
