@@ -140,6 +140,38 @@ class StreamCaughtUp(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSilent(Fact):
+    """A stream that is read has brought no event for ``silent_s`` seconds, its ``silent_after``."""
+
+    stream: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeard(Fact):
+    """A silent stream brings events again."""
+
+    stream: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamShared(Fact):
+    """Other consumers have been taking their part of a stream's events for ``shared_s`` seconds."""
+
+    stream: str
+    others: int
+    shared_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamUnshared(Fact):
+    """The other consumers of a stream are gone."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
 class TagsUsedUp(Fact):
     """The events of a stream have ``tags`` different tags, as many as may be: what is new is ``other``."""
 

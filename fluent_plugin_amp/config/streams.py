@@ -168,6 +168,10 @@ class StreamConfig(Section):
         description="Connect that often, deliver what is in the queue and disconnect, as collectors do; not with "
         "`exclusive`. null: stay connected, and deliver each event at once.",
     )
+    silent_after: Annotated[float, Duration("1m", "30d")] | None = Field(
+        default=None,
+        description="No event for so long is a warning, `stream.silent`; longer than `poll_interval`. null: never.",
+    )
     heartbeat: Annotated[
         float, Duration("1s", "10m", why="without heartbeats a broker that hangs is never noticed")
     ] = Field(
@@ -244,6 +248,13 @@ class StreamConfig(Section):
         if poll_interval is not None and info.data.get("exclusive"):
             raise ValueError("not with `exclusive`: who disconnects after each poll cannot keep others away")
         return poll_interval
+
+    @field_validator("silent_after")
+    @classmethod
+    def _is_longer_than_a_poll(cls, silent_after: float | None, info: ValidationInfo) -> float | None:
+        if silent_after is not None and silent_after <= (info.data.get("poll_interval") or 0.0):
+            raise ValueError("must be longer than `poll_interval`: between two polls no event can come")
+        return silent_after
 
     @field_validator("tls")
     @classmethod

@@ -84,6 +84,21 @@ EXPIRING = Condition(
     "Cisco deletes events after ten days: find out now why the queue is not emptied.",
     blocks=False,
 )
+SILENT = Condition(
+    "stream.silent",
+    "See in Cisco's console whether there are new events. If there are: compare the stream's event types and groups "
+    "(`amp-streams show`), and look for another consumer of its queue. If a quiet night is nothing unusual, raise "
+    "`silent_after`.",
+    Level.WARNING,
+    blocks=False,
+)
+SHARED = Condition(
+    "stream.shared",
+    "Find the other program that has the stream's credentials, and stop it, or make a stream for each. Two processes "
+    "of this plugin want `exclusive: true`.",
+    Level.WARNING,
+    blocks=False,
+)
 TAGS_USED_UP = Condition(
     "stream.tags-used-up",
     "Leave out of `tag` what has very many values, or raise `max_tags` if the servers can bear it. Nothing is lost: "
@@ -129,6 +144,6 @@ def behind(growth_per_s: float | None, *, is_expiring: bool, flows: bool) -> Con
 
 ALL = (
     *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, REQUEUED_OFTEN, FALLING_BEHIND, EXPIRING),
-    *(TAGS_USED_UP, STOPPING),
+    *(SILENT, SHARED, TAGS_USED_UP, STOPPING),
     *(SERVER_CONNECTING, SLOW_ACK),
 )

@@ -20,6 +20,7 @@ import msgspec
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import IncludeBroken, InternalFault, PluginError
 from fluent_plugin_amp.observe import conditions, units
+from fluent_plugin_amp.observe.conditions import SHARED, SILENT
 from fluent_plugin_amp.text import lines, one_line, place_of, values
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
@@ -182,6 +183,22 @@ def describe(fact: facts.Fact) -> Said:
             return logging.ERROR if fact.is_expiring else logging.WARNING, text, fields
         case facts.StreamCaughtUp():
             return logging.INFO, f"stream {fact.stream}: has caught up", {"stream": fact.stream}
+        case facts.StreamSilent():
+            silence = units.duration(fact.silent_s)
+            text = f"stream {fact.stream}: [{SILENT.id}] no event for {silence}. {SILENT.remedy}"
+            fields = {"stream": fact.stream, "error_id": SILENT.id, "silent_s": round(fact.silent_s)}
+            return logging.WARNING, text, fields
+        case facts.StreamHeard():
+            text = f"stream {fact.stream}: events again, after {units.duration(fact.silent_s)} without"
+            return logging.INFO, text, {"stream": fact.stream, "silent_s": round(fact.silent_s)}
+        case facts.StreamShared():
+            text = (
+                f"stream {fact.stream}: [{SHARED.id}] {fact.others} other consumer(s) have been taking their part of "
+                f"its events for {units.duration(fact.shared_s)}. {SHARED.remedy}"
+            )
+            return logging.WARNING, text, {"stream": fact.stream, "error_id": SHARED.id, "consumers": fact.others}
+        case facts.StreamUnshared():
+            return logging.INFO, f"stream {fact.stream}: has its queue to itself again", {"stream": fact.stream}
         case facts.TagsUsedUp():
             condition = conditions.TAGS_USED_UP
             text = (

@@ -45,6 +45,10 @@ class StreamSnapshot:
     """It was polled, and waits for the next poll."""
     poll_interval_s: float | None = None
     """How often it is polled; None: it stays connected."""
+    silent_after_s: float | None = None
+    """No event for so long is worth a word; None: it never is."""
+    others: int = 0
+    """Other consumers of the queue, at the last look."""
     oldest_unacked_s: float = 0.0
     """Age of the oldest delivery that is held here, since it arrived; 0 without one."""
     requeued: int = 0
@@ -85,6 +89,8 @@ class StreamSnapshot:
             growth_per_s=stream.backlog.growth_per_s,
             is_resting=stream.resting,
             poll_interval_s=stream.settings.poll_interval_s,
+            silent_after_s=stream.settings.silent_after_s,
+            others=stream.others,
             oldest_waiting_s=stream.backlog.oldest_age_s(line.counters.newest_event_at, now, received=received),
             oldest_unacked_s=stream.oldest_unacked_s,
             requeued=stream.requeued,

@@ -196,6 +196,12 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, tr
         findings.append(_of(condition, what, memory.behind_at))
         if finding is None:
             word = "falling behind" if (stream.growth_per_s or 0.0) >= 0 else "catching up"
+    if memory.silent_at:
+        what = f"no event for {units.duration(snapshot.at - memory.heard_at)}"
+        findings.append(_of(conditions.SILENT, what, memory.heard_at))
+    if memory.is_shared:
+        what = f"{stream.others} other consumer(s) take their part of its events"
+        findings.append(_of(conditions.SHARED, what, memory.shared_since))
     if memory.tags_used_up_at:
         what = "its events have more tags than max_tags: what is new is `other`"
         findings.append(_of(conditions.TAGS_USED_UP, what, memory.tags_used_up_at))

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.observe.conditions import SLOW_ACK_FROM_S
-from fluent_plugin_amp.observe.snapshot import Snapshot
+from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.text import one_line
 
 STEADY_AFTER_S = 60.0
@@ -29,6 +30,9 @@ INTERNAL_SHOWN_S = 3600.0
 EXPIRING_FROM_S = 7 * 86400.0
 """Cisco deletes what has waited for ten days."""
 MAX_SET_ASIDE = 8
+SHARED_FROM_S = 180.0
+"""Other consumers must have been there for so long.  At a heartbeat of a minute a broker needs three to forget one
+whose host is gone, such as this stream's own before it connected again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,16 @@ class Memory:
     behind_at: float = 0.0
     """0 when it is not."""
     is_expiring: bool = False
+    received: int = 0
+    """Events so far, at the last sample."""
+    heard_at: float = 0.0
+    """When an event was seen to have come last, or listening began; 0 while nobody listens."""
+    silent_at: float = 0.0
+    """0 while it is not."""
+    shared_since: float = 0.0
+    """When other consumers were seen first; 0 without any."""
+    is_shared: bool = False
+    """They were there for longer than it takes a broker to forget a consumer whose host is gone."""
     tags_used_up_at: float = 0.0
     """0 when they are not."""
     connects: int = 0
@@ -138,6 +152,14 @@ class Troubles:
                 memory.behind_at, memory.is_expiring = memory.behind_at or now, is_expiring
             case facts.StreamCaughtUp(stream=name):
                 self.streams[name].behind_at, self.streams[name].is_expiring = 0.0, False
+            case facts.StreamSilent(stream=name):
+                self.streams[name].silent_at = now
+            case facts.StreamHeard(stream=name):
+                self.streams[name].silent_at = 0.0
+            case facts.StreamShared(stream=name):
+                self.streams[name].is_shared = True
+            case facts.StreamUnshared(stream=name):
+                self.streams[name].is_shared = False
             case facts.TagsUsedUp(stream=name):
                 self.streams[name].tags_used_up_at = now
             case facts.DeadLettered(stream=name, error=error):
@@ -179,6 +201,44 @@ class Troubles:
                 news.append(facts.TagsUsedUp(stream.name, stream.tags or 0))
         return news
 
+    def silent(self, snapshot: Snapshot) -> list[facts.Fact]:
+        """Which streams have brought nothing for too long since the last call, or bring something again.
+
+        Only while a stream is read: what keeps it from that is told by itself.
+        """
+        news: list[facts.Fact] = []
+        for stream in snapshot.streams:
+            memory = self.streams[stream.name]
+            received, memory.received = memory.received, stream.counters.received
+            is_read = _is_read(stream, memory)
+            if not is_read or not memory.heard_at:
+                memory.heard_at, memory.silent_at = (snapshot.at if is_read else 0.0), 0.0
+            elif memory.received != received:
+                if memory.silent_at:
+                    news.append(facts.StreamHeard(stream.name, snapshot.at - memory.heard_at))
+                memory.heard_at = snapshot.at
+            elif stream.silent_after_s is not None and not memory.silent_at:
+                silent_s = snapshot.at - memory.heard_at
+                if silent_s >= stream.silent_after_s:
+                    news.append(facts.StreamSilent(stream.name, silent_s))
+        return news
+
+    def shared(self, snapshot: Snapshot) -> list[facts.Fact]:
+        """Which streams turned out to be shared since the last call, or to be shared no longer."""
+        news: list[facts.Fact] = []
+        for stream in snapshot.streams:
+            memory = self.streams[stream.name]
+            if not stream.others or stream.is_exclusive or not stream.is_connected:
+                if memory.is_shared and stream.is_connected:
+                    news.append(facts.StreamUnshared(stream.name))
+                memory.shared_since, memory.is_shared = 0.0, False
+                continue
+            memory.shared_since = memory.shared_since or snapshot.at
+            shared_s = snapshot.at - memory.shared_since
+            if shared_s >= SHARED_FROM_S and not memory.is_shared:
+                news.append(facts.StreamShared(stream.name, stream.others, shared_s))
+        return news
+
     def are_acknowledged(self, snapshot: Snapshot) -> bool:
         """Some server acknowledges what it is sent; True where there is none, as with standard output."""
         return snapshot.is_available and (
@@ -208,3 +268,10 @@ class Troubles:
             elif memory.behind_at and not is_behind:
                 news.append(facts.StreamCaughtUp(stream.name))
         return news
+
+
+def _is_read(stream: StreamSnapshot, memory: Memory) -> bool:
+    """What is in its queue arrives, at once or with the next poll."""
+    if stream.poll_interval_s is not None:
+        return memory.is_well
+    return stream.is_connected and stream.state in (State.TRIAL, State.FULL)

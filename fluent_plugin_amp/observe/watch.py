@@ -121,7 +121,7 @@ class Watcher:
             await asyncio.sleep(min(every_s, SAMPLE_AT_LEAST_EVERY_S))
 
     def sample(self) -> None:
-        """Count for the rates, and tell who fell behind or caught up, and whose tags are used up."""
+        """Count for the rates, and tell who fell behind, is silent, shares its queue or used up its tags."""
         snapshot, now = self._snapshot(), self._clock()
         names = {stream.name for stream in snapshot.streams}
         for name in self._histories.keys() - names:
@@ -132,8 +132,9 @@ class Watcher:
             if stream.name not in self._histories:
                 self._histories[stream.name] = History(delivered, now)
             self._histories[stream.name].sample(delivered, now)
-        for fact in (*self._troubles.behind(snapshot), *self._troubles.used_up(snapshot)):
-            self._tell(fact)
+        for news in (self._troubles.behind, self._troubles.silent, self._troubles.shared, self._troubles.used_up):
+            for fact in news(snapshot):
+                self._tell(fact)
         if len(snapshot.streams) > MANY_STREAMS:
             self._say_how_many(judge(snapshot, self._troubles))
 

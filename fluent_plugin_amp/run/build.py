@@ -181,6 +181,7 @@ def make_stream(
         pause_after_s=config.forward.pause_after,
         exclusive=stream.exclusive,
         poll_interval_s=stream.poll_interval,
+        silent_after_s=stream.silent_after,
         once=once,
     )
     flow = Flow(

@@ -68,5 +68,7 @@ class StreamSettings:
     """Consume only while nobody else does; otherwise stand by."""
     poll_interval_s: float | None = None
     """Connect that often, deliver what is in the queue and disconnect; None: stay connected."""
+    silent_after_s: float | None = None
+    """For the operator: no event for so long is worth a word; None: it never is."""
     once: bool = False
     """Stop when what was in the queue at the start is done; refusals and standstill are raised, not retried."""

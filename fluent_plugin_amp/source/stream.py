@@ -82,6 +82,8 @@ class Stream:
         self.found_empty = False
         """It is polled, and the last round, which went well, brought nothing."""
         self.backlog = Backlog()
+        self.others = 0
+        """Consumers of the queue besides this one, at the last look; 0 while not connected."""
         self.requeued = 0
         """Deliveries that went back to the queue, unacked, since the start."""
         self.durations = Histogram(DURATION_BOUNDS_S)
@@ -197,6 +199,7 @@ class Stream:
                 finally:
                     self.connected = False
                     self.backlog.lost()
+                    self.others = 0
                     await connection.close(CLOSE_TIMEOUT_S)
             except Exception as exc:  # trouble; or what nobody foresaw, whose domain is this stream
                 error = self._as_trouble(exc)
@@ -349,7 +352,8 @@ class Stream:
         queue = await channel.declare_passive(self._queue)
         received = self._intake.counters(self.settings.name).received
         self.backlog.looked(queue.messages, self._wall_clock(), received=received)
-        self._saw_empty = queue.messages == 0 and not self._others(queue)
+        self.others = self._others(queue)
+        self._saw_empty = queue.messages == 0 and not self.others
         return queue
 
     def _others(self, queue: amqp.Queue) -> int:

@@ -327,3 +327,11 @@ def test_a_polled_stream_cannot_be_exclusive() -> None:
         Config.model_validate({"streams": [{**STREAM, "exclusive": True, "poll_interval": "60s"}]})
     for keys in ({"exclusive": True}, {"poll_interval": "60s"}, {"exclusive": True, "poll_interval": None}):
         Config.model_validate({"streams": [{**STREAM, **keys}]})
+
+
+def test_silence_is_longer_than_a_poll() -> None:
+    """Between two polls no event can come: each of them would be a warning."""
+    with pytest.raises(ValidationError, match="must be longer than `poll_interval`"):
+        Config.model_validate({"streams": [{**STREAM, "silent_after": "5m", "poll_interval": "5m"}]})
+    for keys in ({"silent_after": "1m"}, {"silent_after": "6m", "poll_interval": "5m"}):
+        Config.model_validate({"streams": [{**STREAM, **keys}]})

@@ -463,6 +463,7 @@ CASES = [
     Case("streams[].prefetch_count", 7, prefetch_count, 7),
     Case("streams[].exclusive", True, stream("exclusive"), True),
     Case("streams[].poll_interval", "60s", stream("poll_interval_s"), 60.0),
+    Case("streams[].silent_after", "1h", stream("silent_after_s"), 3600.0),
     Case("streams[].heartbeat", "5s", broker("heartbeat_s"), 5.0),
     Case("streams[].cloud", "eu", console, "console.eu.amp.cisco.com", {"transform.links": True}),
     Case("streams[].cloud.console", "fqdn.example", console, "fqdn.example", {"transform.links": True}),

@@ -54,6 +54,26 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         "stream emea: [stream.falling-behind] 1,200 events wait, the oldest for about 5 min; growing by 2.0 a second",
     ),
     facts.StreamCaughtUp: (facts.StreamCaughtUp("emea"), logging.INFO, "stream emea: has caught up"),
+    facts.StreamSilent: (
+        facts.StreamSilent("emea", 7200.0),
+        logging.WARNING,
+        "stream emea: [stream.silent] no event for 2 h. See in Cisco's console",
+    ),
+    facts.StreamHeard: (
+        facts.StreamHeard("emea", 7200.0),
+        logging.INFO,
+        "stream emea: events again, after 2 h without",
+    ),
+    facts.StreamShared: (
+        facts.StreamShared("emea", 1, 180.0),
+        logging.WARNING,
+        "stream emea: [stream.shared] 1 other consumer(s) have been taking their part of its events for 3 min. Find",
+    ),
+    facts.StreamUnshared: (
+        facts.StreamUnshared("emea"),
+        logging.INFO,
+        "stream emea: has its queue to itself again",
+    ),
     facts.TagsUsedUp: (
         facts.TagsUsedUp("emea", 1001),
         logging.WARNING,

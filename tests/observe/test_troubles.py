@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,16 @@ from fluent_plugin_amp.errors import (
     EventTooDeep,
     ServerUnreachable,
 )
-from fluent_plugin_amp.observe.troubles import BEHIND_FROM_S, EXPIRING_FROM_S, INTERNAL_SHOWN_S, STEADY_AFTER_S
+from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.observe.troubles import (
+    BEHIND_FROM_S,
+    EXPIRING_FROM_S,
+    INTERNAL_SHOWN_S,
+    SHARED_FROM_S,
+    STEADY_AFTER_S,
+)
+from fluent_plugin_amp.source import flow
+from fluent_plugin_amp.source.flow import State
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 
 REFUSED = trouble(BrokerAccessRefused("no"))
@@ -175,3 +185,110 @@ def test_used_up_tags_are_told_once() -> None:
     assert told(True) == []
     assert told(False) == []
     assert told(True) == [facts.TagsUsedUp("emea", 12)]
+
+
+# --- silence ---------------------------------------------------------------------------------------
+
+
+def heard(scene: Scene, received: int, *, after_s: float = 60.0, **figures: Any) -> list[facts.Fact]:
+    """What is made of a stream that has brought so many events by then, and is worth a word after ten minutes."""
+    scene.clock.now += after_s
+    scene.streams.clear()
+    scene.add(counters=Counters(received=received), **{"silent_after_s": 600.0, **figures})
+    told = scene.troubles.silent(scene.figures())
+    scene.tell(*told)
+    return told
+
+
+def test_silence_is_told_once_and_its_end() -> None:
+    """A stream that is read and brings nothing for `silent_after`; an event ends it."""
+    scene = Scene()
+    assert heard(scene, 5) == []
+    assert heard(scene, 6) == []
+    assert heard(scene, 6, after_s=599) == []
+    assert heard(scene, 6, after_s=1) == [facts.StreamSilent("emea", 600.0)]
+    (finding,) = scene.status().warnings
+    assert (finding.error_id, finding.what, finding.since) == ("stream.silent", "no event for 10 min", NOW + 120)
+    assert heard(scene, 6) == []
+    assert heard(scene, 7) == [facts.StreamHeard("emea", 720.0)]
+    assert scene.status().warnings == ()
+    assert heard(scene, 7, after_s=600) == [facts.StreamSilent("emea", 600.0)]
+
+
+def test_a_stream_that_brought_nothing_yet_is_silent_since_it_is_read() -> None:
+    """Not since the process began."""
+    scene = Scene()
+    assert heard(scene, 0, after_s=5000, is_connected=False) == []
+    assert heard(scene, 0, after_s=5000) == []
+    assert heard(scene, 0, after_s=600) == [facts.StreamSilent("emea", 600.0)]
+
+
+@pytest.mark.parametrize("kept", [{"is_connected": False}, {"state": State.HELD, "reason": flow.NO_SERVER}])
+def test_a_stream_that_is_not_read_is_not_silent(kept: dict[str, Any]) -> None:
+    """What keeps it from its queue is told by itself; afterwards the time begins anew."""
+    scene = Scene()
+    heard(scene, 6)
+    assert heard(scene, 6, after_s=600) != []
+    assert heard(scene, 6, **kept) == []
+    assert not scene.troubles.streams["emea"].silent_at
+    assert heard(scene, 6, after_s=5000) == []
+    assert heard(scene, 6, after_s=600) == [facts.StreamSilent("emea", 600.0)]
+
+
+def test_a_polled_stream_is_read_all_the_time() -> None:
+    """It rests between two polls; in trouble, nobody knows."""
+    polled = {"poll_interval_s": 300.0, "is_connected": False, "is_resting": True}
+    scene = Scene()
+    heard(scene, 6, **polled)
+    assert heard(scene, 6, after_s=300, **{**polled, "is_connected": True, "is_resting": False}) == []
+    assert heard(scene, 6, after_s=300, **polled) == [facts.StreamSilent("emea", 600.0)]
+    scene.tell(REFUSED)
+    assert heard(scene, 6, after_s=600, **polled) == []
+
+
+def test_without_silent_after_nobody_is_silent() -> None:
+    """Off by default."""
+    scene = Scene()
+    heard(scene, 6)
+    assert heard(scene, 6, after_s=10**6, silent_after_s=None) == []
+
+
+# --- other consumers -------------------------------------------------------------------------------
+
+
+def sharing(scene: Scene, others: int, *, after_s: float = 60.0, **figures: Any) -> list[facts.Fact]:
+    """What is made of a stream whose queue has so many other consumers by then."""
+    scene.clock.now += after_s
+    scene.streams.clear()
+    scene.add(others=others, **figures)
+    told = scene.troubles.shared(scene.figures())
+    scene.tell(*told)
+    return told
+
+
+def test_a_shared_queue_is_told_once_and_its_end() -> None:
+    """Others must be there for longer than a dead consumer is remembered."""
+    scene = Scene()
+    assert sharing(scene, 1) == []
+    assert sharing(scene, 1, after_s=SHARED_FROM_S - 1) == []
+    assert sharing(scene, 2, after_s=1) == [facts.StreamShared("emea", 2, SHARED_FROM_S)]
+    (finding,) = scene.status().warnings
+    assert (finding.error_id, finding.since) == ("stream.shared", NOW + 60)
+    assert finding.what == "2 other consumer(s) take their part of its events"
+    assert sharing(scene, 2) == []
+    assert sharing(scene, 0) == [facts.StreamUnshared("emea")]
+    assert scene.status().warnings == ()
+
+
+def test_the_own_dead_consumer_is_no_other() -> None:
+    """After a lost connection the broker takes it for alive for a while."""
+    scene = Scene()
+    assert [sharing(scene, others, after_s=90) for others in (1, 1, 0, 1, 1)] == [[]] * 5
+
+
+@pytest.mark.parametrize("figures", [{"is_exclusive": True}, {"is_connected": False}])
+def test_who_stands_by_shares_nothing(figures: dict[str, Any]) -> None:
+    """An exclusive stream has its queue alone or not at all; of one that is not connected nothing is known."""
+    scene = Scene()
+    sharing(scene, 1, **figures)
+    assert sharing(scene, 1, after_s=10 * SHARED_FROM_S, **figures) == []

@@ -525,6 +525,21 @@ async def test_a_deleted_queue_is_noticed(broker: PrivateRabbitMQ, make_stream: 
     assert isinstance(second.error, QueueNotFound)
 
 
+async def test_other_consumers_are_counted(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
+    """They get their part of the events; the stream's own consumer is none of them."""
+    first, second = Rig(broker, credentials := make_stream(), acks_at_once=True), Rig(broker, credentials)
+    async with first.running():
+        await first.depth(lambda depth: depth.consumers == 1)
+        await first.stream.look()
+        assert first.stream.others == 0
+        async with second.running():
+            await first.depth(lambda depth: depth.consumers == 2)
+            await first.stream.look()
+            assert first.stream.others == 1
+        await first.stream.look()
+        assert first.stream.others == 0
+
+
 async def test_a_forgotten_consumer_is_noticed(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
     """RabbitMQ 3.10 kept silent when a quorum queue was deleted and declared at once: the stream stood for ever."""
     rig = Rig(broker, make_stream(), acks_at_once=True)
