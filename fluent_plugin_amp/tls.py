@@ -1,20 +1,23 @@
-"""TLS contexts for the client's side, from `TlsConfig`: towards the brokers and towards the Forward servers alike.
+"""TLS contexts for the client's side: towards the brokers, the Forward servers and Cisco's REST API alike.
 
 The shell around ``ssl``.  Certificates and host names are verified unless the configuration says otherwise, and
-nothing older than TLS 1.2 is spoken.
+nothing older than TLS 1.2 is spoken.  Where no CA is given, the system's are trusted, a company's own among them;
+`trusting` says where they are.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+import certifi
 
 from fluent_plugin_amp.errors import TlsFilesUnusable
 from fluent_plugin_amp.files import read_bytes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fluent_plugin_amp.config import TlsConfig
 
 
@@ -29,8 +32,7 @@ def client_context(tls: TlsConfig) -> ssl.SSLContext:
     for key in ("ca_file", "cert_file", "key_file"):
         _check(key, getattr(tls, key))
     try:
-        # trusts the system's CAs only if no other are given
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca_file)
+        context = trusting(tls.ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise TlsFilesUnusable(f"ca_file {tls.ca_file}: {_reason(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -49,6 +51,28 @@ def client_context(tls: TlsConfig) -> ssl.SSLContext:
             which = "" if tls.key_file is None else f" and key_file {tls.key_file}"
             raise TlsFilesUnusable(f"cert_file {tls.cert_file}{which}: {_reason(error)}") from error
     return context
+
+
+def trusting(ca_file: Path | str | None) -> ssl.SSLContext:
+    """A context that verifies against the CAs in one file.
+
+    None: against those in SSL_CERT_FILE and SSL_CERT_DIR; where neither is set, against the system's, or certifi's on
+    a system that has none, such as a small container image.
+
+    Raises OSError, of which ssl.SSLError is one, for a file that cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca_file)
+    if ca_file is None and not _names_cas():
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _names_cas() -> bool:
+    """Whether the environment or the system says whom to trust."""
+    paths = ssl.get_default_verify_paths()
+    if paths.openssl_cafile_env in os.environ or paths.openssl_capath_env in os.environ or paths.cafile is not None:
+        return True
+    return paths.capath is not None and any(Path(paths.capath).iterdir())
 
 
 def _check(key: str, path: Path | None) -> None:

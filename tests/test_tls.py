@@ -78,6 +78,38 @@ def test_a_given_ca_stands_in_place_of_the_systems(files: Path) -> None:
     assert len(client_context(TlsConfig(ca_file=files / "ca.pem")).get_ca_certs()) == 1
 
 
+async def test_a_ca_that_the_system_trusts_is_trusted(
+    ca: trustme.CA, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a company's; SSL_CERT_FILE stands for the system's file, and nobody else is trusted besides."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(files / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(files))
+    assert await handshake(ca, TlsConfig(), "broker.example")
+    assert len(client_context(TlsConfig()).get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("folder", ["none", "empty"])
+def test_a_system_without_cas_takes_those_of_certifi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """As in a small container image: for brokers, servers and Cisco's API alike."""
+    (tmp_path / "empty").mkdir()
+    capath = str(tmp_path / folder) if folder == "empty" else None
+    paths = ssl.DefaultVerifyPaths(None, capath, "SSL_CERT_FILE", "", "SSL_CERT_DIR", "")  # type: ignore[arg-type]
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda context: None)
+    assert len(client_context(TlsConfig()).get_ca_certs()) > 50
+
+
+def test_whom_the_environment_trusts_is_all(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is missing is no reason to trust anybody else."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(files / "missing.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(files / "missing"))
+    assert client_context(TlsConfig()).get_ca_certs() == []
+
+
 async def test_another_name_is_not_trusted(ca: trustme.CA, files: Path) -> None:
     """The certificate must bear the name."""
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):

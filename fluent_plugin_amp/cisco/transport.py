@@ -21,7 +21,6 @@ from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
-import certifi
 import httpx
 import msgspec
 
@@ -37,6 +36,7 @@ from fluent_plugin_amp.cisco.unpacking import NotUnpacked, Unpacking
 from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import PluginError, TooManyFiles
 from fluent_plugin_amp.files import read_bytes
+from fluent_plugin_amp.tls import trusting
 
 MAX_ANSWER_BYTES = 64 << 20
 """An answer larger than this, packed or unpacked, is refused: no page of 500 events comes near it."""
@@ -115,13 +115,9 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
     try:
         if ca_file is not None:
             read_bytes(ca_file)  # OpenSSL would wait for the end of a pipe
-        context = ssl.create_default_context(cafile=ca_file)
+        return trusting(ca_file)
     except OSError as exc:  # ssl.SSLError is one
         raise ValueError(f"{ca_file}: no file of PEM certificates ({exc.strerror or exc})") from exc
-    paths = ssl.get_default_verify_paths()
-    if ca_file is None and paths.cafile is None and paths.capath is None:
-        context.load_verify_locations(certifi.where())  # a system without CAs of its own
-    return context
 
 
 async def exchange(

@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import ssl
 import sys
 import traceback
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 
@@ -47,7 +45,6 @@ from fluent_plugin_amp.testing.cloud import (
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import Connect, Proxy, Waits
 
-UNCACHED_TLS_CONTEXT = transport.tls_context  # before the fixtures take their short cut
 DETECTED = 1090519054
 AUDIT = "b077d6bc-bbdf-42f7-8838-a06053fbd98a"
 
@@ -600,14 +597,6 @@ async def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match=r"httpx\[socks\]"):
         async with http_client():
             pass
-
-
-def test_a_system_without_cas_takes_the_ones_of_certifi(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container image without any."""
-    nothing = SimpleNamespace(cafile=None, capath=None)
-    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
-    monkeypatch.setattr(ssl.SSLContext, "set_default_verify_paths", lambda context: None)
-    assert UNCACHED_TLS_CONTEXT(None).cert_store_stats()["x509_ca"] > 50
 
 
 async def test_a_ca_file_that_is_none_is_refused() -> None:
