@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,11 +43,15 @@ group_option = click.option(
 # --- which cloud, which key, which way there -----------------------------------------------------
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", value.strip())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no duration: 90, 90s, 5m, 1h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | float) -> float:
+    if isinstance(value, float):  # the default
+        return value
+    from fluent_plugin_amp.config.units import Duration  # takes its time, and few need it
+
+    seconds = Duration("0s").read(value)
+    if seconds is None:
+        raise click.BadParameter(f"{value!r} is no duration{Duration.examples}")
+    return seconds
 
 
 def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -81,19 +84,21 @@ NETWORK_OPTIONS = (
     click.option(
         "--timeout",
         "timeout_s",
+        type=click.UNPROCESSED,
         callback=_seconds,
         metavar="TIME",
-        default="30s",
-        show_default=True,
+        default=30.0,
+        show_default="30s",
         help="How long to wait for a connection or an answer.",
     ),
     click.option(
         "--max-wait",
         "max_wait_s",
+        type=click.UNPROCESSED,
         callback=_seconds,
         metavar="TIME",
-        default="5m",
-        show_default=True,
+        default=300.0,
+        show_default="5m",
         help="How long the rate limit may hold up a request.",
     ),
 )

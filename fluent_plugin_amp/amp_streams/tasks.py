@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.amp_streams import rotation as rotations
 from fluent_plugin_amp.amp_streams.description import Description, describe
-from fluent_plugin_amp.amp_streams.errors import FleetInvalid
 from fluent_plugin_amp.amp_streams.rotation import Rotation, Stage
 from fluent_plugin_amp.amp_streams.screen import Screen, Unprintable, few
 from fluent_plugin_amp.amp_streams.session import Session
@@ -28,7 +27,6 @@ from fluent_plugin_amp.cisco.errors import CredentialsNotSaved
 from fluent_plugin_amp.cisco.names import Abbreviated, Names, fold, is_all
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
-from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_text
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.amp_streams.apply import Options, Row
@@ -294,17 +292,7 @@ def apply(
     """
     from fluent_plugin_amp.amp_streams.fleet_file import read_fleet
 
-    try:
-        text = read_text(path)
-    except OSError as exc:
-        raise FleetInvalid(f"{path} cannot be read: {exc.strerror}", remedy="Name a fleet file.") from exc
-    tenants = read_fleet(
-        text,
-        str(path),
-        environ=os.environ,
-        read_file=lambda name: read_text(path.parent / name, MAX_SECRET_BYTES),
-        resolve=lambda name: str((path.parent / name).absolute()),
-    )
+    tenants = read_fleet(path, os.environ)
     chosen = _chosen(tenants, only)
     if options.prune and not options.dry_run:
         session.confirm("Delete the event streams that are not in the file (--dry-run lists them)?", yes)

@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails
 
 from fluent_plugin_amp.config.document import BROKEN
 from fluent_plugin_amp.config.keys import keys_of, section_at
-from fluent_plugin_amp.config.models import Config
+from fluent_plugin_amp.config.section import Section
 
+_NO_STREAM = "no stream is configured: list it here, or include its file"
 _MISSING = {
-    "streams": "no stream is configured: list it here, or include its file",
     "url": "missing; give it here or through `credentials_file`",
     "username": "missing; give it here, in `url`, or through `credentials_file`",
     "password": "missing; give it here, in `url`, as `password_file`, or through `credentials_file`",
@@ -28,21 +28,23 @@ _MISSING = {
 }
 
 
-def explain(error: ErrorDetails) -> str | None:
-    """One refusal in plain words; None when its value was reported before."""
+def explain(error: ErrorDetails, root: type[Section]) -> str | None:
+    """One refusal by the model ``root`` in plain words; None when its value was reported before."""
     kind, loc = error["type"], error["loc"]
     context: dict[str, Any] = error.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(str(loc[-1]), loc[:-1])
+        return _unknown_key(root, str(loc[-1]), loc[:-1])
     if error["input"] is BROKEN:
         return None
     match kind:
+        case "missing" | "too_short" if loc == ("streams",) and not error["input"]:
+            return _NO_STREAM
         case "missing":
             return _MISSING.get(str(loc[-1]), "missing")
         case "too_short" if error["input"]:
             return None  # a list whose every item was refused, each on its own account
         case "too_short" | "string_too_short":
-            return _MISSING["streams"] if loc == ("streams",) else "must not be empty"
+            return "must not be empty"
         case "string_type" if isinstance(error["input"], (int, float)):
             return "must be a text: put it in quotes"
         case "string_type":
@@ -54,7 +56,7 @@ def explain(error: ErrorDetails) -> str | None:
         case "literal_error":
             return _one_of(str(context["expected"]), error["input"])
         case "model_type" | "dict_type":
-            return "must be a mapping (key: value)" + _switch(error["input"], loc)
+            return "must be a mapping (key: value)" + _switch(root, error["input"], loc)
         case "tuple_type":
             return "must be a list"
         case "value_error":
@@ -62,10 +64,10 @@ def explain(error: ErrorDetails) -> str | None:
     return error["msg"]  # pydantic's own words, which don't hold the value either
 
 
-def _switch(value: object, loc: tuple[str | int, ...]) -> str:
+def _switch(root: type[Section], value: object, loc: tuple[str | int, ...]) -> str:
     """How to turn on or off what is given as true or false."""
-    section = section_at(loc)
-    field = (section_at(loc[:-1]) or Config).model_fields.get(str(loc[-1]))
+    section = section_at(root, loc)
+    field = (section_at(root, loc[:-1]) or root).model_fields.get(str(loc[-1]))
     if not isinstance(value, bool) or section is None or field is None or field.default is not None:
         return ""
     if not value:
@@ -77,13 +79,13 @@ def _switch(value: object, loc: tuple[str | int, ...]) -> str:
     return "; `{}` turns it on"
 
 
-def _unknown_key(key: str, loc: tuple[str | int, ...]) -> str:
+def _unknown_key(root: type[Section], key: str, loc: tuple[str | int, ...]) -> str:
     """A key of another section was put in the wrong place; any other is perhaps a typo of one of this section."""
-    elsewhere = dict.fromkeys(known.path.rpartition(".")[0] for known in keys_of(Config) if known.name == key)
+    elsewhere = dict.fromkeys(known.path.rpartition(".")[0] for known in keys_of(root) if known.name == key)
     if elsewhere:
         places = " or ".join(f"under `{place}`" if place else "at the top" for place in elsewhere)
         return f"unknown key; `{key}` belongs {places}"
-    section = section_at(loc)
+    section = section_at(root, loc)
     close = difflib.get_close_matches(_like_ours(key), section.model_fields, n=1) if section else []
     return f"unknown key; did you mean `{close[0]}`?" if close else "unknown key"
 

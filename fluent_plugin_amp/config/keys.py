@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import join
 from fluent_plugin_amp.config.section import Section
 
@@ -53,9 +52,9 @@ def keys_of(section: type[Section], path: str = "") -> Iterator[Key]:
             yield from keys_of(inner.section, f"{here}[]" if inner.is_list else here)
 
 
-def section_at(loc: tuple[str | int, ...]) -> type[Section] | None:
-    """The section that may stand at a place of the configuration; None where plain values stand."""
-    section: type[Section] | None = Config
+def section_at(root: type[Section], loc: tuple[str | int, ...]) -> type[Section] | None:
+    """The section that may stand at a place below ``root``; None where plain values stand."""
+    section: type[Section] | None = root
     for step in loc:
         if section is None or isinstance(step, int):
             continue
@@ -65,6 +64,6 @@ def section_at(loc: tuple[str | int, ...]) -> type[Section] | None:
     return section
 
 
-def secret_names() -> frozenset[str]:
+def secret_names(root: type[Section]) -> frozenset[str]:
     """The names of keys that hold a secret."""
-    return frozenset(key.name for key in keys_of(Config) if SecretStr in parts(key.field.annotation))
+    return frozenset(key.name for key in keys_of(root) if SecretStr in parts(key.field.annotation))

@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,7 +22,10 @@ from fluent_plugin_amp.config.kinds import kind_of_text, kind_of_tree
 from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark, Problem, report
 from fluent_plugin_amp.config.reading import Reading, read_text
+from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable, IncludeBroken
+
+Judged = TypeVar("Judged", bound=Section)
 
 MAX_EXPLAINED = 1000
 """Refusals; a file of another kind may hold a hundred thousand keys, and each takes a search for the one meant."""
@@ -48,7 +51,7 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ, *, running: 
     while True:  # each round leaves out at least one more file
         reading = Reading(environ)
         root = _root(reading, file, text, kept)
-        config = _judged(reading, root)
+        config = judge(reading, root, Config) if root is not None else None
         if config is not None and root is not None:
             _check_together(reading, root, config)
         mistakes += reading.problems
@@ -120,24 +123,26 @@ def _complete_forward(reading: Reading, forward: MarkedDict) -> None:
             reading.file(server, "unix_path")
 
 
-def _judged(reading: Reading, root: MarkedDict | None) -> Config | None:
-    """What the models make of the tree; None, with a problem for each refusal, when they refuse it."""
-    if root is None:
-        return None
+def judge(reading: Reading, root: MarkedDict, model: type[Judged]) -> Judged | None:
+    """What a model makes of the tree; None, with a problem for each refusal, when it refuses it."""
     try:
-        return Config.model_validate(root)
+        return model.model_validate(root)
     except ValidationError as error:
-        note_refusals(reading, root, error)
+        note_refusals(reading, root, error, model)
     return None
 
 
 def note_refusals(
-    reading: Reading, root: MarkedDict, error: ValidationError, below: tuple[str | int, ...] = ()
+    reading: Reading,
+    root: MarkedDict,
+    error: ValidationError,
+    model: type[Section],
+    below: tuple[str | int, ...] = (),
 ) -> None:
-    """Note what a model refused, which was made of what is ``below`` that place, in plain words."""
+    """Note in plain words what was refused; ``model`` is that of ``root``, the part that refused is ``below``."""
     for refusal in error.errors(include_url=False)[:MAX_EXPLAINED]:
         refusal["loc"] = (*below, *refusal["loc"])
-        if words := explain(refusal):
+        if words := explain(refusal, model):
             if refusal["type"] == "missing" and _is_cut(root, refusal["loc"]):
                 words = "empty: what begins with # is a comment, and with & an anchor; put it in quotes"
             with reading.blaming(_holder(root, refusal["loc"])):

@@ -40,11 +40,11 @@ def join(path: str, step: str | int) -> str:
     return f"{path}.{step}" if path else step
 
 
-def report(problems: Iterable[Problem]) -> str:
+def report(problems: Iterable[Problem], what: str = "configuration") -> str:
     """All of them, one a line: file by file as they were read, each file from top to bottom."""
     every = list(dict.fromkeys(problems))
     order = {name: index for index, name in enumerate(dict.fromkeys(problem.mark.file for problem in every))}
     every.sort(key=lambda problem: (order[problem.mark.file], problem.mark.line))
     count = "1 mistake" if len(every) == 1 else f"{len(every)} mistakes"
     more = [f"  … and {len(every) - MAX_REPORTED} more"] if len(every) > MAX_REPORTED else []
-    return "\n".join([f"{count} in the configuration:", *(f"  {each}" for each in every[:MAX_REPORTED]), *more])
+    return "\n".join([f"{count} in the {what}:", *(f"  {each}" for each in every[:MAX_REPORTED]), *more])

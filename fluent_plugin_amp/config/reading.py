@@ -13,12 +13,13 @@ import contextlib
 import errno
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, parse
 from fluent_plugin_amp.config.keys import secret_names
+from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark, Problem, join
 from fluent_plugin_amp.config.url import take_credentials
 from fluent_plugin_amp.config.variables import expand, has_variable
@@ -50,7 +51,7 @@ class Reading:
         """How many there are in each file that holds streams, as far as `blaming` knows."""
         self._environ = environ
         self._left_bytes = MAX_TOTAL_BYTES
-        self._secret_names = secret_names()
+        self._secret_names = secret_names(Config)
 
     def problem(self, mapping: MarkedDict, key: str, text: str) -> None:
         """Note a mistake in an entry."""
@@ -71,8 +72,11 @@ class Reading:
 
     # --- documents ------------------------------------------------------------------------------------------
 
-    def document(self, file: Path, text: str, *, variables: bool = True) -> Any:
-        """The tree of a file's text with its variables replaced; None when it is empty, BROKEN when it is no YAML."""
+    def document(self, file: Path, text: str, *, variables: bool = True, as_is: Collection[str] = ()) -> Any:
+        """The tree of a file's text with its variables replaced; None when it is empty, BROKEN when it is no YAML.
+
+        ``as_is``: keys whose values keep their variables.
+        """
         self._left_bytes -= len(text)
         if self._left_bytes < 0:
             total = f"the configuration's files hold more than {MAX_TOTAL_BYTES >> 20} MiB together"
@@ -84,7 +88,7 @@ class Reading:
             self.warnings.append(f"{file} holds a secret and can be read by every user: chmod o= {file}")
         self._warn_of_cuts(tree, variables)
         if variables:
-            self._expand(tree)
+            self._expand(tree, as_is)
         return tree
 
     def _warn_of_cuts(self, tree: Any, variables: bool) -> None:
@@ -117,18 +121,18 @@ class Reading:
         inline = (isinstance(each, str) and each and not (variables and has_variable(each)) for each in secrets)
         return any(inline) or any(self._holds_secret(value, variables) for value in tree.values())
 
-    def _expand(self, tree: Any) -> None:
+    def _expand(self, tree: Any, as_is: Collection[str]) -> None:
         """Replace the variables of a tree, in place."""
         if isinstance(tree, MarkedDict):
-            for key, value in tree.items():
-                tree[key] = self._expanded(value, tree.marks[key], join(tree.path, key))
+            for key in tree.keys() - as_is:
+                tree[key] = self._expanded(tree[key], as_is, tree.marks[key], join(tree.path, key))
         elif isinstance(tree, MarkedList):
             for index, value in enumerate(tree):
-                tree[index] = self._expanded(value, tree.marks[index], join(tree.path, index))
+                tree[index] = self._expanded(value, as_is, tree.marks[index], join(tree.path, index))
 
-    def _expanded(self, value: Any, mark: Mark, path: str) -> Any:
+    def _expanded(self, value: Any, as_is: Collection[str], mark: Mark, path: str) -> Any:
         if not isinstance(value, str):
-            self._expand(value)
+            self._expand(value, as_is)
             return value
         try:
             return expand(value, self._environ)

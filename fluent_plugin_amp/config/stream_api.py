@@ -16,6 +16,7 @@ from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.config.document import MarkedDict, MarkedList
 from fluent_plugin_amp.config.gather import list_streams
 from fluent_plugin_amp.config.load import note_refusals
+from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark, join, report
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.config.streams import CloudConfig, StreamConfig
@@ -94,7 +95,7 @@ def _read(reading: Reading, root: MarkedDict, index: int, *, needs_key: bool) ->
     try:
         found = CloudConfig.model_validate(cloud).cloud if cloud is not None else None
     except ValidationError as error:
-        note_refusals(reading, root, error, ("streams", index, "cloud"))
+        note_refusals(reading, root, error, Config, ("streams", index, "cloud"))
     if reading.problems:
         raise ConfigError(report(reading.problems))
     client_id, key = (

@@ -642,7 +642,7 @@ def test_a_fleet_waits_for_no_pipe(run: Run, fleet_file: RunningStreams) -> None
     assert "not a regular file" in run("apply", "pipe", code=78).stderr
     text = Path("fleet.yml").read_text().replace("api_key: ${KEY_acme}", "api_key_file: pipe")
     Path("fleet.yml").write_text(text)
-    assert "api_key_file: cannot be read: not a regular file" in run("apply", "fleet.yml", code=78).stderr
+    assert "api_key_file: the file cannot be read: not a regular file" in run("apply", "fleet.yml", code=78).stderr
 
 
 # --- trouble -------------------------------------------------------------------------------------

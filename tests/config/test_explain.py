@@ -14,7 +14,7 @@ def words(**keys: Any) -> dict[str, str | None]:
     """What is said of a configuration's refusals, by path."""
     with pytest.raises(ValidationError) as refused:
         Config.model_validate(keys)
-    return {".".join(map(str, each["loc"])): explain(each) for each in refused.value.errors()}
+    return {".".join(map(str, each["loc"])): explain(each, Config) for each in refused.value.errors()}
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_bytes_that_are_no_text() -> None:
 
 def test_other_refusals() -> None:
     """A kind of error that has no words of ours keeps pydantic's."""
-    assert explain({"type": "new", "loc": ("a",), "msg": "Input is odd", "input": 1}) == "Input is odd"
+    assert explain({"type": "new", "loc": ("a",), "msg": "Input is odd", "input": 1}, Config) == "Input is odd"
