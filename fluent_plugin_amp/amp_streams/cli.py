@@ -386,11 +386,11 @@ def apply(
       amp-streams apply fleet.yml --rotate "Acme Corp"
       amp-streams apply fleet.yml --rotate "Acme Corp" --finish
     """
-    from fluent_plugin_amp.amp_streams import tasks
     from fluent_plugin_amp.amp_streams.apply import Options
+    from fluent_plugin_amp.amp_streams.fleet import apply_file
 
     if (finish and not rotate_names) or (discard and not finish):
         raise UsageError("--finish belongs to --rotate, and --discard to --finish")
     rotate = bool(rotate_names) and not finish
     options = Options(dry_run, prune, at_once=jobs, rotate=rotate, finish=finish, discard=discard, verify=verify)
-    return tasks.apply(session, fleet, output or fleet.parent, options, only=rotate_names, yes=yes, as_json=as_json)
+    return apply_file(session, fleet, output or fleet.parent, options, only=rotate_names, yes=yes, as_json=as_json)
