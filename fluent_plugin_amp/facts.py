@@ -1,7 +1,7 @@
 """What the parts report to the operator's side: frozen facts, no prose.  Pure.
 
-A part is given one observer, a ``Callable[[Fact], None]``, and says what happened; logs and metrics decide
-what to make of it.  Facts are for changes of state and for trouble, never one for each event.
+A part is given one observer, a ``Callable[[Fact], None]``, and says what happened, each trouble each time.  Log,
+metrics and page decide what to make of it.  Facts are for changes of state and for trouble, never one for each event.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class StreamConnected(Fact):
     """For one round only."""
     is_exclusive: bool = False
     """It stands by while others consume."""
+    outage_s: float = 0.0
+    """How long there was trouble before, in seconds; 0: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,13 @@ class StreamHeld(Fact):
 
 @dataclass(frozen=True, slots=True)
 class StreamTrouble(Fact):
-    """The stream lost, or did not get, its connection; tried again in ``retry_in_s`` seconds."""
+    """The stream lost, or did not get, its connection; it tries again in ``retry_in_s`` seconds.  Told each time."""
 
     stream: str
     error: PluginError
     retry_in_s: float
+    attempts: int = 1
+    """Failures since the outage began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,19 +284,27 @@ class KeptLettersSent(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ServerConnected(Fact):
-    """A Forward server is connected, handshake done."""
+    """A Forward server is connected, handshake done.
+
+    Told once for each connection: at once, or, after a doubt, when the server has acked or its connection stood for a
+    while.  Chunks without an ack are a doubt, and so is a connection before that ended too soon.
+    """
 
     server: str
+    outage_s: float = 0.0
+    """How long there was trouble before, in seconds; 0: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTrouble(Fact):
-    """A Forward server could not be reached, or was lost with ``in_doubt`` chunks not acked."""
+    """A Forward server could not be reached, or was lost with ``in_doubt`` chunks not acked.  Told each time."""
 
     server: str
     error: PluginError
     in_doubt: int
     retry_in_s: float
+    attempts: int = 1
+    """Failures since the outage began."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 With ``poll_interval_s`` it lives in rounds: connect, deliver what is in the queue, disconnect, rest.
 
-A thin shell: what to do is decided by `flow.Flow`, when to try again by `retry.Retry`, what becomes of deliveries is
-seen to by `consumer.Consumer`, and how AMQP is spoken by `amqp`.  The task of the stream wakes only when something
+A thin shell: what to do is decided by `flow.Flow`, when to try again by `backoff.Outage`, what becomes of deliveries
+is seen to by `consumer.Consumer`, and how AMQP is spoken by `amqp`.  The task of the stream wakes only when something
 changes.
 """
 
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from fluent_plugin_amp import facts
+from fluent_plugin_amp.backoff import STEADY_AFTER_S, Outage
 from fluent_plugin_amp.errors import (
     BrokerAccessRefused,
     BrokerCredentialsRefused,
@@ -32,7 +33,7 @@ from fluent_plugin_amp.source.alarm import Alarm
 from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.consumer import Consumer
 from fluent_plugin_amp.source.flow import Action, Flow, State
-from fluent_plugin_amp.source.retry import COMES_AGAIN, Retry
+from fluent_plugin_amp.source.retry import COMES_AGAIN, pace_of
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
 from fluent_plugin_amp.source.starvation import Starvation
@@ -105,6 +106,7 @@ class Stream:
         self._round = Round(clock(), wall_clock(), Counters())
         self._requeued_before = 0  # this round
         self._progress_at = clock()
+        self._outage = Outage(clock, jitter)
         self._others_consume = False
         self._saw_empty = False
         """At the last look nothing was in the queue, nor with a consumer that the broker takes for alive."""
@@ -181,7 +183,6 @@ class Stream:
 
     async def _live(self) -> None:
         """One connection after the other."""
-        retry = Retry()
         self._progress_at = self._clock()
         self._begin_round()
         while self._stop_at is None:
@@ -208,15 +209,14 @@ class Stream:
                 self.found_empty = False
                 if isinstance(error, MAY_BE_ELSEWHERE):
                     self._location = None
-                delay_s = retry.delay_s(
-                    error, now, progress_at=self._progress_at, connected_at=connected_at, jitter=self._jitter()
-                )
-                delay_s = max(delay_s, self.flow.least_retry_s)
-                self._observer(facts.StreamTrouble(self.settings.name, error, delay_s))
+                if connected_at is not None and now - connected_at > STEADY_AFTER_S:
+                    self._outage.over()
+                delay_s = max(self._outage.failed(pace_of(error)), self.flow.least_retry_s)
+                self._observer(facts.StreamTrouble(self.settings.name, error, delay_s, self._outage.attempts))
                 await self._back_off(delay_s)
             else:
                 if self.settings.poll_interval_s is not None:
-                    retry = Retry()
+                    self._outage.over()
                     await self._rest(self.settings.poll_interval_s)
 
     # --- rounds ----------------------------------------------------------------------------------
@@ -258,6 +258,7 @@ class Stream:
                         *queue,
                         is_poll=self._is_polled,
                         is_exclusive=self.settings.exclusive,
+                        outage_s=self._outage.lasted_s,
                     )
                 )
                 reported = True
@@ -377,6 +378,7 @@ class Stream:
         self._round.acked += deliveries
         self._vanished.acked(deliveries)
         self._progress_at = self._clock()
+        self._outage.over()
         self._saw_empty = False
         if self.flow.state in (State.BRAKED, State.STOPPING):
             self._alarm.ring()

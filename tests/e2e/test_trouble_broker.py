@@ -24,8 +24,8 @@ EVENTS = 100
 RECONNECTS = 100
 DELIVERY_LIMIT = 20
 IMPATIENT = """\
-from fluent_plugin_amp.source import retry
-retry.QUICK_RETRY_CAP_S = retry.LONG_RETRY_CAP_S = 0.02
+from fluent_plugin_amp import backoff
+backoff.OUTAGE_LEAST_CAP_S = backoff.OUTAGE_MOST_CAP_S = 0.02
 """
 """Lets the plugin reconnect a hundred times within a test."""
 
@@ -99,7 +99,7 @@ async def test_killed_with_chunks_in_flight_and_down_at_start(
     """After a crash of RabbitMQ the plugin that had chunks in flight goes on, and so does one started meanwhile."""
     source, other = make_source(), make_source()
     await other.publish()
-    brisk = "from fluent_plugin_amp.source import retry; retry.LONG_RETRY_CAP_S = 1.0"
+    brisk = "from fluent_plugin_amp import backoff; backoff.OUTAGE_MOST_CAP_S = 1.0"
     before = run(configuration(source.section, fluentd), prelude=brisk)  # however long the broker takes to start
     await put_in_flight(source, fluentd)
     await asyncio.to_thread(source.broker.kill)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pytest
 from pika import spec
 
+from fluent_plugin_amp import backoff
 from fluent_plugin_amp.cisco.errors import CloudUnreachable, EventStreamNotFound
 from fluent_plugin_amp.errors import (
     BrokerConnectionLost,
@@ -249,8 +250,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "STANDBY_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "ROUND_TICK_S", 0.05)
     monkeypatch.setattr(stream_module, "STEP_BACK_S", 0.1)
-    monkeypatch.setattr(retry, "LONG_RETRY_CAP_S", 0.2)
-    monkeypatch.setattr(retry, "QUICK_RETRY_CAP_S", 0.2)
+    monkeypatch.setattr(backoff, "outage_cap_s", lambda outage_s: 0.2)
 
 
 # --- what it does not take -----------------------------------------------------------------------
@@ -261,7 +261,7 @@ async def test_an_event_that_is_too_large_stays_in_the_queue(
     broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what is behind it; when the limit is raised all of them arrive."""
-    monkeypatch.setattr(retry, "COMES_AGAIN_RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(retry, "COMES_AGAIN_PACE", backoff.Pace(0.05, 3600.0))
     credentials = make_stream(kind=kind, delivery_limit=20 if kind == "quorum" else None)
     bodies = [b"first", b"large" * 1000, b"behind"]
     await asyncio.to_thread(broker.publish, credentials.queue, bodies)
@@ -325,7 +325,7 @@ async def test_what_a_queue_deletes_at_its_delivery_limit_is_told(
 
 async def test_after_a_violation_it_begins_with_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much was consumed before; a repeated delivery tag is a violation like any other."""
-    monkeypatch.setattr(retry, "COMES_AGAIN_RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(retry, "COMES_AGAIN_PACE", backoff.Pace(0.05, 3600.0))
 
     async def script(consumer: Consumer) -> None:
         await consumer.send(consumer.delivery(1, b"one"))
@@ -513,6 +513,35 @@ async def test_it_comes_back_after_a_restart(broker: PrivateRabbitMQ, make_strea
     assert rig.told(StreamTrouble)
 
 
+@pytest.mark.parametrize(
+    ("events", "steady_after_s", "attempts"),
+    [(0, 60.0, [1, 2, 3]), (1, 60.0, [1, 1, 1]), (0, 0.0, [1, 1, 1])],
+    ids=["short connections", "something was acked", "long connections"],
+)
+async def test_when_an_outage_is_over(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    monkeypatch: pytest.MonkeyPatch,
+    events: int,
+    steady_after_s: float,
+    attempts: list[int],
+) -> None:
+    """When something was acked, or a connection lasted; a connection alone ends none, and says how long it is."""
+    monkeypatch.setattr(stream_module, "STEADY_AFTER_S", steady_after_s)
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    async with rig.running():
+        for number in range(1, 4):
+            await rig.until(lambda number=number: len(rig.told(StreamConnected)) == number)  # type: ignore[misc]
+            await rig.publish(events)
+            await rig.depth(lambda depth: depth == (0, 0, 1))
+            await rig.close_connection()
+        await rig.until(lambda: len(rig.told(StreamConnected)) == 4)
+    assert [trouble.attempts for trouble in rig.told(StreamTrouble)] == attempts
+    first, *later = rig.told(StreamConnected)
+    assert first.outage_s == 0.0
+    assert all(connected.outage_s > 0.0 for connected in later)
+
+
 async def test_a_deleted_queue_is_noticed(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
     """It does not look like an idle one."""
     rig = Rig(broker, make_stream(), acks_at_once=True)
@@ -572,7 +601,7 @@ async def test_what_nobody_foresaw_costs_the_channel_and_is_tried_again(
         delays.append(first_s)
         return 0.0
 
-    monkeypatch.setattr(retry, "backoff_s", no_delay)
+    monkeypatch.setattr(backoff, "backoff_s", no_delay)
     rig = Rig(broker, make_stream(), acks_at_once=True)
     bodies = await rig.publish(3)
     receive, error = rig.intake.receive, ZeroDivisionError()
@@ -587,7 +616,7 @@ async def test_what_nobody_foresaw_costs_the_channel_and_is_tried_again(
         await rig.depth(lambda depth: depth == (0, 0, 1))
     assert rig.told(InternalError) == [InternalError("stream", error)]
     assert isinstance(rig.told(StreamTrouble)[0].error, InternalFault)
-    assert delays == [retry.FAULT_RETRY_FIRST_S]
+    assert delays == [retry.FAULT_PACE.first_s]
     assert [delivery.body for delivery in rig.intake.received] == bodies
 
 
@@ -595,7 +624,7 @@ async def test_acks_that_cannot_be_sent_cost_the_channel(
     broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are sent in a callback, whose failure the stream hears of."""
-    monkeypatch.setattr(retry, "backoff_s", lambda *_, **__: 0.0)
+    monkeypatch.setattr(backoff, "backoff_s", lambda *_, **__: 0.0)
     rig = Rig(broker, make_stream(), acks_at_once=True)
     await rig.publish(3)
     ack, error = amqp.Channel.ack, ZeroDivisionError()
@@ -629,7 +658,7 @@ async def test_a_hundred_reconnects_without_a_server_lose_nothing(
     broker: PrivateRabbitMQ, make_stream: MakeStream, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
     """A quorum queue deletes what was requeued too often; without a server nothing is taken, and none requeued."""
-    monkeypatch.setattr(retry, "backoff_s", lambda *arguments, **options: 0.0)
+    monkeypatch.setattr(backoff, "backoff_s", lambda *arguments, **options: 0.0)
     rig = Rig(broker, make_stream(kind=kind, delivery_limit=3 if kind == "quorum" else None))
     rig.intake.available = False
     bodies = await rig.publish(20)
