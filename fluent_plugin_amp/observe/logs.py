@@ -1,9 +1,9 @@
 """The plugin's log: facts become lines, for people (text) or machines (JSON), on standard error.
 
-One line for a change of state; a trouble that repeats itself is said once, and again every `REPEAT_AFTER_S` while it
-lasts.  An error's line ends with what to do about it.  Of many streams the usual comings and goings are for DEBUG
-only: how many of them do what is said in one line instead (`watch`).  Standard output is never written: it belongs
-to ``--stdout``.
+One line for a change of state.  The parts tell every trouble each time; `news` decides which are worth a line, the
+others are for DEBUG.  An error's line ends with what to do about it.  With many streams, their usual comings and
+goings are for DEBUG too: one line says how many do what (`watch`).  Standard output is never written: it belongs to
+``--stdout``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -21,10 +23,11 @@ from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import IncludeBroken, InternalFault, PluginError
 from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.observe.conditions import SHARED, SILENT
+from fluent_plugin_amp.observe.news import REPEAT_AFTER_S, News
 from fluent_plugin_amp.text import lines, one_line, place_of, values
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
-REPEAT_AFTER_S = 600.0
+SERVER_QUIET_S = 60.0
 LETTERS_TOLD = 20
 """Dead letters of one stream and error that have a line each within `REPEAT_AFTER_S`: a flood fills no disk."""
 NEAR_EVENTS = frozenset(
@@ -56,44 +59,55 @@ class LogObserver:
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, streams: int = 1) -> None:
         self._clock = clock
         self._usual_level = logging.DEBUG if streams > MANY_STREAMS else logging.INFO
-        self._troubles: dict[tuple[str, str], tuple[str, float]] = {}  # who → (error id, when it was said)
+        self._streams = defaultdict[str, News](News)
+        self._servers = defaultdict[str, News](lambda: News(SERVER_QUIET_S))
+        self._state = News()
+        self._shared = defaultdict[str, News](News)  # streams whose queue others read too
+        self._internal = defaultdict[tuple[str, str], News](News)  # by what it met, and where it was raised
+        self._in_doubt = Counter[str]()  # server → chunks in doubt that no line counted
         self._letters: dict[tuple[str, str], tuple[int, float]] = {}  # stream, error id → (how many, since when)
-        self._connected: set[str] = set()  # streams
-        self._hushed: set[str] = set()  # streams that lost a connection, which was not said
 
     def __call__(self, fact: facts.Fact) -> None:
         """Log one fact."""
-        level, text, fields = describe(fact)
         cause: Exception | None = None
+        is_news = True
         match fact:
             case facts.InternalError(where=where, error=error):
-                # the same fault is said once, whatever its words
-                level = self._level_of_trouble((where, place_of(error)), type(error).__name__, level)
-                cause = _without_values(fact) if level > logging.DEBUG else None
-            case facts.StreamTrouble(stream=name, error=error):
-                level = self._level_of_trouble(("stream", name), error.id, level)
-                is_hushed = level == logging.DEBUG and name in self._connected
-                (self._hushed.add if is_hushed else self._hushed.discard)(name)
-                self._connected.discard(name)
-            case facts.DeadLettered(stream=name, error=error):
-                count = self._count_letter(name, error.id)
-                if count == LETTERS_TOLD:
-                    text += f" Further ones of this kind are counted, and not logged for {REPEAT_AFTER_S:.0f} s."
-                level = logging.DEBUG if count > LETTERS_TOLD else level
-            case facts.StreamConnected():
-                level = self._level_of_connection(fact, level)
-            case facts.ServerTrouble(server=name, error=error):
-                level = self._level_of_trouble(("server", name), error.id, level)
-            case facts.StateTrouble(path=path, error=error):
-                level = self._level_of_trouble(("state", path), error.id, level)
+                # The same fault is said once, whatever its words.
+                is_news = self._internal[where, place_of(error)].trouble(type(error).__name__, self._clock())
+                cause = _without_values(fact) if is_news else None
+            case facts.StreamTrouble(stream=name, error=error, attempts=attempts):
+                is_news = self._streams[name].trouble(error.id, self._clock(), attempts)
+            case facts.StreamConnected(stream=name):
+                is_news = self._streams[name].connected()
+                if fact.consumers and fact.is_poll:
+                    is_news = self._shared[name].trouble("shared", self._clock())
+                elif fact.consumers and not fact.is_exclusive:
+                    is_news = True
             case facts.StreamConsuming(stream=name) | facts.StreamPolled(stream=name):
-                self._troubles.pop(("stream", name), None)
-                self._hushed.discard(name)
+                self._streams[name].over()
+            case facts.ServerTrouble(server=name, error=error, attempts=attempts):
+                self._in_doubt[name] += fact.in_doubt
+                fact = replace(fact, in_doubt=self._in_doubt[name])
+                is_news = self._servers[name].trouble(error.id, self._clock(), attempts)
+                if is_news:
+                    del self._in_doubt[name]
             case facts.ServerConnected(server=name):
-                self._troubles.pop(("server", name), None)
-            case facts.StateRecovered(path=path):
-                self._troubles.pop(("state", path), None)
-        if level == logging.INFO and isinstance(fact, _USUAL):
+                is_news = self._servers[name].connected()
+                self._servers[name].over()
+            case facts.StateTrouble(error=error):
+                is_news = self._state.trouble(error.id, self._clock())
+            case facts.StateRecovered():
+                self._state.over()
+        level, text, fields = describe(fact)
+        if isinstance(fact, facts.DeadLettered):
+            count = self._count_letter(fact.stream, fact.error.id)
+            is_news = count <= LETTERS_TOLD
+            if count == LETTERS_TOLD:
+                text += f" Further ones of this kind are counted, and not logged for {REPEAT_AFTER_S:.0f} s."
+        if not is_news:
+            level = logging.DEBUG
+        elif level == logging.INFO and isinstance(fact, _USUAL):
             level = self._usual_level
         LOGGER.log(level, text, extra={"fields": {"event": type(fact).__name__, **fields}}, exc_info=cause)
 
@@ -105,29 +119,14 @@ class LogObserver:
         self._letters[stream, error_id] = count + 1, since
         return count + 1
 
-    def _level_of_connection(self, fact: facts.StreamConnected, level: int) -> int:
-        """``level``, or DEBUG when the loss of the connection before was not said either."""
-        self._connected.add(fact.stream)
-        if fact.consumers and fact.is_poll:
-            return self._level_of_trouble(("queue of", fact.stream), "shared", level)
-        return logging.DEBUG if level == logging.INFO and fact.stream in self._hushed else level
-
-    def _level_of_trouble(self, who: tuple[str, str], error_id: str, level: int) -> int:
-        """``level``, or DEBUG when the same trouble was said a short while ago."""
-        now = self._clock()
-        said_id, said_at = self._troubles.get(who, ("", 0.0))
-        if error_id == said_id and now - said_at < REPEAT_AFTER_S:
-            return logging.DEBUG
-        self._troubles[who] = (error_id, now)
-        return level
-
 
 def describe(fact: facts.Fact) -> Said:
     """The line for one fact."""
     match fact:
         case facts.StreamConnected():
-            text = f"stream {fact.stream}: connected to queue {fact.queue}, {fact.messages} messages waiting"
-            fields = {"stream": fact.stream, "queue": fact.queue, "messages": fact.messages}
+            after, fields = _after(fact.outage_s)
+            text = f"stream {fact.stream}: connected to queue {fact.queue}, {fact.messages} messages waiting{after}"
+            fields = {"stream": fact.stream, "queue": fact.queue, "messages": fact.messages, **fields}
             level = logging.DEBUG if fact.is_poll else logging.INFO
             if fact.consumers:
                 fields["consumers"] = fact.consumers
@@ -147,7 +146,15 @@ def describe(fact: facts.Fact) -> Said:
             return logging.INFO, f"stream {fact.stream}: waiting: {fact.reason}", {"stream": fact.stream}
         case facts.StreamTrouble():
             text = f"stream {fact.stream}: {_error_text(fact.error)} Next try in {fact.retry_in_s:.1f} s."
-            return logging.WARNING, text, {"stream": fact.stream, **_error_fields(fact.error)}
+            return (
+                logging.WARNING,
+                text,
+                {
+                    "stream": fact.stream,
+                    "attempts": fact.attempts,
+                    **_error_fields(fact.error),
+                },
+            )
         case facts.StreamPaused():
             text = (
                 f"stream {fact.stream}: paused: the oldest event stayed unacknowledged for {fact.age_s:.0f} s; "
@@ -252,15 +259,31 @@ def describe(fact: facts.Fact) -> Said:
             text = f"{fact.sent} dead letter(s) from the state file were taken by servers, {fact.left} left"
             return logging.INFO, text, {"sent": fact.sent, "left": fact.left}
         case facts.ServerConnected():
-            return logging.INFO, f"server {fact.server}: connected", {"server": fact.server}
+            after, fields = _after(fact.outage_s)
+            return logging.INFO, f"server {fact.server}: connected{after}", {"server": fact.server, **fields}
         case facts.ServerTrouble():
             doubt = f" {fact.in_doubt} chunk(s) in doubt will be sent again." if fact.in_doubt else ""
             text = f"server {fact.server}: {_error_text(fact.error)}{doubt} Next try in {fact.retry_in_s:.1f} s."
-            return logging.WARNING, text, {"server": fact.server, **_error_fields(fact.error)}
+            return (
+                logging.WARNING,
+                text,
+                {
+                    "server": fact.server,
+                    "attempts": fact.attempts,
+                    **_error_fields(fact.error),
+                },
+            )
         case facts.ChunkSplit():
             text = f"chunk of {fact.events} events split to find the one that servers refuse: {fact.error}"
             return logging.WARNING, text, {"chunk": fact.chunk_id, **_error_fields(fact.error)}
     raise AssertionError(f"no line for {fact!r}")
+
+
+def _after(outage_s: float) -> tuple[str, dict[str, Any]]:
+    """How a connection that ends an outage says how long that was."""
+    if not outage_s:
+        return "", {}
+    return f", after {units.duration(outage_s)} of trouble", {"outage_s": round(outage_s, 3)}
 
 
 def _polled(fact: facts.StreamPolled) -> Said:

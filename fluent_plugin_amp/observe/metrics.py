@@ -210,13 +210,21 @@ class Metrics:
         up = GaugeMetricFamily(
             PREFIX + "forward_up", "1 while the server is connected and not in doubt.", labels=["server"]
         )
+        errors = CounterMetricFamily(
+            PREFIX + "forward_errors",
+            "Connections lost or not made, by error id (docs/errors.md).",
+            labels=["server", "error_id"],
+        )
         retries = CounterMetricFamily(
             PREFIX + "chunk_retries", "Chunks that the server did not acknowledge, sent again.", labels=["server"]
         )
         for server in snapshot.servers:
             up.add_metric([server.server], server.is_up and not server.is_doubtful)
+            memory = self._troubles.servers.get(server.server) or Memory()
+            for error_id, count in memory.errors.items():
+                errors.add_metric([server.server, error_id], count)
             retries.add_metric([server.server], server.retries)
-        yield from (up, retries)
+        yield from (up, errors, retries)
 
 
 def _subjects(finding: Finding) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from tests.e2e.conftest import StartPlugin
 from tests.e2e.plugin import DEADLINE_S, eventually
 
 EVENTS = 100
-BRISK = "from fluent_plugin_amp.sink.forward import outage; outage.backoff_s = lambda *_, **__: 0.02"
+BRISK = "from fluent_plugin_amp import backoff; backoff.backoff_s = lambda *_, **__: 0.02"
 """A poisonous event is found over a number of connections: lets them follow each other quickly."""
 DEAD_LETTERS = "edr.cisco.amp.dead_letters"
 

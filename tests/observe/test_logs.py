@@ -20,7 +20,8 @@ from fluent_plugin_amp.errors import (
 )
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import logs
-from fluent_plugin_amp.observe.logs import LOGGER, REPEAT_AFTER_S, LogObserver, describe
+from fluent_plugin_amp.observe.logs import LOGGER, LogObserver, describe
+from fluent_plugin_amp.observe.news import REPEAT_AFTER_S
 from tests.observe.scenes import Clock, connected, server_trouble, trouble
 
 CONNECTED = connected()
@@ -266,7 +267,44 @@ def test_a_trouble_that_lasts_is_said_now_and_then(capsys: pytest.CaptureFixture
     assert said(refused)
     assert said(server_trouble(ServerUnreachable("no"), "emea"))
     assert said(facts.ServerConnected("emea"))
-    assert said(server_trouble(ServerUnreachable("no"), "emea"))
+    assert said(server_trouble(ServerUnreachable("no"), "emea"), logs.SERVER_QUIET_S)
+
+
+def test_the_end_of_an_outage_is_said_with_its_length(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a stream and of a server, for people and for machines."""
+    for outage_s, said in ((0.0, ""), (754.0, ", after 13 min of trouble")):
+        _, text, fields = describe(facts.StreamConnected("emea", "q", 5, 0, outage_s=outage_s))
+        assert text == f"stream emea: connected to queue q, 5 messages waiting{said}"
+        _, text, of_server = describe(facts.ServerConnected("a:1", outage_s))
+        assert text == f"server a:1: connected{said}"
+        assert fields.get("outage_s", 0.0) == of_server.get("outage_s", 0.0) == outage_s
+
+
+def test_chunks_in_doubt_are_counted_since_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of troubles that had no line are in the next one."""
+    logs.set_up("info", "text")
+    observe = LogObserver(Clock())
+    for error, in_doubt in ((LOST, 2), (LOST, 1), (LOST, 1), (ServerUnreachable("no"), 0), (LOST, 1)):
+        observe(facts.ServerTrouble("a:1", error, in_doubt, 1.0))
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert "2 chunk(s) in doubt" in first
+    assert "2 chunk(s) in doubt" in second
+    assert "1 chunk(s) in doubt" in third
+
+
+def test_a_server_that_acks_and_closes_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in the search for an event that it refuses: once a minute, unless it stays away."""
+    logs.set_up("info", "text")
+    clock = Clock()
+    observe = LogObserver(clock)
+    for _ in range(90):
+        clock.now += 1.0
+        observe(server_trouble(ServerUnreachable("no")))
+        observe(facts.ServerConnected("a:24224", 0.2))
+    assert len(capsys.readouterr().err.splitlines()) == 4
+    for attempts in range(1, 10):
+        observe(facts.ServerTrouble("a:24224", ServerUnreachable("no"), 0, 1.0, attempts))
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_poll_is_one_line() -> None:

@@ -5,14 +5,19 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluent_plugin_amp import __version__, facts
-from fluent_plugin_amp.errors import BrokerConnectionLost, BrokerCredentialsRefused, EventNotJson
+from fluent_plugin_amp.errors import (
+    BrokerConnectionLost,
+    BrokerCredentialsRefused,
+    EventNotJson,
+    ServerConnectionLost,
+)
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
 from fluent_plugin_amp.source import flow
 from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull
-from tests.observe.scenes import Scene, connected, trouble
+from tests.observe.scenes import Scene, connected, server_trouble, trouble
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -48,6 +53,7 @@ BY_DESIGN = {
     "finding": ["id", "subject"],
     "state_up": [],
     "state_errors_total": ["error_id"],
+    "forward_errors_total": ["error_id", "server"],
 }
 """The names and labels that dashboards rely on."""
 
@@ -82,6 +88,7 @@ def busy() -> Scene:
         tags=12,
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
+    scene.tell(*[server_trouble(ServerConnectionLost("x"))] * 2, facts.ServerConnected("a:24224"))
     scene.tell(facts.StateTrouble("state.db", StateDiskFull("x"), None))
     scene.tell(facts.InternalError("watch", KeyError()), facts.InternalError("watch", ValueError()))
     return scene.tell(facts.DeadLettered("emea", EventNotJson("x"), 1, 1))
@@ -122,6 +129,7 @@ def test_values() -> None:
         ("finding", (("id", "forward.slow-ack"), ("subject", "a:24224"))): 1,
         ("forward_up", (("server", "a:24224"),)): 1,
         ("chunk_retries_total", (("server", "a:24224"),)): 2,
+        ("forward_errors_total", (("error_id", "forward.connection-lost"), ("server", "a:24224"))): 2,
         ("chunks_in_flight", ()): 3,
         ("memory_bytes", ()): 4096,
         ("delivery_duration_seconds_bucket", (("le", "0.1"), *emea)): 0,

@@ -1,7 +1,9 @@
 """The way to one server: its connections, one after the other, their deadlines, and the outages between them.
 
-A thin asyncio shell: it translates what a `connection.Connection` tells into calls of the dispatcher, and what the
-`outage.Outage` decides into waiting and facts.
+A thin asyncio shell: it translates what a `connection.Connection` tells into calls of the dispatcher, and into facts.
+How long it waits before it tries again is decided by `backoff.Outage`.
+
+An outage ends when the server has **settled**: it acked a chunk, or its connection stood for `STEADY_AFTER_S`.
 
 Invariant: the dispatcher hears ``connected`` and ``lost`` in turn, ``lost`` before anything else can be written.
 """
@@ -11,9 +13,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from fluent_plugin_amp.backoff import STEADY_AFTER_S, Outage, Pace
 from fluent_plugin_amp.errors import (
     AckTimeout,
     PluginError,
+    RefusedError,
     ServerConnectionFailed,
     ServerConnectionLost,
     ServerTakesNothing,
@@ -22,10 +26,12 @@ from fluent_plugin_amp.facts import ChunkSplit, Fact, InternalError, ServerConne
 from fluent_plugin_amp.model import Chunk, ServerSnapshot
 from fluent_plugin_amp.sink.forward.connection import Connection, open_connection, unforeseen
 from fluent_plugin_amp.sink.forward.dispatch import Dispatcher
-from fluent_plugin_amp.sink.forward.outage import SETTLED_AFTER_S, Outage
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.sink.forward.tls_probe import TlsDoubt
+
+REFUSED_PACE = Pace(20.0, 60.0)
+"""Time does not mend a refusal.  The jitter takes off up to half."""
 
 
 class Link:
@@ -51,14 +57,15 @@ class Link:
         self._dispatcher = dispatcher
         self._tell = tell
         self._changed = changed
-        self._jitter = jitter
-        self._outage = Outage()
+        self._outage = Outage(lambda: asyncio.get_running_loop().time(), jitter)
+        self._is_settled = False
+        self._is_told = False  # of this connection
+        self._is_on_trial = False  # it was told to be connected, and has not settled since
         self._tls_doubt = TlsDoubt(address, settings)
         self._connection: Connection | None = None
         self._end: asyncio.Future[tuple[PluginError, int]] | None = None
         self._ack_timer: asyncio.TimerHandle | None = None
         self._settle_timer: asyncio.TimerHandle | None = None
-        self._in_doubt_untold = 0
         self._ended_by: PluginError | None = None
         self._ack_latency_s: float | None = None
 
@@ -129,7 +136,7 @@ class Link:
         sent_at = self._dispatcher.window(self._name).acked_sent_at
         if sent_at is not None:
             self._ack_latency_s = asyncio.get_running_loop().time() - sent_at
-        if not self._outage.is_settled:
+        if not self._is_settled:
             self._settle()
 
     def acks_read(self) -> None:
@@ -172,8 +179,10 @@ class Link:
         if len(self._dispatcher.window(self._name)):  # a fault kept the last end out of the books
             self._lost()
         self._dispatcher.connected(self._name)
-        if self._outage.connected(is_doubtful=self._dispatcher.is_doubtful(self._name)):
-            self._tell(ServerConnected(self._name))
+        self._is_settled = self._is_told = False
+        if not self._is_on_trial and not self._dispatcher.is_doubtful(self._name):
+            self._is_on_trial = True
+            self._tell_connected()
         self._settle_later()
         connection.start(self)
         self._changed()
@@ -185,14 +194,10 @@ class Link:
             self._tell(ChunkSplit(chunk.id, len(chunk.entries), self._ended_by))
 
     def _failed(self, error: PluginError, in_doubt: int) -> float:
-        self._in_doubt_untold += in_doubt
         if isinstance(error, ServerConnectionFailed) and isinstance(error.__cause__, Exception):
             self._tell(InternalError("forward connection", error.__cause__))
-        now = asyncio.get_running_loop().time()
-        retry_in_s, is_news = self._outage.failed(error, now, self._jitter())
-        if is_news:
-            self._tell(ServerTrouble(self._name, error, self._in_doubt_untold, retry_in_s))
-            self._in_doubt_untold = 0
+        retry_in_s = self._outage.failed(REFUSED_PACE if isinstance(error, RefusedError) else None)
+        self._tell(ServerTrouble(self._name, error, in_doubt, retry_in_s, self._outage.attempts))
         return retry_in_s
 
     def _mind_deadline(self) -> None:
@@ -208,7 +213,7 @@ class Link:
             self._connection.end(AckTimeout(f"no ack within {self._settings.ack_response_timeout_s:g} s"))
 
     def _settle_later(self) -> None:
-        self._settle_timer = asyncio.get_running_loop().call_later(SETTLED_AFTER_S, self._stood)
+        self._settle_timer = asyncio.get_running_loop().call_later(STEADY_AFTER_S, self._stood)
 
     def _stood(self) -> None:
         if self._dispatcher.is_doubtful(self._name):
@@ -218,8 +223,14 @@ class Link:
             self._changed()
 
     def _settle(self) -> None:
-        if self._outage.settled():
-            self._tell(ServerConnected(self._name))
+        if not self._is_told:
+            self._tell_connected()
+        self._is_settled, self._is_on_trial = True, False
+        self._outage.over()
+
+    def _tell_connected(self) -> None:
+        self._is_told = True
+        self._tell(ServerConnected(self._name, self._outage.lasted_s))
 
     def _stop_timers(self) -> None:
         for timer in (self._ack_timer, self._settle_timer):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.backoff import Pace
 from fluent_plugin_amp.facts import ChunkSplit, InternalError
 from fluent_plugin_amp.model import Outcome
 from fluent_plugin_amp.sink.forward.bisect import STRIKES_TO_REFUSE, STRIKES_TO_SPLIT
@@ -176,7 +177,7 @@ async def test_a_chunk_without_its_ack_is_sent_again_under_its_id(
     running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch, reaction: reactions.Reaction, error_id: str
 ) -> None:
     """On a new connection, whatever went wrong on the first; answered once."""
-    monkeypatch.setattr("fluent_plugin_amp.sink.forward.outage._REFUSED_FIRST_S", 0.2)
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.REFUSED_PACE", Pace(0.2, 60.0))
     async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.2) as client:
         await client.connected()
         server.script(reaction)
@@ -302,7 +303,7 @@ async def test_a_full_buffer_is_the_servers_trouble_and_no_events(
     running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty good events and nothing new: none is refused or split, and the trouble is that the server takes none."""
-    monkeypatch.setattr("fluent_plugin_amp.sink.forward.outage.backoff_s", lambda *_, **__: 0.01)
+    monkeypatch.setattr("fluent_plugin_amp.backoff.backoff_s", lambda *_, **__: 0.01)
     async with FakeFluentd() as server, running(server) as client:
         await client.connected()
         server.reaction = reactions.Close()
@@ -419,7 +420,7 @@ async def test_a_fault_in_the_books_leaves_nothing_in_flight_for_ever(
     running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch, faulty: tuple[type, str]
 ) -> None:
     """What is in them is sent again over another connection, or is gone; and what comes later is answered."""
-    monkeypatch.setattr("fluent_plugin_amp.sink.forward.outage._REFUSED_FIRST_S", 0.1)
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.REFUSED_PACE", Pace(0.1, 60.0))
     kind, name = faulty
     works = getattr(kind, name)
 

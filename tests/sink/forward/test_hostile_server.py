@@ -8,10 +8,10 @@ from typing import Any
 import msgpack
 import pytest
 
+from fluent_plugin_amp import backoff
 from fluent_plugin_amp.errors import PluginError, ServerConnectionFailed, ServerUnreachable
 from fluent_plugin_amp.facts import InternalError, ServerTrouble
 from fluent_plugin_amp.model import Outcome
-from fluent_plugin_amp.sink.forward import outage
 from fluent_plugin_amp.sink.forward.connection import open_connection
 from fluent_plugin_amp.sink.forward.protocol import MAX_MESSAGE_BYTES, ClientProtocol
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
@@ -96,7 +96,7 @@ async def test_an_ack_may_be_cut_off_after_each_byte(
     running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chunk is sent again, and acked once."""
-    monkeypatch.setattr(outage, "backoff_s", lambda *_, **__: 0.0)
+    monkeypatch.setattr(backoff, "backoff_s", lambda *_, **__: 0.0)
     async with FakeFluentd() as server, running(server) as client:
         await client.connected()
         ack = forward.pack_ack("x" * 24)

@@ -19,7 +19,7 @@ def kinds(client: Any) -> list[str]:
 
 
 async def test_a_restart_while_idle_is_told_and_over(running: Any, make_chunk: Any) -> None:
-    """Lost, then connected, both once; nothing was in doubt."""
+    """Each try is told, then that it is connected, and how long it was not; nothing was in doubt."""
     async with FakeFluentd() as server, running(server) as client:
         await client.connected()
         client.client.send(make_chunk())
@@ -30,34 +30,46 @@ async def test_a_restart_while_idle_is_told_and_over(running: Any, make_chunk: A
         assert client.client.room == 0
         await server.start()
         await client.connected()
-        assert kinds(client) == ["ServerConnected", "ServerTrouble", "ServerTrouble", "ServerConnected"]
-        assert client.troubles() == ["forward.connection-lost", "forward.unreachable"]
-        assert {fact.in_doubt for fact in client.facts if isinstance(fact, ServerTrouble)} == {0}
+        first, *troubles, last = client.facts
+        assert (first, type(last)) == (ServerConnected("a"), ServerConnected)
+        assert client.troubles() == ["forward.connection-lost", *["forward.unreachable"] * (len(troubles) - 1)]
+        assert [fact.attempts for fact in troubles] == list(range(1, len(troubles) + 1))
+        assert {fact.in_doubt for fact in troubles} == {0}
+        assert last.outage_s > 0.0
 
 
-async def test_a_server_that_accepts_and_closes_is_told_once(running: Any) -> None:
-    """Many attempts, one connection and one trouble told."""
+async def test_a_server_that_accepts_and_closes_is_not_well(running: Any) -> None:
+    """Each trouble is told, one outage long; that it is connected only once, until it settles."""
     async with FakeFluentd() as server:
         server.welcome = reactions.CloseAtOnce()
         async with running(server) as client:
-            await server.wait_for(lambda: server.counts.connections >= 4)
-            assert kinds(client) == ["ServerConnected", "ServerTrouble"]
+            await client.until(lambda: len(client.facts) == 4)
+            connected, *troubles = client.facts
+            assert connected == ServerConnected("a")
+            assert [(type(fact), fact.attempts) for fact in troubles] == [
+                (ServerTrouble, 1),
+                (ServerTrouble, 2),
+                (ServerTrouble, 3),
+            ]
 
 
-async def test_chunks_in_doubt_are_counted_since_the_last_word(running: Any, make_chunk: Any) -> None:
-    """The next trouble told counts those of the untold ones too."""
+async def test_chunks_in_doubt_are_counted(running: Any, make_chunk: Any) -> None:
+    """Those of each connection that was lost; a connection in doubt is told when it acks, not when it connects."""
     async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.3) as client:
         await client.connected()
         server.script(reactions.Close(), reactions.Close(), reactions.Close(), reactions.NoAck())
         for _ in range(2):
             client.client.send(make_chunk())
         await client.answered(2)
-        troubles = [fact for fact in client.facts if isinstance(fact, ServerTrouble)]
-        assert [(fact.error.id, fact.in_doubt) for fact in troubles] == [
-            ("forward.connection-lost", 2),
-            ("forward.ack-timeout", 3),
+        connected, *troubles, again = client.facts
+        assert connected == ServerConnected("a")
+        assert [(fact.error.id, fact.in_doubt, fact.attempts) for fact in troubles] == [
+            ("forward.connection-lost", 2, 1),
+            ("forward.connection-lost", 1, 2),
+            ("forward.connection-lost", 1, 3),
+            ("forward.ack-timeout", 1, 4),
         ]
-        assert client.facts[-1] == ServerConnected("a"), "told when it acks, not when it merely connects"
+        assert isinstance(again, ServerConnected)
 
 
 async def test_a_refusal_is_not_hurried(running: Any, certificates: Certificates, client_tls: Any) -> None:
@@ -102,31 +114,29 @@ async def test_acks_in_time_leave_the_connection_alone(running: Any, make_chunk:
         assert server.counts.connections == 1
 
 
-async def test_a_connection_that_stands_is_settled(
-    running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without an ack, if nothing is in doubt: then it is told; a blip soon afterwards is not."""
-    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.SETTLED_AFTER_S", 0.05)
+async def test_a_connection_that_stands_is_settled(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an ack, if nothing is in doubt: then it is told, and the next trouble begins another outage."""
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.STEADY_AFTER_S", 0.05)
     async with FakeFluentd() as server:
         server.script_connections(*[reactions.CloseAtOnce()] * 3)
         async with running(server) as client:
-            await client.until(lambda: len(client.facts) == 3)
-            assert kinds(client) == ["ServerConnected", "ServerTrouble", "ServerConnected"]
-            assert server.counts.connections == 4
+            await client.until(lambda: len(client.facts) == 4)
+            assert kinds(client) == ["ServerConnected", "ServerTrouble", "ServerTrouble", "ServerConnected"]
+            assert server.counts.connections == 4, "one of them asked whether the server wants TLS"
             server.drop_connections()
-            await client.until(lambda: not client.client.available)
-            await client.connected()
-            assert len(client.facts) == 3
+            await client.until(lambda: len(client.facts) == 6)
+            assert kinds(client)[4:] == ["ServerTrouble", "ServerConnected"]
+            assert client.facts[4].attempts == 1
 
 
 async def test_a_connection_in_doubt_is_not_settled_by_standing(
     running: Any, make_chunk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that hangs stands well: it has to ack."""
-    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.SETTLED_AFTER_S", 0.02)
+    monkeypatch.setattr("fluent_plugin_amp.sink.forward.link.STEADY_AFTER_S", 0.02)
     async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.2) as client:
         await client.connected()
         server.reaction = reactions.NoAck()
         client.client.send(make_chunk())
         await server.wait_for(lambda: len(server.chunks) == 3)
-        assert kinds(client) == ["ServerConnected", "ServerTrouble"]
+        assert kinds(client) == ["ServerConnected", "ServerTrouble", "ServerTrouble"]
