@@ -35,7 +35,6 @@ from fluent_plugin_amp.errors import (
     BrokerConnectionLost,
     BrokerUnreachable,
     ConsumerCancelled,
-    PluginError,
 )
 from fluent_plugin_amp.source.content import MAX_EVENT_BYTES, Delivered, Message, Reader
 from fluent_plugin_amp.source.reasons import closed_because, not_opened_because
@@ -81,7 +80,7 @@ class Queue(NamedTuple):
 class Connection:
     """An open connection.  ``closed`` becomes the reason when it ends."""
 
-    def __init__(self, connection: AsyncioConnection, closed: asyncio.Future[PluginError], inbox: Inbox) -> None:
+    def __init__(self, connection: AsyncioConnection, closed: asyncio.Future[Exception], inbox: Inbox) -> None:
         self._connection = connection
         self._inbox = inbox
         self.closed = closed
@@ -119,17 +118,17 @@ class Inbox:
         self.channels: dict[int, Channel] = {}
         self.consumers = itertools.count(1)
         """Consumer tags are told apart by these."""
-        self.violation: PluginError | None = None
+        self.violation: Exception | None = None
 
     def put(self, delivered: Delivered) -> None:
         """What arrived for one channel."""
         self.channels[delivered.channel].arrived(delivered)
 
-    def violated(self, error: PluginError) -> None:
-        """Why the connection is closed at once."""
+    def violated(self, error: Exception) -> None:
+        """Why the connection is closed at once: a violation, or a fault of our own."""
         self.violation = error
 
-    def why_closed(self, reason: BaseException) -> PluginError:
+    def why_closed(self, reason: BaseException) -> Exception:
         """Why channel or connection ended, by what pika says."""
         return self.violation or closed_because(reason)
 
@@ -297,7 +296,7 @@ async def connect(broker: BrokerAddress, max_event_bytes: int = MAX_EVENT_BYTES)
     loop = asyncio.get_running_loop()
     inbox = Inbox(max_event_bytes)
     opened: asyncio.Future[AsyncioConnection] = loop.create_future()
-    closed: asyncio.Future[PluginError] = loop.create_future()
+    closed: asyncio.Future[Exception] = loop.create_future()
     parameters = pika.ConnectionParameters(
         host=broker.host,
         port=broker.port,

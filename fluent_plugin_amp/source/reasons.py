@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CLIENT_CERTIFICATE = "A broker that asks for a client certificate ends a connection like this: see tls.cert_file."
 
 
-def not_opened_because(broker: BrokerAddress, reason: BaseException, violation: PluginError | None) -> PluginError:
+def not_opened_because(broker: BrokerAddress, reason: BaseException, violation: Exception | None) -> Exception:
     """Why a connection could not be opened.
 
     A name may have several addresses, which fail in different ways: a refusal says more than silence.

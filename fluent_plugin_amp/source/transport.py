@@ -5,7 +5,8 @@ system calls, and the loop's turn.  asyncio's transports read what has arrived i
 interfaces are made for them: ``AbstractStreamTransport`` and ``AbstractStreamProtocol`` are subsets of asyncio's.
 
 What arrives goes through a `content.Reader` first, which takes the deliveries out; pika is given the other frames,
-one by one.  What breaks the protocol ends the connection, here and nowhere else.
+one by one.  What breaks the protocol ends the connection, here and nowhere else.  So does a fault of our own while a
+delivery is read or taken, which is no fault of the broker's.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from pika.adapters.asyncio_connection import _AsyncioIOServicesAdapter
 from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol, AbstractStreamTransport
 
 from fluent_plugin_amp import descriptors
-from fluent_plugin_amp.errors import BrokerViolation, PluginError
+from fluent_plugin_amp.errors import BrokerViolation
 from fluent_plugin_amp.source.content import Delivered, Reader
+from fluent_plugin_amp.text import modules_of
 
 UNSENT_BYTES = 4 * 1024 * 1024
 """What a broker may leave unread of what it is sent: acks of 65,535 deliveries, the most that can be prefetched, take
@@ -48,7 +50,7 @@ class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
         self,
         reader: Reader,
         on_delivered: Callable[[Delivered], None],
-        on_violation: Callable[[PluginError], None],
+        on_violation: Callable[[Exception], None],
     ) -> None:
         super().__init__()
         self.on_violation = on_violation
@@ -147,14 +149,19 @@ class _Stream(asyncio.Protocol, AbstractStreamTransport):  # type: ignore[misc]
         if self._transport.is_closing():
             return
         try:
-            for frame in self._services.receive(data):
+            frames = self._services.receive(data)
+        except Exception as exc:  # a violation; or what nobody foresaw, which the stream tells
+            self._fail(exc)
+            return
+        try:
+            for frame in frames:
                 self._protocol.data_received(frame)
                 if self._transport.is_closing():
                     return
-        except PluginError as error:
-            self._fail(error)
         except Exception as exc:  # what pika cannot read ends its connection, and not the event loop's patience
-            self._fail(BrokerViolation(f"a frame that cannot be read: {type(exc).__name__}: {exc}"))
+            is_ours = any(module.startswith("fluent_plugin_amp.") for module in modules_of(exc)[1:])
+            cannot_read = BrokerViolation(f"a frame that cannot be read: {type(exc).__name__}: {exc}")
+            self._fail(exc if is_ours else cannot_read)
 
     def eof_received(self) -> bool | None:
         return self._protocol.eof_received()  # type: ignore[no-any-return]
@@ -182,7 +189,7 @@ class _Stream(asyncio.Protocol, AbstractStreamTransport):  # type: ignore[misc]
     def get_write_buffer_size(self) -> int:
         return self._transport.get_write_buffer_size()
 
-    def _fail(self, error: PluginError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._error is None:
             self._error = error
             self._services.on_violation(error)

@@ -43,6 +43,7 @@ from fluent_plugin_amp.facts import (
 from fluent_plugin_amp.model import Counters, Delivery
 from fluent_plugin_amp.source import amqp, retry
 from fluent_plugin_amp.source import stream as stream_module
+from fluent_plugin_amp.source.content import Reader
 from fluent_plugin_amp.source.flow import (
     MANY_REQUEUES,
     REQUEUED_OFTEN_RETRY_S,
@@ -338,6 +339,32 @@ async def test_after_a_violation_it_begins_with_one_event(monkeypatch: pytest.Mo
         prefetched = [method.prefetch_count for method in broker.methods if isinstance(method, spec.Basic.Qos)]
         assert prefetched[:4] == [1, 100, 1, 100]
     assert {type(trouble.error) for trouble in rig.told(StreamTrouble)} == {BrokerViolation}
+
+
+@pytest.mark.parametrize("step", [(amqp.Inbox, "put"), (Reader, "receive")], ids=["taken", "read"])
+async def test_a_fault_of_our_own_while_a_delivery_arrives_is_not_the_brokers(
+    step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as our own, costs this connection, and is tried as rarely as every fault of ours."""
+    owner, name = step
+    original, error = getattr(owner, name), MemoryError("no more")
+
+    def trip(self: Any, given: Any) -> Any:
+        if isinstance(given, bytes) and b"poison" not in given:
+            return original(self, given)
+        raise error
+
+    monkeypatch.setattr(owner, name, trip)
+
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(consumer.delivery(1, b"poison"))
+
+    async with hostile(script) as (_, rig):
+        await rig.until(lambda: rig.told(StreamTrouble))
+    (trouble,) = rig.told(StreamTrouble)
+    assert isinstance(trouble.error, InternalFault)
+    assert trouble.retry_in_s >= retry.FAULT_PACE.first_s / 2
+    assert rig.told(InternalError) == [InternalError("stream", error)]
 
 
 async def test_more_deliveries_than_were_asked_for() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 
-from fluent_plugin_amp.errors import BrokerViolation, PluginError
+from fluent_plugin_amp.errors import BrokerViolation
 from fluent_plugin_amp.source.content import Delivered, Message, Reader
 from fluent_plugin_amp.source.transport import UNSENT_BYTES, IoServices
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
@@ -31,7 +31,7 @@ class Services(IoServices):
 
     def __init__(self) -> None:
         self.delivered: list[Delivered] = []
-        self.violations: list[PluginError] = []
+        self.violations: list[Exception] = []
         reader = Reader()
         reader.open(1)
         reader.consume(1, "tag")
@@ -160,6 +160,18 @@ async def test_what_pika_cannot_read_ends_the_connection(contexts: dict[str, ssl
     assert str(reason) == "a frame that cannot be read: ValueError: no frame"
     assert peer.services.violations == [reason]
     assert len(heard.pieces) == 2
+
+
+async def test_a_fault_of_our_own_below_pika_is_no_violation(contexts: dict[str, ssl.SSLContext]) -> None:
+    """Where pika calls back, and what it calls trips: told as it was raised."""
+    heard = _Heard()
+    heard.data_received = lambda data: Reader().consume(7, "no such channel")  # type: ignore[method-assign]
+    peer = Peer(heard, **contexts)
+    async with peer as writer:
+        writer.write(frame(b"x"))
+        reason = await asyncio.wait_for(heard.lost, DEADLINE_S)
+    assert isinstance(reason, KeyError)
+    assert peer.services.violations == [reason]
 
 
 async def test_a_violation_ends_the_connection(contexts: dict[str, ssl.SSLContext]) -> None:
