@@ -22,6 +22,7 @@ from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.containment import all_of, callback_handler, contained, keep_running
 from fluent_plugin_amp.errors import EXIT_OK, PluginError, TooManyFiles
 from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.observe import statistics
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.service import Service
@@ -86,6 +87,7 @@ class Daemon:
         self._fleet = RunningStreams(observer, once=once)
         for stream in config.own_streams:
             self.streams[stream.name] = make_stream(stream, config, self.conductor, observer, once=once)
+        self._sink_run: asyncio.Task[None] | None = None
         self._gone: set[str] = set()
         self._stop_by: float | None = None
 
@@ -117,7 +119,8 @@ class Daemon:
     async def apply(self, changes: Changes, sink: ClosableSink | None) -> None:
         """Go on as the changes say, with another ``sink`` if there is one; what can fail is made first.
 
-        Should anything fail all the same, half of it is done: the same changes may be applied once more.
+        Should anything fail all the same, half of it is done, and no stream that is to run stays stopped: the same
+        changes may be applied once more.
 
         Raises:
             ConfigError: a file that is named cannot be used; nothing was changed.
@@ -133,6 +136,17 @@ class Daemon:
         if sink is not None:
             await self._change_sink(sink)
         await self._fleet.drain({*changes.removed, *begun})  # one that was added runs if this is the second try
+        try:
+            self._exchange(changes, begun, transforms)
+        finally:
+            self._fleet.add(stream for name, stream in begun.items() if self.streams.get(name) is stream)
+        self.config = config
+
+    def _exchange(self, changes: Changes, begun: dict[str, Stream], transforms: dict[str, Transform]) -> None:
+        """Put the streams that are ``begun`` in the place of those that were drained."""
+        for name, stream in begun.items():
+            if name in self.conductor.lines:  # it may run with the transforms that it had, should anything fail below
+                self.streams[name] = stream
         self.conductor.forget_requeued()
         for name in changes.removed:
             self.streams.pop(name, None)
@@ -143,11 +157,9 @@ class Daemon:
         for name, stream in begun.items():
             self.conductor.open(name, transforms[name])
             self.streams[name] = stream
-        for each in config.own_streams:
-            share_bytes, prefetch_count = share_of(each, config)
+        for each in changes.config.own_streams:
+            share_bytes, prefetch_count = share_of(each, changes.config)
             self.streams[each.name].flow.share(share_bytes, prefetch_count)
-        self._fleet.add(begun.values())
-        self.config = config
 
     def figures(self) -> Snapshot:
         """How everything stands now."""
@@ -171,18 +183,27 @@ class Daemon:
         """The sink, and those that take its place, one after the other."""
         while True:
             sink = self.sink
-            await keep_running("sink", sink.run, self._observer, ends_with=(PluginError,))
+            self._sink_run = asyncio.create_task(
+                keep_running("sink", sink.run, self._observer, ends_with=(PluginError,))
+            )
+            try:
+                await asyncio.wait({self._sink_run})
+            finally:
+                self._sink_run.cancel()
+                await asyncio.gather(self._sink_run, return_exceptions=True)
             if self.sink is sink:
-                return
+                return self._sink_run.result()
 
     async def _change_sink(self, sink: ClosableSink) -> None:
-        """What the old one sent is waited for; what it did not get rid of goes to the new one."""
+        """Wait for what the old one sent; what it did not get rid of goes to the new one."""
         old, self.sink = self.sink, sink  # before the old one ends: `_run_sinks` goes on with this one
-        try:
+        held: list[Chunk] | None = None
+        with contained("sink", self._observer):
             held = await old.close(self.config.forward.shutdown_timeout)
-        except BaseException:
-            self.sink = old
-            raise
+        if held is None:  # it could not be closed: it ends all the same
+            held = old.held()
+            if self._sink_run is not None:
+                self._sink_run.cancel()
         self.conductor.use(sink)
         for chunk in held:
             sink.send(chunk)

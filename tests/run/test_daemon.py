@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.run import daemon as module
 from fluent_plugin_amp.run.daemon import Daemon
@@ -57,13 +58,16 @@ class FakeSink:
 
     def __init__(self) -> None:
         self.is_running = False
+        self.chunks: list[Chunk] = []
         self._closed = asyncio.Event()
 
     async def run(self) -> None:
         """Part of `Sink`."""
         self.is_running = True
-        await self._closed.wait()
-        self.is_running = False
+        try:
+            await self._closed.wait()
+        finally:
+            self.is_running = False
 
     async def close(self, timeout_s: float) -> list[Chunk]:
         """Part of `ClosableSink`."""
@@ -76,10 +80,11 @@ class FakeSink:
 
     def send(self, chunk: Chunk) -> None:
         """Part of `Sink`."""
+        self.chunks.append(chunk)
 
     def held(self) -> list[Chunk]:
         """Part of `Sink`."""
-        return []
+        return self.chunks
 
     def shed(self) -> None:
         """Part of `Sink`."""
@@ -115,7 +120,10 @@ STEPS = [
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("step", STEPS)
 async def test_an_exception_anywhere(step: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the first, second or third call of any step: the stream that stays goes on, and the next try converges."""
+    """In the first, second or third call of any step: streams that stay go on, and the next try converges.
+
+    One that is begun anew goes on too, as it was or as it is to be, unless nothing can be started at all.
+    """
     running: list[tuple[str, str]] = []
     monkeypatch.setattr(
         module, "make_stream", lambda stream, *_, **__: FakeStream(stream.name, stream.queue, running)
@@ -145,8 +153,10 @@ async def test_an_exception_anywhere(step: str, times: int, monkeypatch: pytest.
     try:
         await daemon.apply(changes, second)
     except ZeroDivisionError:
-        assert ("stays", "1") in running
+        assert step != "sink.close"
         assert not task.done()
+        go_on = {"stays", "tag"} if step == "_fleet.add" else {"stays", "tag", "changes"}
+        await until(lambda: go_on <= {name for name, _ in running})
         monkeypatch.setattr(target, name, original)
         await daemon.apply(changes, third)
     expected = [("changes", "2"), ("comes", "1"), ("stays", "1"), ("tag", "1")]
@@ -155,6 +165,35 @@ async def test_an_exception_anywhere(step: str, times: int, monkeypatch: pytest.
     assert daemon.config is changes.config
     await until(lambda: daemon.sink.is_running)  # type: ignore[attr-defined]
     assert not first.is_running
+    daemon.stop()
+    await task
+
+
+class SinkThatCannotClose(FakeSink):
+    """And runs on."""
+
+    async def close(self, timeout_s: float) -> list[Chunk]:
+        """Part of `ClosableSink`."""
+        raise ZeroDivisionError
+
+
+async def test_an_old_sink_that_cannot_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and ends all the same: the new one runs, and has what the old one did not get rid of."""
+    monkeypatch.setattr(module, "make_stream", lambda stream, *_, **__: FakeStream(stream.name, stream.queue, []))
+    old, new = config({}, stays="1"), config({"compress": "gzip"}, stays="1")
+    facts: list[Fact] = []
+    first, second = SinkThatCannotClose(), FakeSink()
+    daemon = Daemon(old, first, facts.append)
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: first.is_running)
+    held = Chunk("id", "tag", [], [])
+    first.send(held)
+    await daemon.apply(compare(old, new), second)
+    await until(lambda: second.is_running and not first.is_running)
+    assert (daemon.sink, second.chunks) == (second, [held])
+    assert [(type(fact), fact.where) for fact in facts if isinstance(fact, InternalError)] == [
+        (InternalError, "sink")
+    ]
     daemon.stop()
     await task
 
