@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
+from fluent_plugin_amp.hosts import is_loopback
+
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
@@ -92,7 +94,7 @@ def _split(text: str) -> SplitResult:
         raise ValueError(f"{text!r}: give the host of the API only, without a path")
     if url.scheme not in ("https", "http"):
         raise ValueError(f"{text!r}: the API is reached over https")
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         raise ValueError(f"{text!r}: over http the API key would travel in the clear; use https")
     literal = f"[{host}]" if ":" in host else host
     default_port = 443 if url.scheme == "https" else 80
@@ -111,10 +113,3 @@ def is_host_name(host: str) -> bool:
     except ValueError:
         return False
     return all(re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?", label) for label in labels)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -6,7 +6,6 @@ absolute; let the models judge.  A step that meets a mistake notes it and goes o
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from fluent_plugin_amp.config.problems import Mark, Problem, report
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable, IncludeBroken
+from fluent_plugin_amp.hosts import is_loopback
 
 Judged = TypeVar("Judged", bound=Section)
 
@@ -186,7 +186,7 @@ def _unwise(config: Config) -> list[str]:
     if config.forward.tls is not None and not config.forward.tls.verify:
         warnings.append("forward: tls.verify is false, anyone on the way can pose as the server")
     address = config.observe.address
-    if address is not None and not _is_loopback(address[0]):
+    if address is not None and not is_loopback(address[0]):
         warnings.append("observe: listen is open to other machines, which need no password; use a loopback address")
     return warnings
 
@@ -196,10 +196,3 @@ def _named(streams: list[str]) -> str:
     if len(streams) == 1:
         return f"stream {streams[0]}"
     return f"{len(streams)} streams ({', '.join(streams[:3])}{' …' if len(streams) > 3 else ''})"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import h11
+
+from fluent_plugin_amp.hosts import is_loopback
 
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_CONNECTIONS = 64
@@ -74,14 +75,6 @@ async def listening(
     finally:
         server.close()
         await endpoint.close()
-
-
-def is_loopback(host: str) -> bool:
-    """``localhost``, or an address of loopback."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,13 @@
+"""What the name or the address of a host tells by itself.  Pure: no name is looked up."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """``localhost``, or an address of loopback."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from fluent_plugin_amp.hosts import is_loopback
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("localhost.example.com", False),
+        ("[::1]", False),
+        ("", False),
+    ],
+)
+def test_loopback(host: str, expected: bool) -> None:
+    """By its one name and its addresses; no other name is looked up."""
+    assert is_loopback(host) is expected
