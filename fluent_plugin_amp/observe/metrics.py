@@ -23,8 +23,7 @@ from fluent_plugin_amp.observe.health import is_ready
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import Finding, Status, judge
 from fluent_plugin_amp.observe.troubles import Memory, Troubles
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cisco_amp_"
@@ -60,11 +59,11 @@ _GAUGES: dict[str, tuple[str, Callable[[StreamSnapshot], float | None]]] = {
     ),
     "stream_standing_by": (
         "1 while another process has the queue and this one would take over; only of exclusive streams.",
-        lambda stream: _is_held(stream, flow.STANDING_BY) if stream.is_exclusive else None,
+        lambda stream: _is_held(stream, Reason.STANDING_BY) if stream.is_exclusive else None,
     ),
     "stream_paused": (
         "1 while the stream is paused: no server acknowledged for pause_after, what was held is back in the queue.",
-        lambda stream: _is_held(stream, flow.PAUSED),
+        lambda stream: _is_held(stream, Reason.PAUSED),
     ),
     "messages_unacked": (
         "Deliveries not acknowledged to the broker yet.",
@@ -89,8 +88,8 @@ _GAUGES: dict[str, tuple[str, Callable[[StreamSnapshot], float | None]]] = {
 }
 
 
-def _is_held(stream: StreamSnapshot, reason: str) -> bool:
-    return stream.is_connected and stream.state is State.HELD and stream.reason == reason
+def _is_held(stream: StreamSnapshot, reason: Reason) -> bool:
+    return stream.is_connected and stream.state.is_held and stream.reason is reason
 
 
 class Metrics:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters, ServerSnapshot
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.pipeline.lines import Line
@@ -26,8 +26,8 @@ class StreamSnapshot:
     is_connected: bool
     """The connection to the broker is open."""
     state: State
-    reason: str
-    """Why it is in this state: `flow.Flow.reason`."""
+    reason: Reason
+    """Why it is in this state."""
     counters: Counters
     """Totals since the start of the process."""
     durations: Histogram

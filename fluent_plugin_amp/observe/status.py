@@ -16,8 +16,7 @@ from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.observe.conditions import Condition, Level
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S, Memory, Trouble, Troubles
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 
 _NO_SERVER = "waiting: no server takes events"
 _NAMES_TOLD = 8
@@ -216,7 +215,7 @@ def _what_it_does(
     if stream.is_resting:
         return "resting", None
     is_polled = stream.poll_interval_s is not None
-    if stream.state is State.STOPPING and not is_polled and (stream.is_connected or memory.is_well):
+    if stream.state is State.STOPPING and (stream.is_connected or memory.is_well):
         return "stopping", _of(conditions.STOPPING, "delivers what it holds, and ends", snapshot.at)
     if not stream.is_connected:
         if memory.trouble is not None and not memory.is_well:
@@ -226,24 +225,24 @@ def _what_it_does(
         since = memory.well_at or troubles.started_at
         return "connecting", _of(conditions.CONNECTING, "not connected to its queue yet", since)
     held_at = memory.held_at or snapshot.at
-    match stream.state, stream.reason:
-        case State.HELD, flow.STANDING_BY:
+    match stream.reason if stream.state.is_held else stream.state:
+        case Reason.STANDING_BY:
             return "standing by", None
-        case State.HELD, flow.NO_SERVER:
+        case Reason.NO_SERVER:
             return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, held_at)
-        case State.HELD, flow.PAUSED:
+        case Reason.PAUSED:
             what = "paused: no server acknowledged for pause_after; what was held is back in the queue"
             return "paused", _of(conditions.PAUSED, what, held_at)
-        case State.HELD, flow.MEMORY_LIMIT:
+        case Reason.MEMORY_LIMIT:
             return "waiting", _of(
                 conditions.WAITS_FOR_MEMORY, "waiting until other streams need less memory", held_at
             )
-        case State.BRAKED, _:
+        case State.BRAKED:
             return "slowed", _of(
                 conditions.SLOWED, "large events: takes no more until it has delivered", memory.braked_at
             )
-        case State.STOPPING, _:
-            return "consuming", None  # its round is about to end
+        case State.ROUND_OVER:
+            return "consuming", None
     if not snapshot.is_available:  # it holds what it may, and takes no more
         return "waiting", _of(conditions.NO_SERVER, _NO_SERVER, _outage_began_at(snapshot, troubles))
     return "consuming", None

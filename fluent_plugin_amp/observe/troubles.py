@@ -18,7 +18,6 @@ from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.observe.conditions import SLOW_ACK_FROM_S
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
-from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.text import one_line
 
 STEADY_AFTER_S = 60.0
@@ -274,4 +273,4 @@ def _is_read(stream: StreamSnapshot, memory: Memory) -> bool:
     """What is in its queue arrives, at once or with the next poll."""
     if stream.poll_interval_s is not None:
         return memory.is_well
-    return stream.is_connected and stream.state in (State.TRIAL, State.FULL)
+    return stream.is_connected and stream.state.consumes

@@ -15,9 +15,10 @@ from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.content import Message
-from fluent_plugin_amp.source.flow import MANY_REQUEUES, Flow, Situation, State
+from fluent_plugin_amp.source.flow import MANY_REQUEUES, Flow, Situation
 from fluent_plugin_amp.source.ledger import HOLE_PATIENCE_S, Ledger
 from fluent_plugin_amp.source.settings import Intake, StreamSettings
+from fluent_plugin_amp.source.transitions import State
 
 
 class Consumer:
@@ -65,7 +66,7 @@ class Consumer:
             queue, self._flow.prefetch_count, self._on_messages, exclusive=self._settings.exclusive
         )
 
-    def view(self, *, others_consume: bool) -> Situation:
+    def view(self, *, others_consume: bool = False, stop_asked: bool = False, round_over: bool = False) -> Situation:
         """What the flow decides on."""
         intake, ledger = self._intake, self.ledger
         oldest_at = ledger.oldest_at()
@@ -79,6 +80,8 @@ class Consumer:
             held_bytes=intake.held_bytes(self._settings.name),
             total_held_bytes=intake.total_held_bytes,
             others_consume=others_consume,
+            stop_asked=stop_asked,
+            round_over=round_over,
         )
 
     def send_acks(self, hole_patience_s: float = HOLE_PATIENCE_S) -> None:
@@ -86,7 +89,7 @@ class Consumer:
         ledger = self.ledger
         if not ledger.unacked:
             return
-        if self._flow.state is State.TRIAL and self._flow.holds_acks(self.view(others_consume=False)):
+        if self._flow.state is State.TRIAL and self._flow.holds_acks(self.view()):
             if not ledger.unresolved:
                 self._wake()
             return

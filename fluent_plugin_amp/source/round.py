@@ -32,6 +32,8 @@ class Round:
     empty_looks: int = 0
     """In a row."""
     acked_at_look: int = 0
+    is_over: bool = False
+    """What is held is still to be delivered; nothing more is."""
 
     @classmethod
     def begin(cls, now: float, wall_now: float, counters: Counters) -> Round:
@@ -44,6 +46,7 @@ class Round:
         What a lost channel requeued is among them, also where it was acked and the ack was lost: it counts again.
         """
         self.wanted = max(self.wanted or 0, self.acked + messages)
+        self.is_over = False
 
     def is_empty(self, messages: int, unacked: int) -> bool:
         """One more look at the queue, and what is under way; whether looks prove by now that no more will come."""

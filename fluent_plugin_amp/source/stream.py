@@ -32,11 +32,12 @@ from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.alarm import Alarm
 from fluent_plugin_amp.source.backlog import Backlog
 from fluent_plugin_amp.source.consumer import Consumer
-from fluent_plugin_amp.source.flow import Action, Flow, State
+from fluent_plugin_amp.source.flow import Flow
 from fluent_plugin_amp.source.retry import COMES_AGAIN, pace_of
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, Location, StreamSettings
 from fluent_plugin_amp.source.starvation import Starvation
+from fluent_plugin_amp.source.transitions import Action, Reason, State
 from fluent_plugin_amp.source.vanished import Vanished
 
 BUSY_TICK_S = 1.0
@@ -54,7 +55,6 @@ STEP_BACK_S = 3.0
 CLOSE_TIMEOUT_S = 2.0
 DURATION_BOUNDS_S = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 
-CONSUMING = (State.TRIAL, State.FULL)
 NOT_WITH_ONCE = (RefusedError, NoProgress, InternalFault, *COMES_AGAIN)
 """What ends a stream that is to be done once; otherwise everything is tried again."""
 MAY_BE_ELSEWHERE = (BrokerAccessRefused, BrokerCredentialsRefused, QueueNotFound)
@@ -142,7 +142,7 @@ class Stream:
             return
         unacked = consumer.ledger.unacked
         self._vanished.looked(messages=queue.messages, unacked=unacked, others=self._others(queue))
-        idle = self.flow.state in CONSUMING and not unacked
+        idle = self.flow.state.consumes and not unacked
         if self._starvation.looked(
             messages=queue.messages, consumers=queue.consumers, idle=idle, progress_at=self._progress_at
         ):
@@ -157,7 +157,6 @@ class Stream:
         if self._stop_at is not None:
             return
         self._stop_at = self._clock() + self.settings.shutdown_timeout_s
-        self.flow.stop()
         self._alarm.ring()
         if self._task is not None:
             # Without a connection nothing is held; with one, a broker that does not answer must not hold up the end.
@@ -186,7 +185,6 @@ class Stream:
         self._progress_at = self._clock()
         self._begin_round()
         while self._stop_at is None:
-            self.flow.start()  # a round that was about to end goes on after trouble
             connected_at: float | None = None
             try:
                 location = self._location = self._location or await self.settings.locate()
@@ -278,7 +276,7 @@ class Stream:
             finally:
                 requeued = consumer.close()
                 self.requeued += requeued
-                self._vanished.left(requeued, consumed=self.flow.state in CONSUMING)
+                self._vanished.left(requeued, consumed=self.flow.state.consumes)
                 self._consumer = None
             if ended:
                 return
@@ -303,20 +301,24 @@ class Stream:
     async def _follow_flow(self, consumer: Consumer) -> bool:
         """Do what the flow says.  True: stopped and done.  False: everything was requeued."""
         channel = consumer.channel
-        held_reason = ""
+        told: Reason | None = None  # why it is held
         while True:
-            match self.flow.next(consumer.view(others_consume=self._others_consume)):
+            view = consumer.view(
+                others_consume=self._others_consume,
+                stop_asked=self._stop_at is not None,
+                round_over=self._round.is_over,
+            )
+            match self.flow.next(view):
                 case Action.CONSUME:
                     await consumer.consume(self._queue)
-                    held_reason = ""
+                    told = None
                     if self.settings.exclusive and not await self._is_alone(channel):
                         continue
                     if self.flow.state is State.FULL:
                         self.backlog.turned()
                         count = self.flow.prefetch_count
-                        self._observer(
-                            facts.StreamConsuming(self.settings.name, count, self.flow.reason, self._is_polled)
-                        )
+                        reason = self.flow.reason.value
+                        self._observer(facts.StreamConsuming(self.settings.name, count, reason, self._is_polled))
                 case Action.CANCEL:
                     await channel.cancel()
                     consumer.send_acks()
@@ -328,21 +330,18 @@ class Stream:
                     await channel.close(CLOSE_TIMEOUT_S)
                     self._check_once(NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s"))
                     self.found_empty = False
-                    if self._stop_at is not None:
-                        return True
-                    self.flow.start()  # the round is not over
-                    return False
+                    return self._stop_at is not None
                 case Action.WAIT:
                     if self._is_stopped(consumer):
                         await consumer.finish(CLOSE_TIMEOUT_S)
                         return True
-                    if self.flow.state is State.HELD and self.flow.reason != held_reason:
-                        held_reason = self.flow.reason
-                        self._observer(facts.StreamHeld(self.settings.name, held_reason))
+                    if self.flow.state.is_held and self.flow.reason is not told:
+                        told = self.flow.reason
+                        self._observer(facts.StreamHeld(self.settings.name, told.value))
                     await self._next_wake(consumer)
                     if channel.closed.done():
                         raise channel.closed.result()
-                    if self.settings.exclusive and self.flow.state is State.HELD:
+                    if self.settings.exclusive and self.flow.state.is_held:
                         queue = await self._look(channel)
                         self._others_consume = queue.consumers > 0
                     consumer.send_acks()
@@ -359,7 +358,7 @@ class Stream:
 
     def _others(self, queue: amqp.Queue) -> int:
         """How many consumers of the queue are not this stream's."""
-        ours = 1 if self._consumer is not None and self.flow.state in CONSUMING else 0
+        ours = 1 if self._consumer is not None and self.flow.state.consumes else 0
         return max(0, queue.consumers - ours)
 
     async def _is_alone(self, channel: amqp.Channel) -> bool:
@@ -380,13 +379,13 @@ class Stream:
         self._progress_at = self._clock()
         self._outage.over()
         self._saw_empty = False
-        if self.flow.state in (State.BRAKED, State.STOPPING):
+        if self.flow.state is State.BRAKED or self.flow.state.ends:
             self._alarm.ring()
 
     # --- the end ---------------------------------------------------------------------------------
 
     def _is_stopped(self, consumer: Consumer) -> bool:
-        if self.flow.state is not State.STOPPING:
+        if not self.flow.state.ends:
             return False
         return consumer.ledger.unresolved == 0 or (self._stop_at is not None and self._clock() >= self._stop_at)
 
@@ -395,16 +394,15 @@ class Stream:
         ledger = consumer.ledger
         is_done = self._round.has_all(ledger.unacked)
         now = self._clock()
-        if not is_done and not ledger.unacked and self.flow.state is not State.HELD:
+        if not is_done and not ledger.unacked and not self.flow.state.is_held:
             queue = await self._look(consumer.channel)
             is_done = self._round.is_empty(queue.messages, ledger.unacked)
         if is_done and self.settings.once:
             self.stop()
         elif is_done:
-            self.flow.stop()
-            self._alarm.ring()
+            self._round.is_over = True
         if self.settings.once and now - self._progress_at >= self.settings.pause_after_s:
-            raise NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s ({self.flow.reason})")
+            raise NoProgress(f"nothing was acked for {self.settings.pause_after_s:g} s ({self.flow.reason.value})")
 
     def _as_trouble(self, exc: Exception) -> PluginError:
         if isinstance(exc, PluginError):
@@ -429,7 +427,7 @@ class Stream:
     async def _next_wake(self, consumer: Consumer) -> None:
         if consumer.ledger.unacked:
             tick_s = BUSY_TICK_S
-        elif self.flow.state in CONSUMING:
+        elif self.flow.state.consumes:
             tick_s = min(QUIET_TICK_S, self.settings.pause_after_s)
         else:
             tick_s = IDLE_TICK_S

@@ -11,8 +11,8 @@ from fluent_plugin_amp.model import Counters, ServerSnapshot
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import Status, judge
 from fluent_plugin_amp.observe.troubles import Troubles
-from fluent_plugin_amp.source.flow import State
 from fluent_plugin_amp.source.stream import DURATION_BOUNDS_S
+from fluent_plugin_amp.source.transitions import Reason, State
 
 NOW = 1_700_000_000.0
 
@@ -81,7 +81,7 @@ def stream(name: str = "emea", **figures: Any) -> StreamSnapshot:
         "is_exclusive": False,
         "is_connected": True,
         "state": State.FULL,
-        "reason": "a server acked",
+        "reason": Reason.SERVER_ACKED,
         "counters": Counters(),
         "durations": Histogram(DURATION_BOUNDS_S),
         "unacked": 0,

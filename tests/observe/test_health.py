@@ -5,8 +5,7 @@ import asyncio
 from fluent_plugin_amp import __version__, facts
 from fluent_plugin_amp.errors import BrokerCredentialsRefused, ServerUnreachable
 from fluent_plugin_amp.observe.health import STUCK_AFTER_S, Heart, healthz, readyz
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateDiskFull
 from tests.observe.scenes import Clock, Scene, server_trouble, trouble
 
@@ -40,9 +39,11 @@ def test_ready() -> None:
 
 def test_not_ready() -> None:
     """Each reason with what it is about, id, words, remedy and time; warnings apart."""
-    scene = Scene().add("a", state=State.HELD, reason=flow.NO_SERVER).add("b", messages_ready=3, oldest_waiting_s=90)
+    scene = (
+        Scene().add("a", state=State.HELD, reason=Reason.NO_SERVER).add("b", messages_ready=3, oldest_waiting_s=90)
+    )
     scene.add_server(is_up=False).tell(server_trouble(ServerUnreachable("no connection", remedy="Start it.")))
-    scene.tell(facts.StreamHeld("a", flow.NO_SERVER), facts.StreamBehind("b", 3, 90, None, False))
+    scene.tell(facts.StreamHeld("a", Reason.NO_SERVER.value), facts.StreamBehind("b", 3, 90, None, False))
     ready, body = readyz(scene.status(is_available=False))
     assert not ready
     assert body["ready"] is False

@@ -14,8 +14,7 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull
 from tests.observe.scenes import Scene, connected, server_trouble, trouble
 
@@ -158,15 +157,15 @@ def test_what_is_not_known_has_no_sample() -> None:
 
 def test_standing_by() -> None:
     """1 on the process that would take over, 0 on the one that consumes: their sum tells whether there is one."""
-    held = Scene().add(is_exclusive=True, state=State.HELD, reason=flow.STANDING_BY)
+    held = Scene().add(is_exclusive=True, state=State.HELD, reason=Reason.STANDING_BY)
     assert scrape(held)["stream_standing_by", (("stream", "emea"),)] == 1
-    away = Scene().add(is_exclusive=True, is_connected=False, state=State.HELD, reason=flow.STANDING_BY)
+    away = Scene().add(is_exclusive=True, is_connected=False, state=State.HELD, reason=Reason.STANDING_BY)
     assert scrape(away)["stream_standing_by", (("stream", "emea"),)] == 0
 
 
 def test_why_it_is_not_ready() -> None:
     """A sample for each finding and each stream that it is about: a dashboard lists them."""
-    scene = Scene().add("a", state=State.HELD, reason=flow.PAUSED).add("b", state=State.HELD, reason=flow.PAUSED)
+    scene = Scene().add("a", state=State.HELD, reason=Reason.PAUSED).add("b", state=State.HELD, reason=Reason.PAUSED)
     scene.add("c", is_connected=False).tell(trouble(BrokerCredentialsRefused("no"), "c")).add_server()
     scene.tell(facts.StateTrouble("/var/lib/state", StateDiskFull("full"), 5.0))
     scene.tell(facts.InternalError("statistics", RuntimeError("x")))

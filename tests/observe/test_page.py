@@ -15,8 +15,7 @@ from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.page import FINDINGS_SHOWN, render, verdict
 from fluent_plugin_amp.observe.rates import History
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateDiskFull
 from tests.observe.browser import CHROMIUM, Browser
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
@@ -85,7 +84,7 @@ def many() -> tuple[Scene, dict[str, History]]:
             scene.tell(facts.StreamBehind(name, 1, 1, 1, False))
             scene.add(name, messages_ready=120_345, oldest_waiting_s=17_280, growth_per_s=-45, counters=counters)
         elif number % 3 == 0:
-            scene.add(name, is_exclusive=True, state=State.HELD, reason=flow.STANDING_BY, counters=counters)
+            scene.add(name, is_exclusive=True, state=State.HELD, reason=Reason.STANDING_BY, counters=counters)
         else:
             scene.add(name, counters=counters)
     scene.clock.now += 1234
@@ -167,16 +166,16 @@ def test_it_is_self_contained() -> None:
         (Scene().add().add_server(), True, "All is well"),
         (Scene().add_server(), True, "All is well"),
         (
-            Scene().add(state=State.HELD, reason=flow.NO_SERVER).add_server(is_up=False),
+            Scene().add(state=State.HELD, reason=Reason.NO_SERVER).add_server(is_up=False),
             False,
             "No server takes events",
         ),
         (
-            Scene().add().add("b", state=State.HELD, reason=flow.PAUSED),
+            Scene().add().add("b", state=State.HELD, reason=Reason.PAUSED),
             True,
             "Degraded: 1 of 2 streams not consuming",
         ),
-        (Scene().add(state=State.HELD, reason=flow.PAUSED), True, "1 of 1 stream not consuming"),
+        (Scene().add(state=State.HELD, reason=Reason.PAUSED), True, "1 of 1 stream not consuming"),
         (Scene().add(state=State.BRAKED), True, "Working, with 1 warning"),
         (Scene().add(state=State.BRAKED).add_server(owes_ack_s=20.0), True, "Working, with 2 warnings"),
     ],
@@ -253,7 +252,7 @@ def test_many_names_are_cut() -> None:
     """A finding that all streams share names a few of them."""
     scene = Scene()
     for number in range(9):
-        scene.add(f"s{number}", state=State.HELD, reason=flow.NO_SERVER)
+        scene.add(f"s{number}", state=State.HELD, reason=Reason.NO_SERVER)
     assert "9 streams (s0, s1, s2, s3, s4, s5, s6, s7 …):" in Reader(page(scene)).text
 
 

@@ -17,8 +17,7 @@ from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.status import Finding, Readiness, Status
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 
@@ -58,21 +57,23 @@ def test_an_idle_stream_consumes(state: State) -> None:
 
 def test_between_trial_and_full_it_consumes() -> None:
     """The consumer is changed for one with more prefetch."""
-    status = Scene().add(state=State.HELD, reason="begins with a single event").status()
+    status = Scene().add(state=State.PROVEN, reason=Reason.TRIAL).status()
     assert only_stream(status) == ("consuming", Level.OK, [])
 
 
 @pytest.mark.parametrize(
     ("state", "reason", "word", "condition"),
     [
-        (State.HELD, flow.NO_SERVER, "waiting", conditions.NO_SERVER),
-        (State.HELD, flow.PAUSED, "paused", conditions.PAUSED),
-        (State.HELD, flow.MEMORY_LIMIT, "waiting", conditions.WAITS_FOR_MEMORY),
-        (State.BRAKED, flow.MEMORY_LIMIT, "slowed", conditions.SLOWED),
-        (State.STOPPING, "whatever", "stopping", conditions.STOPPING),
+        (State.HELD, Reason.NO_SERVER, "waiting", conditions.NO_SERVER),
+        (State.HELD, Reason.PAUSED, "paused", conditions.PAUSED),
+        (State.HELD, Reason.MEMORY_LIMIT, "waiting", conditions.WAITS_FOR_MEMORY),
+        (State.BRAKED, Reason.MEMORY_LIMIT, "slowed", conditions.SLOWED),
+        (State.STOPPING, Reason.SERVER_ACKED, "stopping", conditions.STOPPING),
     ],
 )
-def test_a_state_that_is_worth_telling(state: State, reason: str, word: str, condition: conditions.Condition) -> None:
+def test_a_state_that_is_worth_telling(
+    state: State, reason: Reason, word: str, condition: conditions.Condition
+) -> None:
     """The word for the row, the condition's id, remedy and level."""
     status = Scene().add(state=state, reason=reason).status()
     assert only_stream(status) == (word, condition.level, [condition.id])
@@ -82,7 +83,7 @@ def test_a_state_that_is_worth_telling(state: State, reason: str, word: str, con
 
 def test_standing_by_is_well() -> None:
     """Another process has the queue; this one is ready to take over."""
-    status = Scene().add(is_exclusive=True, state=State.HELD, reason=flow.STANDING_BY).status()
+    status = Scene().add(is_exclusive=True, state=State.HELD, reason=Reason.STANDING_BY).status()
     assert only_stream(status) == ("standing by", Level.OK, [])
 
 
@@ -159,7 +160,7 @@ def test_a_queue_behind_a_server_that_takes_nothing() -> None:
 def test_events_about_to_be_deleted() -> None:
     """More than a warning, on top of what keeps the stream from being emptied."""
     scene = Scene().tell(facts.StreamBehind("emea", 5, 5, 5, True))
-    scene.add(state=State.HELD, reason=flow.NO_SERVER, messages_ready=5, oldest_waiting_s=8 * 86400.0)
+    scene.add(state=State.HELD, reason=Reason.NO_SERVER, messages_ready=5, oldest_waiting_s=8 * 86400.0)
     assert only_stream(scene.status()) == ("waiting", Level.TROUBLE, ["stream.no-server", "stream.expiring"])
 
 
@@ -184,8 +185,8 @@ def test_the_only_server_is_down() -> None:
     scene = Scene().add_server(is_up=False).tell(server_trouble(UNREACHABLE), after_s=4)
     scene.add("d", state=State.FULL)
     for name in ("a", "b", "c"):
-        scene.add(name, state=State.HELD, reason=flow.NO_SERVER)
-        scene.tell(facts.StreamHeld(name, flow.NO_SERVER), after_s=1)
+        scene.add(name, state=State.HELD, reason=Reason.NO_SERVER)
+        scene.tell(facts.StreamHeld(name, Reason.NO_SERVER.value), after_s=1)
     status = scene.status(is_available=False)
     assert ids(status.reasons) == ["forward.unreachable", "stream.no-server"]
     server, streams = status.reasons
@@ -363,8 +364,7 @@ def test_conditions_have_ids_of_their_own() -> None:
 
 def test_every_state_has_a_word() -> None:
     """Whatever the flow says, the page can tell."""
-    reasons = ["x", flow.STANDING_BY, flow.NO_SERVER, flow.PAUSED, flow.MEMORY_LIMIT]
-    for state, reason, is_connected in itertools.product(State, reasons, (True, False)):
+    for state, reason, is_connected in itertools.product(State, Reason, (True, False)):
         status = Scene().add(state=state, reason=reason, is_connected=is_connected).status()
         assert only_stream(status)[0]
 
@@ -374,7 +374,7 @@ def test_every_state_has_a_word() -> None:
     [
         ({"is_connected": False, "is_resting": True}, "resting"),
         ({"is_connected": False}, "connecting"),
-        ({"state": State.STOPPING}, "consuming"),
+        ({"state": State.ROUND_OVER}, "consuming"),
     ],
     ids=["between two polls", "as a poll begins", "as a poll ends"],
 )

@@ -21,8 +21,7 @@ from fluent_plugin_amp.observe.troubles import (
     SHARED_FROM_S,
     STEADY_AFTER_S,
 )
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 
 REFUSED = trouble(BrokerAccessRefused("no"))
@@ -223,7 +222,7 @@ def test_a_stream_that_brought_nothing_yet_is_silent_since_it_is_read() -> None:
     assert heard(scene, 0, after_s=600) == [facts.StreamSilent("emea", 600.0)]
 
 
-@pytest.mark.parametrize("kept", [{"is_connected": False}, {"state": State.HELD, "reason": flow.NO_SERVER}])
+@pytest.mark.parametrize("kept", [{"is_connected": False}, {"state": State.HELD, "reason": Reason.NO_SERVER}])
 def test_a_stream_that_is_not_read_is_not_silent(kept: dict[str, Any]) -> None:
     """What keeps it from its queue is told by itself; afterwards the time begins anew."""
     scene = Scene()

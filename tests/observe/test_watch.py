@@ -17,8 +17,7 @@ from fluent_plugin_amp.observe import watch as module
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.troubles import BEHIND_FROM_S
 from fluent_plugin_amp.observe.watch import Watcher
-from fluent_plugin_amp.source import flow
-from fluent_plugin_amp.source.flow import State
+from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.waiting import Conditions
 from tests.e2e.plugin import eventually
@@ -190,7 +189,7 @@ async def test_the_endpoints(rig: Rig) -> None:
         healthz = await client.get("/healthz")
         assert (healthz.status_code, json.loads(healthz.text)["alive"]) == (200, True)
         assert (await client.get("/readyz")).status_code == 200
-        rig.scene.streams[0] = replace(rig.scene.streams[0], state=State.HELD, reason=flow.PAUSED)
+        rig.scene.streams[0] = replace(rig.scene.streams[0], state=State.HELD, reason=Reason.PAUSED)
         readyz = await client.get("/readyz")
         assert readyz.status_code == 503
         assert readyz.headers["content-type"] == "application/json"

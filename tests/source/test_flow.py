@@ -7,68 +7,28 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fluent_plugin_amp.source.flow import (
     EXPECTED_EVENT_BYTES,
     MANY_REQUEUES,
     MAX_AUTO_PREFETCH,
     REQUEUED_OFTEN_RETRY_S,
-    Action,
     Flow,
     Situation,
-    State,
     auto_prefetch_count,
 )
+from fluent_plugin_amp.source.transitions import Action, Reason, State
+from tests.source.flows import LIMIT_BYTES, PAUSE_AFTER_S, QUIET, SHARE_BYTES, flow_in, new_flow
 
-PAUSE_AFTER_S = 600.0
-SHARE_BYTES = 1000
-LIMIT_BYTES = 4000
-
-QUIET = Situation(
-    available=True,
-    sink_in_flight=0,
-    acked=0,
-    unacked=0,
-    unresolved=0,
-    oldest_age_s=0.0,
-    held_bytes=0,
-    total_held_bytes=0,
-)
-"""A healthy moment in which nothing happens."""
-
-
-def new_flow(prefetch_count: int = 100) -> Flow:
-    """A flow whose channel has just been opened."""
-    flow = Flow(
-        prefetch_count=prefetch_count,
-        pause_after_s=PAUSE_AFTER_S,
-        share_bytes=SHARE_BYTES,
-        memory_limit_bytes=LIMIT_BYTES,
-    )
-    flow.channel_opened()
-    return flow
-
-
-def flow_in_full(prefetch_count: int = 100) -> Flow:
-    """A flow whose trial has passed with the first ack of a server."""
-    flow = new_flow(prefetch_count)
-    assert flow.next(QUIET) is Action.CONSUME
-    flow.delivered(10, requeues=0)
-    assert flow.next(replace(QUIET, acked=1, unacked=1)) is Action.CANCEL
-    assert flow.next(replace(QUIET, acked=1)) is Action.CONSUME
-    assert flow.state is State.FULL
-    return flow
-
-
-# --- the table, row by row -----------------------------------------------------------------------
+# --- what it does, and why -----------------------------------------------------------------------
 
 
 def test_nothing_is_consumed_while_no_server_is_there() -> None:
     """Without a server the broker keeps the events."""
     flow = new_flow()
     assert flow.next(replace(QUIET, available=False)) is Action.WAIT
-    assert (flow.state, flow.reason) == (State.HELD, "no server takes events")
+    assert (flow.state, flow.reason) == (State.HELD, Reason.NO_SERVER)
 
 
 def test_consumption_begins_with_a_single_event() -> None:
@@ -90,7 +50,7 @@ def test_the_trial_is_cancelled_before_its_event_is_acked() -> None:
 
 def test_full_follows_the_trial_with_the_configured_prefetch() -> None:
     """After the trial the stream consumes with all it may."""
-    assert flow_in_full(prefetch_count=321).prefetch_count == 321
+    assert flow_in(State.FULL, prefetch_count=321).prefetch_count == 321
 
 
 def test_each_consumption_says_why_now() -> None:
@@ -108,11 +68,11 @@ def test_each_consumption_says_why_now() -> None:
         if flow.next(view) is not Action.CANCEL or flow.state is State.BRAKED:
             reasons.append(flow.reason)
     assert reasons == [
-        "no server takes events",
-        "begins with a single event",
-        "a server acked",
-        "memory limit",
-        "memory is free again",
+        Reason.NO_SERVER,
+        Reason.TRIAL,
+        Reason.SERVER_ACKED,
+        Reason.MEMORY_LIMIT,
+        Reason.MEMORY_FREE,
     ]
 
 
@@ -127,7 +87,7 @@ def test_a_duplicate_in_the_trial_proves_nothing() -> None:
 
 def test_a_duplicate_ends_the_trial_after_a_channel_that_went_well() -> None:
     """Of 500 that a lost connection requeued each took a round trip, while nothing new was delivered: seconds."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     flow.channel_opened()
     after = replace(QUIET, acked=1)
     assert flow.next(after) is Action.CONSUME
@@ -147,7 +107,7 @@ def test_a_duplicate_ends_the_trial_after_a_channel_that_went_well() -> None:
 
 def test_a_duplicate_does_not_end_the_trial_after_a_pause() -> None:
     """What a server acked before it went silent proves nothing."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     assert flow.next(replace(QUIET, acked=5, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S)) is Action.REQUEUE
     flow.channel_opened()
     assert flow.next(replace(QUIET, acked=5)) is Action.CONSUME
@@ -164,27 +124,26 @@ def test_another_streams_ack_does_not_end_the_trial_of_an_event_in_flight() -> N
 
 def test_each_channel_has_a_trial_of_its_own() -> None:
     """After a lost connection consumption begins with one event again."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     flow.channel_opened()
     assert flow.next(replace(QUIET, acked=1)) is Action.CONSUME
     assert flow.state is State.TRIAL
 
 
-@pytest.mark.parametrize("began", [State.TRIAL, State.FULL, State.BRAKED])
+@pytest.mark.parametrize("began", [State.TRIAL, State.FULL, State.BRAKED, State.ROUND_OVER])
 def test_what_stays_unacked_too_long_is_requeued(began: State) -> None:
     """At `pause_after` everything goes back to the broker, from every state that holds deliveries."""
-    flow = flow_in_full()
-    flow.state = began
+    flow = flow_in(began)
     old = replace(QUIET, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S, held_bytes=900)
     assert flow.next(old) is Action.REQUEUE
-    assert flow.state is State.HELD
+    assert flow.state is State.PAUSED
 
 
 def test_what_a_standby_still_holds_is_requeued_too() -> None:
     """Who was not alone keeps what came meanwhile, but no longer than anybody else."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     flow.not_alone()
-    assert flow.state is State.HELD
+    assert flow.state is State.PROVEN
     held = replace(QUIET, unacked=1, unresolved=1, oldest_age_s=PAUSE_AFTER_S, others_consume=True)
     assert flow.next(held) is Action.REQUEUE
     assert flow.next(replace(QUIET, acked=1, others_consume=True)) is Action.WAIT
@@ -192,18 +151,18 @@ def test_what_a_standby_still_holds_is_requeued_too() -> None:
 
 def test_after_a_pause_the_probe_must_be_acked_first() -> None:
     """Nothing is consumed after a pause until a server acked something, although it looks available."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     flow.next(replace(QUIET, acked=1, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S))
     flow.channel_opened()
     assert flow.next(replace(QUIET, acked=1, sink_in_flight=1)) is Action.WAIT
-    assert flow.reason == "paused: no server has acked since"
+    assert flow.reason is Reason.PAUSED
     assert flow.next(replace(QUIET, acked=2, sink_in_flight=1)) is Action.CONSUME
     assert flow.state is State.TRIAL
 
 
 def test_after_a_pause_without_a_probe_an_available_server_is_tried() -> None:
     """With nothing in flight no ack can come, so the trial itself is the probe."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     flow.next(replace(QUIET, acked=1, unacked=3, unresolved=3, oldest_age_s=PAUSE_AFTER_S))
     flow.channel_opened()
     assert flow.next(replace(QUIET, acked=1, sink_in_flight=0)) is Action.CONSUME
@@ -212,7 +171,7 @@ def test_after_a_pause_without_a_probe_an_available_server_is_tried() -> None:
 
 def test_large_events_lower_the_prefetch_for_good() -> None:
     """Over the limit the consumer is cancelled, and goes on at half the share with as many as fit into half of it."""
-    flow = flow_in_full(prefetch_count=100)
+    flow = flow_in(State.FULL, prefetch_count=100)
     flow.delivered(100, requeues=0)
     over = replace(QUIET, acked=1, unacked=60, unresolved=60, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1)
     assert flow.next(replace(over, total_held_bytes=LIMIT_BYTES)) is Action.WAIT
@@ -230,7 +189,7 @@ def test_the_brake_lowers_the_prefetch_by_one_at_least_and_to_one_at_most(
     prefetch_count: int, largest_bytes: int, lowered_to: int
 ) -> None:
     """However small or large the events are, each use of the brake makes the next one less likely."""
-    flow = flow_in_full(prefetch_count)
+    flow = flow_in(State.FULL, prefetch_count)
     flow.delivered(largest_bytes, requeues=0)
     flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
     assert flow.full_prefetch_count == lowered_to
@@ -238,8 +197,7 @@ def test_the_brake_lowers_the_prefetch_by_one_at_least_and_to_one_at_most(
 
 def test_the_brake_without_an_event_in_sight_lowers_too() -> None:
     """What is held may stem from an earlier channel."""
-    flow = new_flow(prefetch_count=100)
-    flow.state = State.FULL
+    flow = flow_in(State.FULL, prefetch_count=100)
     flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
     assert flow.full_prefetch_count == 99
 
@@ -249,14 +207,14 @@ def test_consumption_does_not_begin_over_the_limit() -> None:
     flow = new_flow()
     full = replace(QUIET, held_bytes=SHARE_BYTES + 1, total_held_bytes=LIMIT_BYTES + 1)
     assert flow.next(full) is Action.WAIT
-    assert flow.reason == "memory limit"
+    assert flow.reason is Reason.MEMORY_LIMIT
     assert flow.next(replace(full, total_held_bytes=LIMIT_BYTES)) is Action.CONSUME
     assert new_flow().next(replace(full, held_bytes=SHARE_BYTES)) is Action.CONSUME
 
 
 def test_a_stream_within_its_share_is_not_braked() -> None:
     """Another stream's large events are not this one's trouble."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     over = replace(QUIET, acked=1, unacked=1, unresolved=1, held_bytes=SHARE_BYTES, total_held_bytes=LIMIT_BYTES * 9)
     assert flow.next(over) is Action.WAIT
     assert flow.state is State.FULL
@@ -264,7 +222,7 @@ def test_a_stream_within_its_share_is_not_braked() -> None:
 
 def test_braked_does_not_consume_while_no_server_is_there() -> None:
     """Memory that became free is no reason to consume for a server that went away meanwhile."""
-    flow = flow_in_full()
+    flow = flow_in(State.FULL)
     flow.delivered(100, requeues=0)
     flow.next(replace(QUIET, held_bytes=2000, total_held_bytes=LIMIT_BYTES + 1))
     assert flow.next(replace(QUIET, available=False)) is Action.WAIT
@@ -294,24 +252,15 @@ def test_when_the_often_requeued_message_is_safe_the_stream_goes_on() -> None:
     assert flow.next(replace(QUIET, acked=2, unacked=1)) is Action.CANCEL
 
 
-def test_stop_cancels_a_consumer_and_nothing_else() -> None:
-    """Stopping cancels where there is a consumer, and then only waits."""
-    assert [stopped_from(state) for state in (State.HELD, State.TRIAL, State.FULL, State.BRAKED)] == [
-        Action.WAIT,
-        Action.CANCEL,
-        Action.CANCEL,
-        Action.WAIT,
-    ]
-
-
-def stopped_from(state: State) -> Action:
-    """What `stop` leads to, from ``state``."""
-    flow = flow_in_full()
-    flow.state = state
-    flow.stop()
-    act = flow.next(replace(QUIET, unacked=1, unresolved=1))
-    assert flow.state is State.STOPPING
-    return act
+@pytest.mark.parametrize("end", ["stop_asked", "round_over"])
+def test_the_end_cancels_a_consumer_and_nothing_else(end: str) -> None:
+    """Where there is a consumer it is cancelled; then the flow only waits for what is held."""
+    view = replace(QUIET, unacked=1, unresolved=1, **{end: True})
+    for state in (State.HELD, State.TRIAL, State.PROVEN, State.FULL, State.BRAKED):
+        flow = flow_in(state)
+        assert flow.next(view) is (Action.CANCEL if state.consumes else Action.WAIT)
+        assert flow.state.ends
+        assert flow.next(view) is Action.WAIT
 
 
 def test_auto_prefetch_fits_a_streams_share() -> None:
@@ -333,11 +282,14 @@ views = st.builds(
     oldest_age_s=st.sampled_from([0.0, 1.0, PAUSE_AFTER_S - 1, PAUSE_AFTER_S, 1e6]),
     held_bytes=st.sampled_from([0, SHARE_BYTES // 2, SHARE_BYTES, SHARE_BYTES + 1, LIMIT_BYTES * 2]),
     total_held_bytes=st.sampled_from([0, LIMIT_BYTES, LIMIT_BYTES + 1]),
+    others_consume=st.booleans(),
+    round_over=st.booleans(),
 )
 happenings = st.one_of(
     views,
     st.tuples(st.just("delivered"), st.sampled_from([0, 10, 10**9]), st.sampled_from([0, MANY_REQUEUES])),
     st.just("channel_opened"),
+    st.just("not_alone"),
     st.just("stop"),
 )
 
@@ -346,18 +298,19 @@ happenings = st.one_of(
 @given(st.sampled_from([False, True]), st.lists(happenings, max_size=40))
 def test_no_view_leads_to_a_forbidden_act(consuming: bool, walk: list[object]) -> None:
     """Whatever it is shown: no consume without a server or after stop, no second consumer, nothing kept too long."""
-    flow = flow_in_full() if consuming else new_flow()
+    flow = flow_in(State.FULL if consuming else State.HELD)
     proven = consuming
     stopped = False
     for happening in walk:
         match happening:
             case Situation() as view:
-                act = flow.next(view)
+                act = flow.next(replace(view, stop_asked=stopped))
                 assert flow.prefetch_count >= 1
                 match act:
                     case Action.CONSUME:
                         assert view.available
                         assert not stopped
+                        assert not (view.others_consume and flow.state is State.TRIAL)
                         assert not consuming, "a second consumer on the channel"
                         assert flow.state in (State.TRIAL, State.FULL)
                         assert flow.state is State.TRIAL or proven, "in full without a trial on this channel"
@@ -377,8 +330,10 @@ def test_no_view_leads_to_a_forbidden_act(consuming: bool, walk: list[object]) -
             case "channel_opened":
                 flow.channel_opened()
                 consuming = proven = False
+            case "not_alone" if consuming:
+                flow.not_alone()
+                consuming = False
             case "stop":
-                flow.stop()
                 stopped = True
 
 
@@ -408,10 +363,18 @@ class World:
     acked: int = 0
     now: float = 0.0
     stopped: bool = False
+    round_over: bool = False
+    others_consume: bool = False
     acked_on_channel: bool = False
     requeued_at: list[float] = field(default_factory=list)
     acked_when_requeued: int | None = None
     acked_at_trials: list[int] = field(default_factory=list)
+    all: list[Message] = field(init=False)
+    done: list[Message] = field(default_factory=list)
+    """Acked to the broker, which forgets them."""
+
+    def __post_init__(self) -> None:
+        self.all = list(self.ready)
 
     @property
     def unsafe(self) -> list[Message]:
@@ -431,6 +394,9 @@ class World:
             age,
             held,
             held,
+            self.others_consume,
+            self.stopped,
+            self.round_over,
         )
 
     def requeue(self) -> None:
@@ -442,6 +408,7 @@ class World:
         self.unacked = []
         self.prefetch_count = 0
         self.acked_on_channel = False
+        self.round_over = False
         self.flow.channel_opened()
 
     def settle(self) -> None:
@@ -458,7 +425,10 @@ class World:
         """One act, with what must hold."""
         match act:
             case Action.CONSUME:
+                assert self.prefetch_count == 0, "a second consumer"
+                assert self.available
                 assert not self.stopped
+                assert not self.others_consume or self.flow.state is State.FULL
                 assert self.acked_when_requeued != self.acked or not self.probes, (
                     "consumed before the probe came back"
                 )
@@ -467,7 +437,7 @@ class World:
                 if self.flow.state is State.TRIAL:
                     self.acked_at_trials.append(self.acked)
             case Action.CANCEL:
-                if self.flow.state is State.HELD:
+                if self.flow.state is State.PROVEN:
                     assert self.acked_on_channel or self.acked > self.acked_at_trials[-2]
                     assert len(self.unacked) == self.prefetch_count == 1, "the cancel could cross a delivery"
                 self.prefetch_count = 0
@@ -482,7 +452,14 @@ class World:
     def send_acks(self) -> None:
         """What the shell does in the loop's next turn."""
         if not self.flow.holds_acks(self.view()):
+            self.done += [message for message in self.unacked if message.safe]
             self.unacked = [message for message in self.unacked if not message.safe]
+
+    def assert_nothing_is_lost(self) -> None:
+        """Each message is in one place: in the queue, with us, or done, which takes a server that has it."""
+        assert sorted(map(id, self.all)) == sorted(map(id, [*self.ready, *self.unacked, *self.done]))
+        assert all(message.safe for message in self.done)
+        assert self.flow.state.consumes == (self.prefetch_count > 0)
 
     def deliver(self) -> None:
         """The broker sends what the prefetch allows."""
@@ -564,21 +541,61 @@ class FlowWalk(RuleBasedStateMachine):
         world.requeue()
         world.settle()
 
+    @precondition(lambda self: self.world.flow.state.consumes)
+    @rule()
+    def turns_out_not_to_be_alone(self) -> None:
+        """Somebody else consumes, too: the stream steps back, and keeps what came meanwhile."""
+        world = self.world
+        world.prefetch_count = 0
+        world.others_consume = True
+        world.flow.not_alone()
+        world.settle()
+
+    @precondition(lambda self: self.world.others_consume)
+    @rule()
+    def others_leave(self) -> None:
+        """The queue is free."""
+        self.world.others_consume = False
+        self.world.settle()
+
+    @rule()
+    def round_is_over(self) -> None:
+        """The stream has what this round is about; something may still be held."""
+        world = self.world
+        world.round_over = True
+        world.settle()
+        assert world.prefetch_count == 0
+
+    @precondition(lambda self: self.world.flow.state is State.ROUND_OVER and not self.world.unacked)
+    @rule()
+    def next_round_begins(self) -> None:
+        """With a channel of its own."""
+        self.world.requeue()
+        self.world.settle()
+
     @precondition(lambda self: not self.world.ready)
     @rule()
     def stop(self) -> None:
         """The end: nothing is consumed any more."""
         self.world.stopped = True
-        self.world.flow.stop()
         self.world.settle()
         assert self.world.prefetch_count == 0
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        """What was not delivered is not acked; what is left goes back; and only who lives consumes."""
+        if hasattr(self, "world"):
+            self.world.assert_nothing_is_lost()
 
     def teardown(self) -> None:
         """With a healthy server everything is delivered in the end, unless it was stopped: no state is a trap."""
         world = getattr(self, "world", None)
         if world is None or world.stopped:
             return
-        world.available, world.probes = True, 0
+        world.available, world.probes, world.others_consume = True, 0, False
+        if world.flow.state is State.ROUND_OVER:
+            world.requeue()
+        world.round_over = False
         for _ in range(200):
             world.settle()
             world.deliver()
@@ -605,13 +622,11 @@ def test_a_smaller_share_brakes_earlier_and_lowers_the_prefetch() -> None:
     assert flow.full_prefetch_count == 3
 
 
-def test_it_consumes_again_after_a_stop() -> None:
+def test_it_consumes_again_after_a_round() -> None:
     """The end of a round is not the end: the next one begins carefully, with a channel of its own."""
-    flow = flow_in_full()
-    flow.stop()
-    assert flow.next(QUIET) is Action.CANCEL
-    assert flow.state is State.STOPPING
-    flow.start()
+    flow = flow_in(State.FULL)
+    assert flow.next(replace(QUIET, round_over=True)) is Action.CANCEL
+    assert flow.state is State.ROUND_OVER
     flow.channel_opened()
     assert flow.next(QUIET) is Action.CONSUME
     assert (flow.state, flow.prefetch_count) == (State.TRIAL, 1)

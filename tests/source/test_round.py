@@ -69,3 +69,12 @@ def test_what_was_counted_before_is_kept() -> None:
     counters.duplicates += 1
     counters.newest_event_at = 9
     assert counters.since(made.before) == Counters(received=3, duplicates=1, newest_event_at=9)
+
+
+def test_a_round_that_was_over_goes_on_after_trouble() -> None:
+    """What comes back with a lost channel is to be delivered in this round."""
+    round_ = Round.begin(0.0, 0.0, Counters())
+    round_.is_over = True
+    round_.looked(1)
+    assert not round_.is_over
+    assert not round_.has_all(0)
