@@ -10,7 +10,7 @@
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make dist         source archive and wheel in dist/, tried in a clean environment outside of the checkout
-# make docs         the pages that are generated from the code
+# make docs         the pages, man pages and shell completion that are generated from the code
 #
 # Both demo and test need Debian with Python ≥ 3.10 and nothing else: what is missing is installed from the system's
 # packages (as root, or through sudo) and into .venv.
@@ -79,6 +79,7 @@ dist: $(VENV)/test
 docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md
 	$(BIN)/python -m fluent_plugin_amp.commands.errors_reference > docs/errors.md
+	$(BIN)/python -m fluent_plugin_amp.commands.manual share
 
 # --- what is needed --------------------------------------------------------------------------------
 

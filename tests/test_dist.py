@@ -70,11 +70,14 @@ def files_of(folder: Path) -> set[str]:
 
 
 def test_the_wheel_has_the_files_to_run_it_with(dist: Path) -> None:
-    """Each file of conf/ and examples/ reaches a user without a checkout, as it is; tests and docs stay out."""
+    """conf/, examples/, man pages and completion reach a user without a checkout, as they are; no tests, no docs."""
     [wheel] = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         for name in files_of(ROOT / "conf") | files_of(ROOT / "examples"):
             assert archive.read(f"{PACKAGE}/{name}") == (ROOT / name).read_bytes()
+        for name in files_of(ROOT / "share"):
+            [place] = (place for place in archive.namelist() if place.endswith(f".data/data/{name}"))
+            assert archive.read(place) == (ROOT / name).read_bytes()
         tops = {name.partition("/")[0] for name in archive.namelist()}
     assert {top.partition("-")[0] for top in tops} == {PACKAGE}
 
@@ -84,7 +87,7 @@ def test_the_source_archive_is_whole(dist: Path) -> None:
     [archive] = dist.glob("*.tar.gz")
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
-    for folder in ("conf", "docs", "examples"):
+    for folder in ("conf", "docs", "examples", "share"):
         assert files_of(ROOT / folder) <= names
     assert {str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/*.py")} <= names
     assert {"Makefile", "Dockerfile", "README.md", "LICENSE", "setup.cfg", "pyproject.toml"} <= names
