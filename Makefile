@@ -10,6 +10,7 @@
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make dist         source archive and wheel in dist/, tried in a clean environment outside of the checkout
+# make deb          a Debian package in dist/, for the release of Debian and the architecture of this machine
 # make docs         the pages, man pages and shell completion that are generated from the code
 #
 # Both demo and test need Debian with Python ≥ 3.10 and nothing else: what is missing is installed from the system's
@@ -22,7 +23,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance systemd history floors dist docs system tools peer clean
+.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance systemd history floors dist deb docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -75,6 +76,16 @@ dist: $(VENV)/test
 	printf '%s' '{name: a, id: 1, cloud: eu, url: "amqps://localhost", username: a, password: a, queue: a}' > stream.yml; \
 	fluent-plugin-amp init --for systemd --credentials stream.yml amp >/dev/null; \
 	echo "dist/ is good: the wheel runs outside of the checkout"
+
+# In a copy, as Debian's tools write beside the sources and into them.
+deb:
+	@command -v dh >/dev/null && /usr/bin/python3 -c 'import ensurepip' 2>/dev/null \
+	  || { echo "installing Debian's packaging tools"; $(APT) update -qq && $(APT) install -y -qq debhelper dpkg-dev python3-venv >/dev/null; }
+	rm -rf build/deb
+	mkdir -p build/deb/source dist
+	cp -a setup.cfg pyproject.toml README.md CHANGELOG.md LICENSE MANIFEST.in conf docs examples share fluent_plugin_amp debian build/deb/source
+	cd build/deb/source && dpkg-buildpackage --build=binary --no-sign
+	mv build/deb/*.deb dist/
 
 docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from fluent_plugin_amp import __version__
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = "fluent_plugin_amp"
 
@@ -87,11 +89,17 @@ def test_the_source_archive_is_whole(dist: Path) -> None:
     [archive] = dist.glob("*.tar.gz")
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
-    for folder in ("conf", "docs", "examples", "share"):
+    for folder in ("conf", "debian", "docs", "examples", "share"):
         assert files_of(ROOT / folder) <= names
     assert {str(path.relative_to(ROOT)) for path in ROOT.glob("tests/**/*.py")} <= names
     assert {"Makefile", "Dockerfile", "README.md", "LICENSE", "setup.cfg", "pyproject.toml"} <= names
     assert not [name for name in names if "node_modules" in name or name.endswith(".pyc")]
+
+
+def test_the_debian_package_has_the_same_version() -> None:
+    """The changelog that Debian's tools take it from says what the program says."""
+    newest = (ROOT / "debian/changelog").read_text("utf-8").partition("\n")[0]
+    assert newest.startswith(f"fluent-plugin-amp ({__version__}) ")
 
 
 def test_it_runs_from_an_empty_folder(program: Path, tmp_path: Path) -> None:
