@@ -1,0 +1,153 @@
+"""Events in OCSF: valid, and nothing lost."""
+
+from __future__ import annotations
+
+import copy
+from random import Random
+from typing import Any
+
+import pytest
+
+from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.pipeline.shape import ocsf_table as table
+from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape, compiled
+from fluent_plugin_amp.pipeline.shape.tables import ids, rows
+from fluent_plugin_amp.testing.events import EventGenerator
+from tests.pipeline.shape.hostile import hostile, lost
+from tests.pipeline.shape.ocsf_schema import faults
+
+ARRIVAL = 1557506167.25
+DETECTED = 1090519054
+RESTORED = 553648149
+REGISTERED = 50331649
+DFC = 1090519084
+
+
+def lost_in(event: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """What of an event an OCSF record does not have."""
+    mapped = {name: value for name, value in record.items() if name not in ("unmapped", "observables", "raw_data")}
+    return lost(event, mapped, record.get("unmapped", {}), record["time"])
+
+
+@pytest.mark.parametrize("version", table.VERSIONS)
+def test_every_kind_is_valid(version: str) -> None:
+    """What Cisco sends, of every known type, keeps to the schema: attributes, enumerations, texts beside numbers."""
+    shape, generator = OcsfShape("emea", version), EventGenerator(3)
+    found = {entry.id: wrong for entry in catalogue() if (wrong := faults(shape(generator.event(entry.id), ARRIVAL)))}
+    assert found == {}
+
+
+@pytest.mark.parametrize("version", table.VERSIONS)
+def test_hostile_events_are_valid(version: str) -> None:
+    """Whatever the values are: null, masked, of the wrong type, missing."""
+    shape, generator, random = OcsfShape("emea", version), EventGenerator(4), Random(5)
+    for _ in range(3):
+        for entry in catalogue():
+            event = hostile(generator.event(entry.id), random)
+            if isinstance(event, dict):
+                assert faults(shape(event, ARRIVAL)) == [], event
+
+
+@pytest.mark.parametrize("version", table.VERSIONS)
+def test_nothing_is_lost(version: str) -> None:
+    """Every value of an event is in the record: where the table says, or under its own path in ``unmapped``."""
+    shape, generator, random = OcsfShape("emea", version), EventGenerator(6), Random(7)
+    for number in range(4000):
+        event = generator.event()
+        if number % 2:
+            event = hostile(event, random)
+            if not isinstance(event, dict):
+                continue
+        before = copy.deepcopy(event)
+        record = shape(event, ARRIVAL)
+        assert event == before
+        assert lost_in(event, record) == [], event
+
+
+def test_every_type_has_a_kind() -> None:
+    """All types that are known are in the table, each of them once."""
+    listed = [each for columns in rows(table.KINDS) for each in ids(columns[9])]
+    assert len(listed) == len(set(listed))
+    assert {entry.id for entry in catalogue()} == set(listed)
+
+
+def test_every_row_is_used() -> None:
+    """Every attribute that the table names is there for some class and version."""
+    targets = {columns[1] for columns in rows(table.FIELDS) if columns[1] and not columns[0].startswith("= ")}
+    used = {
+        field.target
+        for version in table.VERSIONS
+        for each in compiled(version).classes.values()
+        for field in each._fields()
+    }
+    places = {"{file}": ("evidences[].file", "file")}
+    for target in targets:
+        ways = [target.replace("{file}", place) for place in places["{file}"]]
+        assert set(ways) & used, target
+
+
+def test_ids_are_text() -> None:
+    """They exceed what readers of JSON keep exact."""
+    event = EventGenerator(1).event(DETECTED)
+    record = OcsfShape("emea")(event, ARRIVAL)
+    assert record["metadata"]["uid"] == str(event["id"])
+    assert record["finding_info"]["uid"] == record["metadata"]["correlation_uid"] == event["detection_id"]
+
+
+def test_a_remediation_without_a_file() -> None:
+    """It is a Remediation Activity then."""
+    event = EventGenerator(1).event(RESTORED)
+    assert OcsfShape("emea")(event, ARRIVAL)["class_uid"] == 7002
+    record = OcsfShape("emea")({**event, "file": {"identity": {"sha256": "***"}}}, ARRIVAL)
+    assert record["class_uid"] == 7001
+    assert record["unmapped"]["file"] == {"identity": {"sha256": "***"}}
+
+
+def test_an_inventory_without_a_computer() -> None:
+    """It is a Base Event then."""
+    assert OcsfShape("emea")({"event_type_id": REGISTERED, "id": 1}, ARRIVAL)["class_uid"] == 0
+
+
+def test_an_unknown_type_is_what_its_fields_say() -> None:
+    """A detection is a finding, a scan is a scan, and what tells nothing a Base Event."""
+    shape = OcsfShape("emea")
+    for fields, class_uid in (({"detection": "x"}, 2004), ({"scan": {"clean": True}}, 6007), ({}, 0)):
+        record = shape({"event_type_id": 7, **fields}, ARRIVAL)
+        assert (record["class_uid"], faults(record)) == (class_uid, [])
+
+
+def test_an_incoming_connection_has_its_source_at_the_other_end() -> None:
+    """Source and destination are those of the connection."""
+    event = EventGenerator(1).event(DFC)
+    event["network_info"]["nfm"]["direction"] = "Incoming connection from"
+    (evidence, *_) = OcsfShape("emea")(event, ARRIVAL)["evidences"]
+    assert evidence["connection_info"]["direction"] == "Inbound"
+    assert evidence["src_endpoint"]["ip"] == event["network_info"]["remote_ip"]
+    assert evidence["dst_endpoint"]["port"] == event["network_info"]["local_port"]
+
+
+def test_a_parent_without_its_number_is_a_file() -> None:
+    """Its file is a second evidence, since a process needs a number."""
+    event = EventGenerator(1).event(DETECTED)
+    event["file"] = {"file_name": "a.exe", "parent": {"file_name": "b.exe"}}
+    record = OcsfShape("emea")(event, ARRIVAL)
+    assert [evidence["file"]["name"] for evidence in record["evidences"]] == ["a.exe", "b.exe"]
+    assert "process" not in record.get("actor", {})
+    assert "actor.process.name" not in {each["name"] for each in record["observables"]}
+
+
+def test_options() -> None:
+    """Observables can be left out; the event can go along."""
+    event = EventGenerator(1).event(DETECTED)
+    record = OcsfShape("emea", raw_data=True, observables=False)(event, ARRIVAL)
+    assert "observables" not in record
+    assert str(event["id"]) in record["raw_data"]
+    assert faults(record) == []
+
+
+def test_the_time_is_the_events_or_its_arrival() -> None:
+    """Milliseconds; what is finer stays in ``unmapped``."""
+    event = {"event_type_id": DETECTED, "timestamp": 1593079552, "timestamp_nanoseconds": 619_000_001}
+    record = OcsfShape("emea")(event, ARRIVAL)
+    assert (record["time"], record["unmapped"]["timestamp_nanoseconds"]) == (1593079552619, 619_000_001)
+    assert OcsfShape("emea")({"timestamp": "x"}, ARRIVAL)["time"] == 1557506167250
