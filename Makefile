@@ -91,6 +91,7 @@ docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.config.reference > docs/configuration.md
 	$(BIN)/python -m fluent_plugin_amp.commands.errors_reference > docs/errors.md
 	$(BIN)/python -m fluent_plugin_amp.commands.manual share
+	$(BIN)/python -m fluent_plugin_amp.commands.shapes_reference > docs/shapes.md
 
 # --- what is needed --------------------------------------------------------------------------------
 

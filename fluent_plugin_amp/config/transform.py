@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticKnownError
 
@@ -40,6 +41,30 @@ class FlattenConfig(Section):
         description="How many levels are joined at most; null: all of them. Where an event's names would grow by "
         "more than 8 MiB in all, what lies deeper stays nested.",
     )
+
+
+class ShapeConfig(Section):
+    """Events in a public schema; docs/shapes.md. `shape: ocsf` is short for `shape: {to: ocsf}`."""
+
+    to: Literal["ocsf"] = Field(description="The schema.")
+    version: Literal["1.1.0", "1.5.0", "1.6.0", "1.8.0"] = Field(
+        default="1.6.0", description="Of OCSF; Amazon Security Lake takes 1.1.0."
+    )
+    raw_data: bool = Field(
+        default=False, description="The event goes along as JSON in `raw_data`, after `obfuscate`, `links` and `add`."
+    )
+    observables: bool = Field(
+        default=True, description="Names, addresses, hashes and other values to search for are listed once more."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _or_its_name(cls, given: Any) -> Any:
+        return {"to": given} if isinstance(given, str) else given
+
+
+def _or_a_schema(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"enum": ["ocsf"]})
 
 
 class ObfuscateConfig(Section):
@@ -107,6 +132,11 @@ class TransformConfig(Section):
         default=False,
         description="Adds `@devo_pulling_id`, as Devo's own collectors do: the time of arrival, or with "
         "`poll_interval` that of the poll.",
+    )
+    shape: ShapeConfig | None = Field(
+        default=None,
+        description="Events and combined records in a public schema: `ocsf`; null: as Cisco sends them.",
+        json_schema_extra=_or_a_schema,
     )
     ids: Literal["number", "text"] = Field(
         default="number",

@@ -1,7 +1,7 @@
 """What the configuration asks to do with an event, compiled once for each stream.  Pure.
 
-The order is fixed: drop_event_types, obfuscate, links, add, pulling_id, ids, tag, flatten, serialize.  The tag is
-taken from the event as Cisco named its fields, before flattening.
+The order is fixed: drop_event_types, obfuscate, links, add, pulling_id, tag, shape, ids, flatten, serialize.  The tag
+is taken from the event as Cisco named its fields, before it is shaped and flattened.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fluent_plugin_amp.pipeline.tags import MAX_TAGS, Tags, compile_tag
 
 PULLING_ID = "@devo_pulling_id"
 
-AFTER_TAG = frozenset({"flatten", "serialize"})
-"""The steps that leave no field where Cisco put it."""
+AFTER_TAG = frozenset({"shape", "ids", "flatten", "serialize"})
+"""The steps that come after the tag, which is made of fields as Cisco wrote them."""
 
-SHAPING = AFTER_TAG | {"add", "ids"}
+SHAPING = AFTER_TAG | {"add"}
 """The steps that a combined record takes, too: it gets the form of its stream's events."""
 
 Change = Callable[[Record, float], Record]
@@ -61,6 +61,8 @@ class Transform:
     links: Links | None = None
     add: Mapping[str, Any] = field(default_factory=dict)
     pulling_id: bool = False
+    schema: Change | None = None
+    """Makes a record of a public schema, as `shape` asks."""
     ids_as_texts: bool = False
     flatten: Flattener | None = None
     serialize: str | None = None
@@ -94,6 +96,8 @@ class Transform:
             yield "add", _add(self.add)
         if self.pulling_id:
             yield "pulling_id", _add_pulling_id
+        if self.schema is not None:
+            yield "shape", self.schema
         if self.ids_as_texts:
             yield "ids", lambda record, received_at: ids_as_texts(record)
         if self.flatten is not None:

@@ -18,7 +18,7 @@ from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.presets import PRESETS
-from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.pipeline.transform import Change, Transform
 from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.source.amqp import BrokerAddress
@@ -144,12 +144,23 @@ def make_transform(stream: StreamConfig) -> Transform:
         links=links if transform.links else None,
         add=stream.add,
         pulling_id=transform.pulling_id,
+        schema=make_shape(stream),
         ids_as_texts=transform.ids == "text",
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=transform.serialize,
         # The password is a secret that lasts: with it, values that are masked are known again.
         combine=MemberMaker(obfuscate, links, stream.password.get_secret_value().encode()),
     )
+
+
+def make_shape(stream: StreamConfig) -> Change | None:
+    """What writes the events of one stream in a public schema; None: nothing does."""
+    shape = stream.transform.shape
+    if shape is None:
+        return None
+    from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
+
+    return OcsfShape(stream.name, shape.version, raw_data=shape.raw_data, observables=shape.observables)
 
 
 def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:

@@ -16,6 +16,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "shard": {"index": 0, "of": 1},
     "streams[].api": {"client_id": "c", "api_key": "k"},
     "streams[].cloud": {"api": "eu"},
+    "transform.shape": {"to": "ocsf"},
+    "streams[].transform.shape": {"to": "ocsf"},
     "transform.obfuscate[]": {"field": "f", "method": "mask"},
     "streams[].transform.obfuscate[]": {"field": "f", "method": "mask"},
 }

@@ -144,6 +144,11 @@ def has(name: str) -> Look:
     return lambda config, given: name in record(config, given)
 
 
+def ocsf_version(config: Config, given: Given) -> Any:
+    """Which the record is written in."""
+    return record(config, given).get("metadata", {}).get("version")
+
+
 def computer(name: str) -> Look:
     """A field of the record's computer; None when it is gone."""
     return lambda config, given: record(config, given)["computer"].get(name)
@@ -387,6 +392,12 @@ def of_transform(at: str) -> Iterator[Case]:
     yield Case(f"{at}.pulling_id", True, has("@devo_pulling_id"), True)
     yield Case(f"{at}.ids", "text", lambda config, given: type(record(config, given)["id"]), str)
     yield Case(f"{at}.links", True, has("console_links"), True, {"streams[].cloud": "eu"})
+    ocsf: dict[str, Any] = {f"{at}.shape.to": "ocsf"}
+    yield Case(f"{at}.shape", "ocsf", has("class_uid"), True)
+    yield Case(f"{at}.shape.to", "ocsf", has("class_uid"), True)
+    yield Case(f"{at}.shape.version", "1.8.0", ocsf_version, "1.8.0", ocsf)
+    yield Case(f"{at}.shape.raw_data", True, has("raw_data"), True, ocsf)
+    yield Case(f"{at}.shape.observables", False, has("observables"), False, ocsf)
     yield Case(f"{at}.flatten", {}, has("computer_inner_deep"), True)
     yield Case(f"{at}.flatten.separator", ".", has("computer.inner.deep"), True, flat)
     yield Case(f"{at}.flatten.lists", "index", has("computer_tags_0"), True, flat)

@@ -32,6 +32,7 @@ from tests.e2e.plugin import eventually
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "flatten": {"transform": {"flatten": {}}},
+    "shape": {"transform": {"shape": "ocsf"}},
     "serialize": {"transform": {"serialize": "message"}},
     "links": {"transform": {"links": True}, "stream": {"cloud": "us"}},
     "obfuscate": {
@@ -63,10 +64,10 @@ REFUSED = [
 """What cannot be together."""
 
 RUNS = [
-    {"flatten", "obfuscate", "detections", "incidents", "once"},
-    {"serialize", "links", "tag template", "detections", "state", "gzip", "poll_interval"},
+    {"shape", "flatten", "obfuscate", "detections", "incidents", "once"},
+    {"shape", "serialize", "links", "tag template", "detections", "state", "gzip", "poll_interval"},
     {"flatten", "tag template", "state", "gzip", "exclusive", "once"},
-    {"serialize", "links", "obfuscate", "exclusive"},
+    {"shape", "serialize", "links", "obfuscate", "exclusive"},
     {"flatten", "serialize", "links", "incidents", "state", "poll_interval", "once"},
     {"obfuscate", "tag template", "incidents", "gzip", "poll_interval"},
     {"serialize", "obfuscate", "tag template", "detections", "incidents", "state", "exclusive", "once"},
@@ -167,7 +168,31 @@ class Arrived:
             record = json.loads(record["message"])
         if "flatten" in self._options:
             assert not any(isinstance(value, dict) for value in record.values())
-        return record
+        return self._unshaped(record) if "shape" in self._options else record
+
+    def _unshaped(self, record: dict[str, Any]) -> dict[str, Any]:
+        """What of an OCSF record is looked at here, under the names that it has without."""
+        if "class_uid" not in record:
+            return record  # a dead letter
+
+        def at(*path: str) -> Any:
+            if "flatten" in self._options:
+                return record.get("_".join(path))
+            value: Any = record
+            for name in path:
+                value = value.get(name) if isinstance(value, dict) else None
+            return value
+
+        plain = {
+            "detection_id": at("metadata", "correlation_uid"),
+            "event_ids": [int(event["uid"]) for event in at("finding_info", "related_events") or ()],
+            "status": (at("disposition") or "").lower(),
+            "revision": at("unmapped", "revision"),
+            "count": at("count"),
+            **({"id": int(uid)} if (uid := at("metadata", "uid")) else {}),
+            **({"computer": {}} if "device" in record else {}),
+        }
+        return {**plain, "console_links": {}} if at("finding_info", "src_url") else plain
 
 
 @pytest.mark.parametrize("options", RUNS, ids=lambda options: " + ".join(o for o in OPTIONS if o in options))

@@ -10,6 +10,7 @@ import pytest
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
+from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 from fluent_plugin_amp.pipeline.transform import PULLING_ID, Transform
 
 ARRIVAL = 1557506167.123456
@@ -168,3 +169,16 @@ def test_the_tags_that_were_made() -> None:
         transform({"severity": severity}, 0.0)
     assert transform.tags is not None
     assert (len(transform.tags), transform.tags.are_used_up) == (2, True)
+
+
+def test_an_event_is_shaped_after_its_tag_and_before_it_is_flattened() -> None:
+    """The tag and the static fields are there already; what the schema has no place for is `unmapped`."""
+    transform = Transform(
+        "emea", tag="{event_type_id}", add={"tenant": "acme"}, schema=OcsfShape("emea"), flatten=Flattener()
+    )
+    made = transform(event(), ARRIVAL)
+    assert made is not None
+    tag, record = made
+    assert tag == "1090519054"
+    assert (record["class_uid"], record["unmapped_tenant"]) == (2004, "acme")
+    assert record["unmapped_file_disposition"] == "Malicious"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +23,7 @@ _MAX_SECONDS = 2**32 - 1
 _MAX_INTEGER = 2**31 - 1
 
 _is_hexadecimal = re.compile(r"[0-9a-fA-F]+").fullmatch
+_is_moment = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", re.ASCII).fullmatch
 _is_mac = re.compile(r"([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}").fullmatch
 _is_hostname = re.compile(
     r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -74,6 +76,17 @@ def nanoseconds(value: Any) -> int | None:
     if type(value) is int and 0 <= value < 1_000_000_000 and not value % 1_000_000:
         return value // 1_000_000
     return None
+
+
+def moment(value: Any) -> int | None:
+    """ISO 8601 in UTC, as combined records have it, to milliseconds since the epoch."""
+    if type(value) is not str or not _is_moment(value):
+        return None
+    try:
+        seconds = datetime.fromisoformat(value[:19]).replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+    return int(seconds) * 1000 + int(value[20:23])
 
 
 # --- addresses, names, hashes --------------------------------------------------------------------
@@ -286,6 +299,22 @@ def groups(value: Any) -> Made:
     return made, len(made) == len(value)
 
 
+def texts(value: Any) -> Made:
+    """A list of texts."""
+    if type(value) is not list:
+        return _NOTHING
+    made = [item for item in value if type(item) is str and item]
+    return made, len(made) == len(value)
+
+
+def related_events(value: Any) -> Made:
+    """A list of ids."""
+    if type(value) is not list:
+        return _NOTHING
+    made = [{"uid": uid} for item in value if (uid := id_text(item)) is not None]
+    return made, len(made) == len(value)
+
+
 def tactics(value: Any) -> Made:
     """Tactics of MITRE ATT&CK, an attack each: ids, or objects."""
     return _attacks(value, lambda uid: _is_tactic(uid) is not None, _tactic)
@@ -386,11 +415,12 @@ def _score(value: Any) -> float | None:
 CONVERTERS: dict[str, Callable[[Any], Any]] = {
     each.__name__: each
     for each in (
-        *(text, lower_text, id_text, integer, port, milliseconds, nanoseconds),
+        *(text, lower_text, id_text, integer, port, milliseconds, nanoseconds, moment),
         *(ip, mac, ascii_hostname, sha256, sha1, md5, path, last_name, user),
         *(severity, operating_system, direction, malware_classes),
     )
 }
 LISTS: dict[str, Callable[[Any], Made]] = {
-    each.__name__: each for each in (interfaces, addresses, groups, tactics, techniques, vulnerabilities)
+    each.__name__: each
+    for each in (interfaces, addresses, groups, texts, related_events, tactics, techniques, vulnerabilities)
 }

@@ -200,6 +200,11 @@ class Ocsf:
         for columns in rows(table.KINDS):
             kind = self._make(columns)
             self.kinds |= dict.fromkeys(ids(columns[9]), kind)
+        self._combined = {columns[0]: self._make(columns) for columns in rows(table.COMBINED_KINDS)}
+        self._revised = {
+            columns[0]: self._make([f"{columns[0]} again", columns[1], "2", *columns[3:]])
+            for columns in rows(table.COMBINED_KINDS)
+        }
         self._unknown: list[tuple[list[str], Kind]] = []
         for number, (fields, *columns) in enumerate(rows(table.UNKNOWN_KINDS)):
             self._unknown.append((fields.split(), self._make([f"unknown {number}", *columns])))
@@ -221,7 +226,19 @@ class Ocsf:
         kind = self.kinds.get(type_id) if type(type_id) is int else None
         if kind is not None:
             return kind, True
+        if "event_ids" in event and type_id is None:
+            kind = self._combined_kind(event)
+            if kind is not None:
+                return kind, True
         return next(kind for fields, kind in self._unknown if fields == ["*"] or any(map(event.get, fields))), False
+
+    def _combined_kind(self, record: Record) -> Kind | None:
+        """Of a combined record; None: it is none."""
+        if "incident_id" in record:
+            return self._combined["incident"]
+        status = record.get("status")
+        kinds = self._combined if record.get("revision") == 1 else self._revised
+        return kinds.get(status) if type(status) is str else None
 
     def instead(self, kind: Kind, number: int) -> Kind:
         """The same kind in another class, where the event lacks what its own requires."""
@@ -280,6 +297,9 @@ class OcsfShape:
         seconds, nanoseconds = event_time(event, received_at)
         if record.pop("time_nanoseconds", None) is not None and "time" not in record:
             left["timestamp_nanoseconds"] = event["timestamp_nanoseconds"]  # of no second
+        if "event_ids" in event and "finding_info" in record:  # a combined record has no time of its own
+            seconds, rest = divmod(record["finding_info"].get("last_seen_time", 0), 1000)
+            nanoseconds = rest * 1_000_000
         record["time"] = seconds * 1000 + nanoseconds // 1_000_000
         record["metadata"] = {**kind.metadata, **record.get("metadata", {}), "log_name": self._stream}
         ocsf_class.complete_record(record, objects)

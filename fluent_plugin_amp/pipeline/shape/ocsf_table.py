@@ -85,6 +85,15 @@ computer registered       | 5001  | 1        | 1            |        |          
 account and application   | 0     | 99       |              |        |             |       | 1        |    | 1003 1004 1005 2001 553648225 570425396-570425399
 """
 
+# Combined records: a detection by its status, activity 2 from its second revision on; an incident.
+COMBINED_KINDS = """
+# status          | class | activity | status | action | disposition | alert | severity | states
+detected          | 2004  | 1        | 1      | 3      | 15          | yes   | 0        |
+quarantined       | 2004  | 1        | 4      | 2      | 3           | no    | 0        |
+quarantine_failed | 2004  | 1        | 1      | 3      | 13          | yes   | 0        |
+incident          | 2004  | 1        | 1      | 3      | 15          | yes   | 0        |
+"""
+
 # An event type that is in no row above: by the first of these fields that it has.
 UNKNOWN_KINDS = """
 # has field                              | class | activity | status | action | disposition | alert | severity | states
@@ -260,8 +269,21 @@ bp_data.package_manager_current_version  | app.version                          
 bp_data.package_manager_pending_version  |                                       |                 |
 bp_data.package_manager_serial_number    |                                       |                 |
 bp_data.sts                              |                                       |                 |
-= Secure Endpoint                        | app.name                              |                 |
-= Cisco                                  | app.vendor_name                       |                 |
+stream                                   | metadata.log_name                     | text            |
+incident_id                              | finding_info.uid                      | text            |
+first_seen                               | finding_info.first_seen_time          | moment + original |
+last_seen                                | finding_info.last_seen_time           | moment + original |
+event_ids                                | finding_info.related_events[+]        | related_events  |
+event_types                              | finding_info.types[+]                 | texts           |
+count                                    | count                                 | integer         |
+revision                                 |                                       |                 |
+status                                   |                                       |                 |
+by                                       |                                       |                 |
+key                                      |                                       |                 |
+computers                                |                                       |                 |
+sha256s                                  |                                       |                 |
+ips                                      |                                       |                 |
+detections                               |                                       |                 |
 """
 
 # What an object gets where no field of the event gave it: the first of these that there is.  "by" a function of

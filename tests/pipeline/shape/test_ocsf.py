@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.pipeline.combine.detections import Detections
+from fluent_plugin_amp.pipeline.combine.incidents import Incidents
+from fluent_plugin_amp.pipeline.combine.member import MemberMaker
+from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.shape import ocsf_table as table
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape, compiled
 from fluent_plugin_amp.pipeline.shape.tables import ids, rows
@@ -21,6 +25,7 @@ DETECTED = 1090519054
 RESTORED = 553648149
 REGISTERED = 50331649
 DFC = 1090519084
+DISPOSITIONS = {"detected": "Detected", "quarantined": "Quarantined", "quarantine_failed": "Uncorrected"}
 
 
 def lost_in(event: dict[str, Any], record: dict[str, Any]) -> list[str]:
@@ -151,3 +156,45 @@ def test_the_time_is_the_events_or_its_arrival() -> None:
     record = OcsfShape("emea")(event, ARRIVAL)
     assert (record["time"], record["unmapped"]["timestamp_nanoseconds"]) == (1593079552619, 619_000_001)
     assert OcsfShape("emea")({"timestamp": "x"}, ARRIVAL)["time"] == 1557506167250
+
+
+def combined(*, incidents: bool) -> list[dict[str, Any]]:
+    """Records that the plugin makes of Cisco's events."""
+    generator = EventGenerator(8)
+    maker = MemberMaker(None, Links("console.example"), b"secret")
+    detections, made = Detections(1.0, 1000), Incidents(1.0, 0.0, ("sha256", "computer"), 1000)
+    for number in range(600):
+        event = generator.event()
+        member = maker(event, event["timestamp"], event["timestamp_nanoseconds"], number.to_bytes(16, "big"))
+        if member is None:
+            continue
+        if incidents:
+            made.add("emea", member, 0.0)
+        elif member.is_combined:
+            detections.add("emea", member, 0.0)
+    detections.flush()
+    made.flush()
+    return [emission.record for emission in (*detections.emissions, *made.emissions)]
+
+
+@pytest.mark.parametrize("version", table.VERSIONS)
+@pytest.mark.parametrize("incidents", [False, True], ids=["detections", "incidents"])
+def test_combined_records_are_findings(incidents: bool, version: str) -> None:
+    """Valid, with nothing lost; their time is that of the last event."""
+    shape = OcsfShape("emea", version)
+    records = combined(incidents=incidents)
+    assert len(records) > 5
+    for record in records:
+        made = shape(copy.deepcopy(record), 0.0)
+        assert faults(made) == []
+        assert made["class_uid"] == 2004
+        assert made["time"] == made["finding_info"]["last_seen_time"] > 1_500_000_000_000
+        assert lost_in(record, made) == []
+        assert made["disposition"] == DISPOSITIONS[record.get("status", "detected")]
+
+
+def test_a_later_revision_is_an_update() -> None:
+    """The first record of a detection creates the finding."""
+    record = next(each for each in combined(incidents=False) if each["revision"] == 1)
+    assert OcsfShape("emea")(record, 0.0)["activity_name"] == "Create"
+    assert OcsfShape("emea")({**record, "revision": 2}, 0.0)["activity_name"] == "Update"

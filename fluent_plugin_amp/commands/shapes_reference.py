@@ -1,0 +1,169 @@
+"""The reference of the schemas, ``docs/shapes.md``, made from their tables.  Pure.
+
+``python -m fluent_plugin_amp.commands.shapes_reference`` prints the page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.pipeline.shape import ocsf_table
+from fluent_plugin_amp.pipeline.shape.convert import CONVERTERS, LISTS
+from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape, compiled
+from fluent_plugin_amp.pipeline.shape.tables import ids, rows
+
+EVENT: dict[str, Any] = {
+    "id": 6533241145273614339,
+    "timestamp": 1593079552,
+    "timestamp_nanoseconds": 619000000,
+    "date": "2020-06-25T10:05:52+00:00",
+    "event_type": "Threat Detected",
+    "event_type_id": 1090519054,
+    "detection": "W32.Overdrive.RET",
+    "detection_id": "6533241145273614338",
+    "severity": "Medium",
+    "computer": {
+        "connector_guid": "0b4883d4-8ecf-4404-9453-13cba0ee7662",
+        "hostname": "kiosk-7",
+        "external_ip": "203.0.113.7",
+        "network_addresses": [{"ip": "192.0.2.7", "mac": "87-9c-f8-c6-c9-cf"}],
+        "user": "CORP\\johndoe",
+    },
+    "file": {
+        "disposition": "Malicious",
+        "file_name": "a.exe",
+        "file_path": "\\\\?\\C:\\a.exe",
+        "identity": {"md5": "0FE5BE3811A98EE6A9C997D3812D911A"},
+        "parent": {"process_id": 896, "file_name": "svchost.exe"},
+    },
+}
+"""The example of the page."""
+
+_INTRODUCTION = """\
+# Shapes
+
+With `transform: {shape: …}` events leave in a public schema, as a SIEM reads it, instead of as Cisco sends them. The
+step comes after `obfuscate`, `links`, `add` and `pulling_id`, and before `flatten` and `serialize`; the tag is made
+from the event as Cisco sent it. Detections and incidents are shaped too, dead letters are not.
+
+**No value is lost.** What the schema has no place for, or does not take (a masked address, a number where it wants a
+text), stays under its own path, as Cisco named it. Only what says nothing is left out: null, `""`, an empty list or
+object. **A repeated event makes the same record**: nothing in it tells when it was shaped, unless the event has no
+time of its own.
+
+This page is made from the tables that the plugin follows: `make docs`.
+"""
+
+_OCSF = """\
+## OCSF
+
+`shape: ocsf`, or with options `shape: {to: ocsf, version: 1.6.0, raw_data: false, observables: true}`. Versions:
+VERSIONS. The tests hold every kind of event in every version against OCSF's own schema. What has no
+place is in `unmapped`, fields of `add` as well.
+
+The default version, the classes and the ids of a kind change with major releases only.
+
+**Amazon Security Lake** takes version 1.1.0, one class a source, as Parquet: the next hop splits by `class_uid` and
+writes that.
+
+### Example
+
+An event as Cisco sends it:
+
+```json
+EVENT
+```
+
+The same with `shape: {to: ocsf, observables: false}`:
+
+```json
+RECORD
+```
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    return "\n".join([_INTRODUCTION, *_ocsf()])
+
+
+def _ocsf() -> Iterator[str]:
+    record = OcsfShape("emea", observables=False)(EVENT, 0.0)
+    yield (
+        _OCSF.replace("VERSIONS", ", ".join(ocsf_table.VERSIONS))
+        .replace("EVENT", json.dumps(EVENT, indent=2))
+        .replace("RECORD", json.dumps(record, indent=2))
+    )
+    yield "### Kinds of events\n"
+    yield _table(["Event type", "Class", "Activity", "Status", "Action, disposition", "Alert"], _kinds())
+    yield "An event type that is not listed: by the first of these fields that the event has.\n"
+    yield _table(
+        ["Field", "Class"], ([_code(fields), number] for fields, number, *_ in rows(ocsf_table.UNKNOWN_KINDS))
+    )
+    yield "A class that requires what an event lacks gives way to another.\n"
+    yield _table(["Class", "Requires, or else"], _requirements())
+    yield "Version 1.1 has no remediation and no update of an application:\n"
+    yield _table(["Class, activity", "in 1.1"], rows(ocsf_table.BEFORE_1_3))
+    yield "### Fields\n"
+    yield (
+        "`[]` is the first item of a list, `[+]` a list that grows, `*` the object itself; `{file}` is "
+        "`evidences[].file` in class 2004, and `file` in 7002. In a class that lacks the attribute, the field stays "
+        "in `unmapped`; so it does without an attribute here.\n"
+    )
+    yield _table(["AMP", "OCSF", "How", "Versions"], _fields(ocsf_table.FIELDS))
+    yield "What no field of the event gave:\n"
+    yield _table(
+        ["OCSF", "From"], ([f"`{target}`", _code(*given.split(", "))] for target, given in rows(ocsf_table.DEFAULTS))
+    )
+    yield "### Observables\n"
+    yield _table(["OCSF", "Type", "Versions"], ([f"`{path}`", *rest] for path, *rest in rows(ocsf_table.OBSERVABLES)))
+
+
+def _kinds() -> Iterator[list[str]]:
+    names = {entry.id: entry.name for entry in catalogue()}
+    ocsf = compiled("1.6.0")
+    for columns in rows(ocsf_table.KINDS):
+        for each in ids(columns[9]):
+            record = ocsf.kinds[each].record
+            what = f"{record['action']}, {record['disposition']}" if "action" in record else ""
+            alert = {True: "yes", False: "no"}.get(record.get("is_alert", ""), "")
+            status, activity = record.get("status", ""), record["activity_name"]
+            yield [
+                f"{names[each]} `{each}`",
+                f"{record['class_uid']} {record['class_name']}",
+                activity,
+                status,
+                what,
+                alert,
+            ]
+
+
+def _requirements() -> Iterator[list[str]]:
+    for columns in rows(ocsf_table.CLASSES):
+        if columns[5]:
+            yield [f"{columns[0]} {columns[2]}", columns[5]]
+
+
+def _fields(table: str) -> Iterator[list[str]]:
+    for source, target, how, *where in rows(table):
+        converter, _, also = how.partition(" + ")
+        does = {**CONVERTERS, **LISTS}.get(converter)
+        text = (does.__doc__ or "").split("\n")[0].rstrip(".") if does else ""
+        also = "; the original is kept where that changed it" if also else ""
+        yield [_code(source), _code(target) if target else "–", text + also, *where]
+
+
+def _code(*texts: str) -> str:
+    return ", ".join(f"`{text.strip()}`" for text in texts)
+
+
+def _table(head: list[str], body: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(cell or " " for cell in line) + " |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
