@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -52,7 +54,7 @@ def find(program: str) -> str | None:
 
 def version(program: str) -> str:
     """The version a program tells."""
-    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     found = re.search(r"\d+\.\d+\.\d+", answer.stdout)
     return found.group() if found else "unknown"
 
@@ -106,7 +108,7 @@ class Server:
             self.wait_until(partial(accepts, port), f"listening on {port}", START_TIMEOUT_S)
         return self
 
-    def wait_until(self, condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
         """Until ``condition()`` holds; the log is shown when it does not come true, or the server has ended."""
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -115,7 +117,7 @@ class Server:
             assert time.monotonic() < deadline, f"{self.command[0]} is not {what}:\n{self.log[-3000:]}"
             time.sleep(POLL_S)
 
-    def wait_for_log(self, text: str, *, times: int = 1, timeout_s: float = 30.0) -> None:
+    def wait_for_log(self, text: str, *, times: int = 1, timeout_s: float = DEADLINE_S) -> None:
         """Until ``text`` was printed so many times."""
         self.wait_until(lambda: self.log.count(text) >= times, f"printing {text!r}", timeout_s)
 

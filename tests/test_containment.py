@@ -18,6 +18,7 @@ from fluent_plugin_amp.containment import (
 )
 from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.facts import Fact, InternalError, StreamCaughtUp
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 class Job:
@@ -88,7 +89,7 @@ async def test_once_it_is_stopped_nothing_begins_again() -> None:
     while not told:  # noqa: ASYNC110, each turn may be the one
         await asyncio.sleep(0)
     stopped.set()
-    await asyncio.wait_for(task, 20.0)
+    await asyncio.wait_for(task, DEADLINE_S)
     await keep_running("stream", job, told.append, stopped=stopped, first_s=300.0)
     assert (job.tries, len(told)) == (2, 2)
 

@@ -26,9 +26,9 @@ from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddre
 from fluent_plugin_amp.source.amqp import BrokerAddress
 from fluent_plugin_amp.source.reasons import not_opened_because
 from fluent_plugin_amp.testing.ports import free_ports
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parent.parent
-DEADLINE_S = 60.0
 STREAMS = 260
 LIMIT = 300
 

@@ -24,6 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
+
 _MARK = "@@"
 _ENVIRONMENT = {
     "ERL_ZFLAGS": "-start_epmd false",
@@ -130,7 +132,7 @@ class ErlangNode:
             self.kill()
             raise
 
-    def evaluate(self, expression: str, timeout_s: float = 60.0) -> str:
+    def evaluate(self, expression: str, timeout_s: float = DEADLINE_S) -> str:
         """Evaluate an Erlang expression (ASCII, no comments) and return its value as Erlang prints it.
 
         Raises NodeError when it fails, or takes longer than ``timeout_s``; after the latter the node is killed,
@@ -157,7 +159,7 @@ class ErlangNode:
         """Send a signal to the virtual machine."""
         self._require_process().send_signal(number)
 
-    def stop(self, timeout_s: float = 30.0) -> None:
+    def stop(self, timeout_s: float = DEADLINE_S) -> None:
         """End the console's input, on which the node halts; kill it if that takes longer than ``timeout_s``."""
         process = self._require_process()
         assert process.stdin is not None

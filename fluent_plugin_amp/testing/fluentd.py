@@ -67,7 +67,7 @@ from fluent_plugin_amp.testing.reactions import (
     WrongAck,
     WrongPong,
 )
-from fluent_plugin_amp.testing.waiting import Conditions
+from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -228,7 +228,7 @@ class FakeFluentd:
         """Records of the accepted chunks, in order, with what was sent twice twice."""
         return [entry.record for entry in self.entries]
 
-    async def wait_for(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    async def wait_for(self, condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
         """Wait until ``condition`` holds; it is asked anew after everything that happens here.
 
         Raises TimeoutError, with what had happened instead.

@@ -28,12 +28,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 READ_BYTES = 65_536
-CALL_TIMEOUT_S = 10.0
 
 
 class TcpProxy:
@@ -74,7 +74,7 @@ class TcpProxy:
         self.cut()
         self._call(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(CALL_TIMEOUT_S)
+        self._thread.join(DEADLINE_S)
         self._loop.close()
 
     def __enter__(self) -> Self:
@@ -208,7 +208,7 @@ class TcpProxy:
 
     def _call(self, job: Coroutine[Any, Any, None]) -> None:
         """Run a job in the proxy's thread, from any other."""
-        asyncio.run_coroutine_threadsafe(job, self._loop).result(CALL_TIMEOUT_S)
+        asyncio.run_coroutine_threadsafe(job, self._loop).result(DEADLINE_S)
 
 
 class _Pair:

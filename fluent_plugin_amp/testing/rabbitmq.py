@@ -40,6 +40,7 @@ from fluent_plugin_amp.testing.erlang import NodeError, erlang_binary
 from fluent_plugin_amp.testing.ports import free_ports
 from fluent_plugin_amp.testing.publisher import Message, publish
 from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD, HOST, make_node, node_configuration
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from pika.adapters.blocking_connection import BlockingChannel
@@ -201,7 +202,7 @@ class PrivateRabbitMQ:
         self._node.kill()
         self._remove_folder()
 
-    def evaluate(self, expression: str, timeout_s: float = 60.0) -> str:
+    def evaluate(self, expression: str, timeout_s: float = DEADLINE_S) -> str:
         """Evaluate an Erlang expression on the node: what no method here offers, ``rabbitmqctl eval`` but fast."""
         return self._node.evaluate(expression, timeout_s)
 
@@ -306,7 +307,7 @@ class PrivateRabbitMQ:
         return QueueDepth(*map(int, re.findall(r"\d+", answer)))
 
     def wait_for_depth(
-        self, queue: str, condition: Callable[[QueueDepth], bool], timeout_s: float = 30.0
+        self, queue: str, condition: Callable[[QueueDepth], bool], timeout_s: float = DEADLINE_S
     ) -> QueueDepth:
         """Ask again and again until ``condition`` holds; raises TimeoutError, with the last depth, otherwise."""
         deadline = time.monotonic() + timeout_s

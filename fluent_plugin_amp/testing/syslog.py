@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.testing.certificates import KeyPair, server_context
 from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -68,7 +69,7 @@ class SyslogReceiver:
         with self._changed:
             return list(self._lines)
 
-    def wait_for(self, count: int, timeout_s: float = 30.0) -> list[bytes]:
+    def wait_for(self, count: int, timeout_s: float = DEADLINE_S) -> list[bytes]:
         """The lines, once there are ``count``; TimeoutError, with what came, otherwise."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._lines) >= count, timeout_s):

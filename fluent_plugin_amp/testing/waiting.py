@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+DEADLINE_S = 60.0
+"""How long to wait for what is sure to come. A busy machine takes its time; only a fault takes this long."""
+
 
 class Conditions:
     """The conditions that somebody waits for; whoever changes what they depend on calls ``changed``."""

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -20,11 +21,11 @@ import yaml
 
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.cisco.helpers import VARIABLES
 
 KEY = "hunter2-0123456789-hunter2"
 COMMAND = [sys.executable, "-c", "from fluent_plugin_amp.amp_streams.cli import main; main()"]
-DEADLINE_S = 30.0
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_signal_during_a_creation_does_not_cost_the_password(
     cloud: LocalCloud, organisation: Organisation, environ: Mapping[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
     """The answer is waited for, the file is written, and only then the process ends by the signal."""
-    cloud.fail(Failure("POST", delay_s=1.0))
+    cloud.fail(Failure("POST", delay_s=3.0))
     process = subprocess.Popen(
         [*COMMAND, "create", "SIEM", "--save", "siem.yml"],
         cwd=tmp_path,
@@ -233,11 +234,12 @@ class Terminal:
 
 def test_on_a_terminal_a_wait_is_a_countdown(cloud: LocalCloud, environ: Mapping[str, str]) -> None:
     """The seconds that are left are shown, and gone when it is over."""
-    cloud.fail(too_many_requests(2))
+    cloud.fail(too_many_requests(3))
     terminal = Terminal("list", environ=environ)
     assert terminal.end() == 0
-    assert b"the rate limit is used up: waiting 2 s" in terminal.shown
-    assert b"waiting 1 s" in terminal.shown
+    seconds = re.findall(rb"the rate limit is used up: waiting (\d) s", terminal.shown)
+    assert seconds == sorted(seconds, reverse=True)
+    assert 2 <= len(set(seconds)) <= 3, "a busy machine leaves one out"
     assert b"ID" in terminal.shown
 
 

@@ -60,12 +60,19 @@ async def test_a_bomb_is_not_unpacked(api: CiscoApi, cloud: LocalCloud, waits: W
     assert waits.seconds == []
 
 
+@pytest.fixture
+def two_seconds(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The timeout with which a whole answer has two seconds, and each byte of it more."""
+    monkeypatch.setattr(transport, "DEADLINE_TIMEOUTS", 0.1)
+    return 20.0
+
+
 async def test_an_answer_that_drips_is_given_up(
-    connect: Connect, cloud: LocalCloud, organisation: Organisation, waits: Waits
+    connect: Connect, cloud: LocalCloud, organisation: Organisation, waits: Waits, two_seconds: float
 ) -> None:
     """Each byte comes in time; the answer as a whole does not, and is not asked for again."""
     cloud.fail(dripping(0.05))
-    async with connect(organisation, timeout_s=0.2) as api:
+    async with connect(organisation, timeout_s=two_seconds) as api:
         with pytest.raises(CloudUnreachable, match="not there as a whole after 2 s"):
             await api.version()
         assert await api.version() == "v1.2.0"
@@ -73,13 +80,13 @@ async def test_an_answer_that_drips_is_given_up(
 
 
 async def test_a_creation_whose_answer_drips_is_in_doubt(
-    connect: Connect, cloud: LocalCloud, organisation: Organisation
+    connect: Connect, cloud: LocalCloud, organisation: Organisation, two_seconds: float
 ) -> None:
     """The stream is there, the password is not: that is said with its id."""
     drip = dripping(0.05)
     drip.method = "POST"
     cloud.fail(drip)
-    async with connect(organisation, timeout_s=0.2) as api:
+    async with connect(organisation, timeout_s=two_seconds) as api:
         with pytest.raises(CloudAnswerLost, match=r"'SIEM' was created \(id 1\), but the answer"):
             await create(api, "SIEM")
 

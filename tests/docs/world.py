@@ -25,9 +25,10 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.cisco.helpers import VARIABLES
 from tests.docs.blocks import Step, shape
-from tests.e2e.plugin import DEADLINE_S, Plugin
+from tests.e2e.plugin import Plugin
 
 CLIENT_ID = "a1b2c3d4e5f6a7b8c9d0"
 

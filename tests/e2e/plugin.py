@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-DEADLINE_S = 40.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
+
 POLL_S = 0.02
 
 

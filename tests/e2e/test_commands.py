@@ -24,10 +24,11 @@ from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.reactions import NoAck
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, ids_of, stream_section
 from tests.e2e.conftest import StartPlugin
-from tests.e2e.plugin import DEADLINE_S, Plugin
+from tests.e2e.plugin import Plugin
 
 EVENTS = 50
 PYTHON = (sys.executable, "-m", "fluent_plugin_amp")

@@ -12,10 +12,11 @@ from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, ids_of, stream_section
 from tests.e2e.conftest import StartPlugin
-from tests.e2e.plugin import DEADLINE_S, eventually
+from tests.e2e.plugin import eventually
 from tests.e2e.receiving import DEAD_LETTERS, is_empty, receiving
 
 TRIPS = """
@@ -52,9 +53,10 @@ def test_an_event_that_trips_a_step_is_a_dead_letter(
     with receiving("built-in", tmp_path / "receiver") as receiver:
         section = stream_section(stream, certificates, cloud="eu", transform={"links": True})
         plugin = run({**configuration(section, receiver), **with_endpoints}, prelude=ODD)
-        broker.wait_for_depth(stream.queue, is_empty, DEADLINE_S)
-        metrics = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
-        ready = json.load(urlopen(f"http://127.0.0.1:{port}/readyz"))
+        broker.wait_for_depth(stream.queue, is_empty)
+        plugin.wait_for_log(f"http://127.0.0.1:{port}/")
+        metrics = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_S).read().decode()
+        ready = json.load(urlopen(f"http://127.0.0.1:{port}/readyz", timeout=DEADLINE_S))
         assert plugin.stop() == 0
         receiver.stop()
         received = list(receiver.received())

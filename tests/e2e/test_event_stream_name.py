@@ -12,10 +12,11 @@ from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.organisation import Organisation, Request
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, ids_of, stream_section
 from tests.e2e.conftest import StartPlugin
-from tests.e2e.plugin import DEADLINE_S, POLL_S
+from tests.e2e.plugin import POLL_S
 
 EVENTS = 20
 API_OUTAGE = 6

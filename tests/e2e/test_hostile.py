@@ -14,10 +14,10 @@ from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.hostile import INTEGER_TOO_LARGE, LARGE_BYTES, HostileBody, hostile_bodies
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.receivers import KINDS, Kind
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, stream_section
 from tests.e2e.conftest import StartPlugin
-from tests.e2e.plugin import DEADLINE_S
 from tests.e2e.receiving import DEAD_LETTERS, is_empty, letters_in, receiving, texts
 
 REFUSED_BY_SERVER = "event.refused-by-server"

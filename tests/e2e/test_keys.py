@@ -35,6 +35,7 @@ from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.testing.certificates import OTHER_HOST, Certificates, KeyPair, server_context
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.forward import Handshake, Security, decode_message, make_unpacker
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from fluent_plugin_amp.tls import client_context
 from tests.conftest import MakeStream
 from tests.e2e.configs import configuration, stream_section
@@ -610,7 +611,9 @@ async def test_what_an_operator_sees(
     await talkative.logged("total of 1 stream(s): ")
     assert {"time", "level", "message"} <= json.loads(talkative.log.splitlines()[0]).keys()
     await fluentd.wait_for(lambda: any(chunk.tag == "amp.log" for chunk in fluentd.chunks))
-    answer = await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{free_port}/healthz", timeout=10)
+    answer = await asyncio.to_thread(
+        urllib.request.urlopen, f"http://127.0.0.1:{free_port}/healthz", timeout=DEADLINE_S
+    )
     assert answer.status == 200
     assert await taciturn.stopped() == 0
     assert taciturn.log == ""

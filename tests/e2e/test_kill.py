@@ -113,7 +113,7 @@ async def test_told_to_stop_while_the_server_hangs(
     plugin = run(configuration(section | {"prefetch_count": 100}, fluentd, shutdown_timeout="1s"))
     await is_left(broker, stream, lambda ready, unacked: (ready, unacked) == (EVENTS - 101, 100))
     plugin.signal(signal.SIGTERM)
-    assert await plugin.ended(timeout_s=10.0) == 0
+    assert await plugin.ended() == 0
     await is_left(broker, stream, lambda ready, unacked: (ready, unacked) == (EVENTS - 1, 0))
 
 

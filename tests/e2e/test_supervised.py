@@ -19,11 +19,11 @@ from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.ports import free_ports
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.receivers import BuiltInReceiver
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import FIRST_ID, bodies, configuration, ids_of, stream_section
 from tests.servers import CONF, Server, fluentd, shipped
 
-DEADLINE_S = 30.0
 PARENT = """
 import subprocess, sys, time
 process = subprocess.Popen(sys.argv[1:])

@@ -15,11 +15,11 @@ import pytest
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, EXIT_REFUSED
 from fluent_plugin_amp.testing.cloud import Failure, error_body
 from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.history.world import STREAM, World, history, world
 
 EVENTS = 3000
 SPAN = ("--since", "3h", "--until", "30m")
-DEADLINE_S = 60.0
 
 
 @pytest.fixture

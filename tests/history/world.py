@@ -25,9 +25,9 @@ from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.organisation import Organisation, Request
 from fluent_plugin_amp.testing.receivers import whole_lines
 from fluent_plugin_amp.testing.recorded import rounded
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 STREAM = "emea"
-DEADLINE_S = 60.0
 CLEAN = ("AMP_CLIENT_ID", "AMP_API_KEY", "AMP_API_KEY_FILE", "AMP_REGION", "AMP_API_HOST")
 
 

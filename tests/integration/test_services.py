@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.e2e.plugin import Plugin
 from tests.integration.conftest import Services
 
 HEADER = b"<14>Jan  1 00:00:00 amp-forwarder edr.cisco.amp.events: "
 EVENTS = [{"id": 2**60 + number, "computer": {"hostname": f"Büro\n{number}"}} for number in range(500)]
-DEADLINE_S = 60.0
 
 
 @pytest.mark.parametrize("services", ["fluent-bit", "fluentd"], indirect=True)

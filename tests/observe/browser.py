@@ -20,11 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 CHROMIUM = shutil.which("chromium")
-DEADLINE_S = 30.0
 _OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),

@@ -15,6 +15,7 @@ from fluent_plugin_amp.observe.forward_log import MAX_IN_CHUNK, MAX_WAITING, For
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.reactions import Close, HoldAck, NoAck
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 TAG = "fluent_plugin_amp.log"
 
@@ -28,10 +29,12 @@ def log() -> logging.Logger:
 
 
 @contextlib.asynccontextmanager
-async def shipping_to(server: FakeFluentd, log: logging.Logger) -> AsyncIterator[ForwardLog]:
+async def shipping_to(
+    server: FakeFluentd, log: logging.Logger, ack_response_timeout_s: float = 60.0
+) -> AsyncIterator[ForwardLog]:
     """What is logged goes to ``server`` meanwhile."""
     address = ServerAddress("a", server.host, server.port)
-    shipper = ForwardLog(TAG, ForwardSettings((address,), ack_response_timeout_s=0.2))
+    shipper = ForwardLog(TAG, ForwardSettings((address,), ack_response_timeout_s=ack_response_timeout_s))
     log.addHandler(shipper)
     task = asyncio.create_task(shipper.run())
     try:
@@ -150,7 +153,7 @@ async def test_a_server_in_trouble_makes_no_lines(log: logging.Logger, reaction:
     package.addHandler(watcher)
     log.addHandler(watcher)
     try:
-        async with FakeFluentd() as server, shipping_to(server, log):
+        async with FakeFluentd() as server, shipping_to(server, log, ack_response_timeout_s=0.5):
             server.script(reaction, reaction)
             log.info("the line")
             await server.wait_for(lambda: messages(server) == ["the line"])
@@ -173,7 +176,7 @@ async def test_finish_does_not_wait_for_a_server_that_is_away(log: logging.Logge
     """Whatever the timeout."""
     async with shipping_to(FakeFluentd(), log) as shipper:
         log.info("lost")
-        await asyncio.wait_for(shipper.finish(3600.0), 5.0)
+        await asyncio.wait_for(shipper.finish(3600.0), DEADLINE_S)
 
 
 async def test_finish_does_not_wait_for_ever(log: logging.Logger) -> None:
@@ -182,7 +185,7 @@ async def test_finish_does_not_wait_for_ever(log: logging.Logger) -> None:
         server.script(HoldAck())
         log.info("held")
         await server.wait_for(lambda: server.chunks)
-        await asyncio.wait_for(shipper.finish(0.05), 5.0)
+        await asyncio.wait_for(shipper.finish(0.05), DEADLINE_S)
 
 
 async def test_a_line_after_the_loop_is_gone() -> None:

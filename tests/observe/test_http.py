@@ -21,6 +21,7 @@ from fluent_plugin_amp.observe.http import (
     listening,
 )
 from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 HOST = "127.0.0.1"
 LARGE = b"x" * 8_000_000
@@ -56,14 +57,14 @@ async def talk(port: int, *pieces: bytes) -> bytes:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0)
-        return await asyncio.wait_for(reader.read(), 5.0)
+        return await asyncio.wait_for(reader.read(), DEADLINE_S)
     finally:
         writer.close()
 
 
 async def get(port: int, path: str, method: str = "GET") -> httpx.Response:
     """One request by a client that others wrote."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S) as client:
         return await client.request(method, f"http://{HOST}:{port}{path}")
 
 
@@ -219,7 +220,7 @@ async def rest_of(client: Client) -> bytes:
     reader, writer = client
     with contextlib.suppress(ConnectionError):
         writer.write(b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        return await asyncio.wait_for(reader.read(), 5.0)
+        return await asyncio.wait_for(reader.read(), DEADLINE_S)
     return b""
 
 
@@ -266,7 +267,7 @@ async def test_who_waits_for_an_answer_is_not_dropped_for_who_asks_nothing(clock
         assert (await get(port, "/")).status_code == 200
         clock.now = SILENT_AFTER_S
         assert (await get(port, "/")).status_code == 200
-        rest = await asyncio.wait_for(reader.read(), 5.0)
+        rest = await asyncio.wait_for(reader.read(), DEADLINE_S)
     assert rest.endswith(LARGE)
     writer.transport.abort()
 
@@ -333,7 +334,7 @@ async def test_the_end_drops_clients_and_frees_the_port() -> None:
         writer.write(b"GET")
         await writer.drain()
     with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(reader.read(), 5.0) == b""
+        assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
     writer.close()
     async with listening({}, HOST, number):
         assert (await get(number, "/")).status_code == 404

@@ -23,12 +23,12 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.reactions import Ack, NoAck
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import configuration, stream_section
 from tests.e2e.plugin import Plugin
 from tests.observe.browser import CHROMIUM, Browser, Seen
 
-WITHIN_S = 10.0
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 HEALTHY = "All is well"
 
@@ -84,16 +84,16 @@ class Scene:
     async def logged(self, text: str) -> None:
         """The log says so, soon."""
         assert self.plugin is not None
-        await self.plugin.logged(text, timeout_s=WITHIN_S)
+        await self.plugin.logged(text)
 
     async def get(self, path: str) -> httpx.Response:
         """What the plugin answers now."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S) as client:
             return await client.get(f"http://127.0.0.1:{self.port}{path}")
 
     async def is_ready(self, ready: bool, *, reasons: Iterable[str] = (), warnings: Iterable[str] = ()) -> Any:
         """/readyz says so, soon: these error ids at least; its JSON."""
-        deadline = time.monotonic() + WITHIN_S
+        deadline = time.monotonic() + DEADLINE_S
         said: Any = None
         while time.monotonic() < deadline:
             try:
@@ -115,7 +115,7 @@ class Scene:
 
     async def sees(self, name: str, *texts: str) -> None:
         """A person sees these on the page, soon; kept as a picture of that name where that is asked for."""
-        deadline = time.monotonic() + WITHIN_S
+        deadline = time.monotonic() + DEADLINE_S
         while True:
             seen = await self._look()
             if all(text in seen.text for text in texts):

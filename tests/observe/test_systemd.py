@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from fluent_plugin_amp.observe.systemd import Notifier
-
-DEADLINE_S = 20.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 @pytest.fixture

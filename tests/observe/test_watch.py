@@ -19,7 +19,7 @@ from fluent_plugin_amp.observe.troubles import BEHIND_FROM_S
 from fluent_plugin_amp.observe.watch import Watcher
 from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.testing.ports import free_port
-from fluent_plugin_amp.testing.waiting import Conditions
+from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 from tests.e2e.plugin import eventually
 from tests.observe.scenes import Clock, Scene, connected, stream, trouble
 
@@ -88,9 +88,9 @@ async def test_each_queue_is_looked_at_again_and_again(rig: Rig) -> None:
     """Those of streams that come later too."""
     rig.streams = [FakeStream()]
     async with rig.watching():
-        await rig.streams[0].looked.wait_for(lambda: rig.streams[0].looks >= 3, 5.0)
+        await rig.streams[0].looked.wait_for(lambda: rig.streams[0].looks >= 3, DEADLINE_S)
         rig.streams.append(FakeStream())
-        await rig.streams[1].looked.wait_for(lambda: rig.streams[1].looks >= 3, 5.0)
+        await rig.streams[1].looked.wait_for(lambda: rig.streams[1].looks >= 3, DEADLINE_S)
 
 
 async def test_a_broker_that_does_not_answer_holds_up_nobody(rig: Rig) -> None:
@@ -98,7 +98,7 @@ async def test_a_broker_that_does_not_answer_holds_up_nobody(rig: Rig) -> None:
     rig.streams = [FakeStream(), FakeStream()]
     rig.streams[0].hangs = True
     async with rig.watching():
-        await rig.streams[1].looked.wait_for(lambda: rig.streams[1].looks >= 5, 5.0)
+        await rig.streams[1].looked.wait_for(lambda: rig.streams[1].looks >= 5, DEADLINE_S)
         assert rig.streams[0].looks == 1
 
 
@@ -171,7 +171,9 @@ async def serving(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
     port = free_port()
     task = asyncio.create_task(rig.watcher.serve("127.0.0.1", port))
     transport = httpx.AsyncHTTPTransport(retries=5)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", transport=transport, trust_env=False, timeout=DEADLINE_S
+    ) as client:
         yield client
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

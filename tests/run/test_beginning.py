@@ -17,9 +17,9 @@ import yaml
 
 from fluent_plugin_amp.run.beginning import Beginning
 from fluent_plugin_amp.testing.ports import free_ports
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60.0
 
 PARENT = """
 import subprocess, sys, time

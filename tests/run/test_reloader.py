@@ -20,8 +20,7 @@ from fluent_plugin_amp.facts import Fact, InternalError, Reloaded, ReloadTrouble
 from fluent_plugin_amp.observe.logs import LOGGER, LogObserver
 from fluent_plugin_amp.run.reload import Changes
 from fluent_plugin_amp.run.reloader import Reloader
-
-DEADLINE_S = 30.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 def config(tag: str = "a") -> Config:

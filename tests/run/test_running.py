@@ -11,6 +11,7 @@ from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.run import running as module
 from fluent_plugin_amp.run.running import RunningStreams
 from fluent_plugin_amp.source.stream import Stream
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 class FakeStream:
@@ -159,7 +160,7 @@ async def test_a_stream_that_comes_too_late() -> None:
     made, (one,) = RunningStreams(ignore), streams("a")
     made.stop()
     made.add([one])
-    await asyncio.wait_for(made.run(), 5.0)
+    await asyncio.wait_for(made.run(), DEADLINE_S)
 
 
 async def test_starts_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from fluent_plugin_amp.errors import OutputClosed
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.stdout import StdoutSink, json_lines, msgpack_maps
-from fluent_plugin_amp.testing.waiting import Conditions
+from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 
 
 class Channel:
@@ -75,7 +75,7 @@ class Running:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until it holds."""
-        await self.conditions.wait_for(condition, 10.0)
+        await self.conditions.wait_for(condition, DEADLINE_S)
 
     async def answered(self, count: int) -> list[tuple[Chunk, Outcome]]:
         """Wait for so many answers in all."""
@@ -215,7 +215,7 @@ async def test_a_reader_that_goes_away_while_idle_is_noticed(pipe: Pipe) -> None
     async with running(pipe.writer) as stdout:
         pipe.reader.close()
         with pytest.raises(OutputClosed, match="reader"):
-            await asyncio.wait_for(stdout.task, 10.0)
+            await asyncio.wait_for(stdout.task, DEADLINE_S)
 
 
 async def test_a_disk_that_is_full_ends_it() -> None:

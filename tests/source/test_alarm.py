@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from fluent_plugin_amp.source.alarm import Alarm
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 LONG_S = 600.0
-DEADLINE_S = 10.0
 
 
 async def test_it_wakes_the_sleeper() -> None:

@@ -45,11 +45,11 @@ from fluent_plugin_amp.testing.hostile_broker import (
     raw_header_frame,
 )
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from tests.conftest import MakeStream
 
-DEADLINE_S = 20.0
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """What a server does with a connection."""
@@ -537,7 +537,7 @@ async def test_broker_frozen(broker: PrivateRabbitMQ, make_stream: MakeStream) -
     to = replace(plain(broker, make_stream()), heartbeat_s=1.0)
     async with connected(to) as (connection, channel):
         broker.freeze()
-        reason = await asyncio.wait_for(asyncio.shield(connection.closed), 30.0)
+        reason = await asyncio.wait_for(asyncio.shield(connection.closed), DEADLINE_S)
         assert isinstance(reason, BrokerConnectionLost)
         assert str(reason) == "no heartbeat from the broker"
         assert isinstance(channel.closed.result(), BrokerConnectionLost)
@@ -548,7 +548,7 @@ async def test_a_frozen_broker_does_not_hold_up_the_close(broker: PrivateRabbitM
     connection = await amqp.connect(plain(broker, make_stream()))
     channel = await connection.open_channel()
     broker.freeze()
-    await asyncio.wait_for(connection.close(0.2), 5.0)
+    await asyncio.wait_for(connection.close(0.2), DEADLINE_S)
     assert connection.closed.done()
     assert channel.closed.done()
 

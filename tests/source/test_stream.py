@@ -62,7 +62,7 @@ from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, Stre
 if TYPE_CHECKING:
     from tests.conftest import MakeStream
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 LIMIT_BYTES = 1_000_000
 Kind = TypeVar("Kind", bound=Fact)
 

@@ -17,8 +17,7 @@ from fluent_plugin_amp.source.content import Delivered, Message, Reader
 from fluent_plugin_amp.source.transport import UNSENT_BYTES, IoServices
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.hostile_broker import delivery_frames, heartbeat_frame, raw_frame
-
-DEADLINE_S = 20.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 def frame(payload: bytes) -> bytes:

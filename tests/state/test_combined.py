@@ -13,6 +13,7 @@ from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.errors import StateDiskFull
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 async def opened(path: Path, observer: Observer = lambda fact: None) -> StateFile:
@@ -26,7 +27,7 @@ async def put(kept: KeptCombined, rows: dict[tuple[str, str], bytes | None]) -> 
     """Put rows and wait until they are safe."""
     done = asyncio.Event()
     kept.put(rows, done.set)
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), DEADLINE_S)
 
 
 async def test_rows_outlive_the_process(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ async def test_trouble_is_waited_out_in_order(tmp_path: Path, monkeypatch: pytes
         await asyncio.sleep(0.01)
     assert answered == []
     kept.put({("s", "b"): None}, last.set)
-    await asyncio.wait_for(last.wait(), 30)
+    await asyncio.wait_for(last.wait(), DEADLINE_S)
     assert answered == [1, 2]
     assert await kept.load() == {("s", "a"): b"2"}
     await state.close(5)

@@ -19,8 +19,7 @@ from fluent_plugin_amp.state.errors import StateDiskFull
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import KeptDeadLetter
-
-DEADLINE_S = 10.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 class Channel:

@@ -21,8 +21,8 @@ from fluent_plugin_amp.state.delivered import FileDelivered
 from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull, StateSlow
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
-DEADLINE_S = 10.0
 FEW = 4
 """Stands for INDEX_EVENTS."""
 

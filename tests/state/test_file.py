@@ -23,8 +23,7 @@ from fluent_plugin_amp.state.errors import StateCorrupt, StateInUse, StateTooNew
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.schema import MIGRATIONS
 from fluent_plugin_amp.state.store import Store
-
-DEADLINE_S = 20.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 class NoLedger:

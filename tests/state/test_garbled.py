@@ -35,7 +35,8 @@ from fluent_plugin_amp.state.errors import StateCorrupt, StateUnusable
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import KeptDeadLetter, split
-from tests.state.test_file import DEADLINE_S, batch, until
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
+from tests.state.test_file import batch, until
 
 OLD_EVENTS, NEW_EVENTS, LETTERS = 600, 300, 5
 ROWS: dict[tuple[str, str], bytes | None] = {("emea", f"row {number}"): b"%d" % number * 50 for number in range(200)}

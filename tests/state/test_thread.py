@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from fluent_plugin_amp.state.thread import CallThread
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 async def test_results_and_exceptions_come_back() -> None:
@@ -52,4 +53,4 @@ def test_a_call_that_hangs_does_not_keep_the_process() -> None:
         "    CallThread('test').call(threading.Event().wait)\n"
         "asyncio.run(main())"
     )
-    assert subprocess.run([sys.executable, "-c", script], timeout=20).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], timeout=DEADLINE_S).returncode == 0

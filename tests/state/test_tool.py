@@ -18,8 +18,7 @@ from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.tool import DeliveredByTool
-
-DEADLINE_S = 10.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 class NoLedger:

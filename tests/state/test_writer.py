@@ -27,8 +27,7 @@ from fluent_plugin_amp.state.errors import (
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import Block
 from fluent_plugin_amp.state.writer import Opened, Writer
-
-DEADLINE_S = 10.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 class StubbornStore(Store):

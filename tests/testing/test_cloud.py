@@ -23,6 +23,7 @@ from fluent_plugin_amp.testing.cloud import (
     web_page,
 )
 from fluent_plugin_amp.testing.organisation import Organisation, RequestLimit
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 AUDIT = "b077d6bc-bbdf-42f7-8838-a06053fbd98a"
 PROTECT = "5b1857e3-ba49-46cf-9bf1-0cad6b5ecd18"
@@ -81,7 +82,7 @@ def organisation(cloud: LocalCloud) -> Organisation:
 @pytest.fixture
 def client(cloud: LocalCloud, organisation: Organisation) -> Iterator[httpx.Client]:
     """A client with that customer's key."""
-    with httpx.Client(base_url=cloud.url, auth=("client", "key"), trust_env=False) as client:
+    with httpx.Client(base_url=cloud.url, auth=("client", "key"), trust_env=False, timeout=DEADLINE_S) as client:
         yield client
 
 
@@ -112,7 +113,7 @@ def test_version_is_the_test_of_a_key(client: httpx.Client) -> None:
 @pytest.mark.parametrize("auth", [None, ("client", "wrong"), ("nobody", "key"), ("", "")])
 def test_a_wrong_key_is_refused(client: httpx.Client, auth: tuple[str, str] | None) -> None:
     """401 in Cisco's words, with no key, another key, or another client."""
-    response = httpx.get(f"{client.base_url}/v1/version", auth=auth, trust_env=False)
+    response = httpx.get(f"{client.base_url}/v1/version", auth=auth, trust_env=False, timeout=DEADLINE_S)
     assert response.status_code == 401
     error = response.json()["errors"][0]
     assert error == {
@@ -125,7 +126,9 @@ def test_a_wrong_key_is_refused(client: httpx.Client, auth: tuple[str, str] | No
 @pytest.mark.parametrize("header", ["Basic", "Basic %%%", "Bearer abc", "Basic //79"])
 def test_a_malformed_authorization_is_refused(client: httpx.Client, header: str) -> None:
     """A header that is no Basic authentication is a wrong key, not a fault of the cloud."""
-    response = httpx.get(f"{client.base_url}/v1/version", headers={"authorization": header}, trust_env=False)
+    response = httpx.get(
+        f"{client.base_url}/v1/version", headers={"authorization": header}, trust_env=False, timeout=DEADLINE_S
+    )
     assert response.status_code == 401
 
 
@@ -234,7 +237,7 @@ def test_what_does_not_exist_is_not_found(client: httpx.Client, path: str) -> No
 def test_a_read_only_key_may_only_read(cloud: LocalCloud) -> None:
     """Every change is 403, every look is fine."""
     cloud.add_organisation("reader", "key", read_only=True)
-    with httpx.Client(base_url=cloud.url, auth=("reader", "key"), trust_env=False) as client:
+    with httpx.Client(base_url=cloud.url, auth=("reader", "key"), trust_env=False, timeout=DEADLINE_S) as client:
         assert client.get("/v1/event_streams").status_code == 200
         assert client.post("/v1/event_streams", json={"name": "x"}).status_code == 403
         assert client.patch("/v1/event_streams/0", json={}).status_code == 403
@@ -245,7 +248,7 @@ def test_organisations_do_not_see_each_other(cloud: LocalCloud, client: httpx.Cl
     """Streams belong to one key; their ids, and so their queues, are unique in the cloud."""
     cloud.add_organisation("other", "key")
     mine = create(client, name="a")
-    with httpx.Client(base_url=cloud.url, auth=("other", "key"), trust_env=False) as other:
+    with httpx.Client(base_url=cloud.url, auth=("other", "key"), trust_env=False, timeout=DEADLINE_S) as other:
         theirs = create(other, name="a")
         assert theirs["id"] != mine["id"]
         assert other.get(f"/v1/event_streams/{mine['id']}").status_code == 404
@@ -422,11 +425,13 @@ def test_it_serves_https_with_a_certificate_for_loopback(tmp_path: Path) -> None
         host, port = cloud.url.removeprefix("https://").split(":")
         with socket.create_connection((host, int(port))):
             context = ssl.create_default_context(cafile=str(certificates.ca_file))
-            with httpx.Client(verify=context, trust_env=False, auth=(key.client_id, key.api_key)) as client:
+            with httpx.Client(
+                verify=context, trust_env=False, timeout=DEADLINE_S, auth=(key.client_id, key.api_key)
+            ) as client:
                 answer = client.get(f"{cloud.url}/v1/version").json()
                 assert answer["metadata"]["links"]["self"] == f"{cloud.url}/v1/version"
             with pytest.raises(httpx.RequestError):
-                httpx.get(cloud.url.replace("https", "http"), trust_env=False)
+                httpx.get(cloud.url.replace("https", "http"), trust_env=False, timeout=DEADLINE_S)
 
 
 def test_closing_it_ends_idle_and_slow_connections() -> None:
@@ -434,10 +439,10 @@ def test_closing_it_ends_idle_and_slow_connections() -> None:
     cloud = LocalCloud()
     cloud.start()
     idle = socket.create_connection(("127.0.0.1", int(cloud.url.rsplit(":", 1)[1])))
-    idle.settimeout(10)
+    idle.settimeout(DEADLINE_S)
     cloud.fail(Failure(delay_s=3600))
     idle.sendall(b"GET /v1/version HTTP/1.1\r\nhost: x\r\n\r\n")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     while not cloud.requests and time.monotonic() < deadline:
         time.sleep(0.005)
     cloud.close()

@@ -20,10 +20,10 @@ from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 DETECTED = b'{"id": 6533241145273614341, "event_type_id": 1090519054, "group_guids": [], "timestamp": 1593079552}'
 OTHER = b'{"id": 6533241145273614342, "event_type_id": 553648143, "group_guids": [], "timestamp": 1593079552}'
-DEADLINE_S = 60.0
 
 
 @pytest.fixture

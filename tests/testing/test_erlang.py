@@ -14,6 +14,7 @@ import pytest
 
 from fluent_plugin_amp.testing.erlang import ErlangNode, NodeError, clean_environment, erlang_binary
 from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(shutil.which("erl") is None, reason="no erl on PATH")
 
@@ -154,7 +155,7 @@ def test_the_node_ends_with_its_owner(tmp_path: Path, end: str) -> None:
                 owner.terminate()
             case _:
                 owner.stdin.close()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE_S
     while is_alive(pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -31,8 +31,7 @@ from fluent_plugin_amp.testing.reactions import (
     WrongAck,
     WrongPong,
 )
-
-DEADLINE_S = 10
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 class Client:

@@ -17,8 +17,7 @@ import msgpack
 import pytest
 
 from fluent_plugin_amp.testing.certificates import make_certificates
-
-DEADLINE_S = 20
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 @contextmanager

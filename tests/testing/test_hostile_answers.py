@@ -10,6 +10,7 @@ import pytest
 
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.hostile_answers import bomb, dripping, odd_bodies, packed, reset_as_epoch
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -24,7 +25,10 @@ def client(cloud: LocalCloud) -> Iterator[httpx.Client]:
     """A client of it, with a good key, that takes no proxy."""
     organisation = cloud.add_organisation()
     with httpx.Client(
-        base_url=cloud.url, auth=(organisation.client_id, organisation.api_key), trust_env=False
+        base_url=cloud.url,
+        auth=(organisation.client_id, organisation.api_key),
+        trust_env=False,
+        timeout=DEADLINE_S,
     ) as client:
         yield client
 

@@ -24,8 +24,7 @@ from fluent_plugin_amp.testing.hostile_broker import (
     raw_frame,
     raw_header_frame,
 )
-
-DEADLINE_S = 20.0
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 
 @pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])

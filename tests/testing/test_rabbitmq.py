@@ -19,6 +19,7 @@ from fluent_plugin_amp.testing.erlang import NodeError
 from fluent_plugin_amp.testing.publisher import PublishError
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 from fluent_plugin_amp.testing.rabbitmq_node import find_server
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.skipif(find_server() is None, reason="no RabbitMQ on this machine")
 
@@ -74,7 +75,7 @@ def processes_in(folder: Path) -> list[str]:
 
 def wait_until_gone(folder: Path) -> None:
     """Fails when a process still lives on the folder after half a minute."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE_S
     while left := processes_in(folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
@@ -192,7 +193,7 @@ def test_a_delivery_unacked_for_too_long_closes_the_channel(
     broker.set_consumer_timeout(0.2, check_every_s=0.1)
     try:
         channel = connect(broker, stream)
-        deliveries = channel.consume(stream.queue, inactivity_timeout=30)
+        deliveries = channel.consume(stream.queue, inactivity_timeout=DEADLINE_S)
         next(deliveries)
         with pytest.raises(ChannelClosedByBroker, match=r"406.*timed out"):
             next(deliveries)

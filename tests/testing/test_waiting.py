@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fluent_plugin_amp.testing.waiting import Conditions
+from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 
 
 async def test_what_holds_already_is_not_waited_for() -> None:
@@ -17,8 +17,8 @@ async def test_what_holds_already_is_not_waited_for() -> None:
 async def test_each_waiter_returns_at_the_change_that_fulfils_its_condition() -> None:
     """And not at an earlier one."""
     conditions, values = Conditions(), list[int]()
-    first = asyncio.create_task(conditions.wait_for(lambda: len(values) >= 1, 10))
-    second = asyncio.create_task(conditions.wait_for(lambda: len(values) >= 2, 10))
+    first = asyncio.create_task(conditions.wait_for(lambda: len(values) >= 1, DEADLINE_S))
+    second = asyncio.create_task(conditions.wait_for(lambda: len(values) >= 2, DEADLINE_S))
     await asyncio.sleep(0)
     values.append(1)
     conditions.changed()
@@ -42,8 +42,8 @@ async def test_a_waiter_in_vain_times_out_and_is_forgotten() -> None:
 async def test_an_error_in_a_condition_belongs_to_its_waiter() -> None:
     """Neither who reports the change nor another waiter sees it."""
     conditions, values = Conditions(), list[int]()
-    broken = asyncio.create_task(conditions.wait_for(lambda: bool(values) and values[1], 10))
-    sound = asyncio.create_task(conditions.wait_for(lambda: values, 10))
+    broken = asyncio.create_task(conditions.wait_for(lambda: bool(values) and values[1], DEADLINE_S))
+    sound = asyncio.create_task(conditions.wait_for(lambda: values, DEADLINE_S))
     await asyncio.sleep(0)
     values.append(1)
     conditions.changed()

@@ -18,7 +18,7 @@ from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.testing.certificates import Certificates, KeyPair, make_certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.testing.waiting import Conditions
+from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 
 ChunkMaker = Callable[..., Chunk]
 
@@ -77,7 +77,7 @@ class RunningClient:
         self.task = asyncio.create_task(self.client.run())
         self.task.add_done_callback(lambda task: self.conditions.changed())
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
         """Wait until ``condition`` holds; raises what ended the client, or TimeoutError."""
         await self.conditions.wait_for(lambda: self.task.done() or condition(), timeout_s)
         if self.task.done() and not condition():

@@ -28,7 +28,7 @@ from fluent_plugin_amp.testing import forward, reactions
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.ports import free_port
-from fluent_plugin_amp.testing.waiting import Conditions
+from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 
 SECURITY = Security("amp.example", "secret key", "amp", "secret password")
 SERVER_SECURITY = forward.Security("secret key", {"amp": "secret password"})
@@ -61,7 +61,7 @@ class Heard:
 
     async def until(self, count: int) -> list[Any]:
         """Wait until so much was told."""
-        await self.conditions.wait_for(lambda: len(self.told) >= count, 10.0)
+        await self.conditions.wait_for(lambda: len(self.told) >= count, DEADLINE_S)
         return self.told
 
     def _tell(self, what: Any) -> None:

@@ -18,6 +18,7 @@ from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, S
 from fluent_plugin_amp.testing import forward, reactions
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.hostile_forward import HostileWords, hostile_words
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 SECURITY = Security("amp.example", "secret key")
 HOSTILE = [pytest.param(each, id=each.name) for each in hostile_words()]
@@ -47,7 +48,7 @@ async def test_instead_of_an_ack(running: Any, make_chunk: Any, held: list[int],
     async with (
         FakeFluentd() as hostile,
         FakeFluentd() as good,
-        running(hostile, good, ack_response_timeout_s=0.5) as client,
+        running(hostile, good, ack_response_timeout_s=2.0) as client,
     ):
         await client.until(lambda: client.client.room == 8)
         hostile.reaction = words.talk
@@ -196,4 +197,6 @@ async def test_a_failed_connection_is_no_exception_of_its_visitor(monkeypatch: p
     async with FakeFluentd(security=forward.Security("secret key")) as server:
         address = ServerAddress("a", port=server.port)
         with pytest.raises(ServerConnectionFailed):
-            await asyncio.wait_for(open_connection(address, ForwardSettings((address,), security=SECURITY)), 10.0)
+            await asyncio.wait_for(
+                open_connection(address, ForwardSettings((address,), security=SECURITY)), DEADLINE_S
+            )

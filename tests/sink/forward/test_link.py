@@ -12,6 +12,9 @@ from fluent_plugin_amp.testing import forward, reactions
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 
+SILENCE_S = 2.0
+"""A server that says nothing for so long is silent; one that the machine holds up is not."""
+
 
 def kinds(client: Any) -> list[str]:
     """What was told, in short."""
@@ -55,7 +58,7 @@ async def test_a_server_that_accepts_and_closes_is_not_well(running: Any) -> Non
 
 async def test_chunks_in_doubt_are_counted(running: Any, make_chunk: Any) -> None:
     """Those of each connection that was lost; a connection in doubt is told when it acks, not when it connects."""
-    async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.3) as client:
+    async with FakeFluentd() as server, running(server, ack_response_timeout_s=SILENCE_S) as client:
         await client.connected()
         server.script(reactions.Close(), reactions.Close(), reactions.Close(), reactions.NoAck())
         for _ in range(2):
@@ -91,7 +94,7 @@ async def test_a_refusal_is_not_hurried(running: Any, certificates: Certificates
 @pytest.mark.parametrize("in_flight", [1, 3])
 async def test_the_oldest_chunk_sets_the_deadline(running: Any, make_chunk: Any, in_flight: int) -> None:
     """Acks of others do not put it off: all in flight are in doubt then, and arrive on a new connection."""
-    async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.3) as client:
+    async with FakeFluentd() as server, running(server, ack_response_timeout_s=SILENCE_S) as client:
         await client.connected()
         server.script(reactions.NoAck())
         for _ in range(in_flight):
@@ -104,9 +107,9 @@ async def test_the_oldest_chunk_sets_the_deadline(running: Any, make_chunk: Any,
 
 async def test_acks_in_time_leave_the_connection_alone(running: Any, make_chunk: Any) -> None:
     """The timer of an acked chunk does no harm to the next one."""
-    async with FakeFluentd() as server, running(server, ack_response_timeout_s=0.4) as client:
+    async with FakeFluentd() as server, running(server, ack_response_timeout_s=SILENCE_S) as client:
         await client.connected()
-        server.reaction = reactions.Ack(delay_s=0.15)
+        server.reaction = reactions.Ack(delay_s=SILENCE_S / 4)
         for number in range(1, 7):
             client.client.send(make_chunk())
             await client.answered(number)
