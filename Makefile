@@ -1,5 +1,6 @@
 # make demo         the whole way on this machine: a private RabbitMQ over TLS, the plugin, a receiver
 # make test         lint, types and all tests
+# make steady       five whole runs of the tests: random orders, a busy machine, SIGINT ignored; an hour
 # make bench        throughput, memory and latency, as ratios (README has the table)
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
 # make mutants      four plugins that break the promise: the chaos suite must notice each
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint unit bench chaos mutants fuzz limits conformance systemd history floors dist deb docs system tools peer clean
+.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd history floors dist deb docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -37,6 +38,9 @@ lint: $(VENV)/test
 
 unit: system tools peer $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+steady: system tools peer $(VENV)/test
+	$(BIN)/python -m tests.steady $(STEADY_ARGS)
 
 bench: system $(VENV)/bench
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
