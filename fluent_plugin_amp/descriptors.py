@@ -42,7 +42,7 @@ def room_for_streams() -> int:
 
 
 def claim(sock: socket.socket) -> None:
-    """Make sure that a socket for a stream is none of the reserve.
+    """Make sure that a socket, for a stream or a probe, is none of the reserve.
 
     Raises OSError (EMFILE), as the system does when there is no descriptor at all.  The kernel gives the lowest
     number that is free, so the number tells how many are in use.

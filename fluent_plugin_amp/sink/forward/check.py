@@ -13,26 +13,20 @@ from dataclasses import dataclass
 
 from fluent_plugin_amp.errors import (
     AckTimeout,
-    HandshakeRefused,
     PluginError,
     ServerConnectionLost,
-    ServerUnreachable,
     WrongAck,
 )
 from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.sink.forward.connection import open_connection
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
-from fluent_plugin_amp.sink.forward.tls_probe import TlsDoubt
+from fluent_plugin_amp.sink.forward.tls_probe import BEGINNING, TlsDoubt
 
 _OBJECTION_S = 0.3  # a server that wants another certificate says so right after the connection
 _HELO_S = 1.0  # Fluent Bit says HELO half a second after TLS
-_BEGINNING = b"\x93\xb7fluent_plugin_amp.check"  # an array of three, the first of them a text
 
 _WANTS_TLS = "Check whether its port expects TLS (`forward.tls: {}`); its log says why it closes."
-_WANTS_NO_TLS = (
-    "Check that its port expects TLS (Fluentd: <transport tls>, Fluent Bit: tls on), or remove forward.tls."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +43,12 @@ async def check(address: ServerAddress, settings: ForwardSettings, chunk: Chunk 
     """Connect to a server, shake hands and, when a ``chunk`` is given, send it and wait for its ack.
 
     Raises the error that came in the way: one of `open_connection`, ``AckTimeout``, ``WrongAck`` or, when that
-    is why, ``ServerWantsTls`` or ``ServerIsPlain``.
+    is why, ``ServerWantsTls``, ``ServerIsPlain`` or ``HandshakeRefused``.
     """
     try:
         return await _visit(address, settings, chunk)
     except PluginError as error:
-        explained = await TlsDoubt(address, settings).explain(error)
+        explained = await TlsDoubt(address, settings, doubts_silence=True).explain(error)
         if explained is error:
             raise
         raise explained from error
@@ -63,17 +57,7 @@ async def check(address: ServerAddress, settings: ForwardSettings, chunk: Chunk 
 async def _visit(address: ServerAddress, settings: ForwardSettings, chunk: Chunk | None) -> Checked:
     loop = asyncio.get_running_loop()
     began_at = loop.time()
-    try:
-        connection = await open_connection(address, settings)
-    except ServerUnreachable as error:
-        is_reset = isinstance(error.__cause__, ConnectionResetError)  # `check` asks what that means
-        if (
-            settings.tls is not None
-            and not is_reset
-            and await _is_reachable_without_tls(address, settings.connect_timeout_s)
-        ):
-            raise HandshakeRefused(f"connected, but not in TLS: {error}", remedy=_WANTS_NO_TLS) from error
-        raise
+    connection = await open_connection(address, settings)
     connected_at = loop.time()
     visit = _Visit(chunk.id if chunk else "", loop.create_future())
     is_plain = settings.tls is None or address.unix_path is not None
@@ -88,7 +72,7 @@ async def _visit(address: ServerAddress, settings: ForwardSettings, chunk: Chunk
             patience_s = max(_OBJECTION_S, 2 * (connected_at - began_at))
             await asyncio.wait({visit.result}, timeout=patience_s if settings.security else max(patience_s, _HELO_S))
             if is_plain and settings.security is None:
-                connection.write(_BEGINNING)
+                connection.write(BEGINNING)
                 await asyncio.wait({visit.result}, timeout=patience_s)
         if visit.result.done():
             visit.result.result()
@@ -100,15 +84,6 @@ async def _visit(address: ServerAddress, settings: ForwardSettings, chunk: Chunk
         connection.close()
     acked_s = None if chunk is None else loop.time() - connected_at
     return Checked(connected_at - began_at, acked_s)
-
-
-async def _is_reachable_without_tls(address: ServerAddress, timeout_s: float) -> bool:
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(address.host, address.port), timeout_s)
-    except (OSError, asyncio.TimeoutError):
-        return False
-    writer.close()
-    return True
 
 
 @dataclass(slots=True)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp import descriptors
 from fluent_plugin_amp.errors import (
+    HandshakeRefused,
     PluginError,
     ServerConnectionLost,
     ServerIsPlain,
@@ -23,6 +25,7 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.ports import free_port
 
 LOST = ServerConnectionLost("closed")
+SILENT = ServerUnreachable("no connection within 10 s")
 
 
 def address(server: FakeFluentd) -> ServerAddress:
@@ -108,6 +111,29 @@ async def test_a_server_that_resets_everything_is_not_called_plain() -> None:
         for to in (address(server), ServerAddress("a", port=free_port())):
             error = reset()
             assert await TlsDoubt(to, settings).explain(error) is error
+
+
+@pytest.mark.parametrize("error", [LOST, reset(), SILENT], ids=["lost", "reset", "silent"])
+async def test_a_probe_takes_nothing_of_the_reserve(
+    error: PluginError, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a free descriptor the error stays what it was, and the server sees no connection."""
+    monkeypatch.setattr(descriptors, "room_for_streams", lambda: 3)
+    settings = ForwardSettings((), tls=None if error is LOST else ssl.create_default_context())
+    async with FakeFluentd(tls=server_context(certificates.server) if error is LOST else None) as server:
+        doubt = TlsDoubt(address(server), settings, doubts_silence=True)
+        assert await doubt.explain(error) is error
+        assert server.counts.connections == 0
+
+
+async def test_a_server_that_says_nothing_is_doubted_by_a_single_visit_only() -> None:
+    """It may hang: who tries it again waits for it, who visits it once is told of both."""
+    settings = ForwardSettings((), tls=ssl.create_default_context())
+    async with FakeFluentd() as server:
+        assert await TlsDoubt(address(server), settings).explain(SILENT) is SILENT
+        found = await TlsDoubt(address(server), settings, doubts_silence=True).explain(SILENT)
+        assert isinstance(found, HandshakeRefused)
+        assert "remove forward.tls" in found.remedy
 
 
 @pytest.mark.parametrize("security", [None, Security("amp.example", "secret key")], ids=["open", "secured"])
