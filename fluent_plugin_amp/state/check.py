@@ -1,7 +1,7 @@
 """One visit to the state file, for `fluent-plugin-amp check`: whether a daemon could use it, and whether one does.
 
-It makes no file and leaves nothing changed: a file of this user would be in the way of a daemon that runs as
-another user.  A daemon that has the file is not disturbed: the lock is only looked at, and only reading is tried.
+It makes no file and changes nothing: a file of this user would be in the way of a daemon that runs as another user.
+It disturbs no daemon that has the file: then it looks at the lock, and only reads.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class Checked:
 
 
 def size_on_disk(path: Path) -> int:
-    """In bytes, with the log beside it, where the newest of it stands."""
+    """In bytes, together with the write-ahead log beside the file, which holds the newest rows."""
     files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
 
 
 def check(path: Path) -> Checked:
-    """Try it; reads all of it.
+    """Try the file, and read all of it.
 
     Raises:
-        StateUnusable: `run` could not use it, for the reason that the error tells.
+        StateUnusable: `run` could not use it; the error says why.
     """
     try:
         has_it = holder(path)

@@ -1,9 +1,9 @@
 """What combined records are made from, kept in the state file: a `pipeline.combine.combiner.Keeper`.
 
-Rows are put within the turn of the loop in which their events are recorded as delivered, so one transaction takes
-both.  While the file is in trouble nothing is answered: whoever waits for the rows waits, and with it the acks of its
-events.  Then everything that waits is put again, in order.  Rows that can never be put are given up, and told: their
-events are delivered as ever.
+Rows are put in the same turn of the loop in which their events are recorded as delivered, so one transaction takes
+both.  While the file is in trouble nothing is answered: the combiner waits for the rows, and so do the acks of their
+events.  Afterwards everything that waits is put again, in order.  Rows that can never be put are given up, and
+reported; their events are delivered as ever.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Rows = Mapping[tuple[str, str], bytes | None]
 
 
 class KeptCombined:
-    """See the module."""
+    """Keeps the rows of combined records in the state file."""
 
     def __init__(self, writer: Writer, *, retry_s: float = RETRY_S) -> None:
         self._writer = writer
@@ -35,7 +35,7 @@ class KeptCombined:
         self._is_retrying = False
 
     def put(self, rows: Rows, done: Callable[[], None]) -> None:
-        """See `Keeper`."""
+        """Part of `Keeper`: keep these rows, and call ``done`` when they are committed."""
         self._waiting.append((rows, done))
         if not self._is_retrying:
             self._writer.put(partial(Store.put_combined, rows=rows), self._answered)
@@ -45,19 +45,19 @@ class KeptCombined:
         while True:
             try:
                 return await self._writer.call(Store.combined)
-            except PluginError:  # the writer has told
+            except PluginError:  # the writer has reported it
                 await asyncio.sleep(self._retry_s)
 
     def set_aside(self, keys: list[tuple[str, str]]) -> None:
-        """See `Keeper`."""
+        """Part of `Keeper`: set aside rows that cannot be read."""
         self._writer.set_aside(garbled_rows(self._path, "combined", len(keys)))
         self._writer.put(partial(Store.set_combined_aside, keys=keys), events=1)
 
     def _answered(self, error: PluginError | None) -> None:
-        """The first of those that wait is committed, unless there is trouble."""
+        """Take the answer for the first rows that wait: they are committed, refused, or to be put again."""
         if self._is_retrying:
-            return  # it is put again with what failed before it
-        if error is None or isinstance(error, StateValueRefused):  # the writer has told, and time does not mend it
+            return  # these rows are put again, together with those that failed before
+        if error is None or isinstance(error, StateValueRefused):  # reported by the writer, and beyond another try
             _, done = self._waiting.popleft()
             done()
         else:

@@ -1,10 +1,10 @@
-"""A SQLite file as this plugin uses one: opened, brought up to date, locked by nobody for long.
+"""A SQLite file as this plugin uses one: opens it, brings it up to date, and keeps transactions short.
 
 One `Database` is one connection, for one thread at a time.  A commit is on the disk when it returns
-(``synchronous=FULL``); with the write-ahead log, readers and the writer do not wait for each other.
+(``synchronous=FULL``).  With the write-ahead log, readers and the writer do not wait for each other.
 
-Whatever SQLite and the system say about the file, and whatever Python says of values in it, becomes a
-`StateUnusable`, so nothing that is in the file can end whoever uses it.
+Every error of SQLite and of the system, and of Python over values in the file, becomes a `StateUnusable`.  So nothing
+in the file can end whoever uses it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def translated(method: Callable[Parameters, Result]) -> Callable[Parameters, Res
 
 
 class Database:
-    """See the module.  Made by `open`."""
+    """One connection to a state file.  `open` makes it."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -66,10 +66,10 @@ class Database:
 
         Args:
             path: of the file, or a symbolic link to it; its folder must be there.
-            create: make it (readable by its owner only) or bring it up to date if need be; for its daemon.
+            create: make the file (readable by its owner only) or bring it up to date if need be; for its daemon.
 
         Raises:
-            StateUnusable: it cannot be used, for the reason that the error tells.
+            StateUnusable: the file cannot be used; the error says why.
         """
         path = resolved(path)
         if create:
@@ -90,7 +90,7 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing of what is written inside; on the disk when it ends without an exception."""
+        """Commit all of what is written inside, or nothing; it is on the disk when this ends without an exception."""
         try:
             self._execute("BEGIN IMMEDIATE")
             yield
@@ -109,14 +109,14 @@ class Database:
         """Read all of the file.
 
         Raises:
-            StateCorrupt: what is wrong first.
+            StateCorrupt: something is wrong; the error names the first of it.
         """
         result = self._value("PRAGMA integrity_check(1)")
         if result != "ok":
             raise StateCorrupt(f"{self.path}: {result}")
 
     def rolled_back(self) -> None:
-        """What was written in a transaction was undone: for subclasses that remember any of it."""
+        """Called when a transaction was undone: a subclass forgets what it remembers of it."""
 
     # --- within ------------------------------------------------------------------------------------------------
 
@@ -154,9 +154,10 @@ class Database:
 
 
 def tighten(path: Path) -> bool:
-    """Take from group and others what they may do with the file, and those beside it; whether it was anything.
+    """Make the file, and those beside it, accessible to their owner only; returns whether others had access.
 
-    Dead letters are in it, as they were received.  By name: closing a descriptor would drop SQLite's locks.
+    The file holds dead letters as they were received.  The mode is changed by name, because closing a descriptor
+    would drop SQLite's locks.
     """
     was_open = False
     path = resolved(path)
@@ -174,7 +175,7 @@ def tighten(path: Path) -> bool:
 
 
 def resolved(path: Path) -> Path:
-    """Where a symbolic link leads: lock and log stand beside the file itself, so that it is one by any name.
+    """Where a symbolic link leads: lock and log stand beside the file itself, whatever name leads to it.
 
     Raises:
         StateUnusable: the link leads in a circle.
@@ -186,7 +187,7 @@ def resolved(path: Path) -> Path:
 
 
 def _check_kind(path: Path) -> None:
-    """Opening a FIFO, SQLite would wait for ever."""
+    """Refuse what is no regular file: SQLite would wait for ever to open a FIFO."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as exc:
@@ -198,7 +199,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _create(path: Path) -> None:
-    """Make the file unless it is there: closing a descriptor of it would drop the locks that SQLite has on it."""
+    """Make the file unless it is there.  No existing file is opened: to close it would drop SQLite's locks on it."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:

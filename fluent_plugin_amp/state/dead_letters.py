@@ -1,11 +1,11 @@
 """Dead letters that servers refuse in every size: kept in the state file, and sent later.
 
-A `model.DeadLetterStore`, and the ledger of the letters that it sends: they go as any other delivery does.  One goes
-at a time.  Each refusal costs a server's connection, so a round ends with the first one.  The next round comes after
-`FIRST_WAIT_S`; after several rounds in which no server took any, later and later.  A refused letter goes to the end
-of the line, so that one that is hopeless does not hold up the others.
+It is a `model.DeadLetterStore`, and the ledger of the letters that it sends: they go the way of any other delivery,
+one at a time.  Each refusal costs a server's connection, so a round ends with the first refusal.  The next round
+begins after `FIRST_WAIT_S`, and later and later while no server takes any.  A refused letter goes to the end of the
+line, so a hopeless one does not hold up the others.
 
-A letter is removed when a server acked it; if the process ends in between, it is sent twice.
+A letter is removed after a server acked it.  If the process ends in between, it is sent twice.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Post = Callable[[Delivery, InvalidEvent], None]
 
 
 class KeptDeadLetters:
-    """See the module.
+    """Keeps dead letters, and sends them when a server takes them.
 
     Args:
-        writer: of the file.
-        observer: hears of letters.
-        post: sends one.
+        writer: of the state file.
+        observer: told of letters that are kept or sent.
+        post: sends a letter.
         is_available: whether a server is there to take it.
     """
 
@@ -56,7 +56,7 @@ class KeptDeadLetters:
         self._answer: asyncio.Future[bool] | None = None
 
     def opened(self, opened: Opened) -> None:
-        """The file was opened, perhaps anew."""
+        """The file was opened, for the first time or again."""
         self.count = opened.letters
         self._wake.set()
 
@@ -67,7 +67,7 @@ class KeptDeadLetters:
     # --- DeadLetterStore -------------------------------------------------------------------------------------------
 
     def keep(self, delivery: Delivery, error: InvalidEvent, done: Callable[[bool], None]) -> None:
-        """See `DeadLetterStore`."""
+        """Part of `DeadLetterStore`: keep this letter, and tell ``done`` whether it is kept."""
         letter = KeptDeadLetter(
             stream=delivery.stream,
             error_id=error.id,
@@ -89,11 +89,11 @@ class KeptDeadLetters:
         self._writer.put(partial(Store.add_letter, letter=letter), committed)
 
     def refused(self, delivery: Delivery) -> None:
-        """See `DeadLetterStore`."""
+        """Part of `DeadLetterStore`: the servers refused the letter that was sent."""
         self._answered(is_taken=False)
 
     def resolve(self, delivery_tag: int) -> None:
-        """See `model.Ledger`: a server has the letter that was sent."""
+        """Part of `model.Ledger`: a server has the letter that was sent."""
         self._answered(is_taken=True)
 
     # --- sending -----------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class KeptDeadLetters:
             self._not_before = asyncio.get_running_loop().time() + wait_s
 
     async def _wait_for_turn(self) -> None:
-        """Until there are letters, a server is there, and it is time."""
+        """Wait until there are letters, a server is there, and it is time."""
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
@@ -121,7 +121,7 @@ class KeptDeadLetters:
                 await self._wake.wait()
 
     async def _round(self) -> tuple[int, bool]:
-        """Send until none is left or one is refused: how many servers took, and whether one was refused."""
+        """Send until none is left or one is refused; returns how many were taken, and whether one was refused."""
         sent = 0
         is_taken = True
         try:
@@ -138,7 +138,7 @@ class KeptDeadLetters:
                 else:
                     self._writer.put(partial(Store.letter_refused, number=letter.number), events=1)
         except PluginError:
-            pass  # the writer has told
+            pass  # the writer has reported it
         if sent:
             self._observer(KeptLettersSent(sent, self.count))
         return sent, not is_taken

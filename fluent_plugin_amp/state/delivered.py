@@ -1,11 +1,11 @@
 """What was delivered, remembered in the state file: a `model.Delivered`.
 
-An event is known from `record` on: by the digests in memory at first, and by the file's index when that has seen it.
-The memory holds two generations.  When the young one has `INDEX_EVENTS` it becomes the old one, and the file is asked
-to index what was added; only after that may the old one go.  In trouble it goes without: then the last events are
-known, as by a memory without a file.
+An event is known from `record` on: first by the digests in memory, later by the file's index.  The memory holds two
+generations.  When the young one has `INDEX_EVENTS` it becomes the old one, and the file indexes what was added.  The
+old generation goes only after that.  While the file is in trouble it goes without an index: then only the latest
+events are known, as in a memory without a file.
 
-Lookups are for redelivered events only, so they may read the file on the loop: some microseconds.
+Lookups are for redelivered events only, and take some microseconds, so they read the file on the loop.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PRUNE_EVERY_S = 30.0
 
 
 class FileDelivered:
-    """See the module.
+    """Remembers what was delivered, in memory and in the state file.
 
     Args:
-        writer: of the file.
-        remember_s: what was delivered longer ago is forgotten.
+        writer: of the state file.
+        remember_s: how long, in seconds, what was delivered is remembered.
         on_reset: called with the name of a stream that a tool had the file forget.
         clock: seconds since the epoch.
     """
@@ -57,7 +57,7 @@ class FileDelivered:
         self._on_reset = on_reset
 
     def opened(self, opened: Opened) -> None:
-        """The file was opened, perhaps anew."""
+        """The file was opened, for the first time or again."""
         self.close()
         self._reader = opened.reader
         for stream, digests in opened.unindexed:
@@ -73,7 +73,7 @@ class FileDelivered:
     # --- Delivered ---------------------------------------------------------------------------------------------
 
     def contains(self, stream: str, digest: bytes) -> bool:
-        """See `Delivered`."""
+        """Part of `Delivered`: whether this event was delivered."""
         if digest in self._young.get(stream, ()) or digest in self._old.get(stream, ()):
             return True
         # A disk that hangs must not hang the loop; with any other trouble, reading may still work.
@@ -87,7 +87,7 @@ class FileDelivered:
             return False
 
     def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """See `Delivered`: ``done`` comes after the commit, or when trouble prevents it."""
+        """Part of `Delivered`: ``done`` is called after the commit, or when trouble prevents it."""
         for delivery in deliveries:
             young = self._young.get(delivery.stream)
             if young is None:
@@ -112,11 +112,11 @@ class FileDelivered:
                 self._forget_reset(await self._writer.call(Store.resets))
                 await self._prune()
             except PluginError:
-                pass  # the writer has told
+                pass  # the writer has reported it
             await asyncio.sleep(PRUNE_EVERY_S)
 
     async def _prune(self) -> None:
-        """Step by step, so that what was delivered meanwhile is committed in between."""
+        """Forget in steps; in between, what was delivered meanwhile is committed."""
         after: int | None = 0
         while after is not None:
             now = self._clock()
@@ -125,7 +125,7 @@ class FileDelivered:
             )
 
     def _forget_reset(self, resets: dict[str, int]) -> None:
-        """Streams that a tool had the file forget are forgotten here too."""
+        """Forget the streams that a tool made the file forget."""
         for stream, count in resets.items():
             if self._resets is not None and count != self._resets.get(stream, 0):
                 self._young.pop(stream, None)

@@ -1,9 +1,10 @@
 """The state file of a daemon: lock, writer, what was delivered and the letters kept, as one part.
 
-Opened before the first event is consumed.  When another process has it, there is no start; whatever else is wrong
-with the file, then or later, is reported and tried again while events are delivered without it: `StateFile.error`.
+It is opened before the first event is consumed.  When another process has it, the daemon does not start.  Any other
+trouble with the file, then or later, is reported and tried again, and events are delivered without it meanwhile:
+`StateFile.error`.
 
-Damage is set aside: garbled rows within the file (`valid_rows`), a file that is damaged itself beside it (`salvage`).
+Damage is set aside: garbled rows within the file (`valid_rows`), and a damaged file beside itself (`salvage`).
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from fluent_plugin_amp.state.writer import Opened, Writer
 
 
 class StateFile:
-    """See the module.
+    """The state file in use by a daemon, with its tasks.
 
     Args:
         path: of the file; its folder must be there.
-        remember_s: how long what was delivered is remembered.
-        observer: hears of trouble, recovery and letters.
+        remember_s: how long, in seconds, what was delivered is remembered.
+        observer: told of trouble, recovery and letters.
         post: sends a dead letter.
-        is_available: whether a server is there to take one; by default none ever is.
+        is_available: whether a server is there to take a letter; by default none ever is.
         on_reset: called with the name of a stream that a tool had the file forget.
         clock: seconds since the epoch.
     """
@@ -62,7 +63,7 @@ class StateFile:
         self.dead_letters = KeptDeadLetters(self.writer, observer, post, is_available)
         self.combined = KeptCombined(self.writer)
         self.task: asyncio.Task[None] | None = None
-        """From `start` on; it ends only with an error of ours."""
+        """The task of the file, from `start` on; it ends only by a fault of our own."""
 
     @property
     def error(self) -> PluginError | None:
@@ -83,7 +84,7 @@ class StateFile:
             self.task.result()
 
     async def close(self, timeout_s: float) -> None:
-        """Commit what waits, and close; a disk that hangs is given up after ``timeout_s``."""
+        """Commit what waits, and close; wait at most ``timeout_s`` for a disk that hangs."""
         if self.task is not None and not self.task.done():
             if self.error is None:
                 flushed = asyncio.ensure_future(self.writer.call(lambda store: None))
@@ -102,7 +103,7 @@ class StateFile:
         )
 
     def _open(self, is_thorough: bool) -> Opened:
-        """In the thread."""
+        """Open the file, in the thread."""
         self._lock.acquire()
         was_open_to_others = tighten(self.path)
         try:

@@ -1,4 +1,4 @@
-"""Indexes what was added to the state file: as jobs of the writer, one after the other, with commits in between."""
+"""Indexes what was added to the state file, as jobs of the writer, with commits in between."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INDEX_EVENTS = 16_384
 
 
 class Indexing:
-    """See the module.  In trouble it goes without; the next `begin` takes what was left."""
+    """Indexes in steps.  Trouble with the file ends it; the next `begin` takes what is left."""
 
     def __init__(self, writer: Writer) -> None:
         self.is_running = False
@@ -19,7 +19,7 @@ class Indexing:
         self._is_left = False
 
     def begin(self) -> None:
-        """Index everything that was added so far; not while `is_running`."""
+        """Index everything that was added so far.  Call it only while nothing is running."""
         self.is_running = self._is_left = True
         self._writer.put(Store.sort_unindexed, self._go_on)
 
@@ -30,5 +30,5 @@ class Indexing:
             self.is_running = False
 
     def _step(self, store: Store) -> None:
-        """In the thread."""
+        """Index some more, in the thread."""
         self._is_left = store.index()

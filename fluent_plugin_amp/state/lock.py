@@ -1,8 +1,8 @@
 """One daemon for each state file: an advisory lock on ``<state file>.lock``, a file beside it.
 
-Not on the state file itself: closing any descriptor of that would drop SQLite's own locks on it.  The kernel releases
-the lock with the process, so nothing needs to be cleaned up after a crash; the file stays, with the last holder's
-name in it.  A symbolic link in its place is not followed: whoever made it would have us empty a file of his choice.
+The lock is not on the state file itself: closing any descriptor of that would drop SQLite's own locks on it.  The
+kernel releases the lock when the process ends, so a crash leaves nothing to clean up.  The lock file stays, with the
+last holder's name in it.  A symbolic link in its place is not followed, because it could make us empty another file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Lock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take it, unless it is held already.
+        """Take the lock, unless it is held already.
 
         Raises:
             StateInUse: another process has it.
@@ -46,18 +46,18 @@ class Lock:
         )
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def take(file: Path, in_use: Callable[[str], PluginError]) -> int:
-    """Lock a file, made if need be, until the descriptor that is returned is closed.
+    """Lock a file, and make it if need be.  The lock holds until the returned descriptor is closed.
 
     Args:
-        file: to be locked; the holder's name is written into it.
-        in_use: the error to raise when another process has it, made of its name.
+        file: the file to lock; the holder's name is written into it.
+        in_use: makes the error to raise when another process has the lock, from that process's name.
 
     Raises:
         StateUnusable: there can be no such file.
@@ -84,10 +84,10 @@ def lock_file(state_file: Path) -> Path:
 
 
 def holder(state_file: Path) -> str | None:
-    """Who has the lock, such as ``process 12 on host``; None when nobody has.
+    """Who has the lock, such as ``process 12 on host``; None when nobody has it.
 
     Raises:
-        StateUnusable: the lock file cannot be looked at.
+        StateUnusable: the lock file cannot be read.
     """
     file = lock_file(state_file)
     if not os.path.lexists(file):
@@ -115,7 +115,7 @@ def _open(file: Path, flags: int) -> int:
 
 
 def _lock(descriptor: int, kind: int, patience_s: float) -> bool:
-    """Whether the lock was to be had."""
+    """Try to take the lock for so long; returns whether that worked."""
     deadline = time.monotonic() + patience_s
     while True:
         try:

@@ -1,8 +1,8 @@
-"""A damaged state file is set aside under another name, and what can be read of it is taken over.
+"""Sets a damaged state file aside under another name, and takes over what can be read of it.
 
 This happens once: while a file ``….corrupt`` is there, the next damage waits for the operator.  Otherwise a disk that
-damages everything would fill up with copies.  Only a file that begins as one of ours is touched: any other file in
-its place may be dear to somebody.
+damages everything would fill up with copies.  It touches only files that begin as ours do: any other file may matter
+to somebody.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _ID_AT = 68
 
 
 def aside_file(path: Path) -> Path:
-    """Where it is set aside."""
+    """The name under which a damaged file is kept."""
     path = resolved(path)
     return path.with_name(path.name + ".corrupt")
 
 
 def can_be_replaced(path: Path) -> bool:
-    """Whether it is a file of ours, as far as it begins at all, and none was set aside before.
+    """Whether the file begins as one of ours, or with nothing but zeros, and none was set aside before.
 
-    No connection of this process may be open: closing a descriptor takes SQLite's locks away.
+    No connection of this process may be open: closing a descriptor drops SQLite's locks.
     """
     try:
         with resolved(path).open("rb") as file:
@@ -48,10 +48,12 @@ def can_be_replaced(path: Path) -> bool:
 
 
 def replace(path: Path) -> None:
-    """Put a new file in its place, with what can be read of it; `can_be_replaced`, and the lock is held.
+    """Put a new file in its place, with what can be read of the old one.
+
+    Call it only when `can_be_replaced`, and while the lock is held.
 
     Raises:
-        StateUnusable: it could not be done, and the file is still there.
+        StateUnusable: that did not work, and the file is still there.
     """
     path, aside = resolved(path), aside_file(path)
     new = path.with_name(path.name + ".salvaged")
@@ -77,7 +79,7 @@ def replace(path: Path) -> None:
 
 
 def _take_over(path: Path, store: Store) -> None:
-    """Copy what can be read: from the first row on, and where that ends early from the last row back."""
+    """Copy what can be read: from the first row on, and if that ends early, from the last row back."""
     old = connect(path)
     try:
         for table in SOUND:
@@ -89,7 +91,7 @@ def _take_over(path: Path, store: Store) -> None:
 
 
 def _copy(old: sqlite3.Connection, table: str, order: str, store: Store) -> bool:
-    """Whether it came to the end."""
+    """Copy a table's rows; returns whether all could be read."""
     came_to_the_end = False
 
     def readable() -> Iterator[Sequence[object]]:

@@ -1,9 +1,10 @@
 """The tables of the state file, as numbered migrations.
 
 ``delivered`` holds *blocks*: up to `BLOCK_EVENTS` events of one stream that were recorded together, their digests one
-behind the other.  A row for each event costs five times the processor time, and an index of digests, which are
-random, makes every commit write as many pages as it has events.  So ``known``, which finds a digest, is filled later
-and in order (`Store.sort_unindexed`), for some thousand events at once; ``progress`` says how far it has come.
+behind the other.  A row for each event would cost five times the processor time.  Digests are random, so an index of
+them would make every commit write as many pages as it has events.  Therefore ``known``, the index of digests, is
+filled later and in order (`Store.sort_unindexed`), for some thousand events at once.  ``progress`` says how far it is
+filled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ APPLICATION_ID = 0x46504153
 
 DIGEST_BYTES = 16
 KEY_BYTES = 8
-"""Of a digest, in ``known``; the block tells whether it is really this digest."""
+"""Bytes of a digest in ``known``.  Two digests may begin alike; the block has all of each."""
 
 PLACES = f"""INSERT INTO place
     WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {BLOCK_EVENTS}) SELECT i FROM n"""

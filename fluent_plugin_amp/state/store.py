@@ -1,7 +1,7 @@
-"""What the state file holds.  All SQL is here, except what `database` needs to open the file.
+"""Reads and writes what the state file holds.  All SQL is here, except what `database` needs to open the file.
 
-Every method is a few statements.  Those that write belong inside `Store.transaction`, which the caller keeps short:
-the daemon and the tools beside it wait for each other's transactions.
+Every method is a few statements.  Call those that write inside `Store.transaction`, and keep it short: the daemon and
+the tools beside it wait for each other's transactions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _decode = msgspec.msgpack.Decoder(list[EventIdentity]).decode
 
 
 class Store(Database):
-    """See the module."""
+    """The tables of the state file, over one connection."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         super().__init__(path, connection)
@@ -44,18 +44,18 @@ class Store(Database):
         self._indexed_rows = 0
 
     def rolled_back(self) -> None:
-        """See `Database`: ids may have been given back."""
+        """Part of `Database`: forget the ids of streams, which may be gone again."""
         self._stream_ids.clear()
 
     @translated
     def check_writable(self) -> None:
-        """Write something that changes nothing; a full disk or a read-only file shows."""
+        """Write something that changes nothing, so that a full disk or a read-only file shows."""
         self._execute("UPDATE progress SET indexed_to = indexed_to")
 
     def set_garbled_aside(self, *, all_of_it: bool = False) -> dict[str, int]:
-        """Set aside rows that are not as this plugin writes them: how many of which table.
+        """Set aside rows that are not as this plugin writes them, and return how many of which table.
 
-        Without ``all_of_it`` blocks that are indexed are not looked at.
+        Without ``all_of_it`` it skips blocks that are indexed.
         """
         with self.transaction():
             counts = set_garbled_aside(self._connection, all_of_it=all_of_it)
@@ -71,12 +71,12 @@ class Store(Database):
 
     @translated
     def columns(self, table: str) -> list[str]:
-        """Their names."""
+        """The names of a table's columns."""
         return [name for (name,) in self._execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()]
 
     @translated
     def adopt(self, table: str, rows: Sequence[Sequence[object]]) -> None:
-        """Take over rows of another file, but for those that are here already or cannot be."""
+        """Take over rows of another file, except those that are here already or break a constraint."""
         places = ", ".join("?" * len(self.columns(table)))
         self._connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({places})", rows)
 
@@ -84,7 +84,7 @@ class Store(Database):
 
     @translated
     def add_delivered(self, blocks: Sequence[Block]) -> None:
-        """Remember these.  Up to `BLOCKS_AT_ONCE` need no transaction around: they are one statement."""
+        """Remember these.  Up to `BLOCKS_AT_ONCE` are one statement, and need no transaction around it."""
         for start in range(0, len(blocks), BLOCKS_AT_ONCE):
             values: list[int | bytes] = []
             for block in blocks[start : start + BLOCKS_AT_ONCE]:
@@ -124,7 +124,7 @@ class Store(Database):
 
     @translated
     def sort_unindexed(self) -> None:
-        """Begin to let `contains` find everything that was added so far: `index` does the rest."""
+        """Sort what was added so far, for `index`, which lets `contains` find it."""
         self._execute("DROP TABLE IF EXISTS temp.sorted")
         self._execute(f"CREATE TEMP TABLE sorted AS {_KEYS_OF} > (SELECT indexed_to FROM progress) ORDER BY 1, 2, 3")
         self._sorted_rows = self._value("SELECT count(*) FROM temp.sorted")
@@ -133,10 +133,10 @@ class Store(Database):
 
     @translated
     def index(self) -> bool:
-        """Index some more of what was sorted, about `STEP_EVENTS`; False: that was all.
+        """Index about `STEP_EVENTS` more of what was sorted; False: that was all.
 
-        In the order of the keys, so that each page of the index is written once, and in steps, since what is
-        delivered meanwhile waits for its commit.
+        The order is that of the keys, so each page of the index is written once.  The steps are small, because what
+        is delivered meanwhile waits for its commit.
         """
         first, self._indexed_rows = self._indexed_rows + 1, self._indexed_rows + STEP_EVENTS
         self._execute(  # but for what was forgotten since
@@ -151,7 +151,7 @@ class Store(Database):
         return False
 
     def index_all(self) -> None:
-        """Let `contains` find everything, however long that takes; for a file that nobody waits for."""
+        """Index everything, however long that takes: for a file that nobody waits for."""
         with self.transaction():
             self.sort_unindexed()
         is_left = True
@@ -183,14 +183,14 @@ class Store(Database):
 
     @translated
     def resets(self) -> dict[str, int]:
-        """How many steps of forgetting each stream has seen: who keeps a copy in memory watches this."""
+        """How many steps of forgetting each stream has seen.  Whoever keeps a copy in memory watches this."""
         return dict(self._execute("SELECT CAST(name AS TEXT), resets FROM streams").fetchall())
 
     @translated
     def delivered_between(self, stream: str, since: int, until: int) -> list[DeliveredEvent]:
         """What was delivered from a stream and happened from ``since`` to ``until``, both included.
 
-        What is garbled is left out.
+        Garbled blocks are left out.
         """
         blocks = self._execute(
             "SELECT digests, facts FROM delivered"
@@ -221,7 +221,7 @@ class Store(Database):
 
     @translated
     def next_letter(self) -> KeptDeadLetter | None:
-        """The letter that was tried least often, of those the oldest.
+        """The letter that was tried least often; among equals, the oldest.
 
         Raises:
             StateCorrupt: it is garbled.
@@ -240,12 +240,12 @@ class Store(Database):
 
     @translated
     def letter_refused(self, number: int) -> None:
-        """A try to send it failed: the others go first."""
+        """Note that a try to send it failed: the others go first."""
         self._execute("UPDATE letters SET tries = tries + 1 WHERE number = ?", (number,))
 
     @translated
     def remove_letter(self, number: int) -> None:
-        """A server has it."""
+        """Remove a letter that a server has."""
         self._execute("DELETE FROM letters WHERE number = ?", (number,))
 
     @translated
@@ -257,7 +257,7 @@ class Store(Database):
 
     @translated
     def put_combined(self, rows: Mapping[tuple[str, str], bytes | None]) -> None:
-        """Keep these rows, by stream and name; None: no longer."""
+        """Keep these rows, by stream and name; None: remove the row."""
         self._connection.executemany(
             "INSERT OR REPLACE INTO combined (stream, name, data) VALUES (?, ?, ?)",
             [(*key, data) for key, data in rows.items() if data is not None],
@@ -268,7 +268,7 @@ class Store(Database):
 
     @translated
     def combined(self) -> dict[tuple[str, str], bytes]:
-        """All rows that are kept, but for those that are garbled."""
+        """All rows that are kept, except garbled ones."""
         rows = self._execute(f"SELECT stream, name, data FROM combined WHERE {SOUND['combined']}").fetchall()
         return {(stream, name): data for stream, name, data in rows}
 
@@ -289,7 +289,7 @@ class Store(Database):
 
     @translated
     def summary(self, now: int) -> list[StreamSummary]:
-        """Of each stream that anything is known of, by name."""
+        """One summary for each stream that the file knows, by name."""
         return [
             StreamSummary(*row)
             for row in self._execute(

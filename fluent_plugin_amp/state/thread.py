@@ -1,7 +1,7 @@
 """A thread for calls that may take long; their results come back to the event loop.
 
-The standard library's executors are joined when the interpreter ends, so one call that hangs on a dead disk would
-keep the process from ending.  This thread is left behind instead.
+The interpreter waits for the standard library's executors when it ends, so one call that hangs on a dead disk would
+keep the process alive.  It does not wait for this thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CallThread:
         self._thread: threading.Thread | None = None
 
     def call(self, function: Callable[[], Result]) -> asyncio.Future[Result]:
-        """Call it when its turn comes; the future takes its result or its exception."""
+        """Call it when its turn comes; the future gets its result or its exception."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         if self._thread is None:

@@ -1,8 +1,9 @@
-"""What a tool delivers beside the daemon, remembered in the daemon's state file: a `model.Delivered`.
+"""Remembers what a tool delivers beside the daemon, in the daemon's state file: a `model.Delivered`.
 
-The tool has a connection of its own and not the daemon's lock.  Its transactions are the writer's group commits, some
-milliseconds each, so neither waits for long.  It indexes much of what it adds, since a daemon that starts takes what
-is not indexed into its memory.  What cannot be remembered is not reported as done: `failed` tells, and the tool ends.
+The tool has its own connection, and does not take the daemon's lock.  Its transactions are the writer's group
+commits, some milliseconds each, so neither waits for long.  It indexes most of what it adds, because a daemon loads
+what is not indexed into memory when it starts.  When something cannot be remembered, `failed` has the error, and the
+tool ends.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CLOSE_TIMEOUT_S = 5.0
 
 
 class DeliveredByTool:
-    """See the module.  The file must be there.
+    """The state file, as a tool uses it.  The file must be there.
 
     Args:
         path: of the state file.
@@ -35,7 +36,7 @@ class DeliveredByTool:
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Takes the error that keeps something from being remembered."""
+        """Gets the error when something cannot be remembered."""
         self._clock = clock
         self._added = 0
         self._writer = Writer(path, lambda is_thorough: _open(path), _close_reader, _ignore)
@@ -43,15 +44,15 @@ class DeliveredByTool:
         self._task = asyncio.create_task(self._writer.run(), name="state")
 
     def contains(self, stream: str, digest: bytes) -> bool:
-        """See `Delivered`: what is known is left out before it comes here, for the bytes of a body tell nothing."""
+        """Part of `Delivered`: False.  The tool leaves known events out before; a body's bytes tell nothing here."""
         return False
 
     def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """See `Delivered`."""
+        """Part of `Delivered`: remember these, and call ``done`` after the commit."""
         self._writer.remember(deliveries, int(self._clock()), partial(self._recorded, deliveries, done))
 
     async def close(self) -> None:
-        """Close the file; what was not committed is not remembered."""
+        """Close the file.  What was not committed is not remembered."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._writer.close(CLOSE_TIMEOUT_S)
@@ -71,7 +72,7 @@ class DeliveredByTool:
 
 
 def _open(path: Path) -> Opened:
-    """In the thread."""
+    """Open the file, in the thread."""
     return Opened(Store.open(path), Store.open(path), [], 0)
 
 
@@ -80,4 +81,4 @@ def _close_reader(opened: Opened) -> None:
 
 
 def _ignore(fact: Fact) -> None:
-    """The error itself is raised where the tool waits."""
+    """Nobody needs the fact: the error is raised where the tool waits."""

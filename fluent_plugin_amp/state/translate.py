@@ -16,7 +16,7 @@ FOREIGN = (
     msgspec.MsgspecError,
     *(ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError),
 )
-"""What can be raised over a file: by SQLite, and by Python when a column holds another type than it should."""
+"""What a damaged file can raise: in SQLite, and in Python when a column holds another type than it should."""
 
 SET_ASIDE_REMEDY = (
     "Delivery goes on. Look for a failing disk, or another program that writes to the file. See the chapter on the "
@@ -59,7 +59,7 @@ def translate_os_error(path: Path, exc: OSError) -> StateUnusable:
 
 
 def garbled_rows(path: Path, table: str, count: int) -> StateCorrupt:
-    """So many rows of a table are set aside."""
+    """The error that reports garbled rows of a table that were set aside."""
     if table not in _FORGOTTEN:
         return StateCorrupt(f"{path}: {table} was garbled, and is made anew", remedy=SET_ASIDE_REMEDY)
     return StateCorrupt(

@@ -1,9 +1,9 @@
-"""Which rows of the state file are as this plugin writes them; the others are set aside.
+"""Tells which rows of the state file are as this plugin writes them, and sets the others aside.
 
 SQLite keeps whatever is written into any column, and a damaged disk writes anything.  A row that is not `SOUND` goes
-to a table ``garbled_…`` beside its own; only somebody who looks into what happened reads it.  Rows are looked at
-before they are used: the small tables and what is not indexed whenever the file is opened, all of it once something
-met a row that it could not read.
+to a table ``garbled_…`` beside its own, for whoever looks into what happened.  Rows are checked before they are used.
+The small tables and blocks that are not indexed are checked whenever the file is opened.  All rows are checked after
+something met one that it could not read.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from fluent_plugin_amp.state.schema import DIGEST_BYTES, MIGRATIONS, PLACES
 from fluent_plugin_amp.state.values import BLOCK_EVENTS
 
 LAST_SECOND = 253_402_300_799
-"""Of the year 9999: later ones are no dates."""
+"""The last second of the year 9999; Python has no later date."""
 LAST_EVENT_SECOND = 2**32 - 1
-"""Records carry no later one: see `sink.forward.protocol.entry`."""
+"""The latest time that a record can carry, see `sink.forward.protocol.entry`."""
 LAST_NUMBER = 2**62
-"""Of a row.  At the end of 63 bits SQLite gives no more numbers, and says that the disk is full."""
+"""The highest number of a row.  At the end of 63 bits SQLite has no more numbers, and says that the disk is full."""
 MAX_FACTS_BYTES = 4 * 1024 * 1024
 MAX_COMBINED_BYTES = 16 * 1024 * 1024
 MAX_LETTER_BYTES = 128 * 1024 * 1024
-"""RabbitMQ takes no larger message unless told to."""
+"""RabbitMQ takes no larger message by default."""
 MAX_TEXT_BYTES = 1024 * 1024
 
 _decode_facts = msgspec.msgpack.Decoder(list[EventIdentity]).decode
@@ -49,7 +49,7 @@ def _blob(column: str, most: int) -> str:
 
 
 COUNTED = f"({_integer('delivered_at', 0, LAST_SECOND)} AND {_integer('events', 1, BLOCK_EVENTS)})"
-"""Of ``delivered``: what a summary needs, and an index holds."""
+"""The condition for the columns of ``delivered`` that a summary reads, from an index alone."""
 
 SOUND = {
     "streams": _text("name"),
@@ -73,23 +73,23 @@ SOUND = {
     ),
     "combined": f"{_text('stream')} AND {_text('name')} AND {_blob('data', MAX_COMBINED_BYTES)}",
 }
-"""Of each table, the condition; never NULL."""
+"""For each table, the condition that a sound row meets.  It is never NULL."""
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """What `SOUND` calls."""
+    """Add the functions that `SOUND` calls."""
     connection.create_function("is_utf8", 1, _is_utf8, deterministic=True)
     connection.create_function("are_facts", 2, _are_facts, deterministic=True)
-    # What is no UTF-8 can be read all the same: it is set aside, or shown.
+    # Text that is not UTF-8 can still be read, to be set aside or shown.
     connection.text_factory = lambda text: text.decode(errors="replace")
 
 
 def set_garbled_aside(connection: sqlite3.Connection, *, all_of_it: bool) -> dict[str, int]:
-    """Set aside what is not sound, within a transaction; how many rows of which table.
+    """Set aside rows that are not sound, within a transaction; returns how many of which table.
 
     Args:
-        connection: `add_functions` was called with it.
-        all_of_it: also blocks that are indexed: most of the file.
+        connection: one that `add_functions` was called with.
+        all_of_it: check blocks that are indexed too, which are most of the file.
     """
     counts = {"progress": _mend_progress(connection), "place": _mend_places(connection)}
     for table, sound in SOUND.items():
@@ -100,7 +100,7 @@ def set_garbled_aside(connection: sqlite3.Connection, *, all_of_it: bool) -> dic
 
 
 def set_aside_combined(connection: sqlite3.Connection, stream: str, name: str) -> int:
-    """Set aside a row that its reader cannot make anything of."""
+    """Set aside a row that its reader cannot decode."""
     return _set_aside(connection, "combined", "stream = ? AND name = ?", stream, name)
 
 
@@ -110,7 +110,7 @@ def _set_aside(connection: sqlite3.Connection, table: str, condition: str, *valu
         return 0
     connection.execute(f"CREATE TABLE IF NOT EXISTS garbled_{table} AS SELECT * FROM {table} WHERE 0")
     connection.execute(f"INSERT INTO garbled_{table} SELECT * FROM {table} WHERE {condition}", values)
-    if table == "streams":  # its number stays taken: what was delivered of it is no other stream's
+    if table == "streams":  # its number stays in use: no other stream may take over what this one delivered
         connection.execute(f"UPDATE streams SET name = 'garbled ' || id WHERE {condition}", values)
     else:
         connection.execute(f"DELETE FROM {table} WHERE {condition}", values)
@@ -118,7 +118,7 @@ def _set_aside(connection: sqlite3.Connection, table: str, condition: str, *valu
 
 
 def _mend_progress(connection: sqlite3.Connection) -> int:
-    """How far the index has come, and which numbers were given; what is not known for sure is indexed once more."""
+    """Mend how far the index is filled, and which numbers are in use; whatever is doubtful is indexed again."""
     mended = 0
     for table in ("delivered", "letters"):
         top = connection.execute(
@@ -149,7 +149,7 @@ def _mend_places(connection: sqlite3.Connection) -> int:
 
 
 def tables_of(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    """What there is, but for what was set aside: table or index, its name, and its columns."""
+    """Every table and index except those set aside: its kind, its name and its columns."""
     return {
         (kind, name, _columns(connection, name))
         for kind, name in connection.execute("SELECT type, name FROM sqlite_master").fetchall()
@@ -164,7 +164,7 @@ def _columns(connection: sqlite3.Connection, name: Any) -> str:
 
 @cache
 def expected_tables() -> frozenset[tuple[str, str, str]]:
-    """What `tables_of` a new file gives."""
+    """The result of `tables_of` for a new file."""
     connection = sqlite3.connect(":memory:")
     try:
         for migration in MIGRATIONS:

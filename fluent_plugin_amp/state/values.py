@@ -22,13 +22,13 @@ class Block(NamedTuple):
 
 
 def split(stream: str, delivered_at: int, digests: list[bytes], facts: list[EventIdentity]) -> list[Block]:
-    """Events of one stream, in blocks."""
+    """Cut the events of one stream into blocks."""
     places = [slice(start, start + BLOCK_EVENTS) for start in range(0, len(digests), BLOCK_EVENTS)]
     return [Block(stream, delivered_at, digests[place], facts[place]) for place in places]
 
 
 def blocks_of(deliveries: Iterable[Delivery], delivered_at: int) -> list[Block]:
-    """Blocks that hold these."""
+    """Sort deliveries by stream, and cut each stream's into blocks."""
     by_stream: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
         by_stream.setdefault(delivery.stream, []).append(delivery)

@@ -1,19 +1,19 @@
 """Everything that is written to the state file: one connection, a thread of its own, group commits.
 
-Theory of operation.  The loop never waits for the disk.  Deliveries to remember and other jobs are put on a queue.
-Whatever is there is handed to the thread and committed as one transaction; then each ``done`` is called, in order.
-Commits begin at least `PACE_S` apart, so that under load a commit serves many, while a lone one starts at once.
+Theory of operation.  The loop never waits for the disk.  It puts deliveries to remember, and other jobs, on a queue.
+The thread commits whatever is on the queue as one transaction; then each ``done`` is called, in order.  Commits begin
+at least `PACE_S` apart: under load a commit serves many jobs, and a lone one starts at once.
 
-The thread shares the interpreter with a busy loop, and may wait for milliseconds each time that it needs it.  So the
-usual commit, of nothing but deliveries, is a single statement.
+The thread shares the interpreter with a busy loop.  Each time that it needs the interpreter it may wait for
+milliseconds.  So the usual commit, of nothing but deliveries, is a single statement.
 
-Trouble (disk full, file damaged, or no answer within `PATIENCE_S`) holds nobody up: everything is answered with the
-error, what waits and what still comes.  Of what says how many events it holds, the last `BACKLOG_EVENTS` are tried
-again when the file has been opened anew, or the disk answers at last.  A value that SQLite does not take is no
-trouble of the file: its job alone is answered with the error, and not tried again.
+Trouble (disk full, file damaged, or no answer within `PATIENCE_S`) holds nobody up.  Every job, waiting or new, is
+answered with the error.  Jobs that hold events stay on the queue, up to `BACKLOG_EVENTS` events, the latest ones.
+They are tried again when the file has been opened anew, or when the disk answers at last.  A value that SQLite does
+not take is no trouble of the file: its job alone is answered with the error, and is not tried again.
 
-The queue is bounded: without trouble by what may be unacked at the broker, since each event on it waits for its ack;
-with trouble by `BACKLOG_EVENTS`.
+The queue is bounded.  Without trouble, each event on it waits for its ack, so it holds no more than may be unacked at
+the broker.  With trouble it holds `BACKLOG_EVENTS`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RETRY_FIRST_S = 1.0
 RETRY_CAP_S = 30.0
 
 Job = Callable[[Store], object]
-"""Done in the thread, within a transaction; again when that failed, so it must not change anything else."""
+"""Runs in the thread, within a transaction.  It runs again when that failed, so it must change nothing else."""
 
 Done = Callable[[PluginError | None], None]
 """Called on the loop: None when the job is committed."""
@@ -84,12 +84,12 @@ class _Item:
 
 
 class Writer:
-    """See the module.
+    """Writes jobs to the state file, in a thread, in the order in which they come.
 
     Args:
         path: for messages.
-        opener: opens the file, in the thread; given True, it is to look for damage everywhere.
-        on_opened: hears on the loop that the file was opened, also when it was opened anew.
+        opener: opens the file, in the thread; given True, it looks for damage everywhere.
+        on_opened: called on the loop each time that the file was opened.
         observer: hears of trouble and recovery.
     """
 
@@ -134,17 +134,17 @@ class Writer:
         self._put(_Item(None, done, len(deliveries), deliveries, delivered_at))
 
     def put(self, job: Job, done: Done = lambda error: None, *, events: int = 0) -> None:
-        """Have a job done; ``done`` is called once, perhaps at once.
+        """Queue a job; ``done`` is called once, perhaps at once.
 
         Args:
             job: what to write.
-            done: hears of the commit, or of the error that stands in its way.
-            events: that the job holds; more than 0: it is worth trying again after trouble.
+            done: told of the commit, or of the error that prevents it.
+            events: how many events the job holds; a job with events is tried again after trouble.
         """
         self._put(_Item(job, done, events))
 
     async def call(self, job: Callable[[Store], Result]) -> Result:
-        """Have a job done and committed, and return its result.
+        """Queue a job, wait for its commit, and return its result.
 
         Raises:
             StateUnusable, StateInUse: there is trouble.
@@ -174,13 +174,13 @@ class Writer:
             self._bound_backlog()
 
     def suspect(self, error: StateUnusable) -> None:
-        """Somebody who reads the file met this: open it anew."""
+        """Open the file anew: a reader met this error."""
         if self.error is None and self._suspicion is None:
             self._suspicion = error
             self._wanted.set()
 
     def set_aside(self, error: StateCorrupt) -> None:
-        """Tell that something was garbled, and where it is kept."""
+        """Report what was garbled, and where it is kept."""
         self._observer(StateSetAside(self._path, error))
 
     # --- life --------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Writer:
         """Open the file and write until cancelled.
 
         Raises:
-            StateInUse: when first opened, another process has it; later that is trouble like any other.
+            StateInUse: another process has the file when it is first opened; later that is trouble like any other.
         """
         while True:
             try:
@@ -208,7 +208,7 @@ class Writer:
                 await asyncio.sleep(retry_in_s)
 
     async def close(self, timeout_s: float) -> None:
-        """Close the file, once `run` was cancelled; a disk that hangs is left alone."""
+        """Close the file, after `run` was cancelled; do not wait for a disk that hangs."""
         opened, self._opened = self._opened, None
         if opened is not None:
             await asyncio.wait({self._thread.call(opened.store.close)}, timeout=timeout_s)
@@ -248,7 +248,7 @@ class Writer:
             await asyncio.sleep(began + self._pace_s - loop.time())
 
     async def _in_thread(self, function: Callable[[], Result]) -> Result:
-        """Its result; when that takes too long, nobody waits for it but us."""
+        """Run it in the thread, and return its result; when that takes too long, answer all others with the error."""
         slow = StateSlow(f"{self._path}: no answer for {self._patience_s:g} s")
         too_long = asyncio.get_running_loop().call_later(self._patience_s, self._answer_all, slow, None)
         try:
@@ -259,7 +259,7 @@ class Writer:
             too_long.cancel()
 
     def _answer(self, item: _Item, error: PluginError | None) -> None:
-        """What goes wrong in whoever hears it costs neither the file nor the others that wait for theirs."""
+        """Answer one job; an exception of whoever hears it harms neither the file nor the other jobs."""
         with contained("state", self._observer):
             item.answer(error)
 
@@ -272,7 +272,7 @@ class Writer:
         return StateUnusable(f"{self._path}: {type(exc).__name__}, which nobody foresaw")
 
     def _fail(self, error: PluginError, retry_in_s: float) -> None:
-        """The file is of no use: close it, answer everybody, keep what is worth trying again."""
+        """Close the file, answer every job, and keep those that are worth another try."""
         opened, self._opened = self._opened, None
         self._suspicion = None
         if opened is not None:
@@ -305,9 +305,9 @@ class Writer:
 
 
 def _commit(store: Store, items: list[_Item]) -> list[StateValueRefused | None]:
-    """In the thread: what was delivered, then the jobs, all of it or nothing.
+    """Commit, in the thread, what was delivered, then the jobs: all of it or nothing.
 
-    But for a job that fails by itself, or with a value that SQLite does not take: its error is returned in its place.
+    Returns for each job None, or the error of a job that fails by itself or has a value that SQLite does not take.
     """
     try:
         _commit_together(store, items)
