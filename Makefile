@@ -12,7 +12,7 @@
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make dist         source archive and wheel in dist/, tried in a clean environment outside of the checkout
 # make deb          a Debian package in dist/, for the release of Debian and the architecture of this machine
-# make docs         the pages, man pages and shell completion that are generated from the code
+# make docs         the pages, man pages, shell completion and the schema for editors that are generated from the code
 #
 # Both demo and test need Debian with Python ≥ 3.10 and nothing else: what is missing is installed from the system's
 # packages (as root, or through sudo) and into .venv.
@@ -96,6 +96,7 @@ docs: $(VENV)/test
 	$(BIN)/python -m fluent_plugin_amp.commands.errors_reference > docs/errors.md
 	$(BIN)/python -m fluent_plugin_amp.commands.manual share
 	$(BIN)/python -m fluent_plugin_amp.commands.shapes_reference > docs/shapes.md
+	$(BIN)/fluent-plugin-amp schema > conf/fluent-plugin-amp.schema.json
 
 # --- what is needed --------------------------------------------------------------------------------
 

@@ -119,7 +119,8 @@ def test_it_writes_a_configuration_and_reads_it(program: Path, tmp_path: Path) -
     (tmp_path / "emea.json").write_text(CREDENTIALS)
     devo = ["--devo", "collector-eu.devo.io"]
     run(program, "init", "--for", "fluent-bit", "--credentials", "emea.json", *devo, "amp", cwd=tmp_path)
-    assert {path.name for path in (tmp_path / "amp").iterdir()} == {"config.yml", "fluent-bit.yaml"}
+    written = {path.name for path in (tmp_path / "amp").iterdir()}
+    assert written == {"config.yml", "fluent-bit.yaml", "fluent-plugin-amp.schema.json"}
     (tmp_path / "events.ndjson").write_text('{"id": 1, "event_type": "Threat Detected"}')
     printed = run(program, "replay", "-c", "amp/config.yml", "--stdout", "json", "events.ndjson", cwd=tmp_path)
     assert "@devo_pulling_id" in printed

@@ -311,9 +311,12 @@ def reset_state(own_config_path: Path | None, stream_name: str, yes: bool) -> in
 def schema() -> int:
     """Print the JSON Schema of the configuration.
 
+    An editor with YAML support reads the file that the first line of a configuration names:
+    `# yaml-language-server: $schema=fluent-plugin-amp.schema.json`
+
     \b
     Example:
-      fluent-plugin-amp schema > amp.schema.json
+      fluent-plugin-amp schema > fluent-plugin-amp.schema.json
     """
     from fluent_plugin_amp.config import schema as config_schema
 

@@ -24,6 +24,8 @@ from fluent_plugin_amp.commands.errors import FilesNotWritten
 from fluent_plugin_amp.errors import UsageError
 
 PROGRAM = "fluent-plugin-amp"
+SCHEMA = "fluent-plugin-amp.schema.json"
+"""The first line of a configuration names it, beside itself, for editors."""
 SECRETS = "*.secret.yml"
 """The files with a password in them, for their owner only; the others name the file that has it."""
 
@@ -93,6 +95,8 @@ def make(way: Way, answers: Answers) -> list[Path]:
                 remedy="Choose a path of letters, digits and . _ - + only.",
             )
     texts = {answers.folder / name: text for name, text in way.files(answers).items()}
+    if answers.config in texts:
+        texts[answers.folder / SCHEMA] = shipped(f"conf/{SCHEMA}")
     if there := [str(path) for path in texts if os.path.lexists(path)]:
         raise FilesNotWritten(f"{', '.join(there)}: exists already")
     written: list[Path] = []

@@ -24,8 +24,11 @@ _INTRODUCTION = """\
 One YAML file, `/etc/fluent-plugin-amp/config.yml` unless `-c` or `$FLUENT_PLUGIN_AMP_CONFIG` names another.
 [`conf/minimal.yml`](../conf/minimal.yml) is the least that is needed,
 [`conf/fluent-plugin-amp.yml`](../conf/fluent-plugin-amp.yml) shows every key with its default.
-`fluent-plugin-amp check` tries a configuration with all peers that it names; `fluent-plugin-amp schema` prints its
-JSON Schema for editors.
+`fluent-plugin-amp check` tries a configuration with all peers that it names.
+
+An editor with YAML support explains keys and marks mistakes when the first line names the JSON Schema beside the
+file, as the files that `init` writes do: `# yaml-language-server: $schema=fluent-plugin-amp.schema.json`.
+`fluent-plugin-amp schema` prints it; after an upgrade, print it anew into that file.
 
 This page is made from the code: `make docs`.
 

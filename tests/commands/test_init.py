@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -72,6 +73,20 @@ def test_the_plugin_takes_what_is_written(way: str, credentials: Path, tmp_path:
     config = loaded(way, folder, credentials)
     assert [(stream.name, stream.queue) for stream in config.streams] == [("SIEM EU", "event_stream_6")]
     assert config.state.path is not None
+
+
+@pytest.mark.parametrize("way", job.WAYS)
+def test_an_editor_finds_the_schema(way: str, credentials: Path, tmp_path: Path) -> None:
+    """The file that the configuration's first line names is written beside it."""
+    init(tmp_path, *options(way, credentials))
+    config = tmp_path / "config.yml"
+    if config.exists():
+        first = config.read_text().partition("\n")[0]
+        schema = json.loads((tmp_path / first.partition("$schema=")[2]).read_text())
+        assert schema["title"] == "fluent-plugin-amp configuration"
+    else:
+        assert way == "kubernetes"
+        assert not (tmp_path / job.SCHEMA).exists()  # `kubectl apply -f` would take it
 
 
 @pytest.mark.parametrize("way", job.WAYS)

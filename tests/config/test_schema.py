@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from fluent_plugin_amp.commands.cli import cli
 from fluent_plugin_amp.config import schema
 from fluent_plugin_amp.config.keys import keys_of
 from fluent_plugin_amp.config.models import Config
@@ -53,6 +55,19 @@ def every_property() -> Iterator[tuple[str, dict[str, Any]]]:
     """The properties of all sections."""
     for section in (SCHEMA, *SCHEMA["$defs"].values()):
         yield from section["properties"].items()
+
+
+def test_the_file_for_editors_is_current() -> None:
+    """conf/fluent-plugin-amp.schema.json is what the command prints; `make docs` writes it anew."""
+    printed = CliRunner().invoke(cli, ["schema"]).stdout
+    assert (ROOT / "conf/fluent-plugin-amp.schema.json").read_text("utf-8") == printed
+
+
+def test_each_configuration_names_the_file_for_editors() -> None:
+    """In its first line, beside itself, so that it holds in a checkout and where `init` writes."""
+    for path in (ROOT / "conf").glob("*.yml"):
+        first = path.read_text("utf-8").partition("\n")[0]
+        assert first == "# yaml-language-server: $schema=fluent-plugin-amp.schema.json"
 
 
 def test_every_key_is_described() -> None:
