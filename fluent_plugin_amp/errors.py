@@ -131,6 +131,16 @@ class BrokerUnreachable(UnavailableError):
     default_remedy = "Check host, port and firewall: Cisco's brokers listen on TCP 443."
 
 
+class BrokerProxyFailed(UnavailableError):
+    """The proxy on the way to the broker cannot be reached, does not answer, or cannot reach the broker."""
+
+    id = "amqp.proxy-failed"
+    default_remedy = (
+        "Check `proxy` (`http://` or `socks5://`, host and port), and whether the proxy can reach the broker's host "
+        "and port: Cisco's brokers listen on TCP 443."
+    )
+
+
 class BrokerConnectionLost(UnavailableError):
     """An open connection to the broker ended: a network fault, a restart, or no heartbeat."""
 
@@ -280,6 +290,16 @@ class QueueNotFound(RefusedError):
 
     id = "amqp.queue-not-found"
     default_remedy = "Check the queue name, and that the event stream still exists: `amp-streams list`."
+
+
+class BrokerProxyRefused(RefusedError):
+    """The proxy on the way to the broker refused the user, the password, or the way to this broker."""
+
+    id = "amqp.proxy-refused"
+    default_remedy = (
+        "Check user and password in `proxy` (407), and have the proxy's rules allow CONNECT to the broker's host and "
+        "port (403)."
+    )
 
 
 class BrokerCertificateRefused(RefusedError):

@@ -64,6 +64,11 @@ def modules_of(exc: Exception) -> list[str]:
     return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
 
 
+def host_and_port(host: str, port: int) -> str:
+    """``host:port``, or ``[host]:port`` for an address of IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def values(fields: dict[str, Any]) -> dict[str, Any]:
     """The same for the fields of a line that a machine reads."""
     return {name: one_line(value) if isinstance(value, str) else value for name, value in fields.items()}

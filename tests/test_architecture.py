@@ -16,7 +16,7 @@ PACKAGE = "fluent_plugin_amp"
 ROOT = Path(fluent_plugin_amp.__file__).parent
 RELIABILITY = Path(__file__).parent.parent / "docs/reliability.md"
 
-BASE = frozenset({"errors", "model", "facts", "backoff", "histogram", "text"})
+BASE = frozenset({"errors", "model", "facts", "backoff", "histogram", "proxy", "text"})
 """What every part may know, and what knows nothing but itself."""
 
 GROUND = BASE | {"containment", "descriptors", "files", "hosts", "tls", "__main__"}

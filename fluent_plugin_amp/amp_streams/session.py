@@ -109,9 +109,10 @@ class Session:
     @contextlib.asynccontextmanager
     async def http(self, ca_file: str | None, connections: int = 8) -> AsyncIterator[httpx.AsyncClient]:
         """An HTTP client as the options ask for."""
-        from fluent_plugin_amp.run.lookup import open_http
+        from fluent_plugin_amp.run.lookup import http_proxy, open_http
 
-        options = {"proxy": self._proxy, "timeout_s": self._timeout_s, "connections": connections}
+        proxy = self._proxy or (http_proxy(self._access.proxy) if self._access else None)
+        options = {"proxy": proxy, "timeout_s": self._timeout_s, "connections": connections}
         async with open_http(UsageError, ca_file=ca_file, **options) as client:
             yield client
 

@@ -17,7 +17,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -36,6 +35,7 @@ from fluent_plugin_amp.cisco.unpacking import NotUnpacked, Unpacking
 from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import PluginError, TooManyFiles
 from fluent_plugin_amp.files import read_bytes
+from fluent_plugin_amp.proxy import status_line
 from fluent_plugin_amp.tls import trusting
 
 MAX_ANSWER_BYTES = 64 << 20
@@ -80,7 +80,7 @@ async def http_client(
 
     Args:
         ca_file: PEM file of the only CA to trust; None: SSL_CERT_FILE, SSL_CERT_DIR, or the system's CAs.
-        proxy: URL of a proxy; None: HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment.
+        proxy: URL of a proxy; empty: none; None: HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment.
         timeout_s: how long a connection, or the next piece of an answer, may take.
         connections: how many connections are open at most.
 
@@ -90,7 +90,8 @@ async def http_client(
     try:
         client = httpx.AsyncClient(
             verify=context,
-            proxy=proxy,
+            proxy=proxy or None,
+            trust_env=proxy is None,
             timeout=httpx.Timeout(timeout_s, pool=None),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             # One organisation's session must not leak into another's requests.
@@ -236,14 +237,10 @@ def _failure(exc: httpx.RequestError, way: _Way) -> ExchangeFailed:
 
 
 def _refused_by_proxy(said: str, proxy: str) -> ExchangeFailed:
-    """What a proxy's answer to CONNECT means: ``407 Proxy Authentication Required``.
-
-    Only the number is quoted: a proxy may put anything behind it, the user and password that it was sent as well.
-    """
+    """What a proxy's answer to CONNECT means: ``407 Proxy Authentication Required``."""
     if said[:3].isdecimal():
         status = int(said[:3])
-        phrase = f" {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else ""
-        what, refused = f"the proxy {proxy} answered {status}{phrase}", 400 <= status < 500
+        what, refused = f"the proxy {proxy} answered {status_line(status)}", 400 <= status < 500
     else:  # SOCKS, in httpx's own words
         what, refused = f"the proxy {proxy}: {said}", "password" in said
     if refused:

@@ -25,7 +25,7 @@ from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.source.check import Checked
 from fluent_plugin_amp.source.check import check as check_queue
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import host_and_port, one_line
 
 CHECK_TAG = "fluent_plugin_amp.check"
 MAX_AT_ONCE = 20
@@ -122,7 +122,7 @@ async def _row(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
 def _peer(stream: StreamConfig) -> str:
     """Who is asked first."""
     if stream.event_stream_name is None:
-        return f"{stream.host}:{stream.port}"
+        return host_and_port(stream.host, stream.port)
     return stream.cloud.api or "" if stream.cloud is not None else ""
 
 
@@ -146,15 +146,17 @@ async def _try_stream(stream: StreamConfig, *, runs: bool) -> str:
     """Log in, look at the queue, and see whether the user may read it; ``runs``: the own daemon does."""
     location = await make_locate(stream)()
     broker = location.broker
-    looked_up = "" if stream.event_stream_name is None else f"looked up: {broker.host}:{broker.port}, "
+    way = "" if stream.event_stream_name is None else f"looked up: {host_and_port(broker.host, broker.port)}, "
+    if broker.proxy is not None:
+        way += f"through proxy {broker.proxy}, "
     try:
         checked = await check_queue(broker, location.queue, try_to_share=not runs)
     except QueueInUse:
         if not stream.exclusive:
             raise
-        return f"{looked_up}{location.queue}: readable, another process has it for itself, `run` stands by"
+        return f"{way}{location.queue}: readable, another process has it for itself, `run` stands by"
     waiting = checked.queue.messages
-    return f"{looked_up}{location.queue}: {waiting} messages waiting, readable, {_consumers(checked, runs=runs)}"
+    return f"{way}{location.queue}: {waiting} messages waiting, readable, {_consumers(checked, runs=runs)}"
 
 
 def _consumers(checked: Checked, *, runs: bool) -> str:

@@ -11,11 +11,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.regions import Cloud, find_cloud
 from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_bytes
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.config.proxy import ProxyWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Access:
 
     cloud: Cloud | None
     key: ApiKey
+    proxy: ProxyWay = None
 
 
 def find_access(given: Given, environ: Mapping[str, str]) -> Access:
@@ -48,12 +53,12 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
     """
     key = _read_key(given.api_key_file) or environ.get("AMP_API_KEY") or _read_key(environ.get("AMP_API_KEY_FILE"))
     client_id = given.client_id or environ.get("AMP_CLIENT_ID")
-    cloud = None
+    cloud = proxy = None
     if given.config_file is not None:
         from fluent_plugin_amp.config.stream_api import read_api  # takes its time, and few need it
 
         api = read_api(given.config_file, given.stream, environ, needs_key=not key)
-        client_id, key, cloud = client_id or api.client_id, key or api.api_key, api.cloud
+        client_id, key, cloud, proxy = client_id or api.client_id, key or api.api_key, api.cloud, api.proxy
     if not client_id or not key:
         missing = " and ".join(
             name for name, value in (("the client id", client_id), ("the API key", key)) if not value
@@ -67,7 +72,7 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
         cloud = _find_cloud(given, environ) or cloud
         if cloud is not None and given.ca_file is not None:
             cloud = replace(cloud, ca_file=given.ca_file)
-        return Access(cloud, ApiKey(client_id, key.strip()))
+        return Access(cloud, ApiKey(client_id, key.strip()), proxy)
     except ValueError as exc:
         remedy = "Check region or host, client id and key, as options, variables (AMP_…) or in the configuration."
         raise UsageError(str(exc), remedy=remedy) from exc

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validat
 from fluent_plugin_amp.config.section import Section, TlsConfig
 from fluent_plugin_amp.config.units import MIB, Duration, Size, Whole
 from fluent_plugin_amp.config.values import Host, Port, Secret, Text, repeated
+from fluent_plugin_amp.text import host_and_port
 
 
 class ServerConfig(Section):
@@ -46,7 +47,7 @@ class ServerConfig(Section):
         """``host:port`` or the socket's path: the server's name in logs and metrics."""
         if self.unix_path is not None:
             return str(self.unix_path)
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
 
 class SecurityConfig(Section):

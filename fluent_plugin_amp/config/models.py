@@ -23,6 +23,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Validation
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fluent_plugin_amp.config.forward import ForwardConfig
+from fluent_plugin_amp.config.proxy import ProxyWay
 from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.streams import StreamConfig
 from fluent_plugin_amp.config.transform import TransformConfig
@@ -161,6 +162,13 @@ class Config(Section):
     )
 
     transform: TransformConfig = Field(default=TransformConfig(), description="What is done with each event.")
+    proxy: ProxyWay = Field(
+        default=None,
+        description="The proxy on the way from this network to the brokers and to Cisco's REST API, for every stream "
+        "that names none itself: `http://[user:password@]host:port`, which is asked with CONNECT, or `socks5://…`. "
+        "Either resolves the broker's name itself, and TLS goes through it to the broker. `environment`: as "
+        "HTTPS_PROXY and NO_PROXY say. `direct`: none. null: none to the brokers, `environment` to the API.",
+    )
     streams: tuple[StreamConfig, ...] = Field(min_length=1, description="The event streams to read.")
     include: Annotated[tuple[Text, ...], BeforeValidator(one_or_more)] = Field(
         default=(),
@@ -200,11 +208,11 @@ class Config(Section):
     @field_validator("streams")
     @classmethod
     def _complete(cls, streams: tuple[StreamConfig, ...], info: ValidationInfo) -> tuple[StreamConfig, ...]:
-        # `transform` stands before `streams` so that it is known here; it is absent when it was refused itself
-        transform = info.data.get("transform", TransformConfig())
+        # both stand before `streams` so that they are known here; they are absent when they were refused themselves
+        transform, proxy = info.data.get("transform", TransformConfig()), info.data.get("proxy")
         if twice := repeated(stream.name for stream in streams):
             raise ValueError(f"has two streams of the name `{twice}`")
-        complete = tuple(stream.under(transform) for stream in streams)
+        complete = tuple(stream.under(transform, proxy) for stream in streams)
         homeless = [
             InitErrorDetails(
                 type=PydanticCustomError(

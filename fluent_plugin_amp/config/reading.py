@@ -116,8 +116,8 @@ class Reading:
         if not isinstance(tree, MarkedDict):
             return False
         secrets = [tree[name] for name in self._secret_names & tree.keys()]
-        if isinstance(tree.get("url"), str):
-            secrets.append(take_credentials(tree["url"])[2])
+        urls = (tree[name] for name in ("url", "proxy") if isinstance(tree.get(name), str))
+        secrets += [take_credentials(url)[2] for url in urls]
         inline = (isinstance(each, str) and each and not (variables and has_variable(each)) for each in secrets)
         return any(inline) or any(self._holds_secret(value, variables) for value in tree.values())
 

@@ -17,6 +17,7 @@ from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import join
 from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.units import Quantity
+from fluent_plugin_amp.proxy import Proxy
 
 _INTRODUCTION = """\
 # Configuration
@@ -114,7 +115,7 @@ def _type(field: FieldInfo) -> str:
         return f"{word}{quantity.kind}, {quantity.at_least}{most}"
     for each in inside:
         if get_origin(each) is Literal:
-            return " or ".join(f"`{choice}`" for choice in get_args(each))
+            return ("URL or " if Proxy in inside else "") + " or ".join(f"`{choice}`" for choice in get_args(each))
         if get_origin(each) is tuple:
             return "list of texts" if str in inside else "list of names or ids"
         if (get_origin(each) or each) in names:

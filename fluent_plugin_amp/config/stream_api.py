@@ -1,4 +1,4 @@
-"""``api:`` and ``cloud:`` of one stream, for what asks Cisco's cloud and needs nothing else of the configuration.
+"""What one stream says of Cisco's cloud (``api:``, ``cloud:``, ``proxy:``), for what needs nothing else of it.
 
 The files are read as `load` reads them.  The rest of them may still be unfinished: a stream that is about to be
 created has no password yet, and variables of other streams need not be set.
@@ -13,11 +13,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fluent_plugin_amp.cisco.regions import Cloud
-from fluent_plugin_amp.config.document import MarkedDict, MarkedList
+from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList
 from fluent_plugin_amp.config.gather import list_streams
 from fluent_plugin_amp.config.load import note_refusals
 from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark, join, report
+from fluent_plugin_amp.config.proxy import ProxyWay, read_way
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.config.streams import CloudConfig, StreamConfig
 from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable
@@ -30,6 +31,7 @@ class Api:
     client_id: str | None
     api_key: str | None
     cloud: Cloud | None
+    proxy: ProxyWay = None
 
 
 def read_api(path: Path, wanted: str | None, environ: Mapping[str, str], *, needs_key: bool) -> Api:
@@ -83,7 +85,9 @@ def _read(reading: Reading, root: MarkedDict, index: int, *, needs_key: bool) ->
     stream: MarkedDict = root["streams"][index]
     parts = (join(stream.path, "api"), join(stream.path, "cloud"))
     file = stream.mark.file
-    reading.problems[:] = [each for each in reading.unset if each.mark.file == file and each.path.startswith(parts)]
+    holder = stream if stream.get("proxy") is not None else root
+    in_parts = [each for each in reading.unset if each.mark.file == file and each.path.startswith(parts)]
+    reading.problems[:] = in_parts + [each for each in reading.unset if each.mark is holder.marks.get("proxy")]
     api, cloud = stream.get("api"), StreamConfig.without_nulls(stream.get("cloud"))
     if not isinstance(api, MarkedDict):
         api = MarkedDict(stream.mark)
@@ -96,9 +100,14 @@ def _read(reading: Reading, root: MarkedDict, index: int, *, needs_key: bool) ->
         found = CloudConfig.model_validate(cloud).cloud if cloud is not None else None
     except ValidationError as error:
         note_refusals(reading, root, error, Config, ("streams", index, "cloud"))
+    proxy = None
+    try:
+        proxy = read_way(holder.get("proxy")) if holder.get("proxy") is not BROKEN else None
+    except ValueError as error:
+        reading.problem(holder, "proxy", str(error))
     if reading.problems:
         raise ConfigError(report(reading.problems))
     client_id, key = (
         value if isinstance(value, str) else None for value in (api.get("client_id"), api.get("api_key"))
     )
-    return Api(client_id, key, found)
+    return Api(client_id, key, found, proxy)

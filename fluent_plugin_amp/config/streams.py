@@ -19,6 +19,7 @@ from pydantic_core import PydanticKnownError
 
 from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud, find_cloud
+from fluent_plugin_amp.config.proxy import ProxyWay
 from fluent_plugin_amp.config.section import Section, TlsConfig
 from fluent_plugin_amp.config.transform import TransformConfig
 from fluent_plugin_amp.config.units import Duration, Whole
@@ -179,6 +180,10 @@ class StreamConfig(Section):
         description="Interval of the AMQP heartbeats; a dead connection is noticed after one to two of them.",
     )
     tls: TlsConfig = Field(default=TlsConfig(), description="TLS towards the broker, where `url` is `amqps://`.")
+    proxy: ProxyWay = Field(
+        default=None,
+        description="The proxy on the way to the broker and to `cloud`; null: as `proxy` at the top level says.",
+    )
     cloud: CloudConfig | None = Field(
         default=None,
         validate_default=True,
@@ -302,8 +307,12 @@ class StreamConfig(Section):
         """This stream, once it was looked up."""
         return self.model_copy(update={"url": url, "username": username, "queue": queue})
 
-    def under(self, transform: TransformConfig) -> StreamConfig:
-        """This stream with the global ``transform`` below its own: both ``add`` are then the same, complete."""
+    def under(self, transform: TransformConfig, proxy: ProxyWay = None) -> StreamConfig:
+        """This stream with what holds for all: their ``proxy``, where it has none of its own, and their ``transform``
+        below its own: both ``add`` are then the same, complete.
+        """
         own = self.transform.over(transform)
         add = {**own.add, **self.add}
-        return self.model_copy(update={"add": add, "transform": own.model_copy(update={"add": add})})
+        transform = own.model_copy(update={"add": add})
+        way = proxy if self.proxy is None else self.proxy
+        return self.model_copy(update={"add": add, "transform": transform, "proxy": way})

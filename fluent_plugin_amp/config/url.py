@@ -15,7 +15,7 @@ DEFAULT_PORTS = {"amqps": 443, "amqp": 5672}
 MAX_SHORT_BYTES = 255
 """Of AMQP's short strings: virtual hosts and queues."""
 
-_ENCODE = "in user and password write : / ? # @ % as %3A %2F %3F %23 %40 %25"
+HOW_TO_ENCODE = "in user and password write : / ? # @ % as %3A %2F %3F %23 %40 %25"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class BrokerUrl:
             parts = urlsplit(text)
             host, port = parts.hostname, parts.port
         except ValueError:
-            raise ValueError(f"has no valid host and port; {_ENCODE}") from None
+            raise ValueError(f"has no valid host and port; {HOW_TO_ENCODE}") from None
         if parts.scheme not in DEFAULT_PORTS:
             raise ValueError("must begin with amqps:// (or amqp:// for a broker without TLS)")
         if not host:
@@ -47,7 +47,7 @@ class BrokerUrl:
         if port == 0:
             raise ValueError("has port 0")
         if parts.query or parts.fragment:
-            raise ValueError(f"takes no ?options and no #fragment; {_ENCODE}")
+            raise ValueError(f"takes no ?options and no #fragment; {HOW_TO_ENCODE}")
         vhost = parts.path[1:]
         if "/" in vhost:
             raise ValueError("has a virtual host with a / in it: write %2F")

@@ -5,11 +5,14 @@ Raises ConfigError where a file that the configuration names cannot be used.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
+from fluent_plugin_amp.config.proxy import environment_proxy
+from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Chunk, ServerSnapshot, Sink
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
@@ -19,6 +22,7 @@ from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.transform import Change, Transform
+from fluent_plugin_amp.proxy import Proxy
 from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
 from fluent_plugin_amp.source.amqp import BrokerAddress
@@ -121,10 +125,25 @@ def make_broker(stream: StreamConfig) -> BrokerAddress:
         vhost=stream.vhost,
         tls=client_context(stream.tls) if stream.use_tls else None,
         server_name=stream.tls.server_name,
+        proxy=broker_proxy(stream),
         # A broker lets go of a consumer that keeps silent for two to three heartbeats: with half of the one that was
         # asked for, whoever stands by takes over within two of those.
         heartbeat_s=stream.heartbeat / 2 if stream.exclusive else stream.heartbeat,
     )
+
+
+def broker_proxy(stream: StreamConfig) -> Proxy | None:
+    """The proxy on the way to a stream's broker, which is known.
+
+    Raises:
+        ConfigError: the environment names one that cannot be used.
+    """
+    if not isinstance(stream.proxy, str):
+        return stream.proxy
+    try:
+        return environment_proxy(stream.host, stream.port, os.environ) if stream.proxy == "environment" else None
+    except ValueError as error:
+        raise ConfigError(str(error), remedy="Correct the variable, or name the proxy in `proxy`.") from None
 
 
 def make_transform(stream: StreamConfig) -> Transform:

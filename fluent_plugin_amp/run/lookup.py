@@ -15,7 +15,9 @@ from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.cisco.streams import find_by_name
 from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.config import StreamConfig
+from fluent_plugin_amp.config.proxy import ProxyWay
 from fluent_plugin_amp.errors import ConfigError, PluginError
+from fluent_plugin_amp.proxy import Proxy
 
 if TYPE_CHECKING:
     import httpx
@@ -33,14 +35,21 @@ async def open_http(unusable: Callable[[str], PluginError], **options: Any) -> A
 
 
 @contextlib.asynccontextmanager
-async def open_api(cloud: Cloud, key: ApiKey, **options: Any) -> AsyncIterator[CiscoApi]:
+async def open_api(cloud: Cloud, key: ApiKey, proxy: ProxyWay = None, **options: Any) -> AsyncIterator[CiscoApi]:
     """The API of one organisation, over one connection, with the options of `CiscoApi`.
 
     Raises:
         ConfigError: the environment's proxy, or ``cloud.ca_file``, cannot be used.
     """
-    async with open_http(_misconfigured, ca_file=cloud.ca_file, connections=1) as http:
+    async with open_http(_misconfigured, ca_file=cloud.ca_file, proxy=http_proxy(proxy), connections=1) as http:
         yield CiscoApi(cloud, key, http, **options)
+
+
+def http_proxy(proxy: ProxyWay) -> str | None:
+    """``proxy`` of a stream, for `http_client`; the text may hold a password."""
+    if isinstance(proxy, Proxy):
+        return proxy.url
+    return "" if proxy == "direct" else None
 
 
 def _misconfigured(why: str) -> ConfigError:
@@ -58,6 +67,6 @@ async def look_up(stream: StreamConfig) -> StreamConfig:
     cloud = stream.cloud.cloud if stream.cloud is not None else None
     if stream.event_stream_name is None or stream.api is None or cloud is None:
         raise ValueError(f"stream {stream.name} is not one to look up")
-    async with open_api(cloud, stream.api.key) as api:
+    async with open_api(cloud, stream.api.key, stream.proxy) as api:
         address = await find_by_name(api, stream.event_stream_name)
     return stream.found(url=address.url, username=address.username, queue=address.queue)

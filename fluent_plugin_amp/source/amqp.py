@@ -36,9 +36,12 @@ from fluent_plugin_amp.errors import (
     BrokerUnreachable,
     ConsumerCancelled,
 )
+from fluent_plugin_amp.proxy import Proxy
 from fluent_plugin_amp.source.content import MAX_EVENT_BYTES, Delivered, Message, Reader
 from fluent_plugin_amp.source.reasons import closed_because, not_opened_because
 from fluent_plugin_amp.source.transport import IoServices
+from fluent_plugin_amp.source.tunnel import Tunnel
+from fluent_plugin_amp.text import host_and_port
 
 # pika logs a traceback for every failed connection; what happened is reported as a fact instead.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -64,9 +67,20 @@ class BrokerAddress:
     """For SNI and the check of the certificate; None: ``host``."""
     heartbeat_s: float = 60.0
     connect_timeout_s: float = 20.0
+    proxy: Proxy | None = None
+    """On the way there; None: there is none."""
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port) + (f" through proxy {self.proxy}" if self.proxy else "")
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """The way through the proxy, with its part of the time; the rest is for TLS and AMQP."""
+        if self.proxy is None:
+            return None
+        return Tunnel(
+            self.proxy, self.host, self.port, self.connect_timeout_s / ADDRESSES_TRIED, self.connect_timeout_s / 2
+        )
 
 
 class Queue(NamedTuple):
@@ -291,20 +305,21 @@ async def connect(broker: BrokerAddress, max_event_bytes: int = MAX_EVENT_BYTES)
 
     Raises:
         BrokerUnreachable, BrokerCertificateRefused, BrokerNotTls, BrokerCredentialsRefused, BrokerAccessRefused,
-        BrokerViolation
+        BrokerViolation, BrokerProxyFailed, BrokerProxyRefused
     """
     loop = asyncio.get_running_loop()
     inbox = Inbox(max_event_bytes)
     opened: asyncio.Future[AsyncioConnection] = loop.create_future()
     closed: asyncio.Future[Exception] = loop.create_future()
+    first_stop = broker.proxy or broker
     parameters = pika.ConnectionParameters(
-        host=broker.host,
-        port=broker.port,
+        host=first_stop.host,
+        port=first_stop.port,
         virtual_host=broker.vhost,
         credentials=pika.PlainCredentials(broker.username, broker.password),
         ssl_options=pika.SSLOptions(broker.tls, broker.server_name or broker.host) if broker.tls else None,
         heartbeat=max(1, round(broker.heartbeat_s)),
-        socket_timeout=broker.connect_timeout_s / ADDRESSES_TRIED,
+        socket_timeout=None if broker.proxy else broker.connect_timeout_s / ADDRESSES_TRIED,  # a tunnel has its own
         stack_timeout=broker.connect_timeout_s + 1.0,  # only for attempts that were given up, see below
         tcp_options={"TCP_KEEPIDLE": 60},
         client_properties={"product": "fluent-plugin-amp", "version": __version__},
@@ -322,7 +337,7 @@ async def connect(broker: BrokerAddress, max_event_bytes: int = MAX_EVENT_BYTES)
 
     # pika cannot give up while it shakes hands without an AssertionError in the event loop.  So an attempt that
     # nobody waits for any more is left to pika's own timeouts, and a connection that comes too late is closed.
-    services = IoServices(inbox.reader, inbox.put, inbox.violated)
+    services = IoServices(inbox.reader, inbox.put, inbox.violated, broker.tunnel)
     AsyncioConnection(parameters, on_open, on_open_error, on_closed, custom_ioloop=services)
     try:
         await asyncio.wait({opened}, timeout=broker.connect_timeout_s)

@@ -88,6 +88,10 @@ def _causes(reason: BaseException) -> list[BaseException]:
 def _told_by(broker: BrokerAddress, cause: BaseException) -> PluginError | None:
     """One of the causes, if it tells anything."""
     match cause:
+        case PluginError():
+            return cause
+        case socket.gaierror() if broker.tunnel is not None:  # then no name but the proxy's is resolved here
+            return broker.tunnel.failed(cause.strerror or "its name is unknown")
         # pika guesses these two from the moment at which the connection ended; only the broker's code proves it.
         case pika.exceptions.ProbableAuthenticationError() if "(403)" in str(cause):
             return BrokerCredentialsRefused(f"{broker} refused the user name or the password")

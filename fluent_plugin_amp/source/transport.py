@@ -25,6 +25,7 @@ from pika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStre
 from fluent_plugin_amp import descriptors
 from fluent_plugin_amp.errors import BrokerViolation
 from fluent_plugin_amp.source.content import Delivered, Reader
+from fluent_plugin_amp.source.tunnel import Tunnel
 from fluent_plugin_amp.text import modules_of
 
 UNSENT_BYTES = 4 * 1024 * 1024
@@ -44,6 +45,7 @@ class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
         reader: takes deliveries out of what arrives.
         on_delivered: told of them, before pika is given what arrived with them.
         on_violation: told why a connection is closed at once, before pika is; it would make a text of it.
+        tunnel: the way to the broker, where a proxy stands on it; pika then knows the proxy's address only.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
         reader: Reader,
         on_delivered: Callable[[Delivered], None],
         on_violation: Callable[[Exception], None],
+        tunnel: Tunnel | None = None,
     ) -> None:
         super().__init__()
         self.on_violation = on_violation
         self._reader = reader
         self._on_delivered = on_delivered
+        self._tunnel = tunnel
 
     def connect_socket(
         self, sock: socket.socket, resolved_addr: tuple[str, int], on_done: Callable[[BaseException | None], None]
@@ -66,7 +70,23 @@ class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
         except OSError as exc:
             error = exc
             return self.call_later(0, lambda: on_done(error))
-        return super().connect_socket(sock, resolved_addr, on_done)
+        if self._tunnel is None:
+            return super().connect_socket(sock, resolved_addr, on_done)
+        return _Opening(asyncio.ensure_future(self._dig(self._tunnel, sock, resolved_addr, on_done)))
+
+    async def _dig(
+        self,
+        tunnel: Tunnel,
+        sock: socket.socket,
+        resolved_addr: tuple[str, int],
+        on_done: Callable[[BaseException | None], None],
+    ) -> None:
+        error = None
+        try:
+            await tunnel.open(sock, resolved_addr)
+        except Exception as exc:
+            error = exc
+        on_done(error)
 
     def create_streaming_connection(
         self,
@@ -114,7 +134,7 @@ class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
 
 
 class _Opening(AbstractIOReference):  # type: ignore[misc]
-    """pika's reference to a stream that is about to open."""
+    """pika's reference to a connection, or a stream on it, that is about to open."""
 
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._task = task

@@ -173,6 +173,7 @@ def test_no_key_is_silently_without_effect() -> None:
     """Whatever sections there will be: a change is applied or said."""
     sample: dict[str, Any] = {
         "transform": {"pulling_id": True},
+        "proxy": "http://proxy:1",
         "shard": {"index": 0, "of": 2},
         "forward": {"compress": "gzip"},
         "dead_letters": {"tag": "x"},

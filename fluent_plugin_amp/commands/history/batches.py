@@ -95,7 +95,7 @@ def open_api(stream: StreamConfig, around: Around) -> contextlib.AbstractAsyncCo
         UsageError: neither the stream nor the environment says which cloud, or has a key.
         ConfigError: ``cloud.ca_file`` or the environment's proxy cannot be used.
     """
-    return lookup.open_api(*_access(stream, around.environ), wait=around.wait, max_wait_s=MAX_WAIT_S)
+    return lookup.open_api(*_access(stream, around.environ), stream.proxy, wait=around.wait, max_wait_s=MAX_WAIT_S)
 
 
 def _access(stream: StreamConfig, environ: Mapping[str, str]) -> tuple[Cloud, ApiKey]:
