@@ -8,6 +8,7 @@
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
 # make systemd      the shipped unit under the systemd of this machine, as root, with a plugin in /opt/fluent-plugin-amp
+# make containers   the image and the compose files under the Docker engine of this machine, kill -9 of each service
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make dist         source archive and wheel in dist/, tried in a clean environment outside of the checkout
@@ -24,7 +25,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd history floors dist deb docs system tools peer clean
+.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd containers history floors dist deb docs system \
+  tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -62,6 +64,9 @@ conformance: system $(VENV)/test
 
 systemd:
 	$(PYTHON) -m tests.systemd
+
+containers: $(VENV)/test
+	$(BIN)/python -m tests.containers
 
 history: $(VENV)/test
 	$(BIN)/python -m tests.history $(HISTORY_ARGS)

@@ -131,7 +131,8 @@ def test_it_runs_from_a_zip_file(dist: Path, tmp_path: Path) -> None:
     [wheel] = dist.glob("*.whl")
     script = (
         "from fluent_plugin_amp.cisco.event_types import catalogue; import fluent_plugin_amp.observe.page as page;"
-        "from fluent_plugin_amp.commands.init import shipped; catalogue(); shipped('examples/kubernetes/amp.yml');"
+        "from fluent_plugin_amp.commands.init import shipped; catalogue(); "
+        "shipped('examples/kubernetes/base/config.yml');"
         "print(page.__file__)"
     )
     where = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(wheel))

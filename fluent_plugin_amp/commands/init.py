@@ -32,6 +32,17 @@ SECRETS = "*.secret.yml"
 BEHIND_FLUENTD = 24225
 """Where Fluentd's files send to: a Fluent Bit on the same machine, which speaks to Devo."""
 
+KUSTOMIZED = (
+    "kustomization.yml",
+    "config.yml",
+    "fluent-bit.yaml",
+    "statefulset.yml",
+    "service.yml",
+    "disruption-budget.yml",
+    "network-policy.yml",
+)
+"""The files of examples/kubernetes/base."""
+
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
 _PATH = re.compile(r"[\w./+-]+")
 """What means itself in YAML, in Fluentd's and systemd's files, and in a shell."""
@@ -273,13 +284,22 @@ def _systemd(answers: Answers) -> Mapping[str, str]:
 
 def _kubernetes(answers: Answers) -> Mapping[str, str]:
     assert answers.devo is not None
-    pod = _fill(
-        shipped("examples/kubernetes/amp.yml"),
-        ("secretName: amp-stream-siem", f"secretName: amp-stream-{slug(answers.credentials.name)}"),
-        ("host: collector-us.devo.io", f"host: {flow(answers.devo.host)}"),
-        ("port: 443", f"port: {answers.devo.port}"),
-    )
-    return {"amp.yml": pod, "stream.secret.yml": render(answers.credentials, "kubernetes")}
+    base = {name: shipped(f"examples/kubernetes/base/{name}") for name in KUSTOMIZED}
+    places = {
+        "kustomization.yml": [("  - statefulset.yml\n", "  - stream.secret.yml\n  - statefulset.yml\n")],
+        "statefulset.yml": [
+            ("secretName: amp-stream-siem", f"secretName: amp-stream-{slug(answers.credentials.name)}")
+        ],
+        "fluent-bit.yaml": [
+            ("host: collector-us.devo.io", f"host: {flow(answers.devo.host)}"),
+            ("port: 443", f"port: {answers.devo.port}"),
+        ],
+        "network-policy.yml": [("port: 443}  # Devo", f"port: {answers.devo.port}}}  # Devo")],
+    }
+    return {
+        **{name: _fill(text, *places.get(name, ())) for name, text in base.items()},
+        "stream.secret.yml": render(answers.credentials, "kubernetes"),
+    }
 
 
 def _compose(answers: Answers) -> Mapping[str, str]:
@@ -290,7 +310,8 @@ def _compose(answers: Answers) -> Mapping[str, str]:
         "config.yml": _config(mounted, Address("fluent-bit", 24224), status),
         "fluent-bit.yaml": _fluent_bit_conf(answers, Address("0.0.0.0", 24224)),
         "compose.yml": _fill(
-            shipped("examples/compose.yml"), (f"./stream.yml:{mounted}", f"{answers.credentials_file}:{mounted}")
+            shipped("examples/compose/compose.yml"),
+            (f"./stream.yml:{mounted}", f"{answers.credentials_file}:{mounted}"),
         ),
     }
 
@@ -318,7 +339,7 @@ WAYS: Mapping[str, Way] = {
         (
             "kubectl create secret generic amp-devo "
             "--from-file=chain.crt --from-file=mydomain.crt --from-file=mydomain.key",
-            "kubectl apply -f {folder}",
+            "kubectl apply -k {folder}",
         ),
         takes_server=False,
     ),

@@ -54,9 +54,7 @@ def options(way: str, credentials: Path) -> list[str | Path]:
 def loaded(way: str, folder: Path, credentials: Path) -> Config:
     """The configuration as the plugin reads it, the stream's file where this way brings it."""
     if way == "kubernetes":
-        maps = [each for each in yaml.safe_load_all((folder / "amp.yml").read_text()) if each["kind"] == "ConfigMap"]
         secret = yaml.safe_load((folder / "stream.secret.yml").read_text())
-        (folder / "config.yml").write_text(maps[0]["data"]["config.yml"])
         credentials = folder / "stream.yml"
         credentials.write_text(secret["stringData"]["stream.yml"])
     path = folder / "config.yml"
@@ -250,6 +248,20 @@ def test_the_containers_find_what_they_mount(credentials: Path, tmp_path: Path) 
     assert str(credentials) in mounted
     missing = [path for path in mounted if "/" in path and not (tmp_path / "amp" / path).exists()]
     assert missing == ["./devo"]
+
+
+def test_kubectl_takes_what_is_written(credentials: Path, tmp_path: Path) -> None:
+    """`kubectl kustomize` joins the files: the pod's Secret is among them, and the way to Devo is open."""
+    need("kubectl")
+    init(tmp_path / "amp", *options("kubernetes", credentials))
+    command = ["kubectl", "kustomize", str(tmp_path / "amp")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    found = {document["kind"]: document for document in yaml.safe_load_all(done.stdout)}
+    volumes = found["StatefulSet"]["spec"]["template"]["spec"]["volumes"]
+    assert found["Secret"]["metadata"]["name"] in [volume.get("secret", {}).get("secretName") for volume in volumes]
+    open_ports = [port["port"] for rule in found["NetworkPolicy"]["spec"]["egress"] for port in rule["ports"]]
+    assert 8443 in open_ports
+    assert "port: 8443" in found["ConfigMap"]["data"]["fluent-bit.yaml"]
 
 
 def test_systemd_takes_what_is_written(credentials: Path, tmp_path: Path) -> None:

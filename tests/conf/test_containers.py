@@ -1,4 +1,4 @@
-"""Dockerfile and examples/docker-compose.yml: what can be known of them without a container engine.
+"""Dockerfile and examples/demo: what can be known of them without a container engine.
 
 Every configuration that the compose file holds is read by the real program it is for.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fluent_plugin_amp import __version__
 from fluent_plugin_amp.config import load
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.erlang import erlang_binary
@@ -21,12 +22,12 @@ from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.servers import CONF, need
 
 ROOT = CONF.parent
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "examples/docker-compose.yml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "examples/demo/compose.yml").read_text())
 
 
 def content(name: str) -> str:
     """A configuration as the container gets it."""
-    return (ROOT / "examples/compose" / name).read_text()
+    return (ROOT / "examples/demo" / name).read_text()
 
 
 def test_the_image_copies_what_is_there() -> None:
@@ -42,20 +43,29 @@ def test_the_image_copies_what_is_there() -> None:
 def test_the_image_is_lean_and_not_root() -> None:
     """The last stage runs nothing that installs, and ends as a numeric user that is not root."""
     last = (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
-    assert "pip" not in last
+    assert "pip " not in last
     assert "apt" not in last
     assert "ARG UID=10001\n" in last
     assert "USER ${UID}:${UID}" in last
     assert "HEALTHCHECK" in last
 
 
+def test_the_image_says_what_it_is() -> None:
+    """Its labels have the version of this checkout, and the files that run it name this version too."""
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', (ROOT / "Dockerfile").read_text()))
+    assert labels.keys() == {"title", "description", "version", "licenses", "revision"}
+    assert labels["version"] == __version__
+    compose = yaml.safe_load((ROOT / "examples/compose/compose.yml").read_text())
+    assert compose["services"]["plugin"]["image"] == f"fluent-plugin-amp:{__version__}"
+
+
 def test_references_resolve() -> None:
     """Volumes, files and dependencies that services name are there."""
     for name, service in COMPOSE["services"].items():
-        assert service.get("depends_on", {}).keys() <= COMPOSE["services"].keys(), name
+        assert set(service.get("depends_on", ())) <= COMPOSE["services"].keys(), name
         named = {volume.split(":")[0] for volume in service.get("volumes", [])}
         assert {volume for volume in named if not volume.startswith("./")} <= COMPOSE["volumes"].keys(), name
-        assert all((ROOT / "examples" / volume).is_file() for volume in named if volume.startswith("./")), name
+        assert all((ROOT / "examples/demo" / volume).is_file() for volume in named if volume.startswith("./")), name
         assert not service.get("image", "").endswith(":latest"), name
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,49 +13,127 @@ from typing import Any
 import pytest
 import yaml
 
+from fluent_plugin_amp import __version__
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, render
-from fluent_plugin_amp.config import load
+from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.syslog import SyslogReceiver
 from tests.conf.ways import ENVIRONMENT, EVENTS, events_of, plugin_command, write_config
-from tests.servers import CONF, fluent_bit
+from tests.servers import CONF, fluent_bit, need
 
 FOLDER = CONF.parent / "examples/kubernetes"
 VERSIONS = ["1.28", "1.32", "1.36"]
+OVERLAYS = ["base", "overlays/standby", "overlays/shards"]
 CREDENTIALS = StreamCredentials(
     "SIEM", 6, "eu", "amqps://broker.example:443", "6-ab", "pass'\"word", "event_stream_6"
 )
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """The manifests of amp.yml by kind, the stream's Secret as amp-streams writes it, and the form with standby."""
-    documents = list(yaml.safe_load_all((FOLDER / "amp.yml").read_text()))
-    found = {document["kind"]: document for document in documents}
-    assert len(found) == len(documents)
-    patch = yaml.safe_load((FOLDER / "standby.yml").read_text())
+    """The manifests of the base by kind, and the stream's Secret as amp-streams writes it."""
+    base = yaml.safe_load((FOLDER / "base/kustomization.yml").read_text())
+    documents = [yaml.safe_load((FOLDER / "base" / name).read_text()) for name in base["resources"]]
     return {
-        **found,
+        **{document["kind"]: document for document in documents},
         "Secret": yaml.safe_load(render(CREDENTIALS, "kubernetes")),
-        "with standby": merge(found["StatefulSet"], patch),
     }
 
 
-def merge(base: Any, patch: Any) -> Any:
-    """``patch`` laid over ``base``, as `kubectl patch` does for maps and plain values."""
-    if not (isinstance(base, dict) and isinstance(patch, dict)):
-        return patch
-    return {key: merge(base.get(key), patch[key]) if key in patch else base[key] for key in {**base, **patch}}
+@cache
+def kustomized(overlay: str) -> list[dict[str, Any]]:
+    """All manifests of an overlay, as `kubectl apply -k` takes them."""
+    need("kubectl")
+    command = ["kubectl", "kustomize", str(FOLDER / overlay)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def valid(manifest: dict[str, Any], version: str) -> None:
+    """The schema of this version of Kubernetes has nothing against it, and knows each field."""
+    try:
+        validate = import_module("kubernetes_validate").validate
+    except ModuleNotFoundError:
+        pytest.skip("not run: needs the Python package kubernetes-validate")
+    validate(manifest, version, strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", sorted(manifests()))
 def test_the_schema(name: str, version: str) -> None:
     """Each manifest is valid in old and new versions of Kubernetes, without any field that is not known."""
-    try:
-        validate = import_module("kubernetes_validate").validate
-    except ModuleNotFoundError:
-        pytest.skip("not run: needs the Python package kubernetes-validate")
-    validate(manifests()[name], version, strict=True)
+    valid(manifests()[name], version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kubectl_joins_them(overlay: str, version: str) -> None:
+    """What `kubectl` makes of each folder is valid as a whole, and no name in it is left over from before."""
+    made = kustomized(overlay)
+    for manifest in made:
+        valid(manifest, version)
+    found = {manifest["kind"]: manifest for manifest in made}
+    assert len(found) == len(made)
+    config = found["ConfigMap"]["metadata"]["name"]
+    assert re.fullmatch(r"amp-[a-z0-9]{10}", config)
+    volumes = found["StatefulSet"]["spec"]["template"]["spec"]["volumes"]
+    assert [volume["configMap"]["name"] for volume in volumes if volume["name"] == "config"] == [config]
+    images = [each["image"] for each in found["StatefulSet"]["spec"]["template"]["spec"]["containers"]]
+    assert images == [f"fluent-plugin-amp:{__version__}", "fluent/fluent-bit:5.1.1"]
+
+
+def configured(overlay: str, folder: Path, ordinal: int) -> Config:
+    """The configuration of a pod of an overlay: its ConfigMap, its environment and its files."""
+    found = {manifest["kind"]: manifest for manifest in kustomized(overlay)}
+    container = found["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]
+    environment = {each["name"]: each.get("value", str(ordinal)) for each in container.get("env", [])}
+    secret = manifests()["Secret"]["stringData"]["stream.yml"]
+    for name in ("stream", "acme", "globex"):
+        (folder / f"{name}.yml").write_text(secret.replace("SIEM", name))
+        (folder / f"{name}.yml").chmod(0o600)
+    text: str = found["ConfigMap"]["data"]["config.yml"]
+    text = text.replace("/run/secrets/amp-stream", str(folder)).replace("/var/lib/fluent-plugin-amp", str(folder))
+    file = folder / "config.yml"
+    file.write_text(text)
+    return load(file, environment)
+
+
+def test_no_two_pods_read_a_stream(tmp_path: Path) -> None:
+    """Where there are several pods, the streams are exclusive in each of them from its first start."""
+    assert [stream.exclusive for stream in configured("base", tmp_path, 0).streams] == [False]
+    replicas = {
+        overlay: manifest["spec"]["replicas"]
+        for overlay in OVERLAYS
+        for manifest in kustomized(overlay)
+        if manifest["kind"] == "StatefulSet"
+    }
+    assert replicas == {"base": 1, "overlays/standby": 2, "overlays/shards": 2}
+    for overlay in OVERLAYS[1:]:
+        for ordinal in range(replicas[overlay]):
+            assert all(stream.exclusive for stream in configured(overlay, tmp_path, ordinal).streams)
+
+
+def test_the_shards_are_all_there(tmp_path: Path) -> None:
+    """As many pods as shards, each with its ordinal; every Secret is mounted where the configuration looks."""
+    shards = [configured("overlays/shards", tmp_path, ordinal).shard for ordinal in range(2)]
+    assert [(shard.index, shard.of) for shard in shards if shard] == [(0, 2), (1, 2)]
+    found = {manifest["kind"]: manifest for manifest in kustomized("overlays/shards")}
+    volumes = {each["name"]: each for each in found["StatefulSet"]["spec"]["template"]["spec"]["volumes"]}
+    mounted = [
+        item["path"] for source in volumes["stream"]["projected"]["sources"] for item in source["secret"]["items"]
+    ]
+    text = found["ConfigMap"]["data"]["config.yml"]
+    assert re.findall(r"/run/secrets/amp-stream/(\S+)", text) == mounted
+
+
+def test_the_way_out_is_open() -> None:
+    """The network policy lets the pod reach Devo, the broker and the name servers, and Prometheus the pod."""
+    policy = manifests()["NetworkPolicy"]["spec"]
+    ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert ports == {53, 443}
+    named = {port["name"] for container in pod()["containers"] for port in container["ports"]}
+    assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} == named
+    assert policy["podSelector"] == manifests()["StatefulSet"]["spec"]["selector"]
 
 
 def pod() -> dict[str, Any]:
@@ -77,7 +157,6 @@ def test_names_fit_together() -> None:
     mounts = {mount["name"] for container in pod()["containers"] for mount in container["volumeMounts"]}
     assert mounts == volumes.keys() | claims
     assert volumes["stream"]["secret"]["secretName"] == found["Secret"]["metadata"]["name"]
-    assert volumes["config"]["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
     assert spec["serviceName"] == found["Service"]["metadata"]["name"]
 
 
@@ -101,7 +180,7 @@ def test_the_plugin_reads_it(tmp_path: Path) -> None:
     (tmp_path / "stream.yml").write_text(found["Secret"]["stringData"]["stream.yml"])
     (tmp_path / "stream.yml").chmod(0o600)
     mounts = {mount["name"]: mount["mountPath"] for mount in pod()["containers"][0]["volumeMounts"]}
-    text: str = found["ConfigMap"]["data"]["config.yml"]
+    text: str = (FOLDER / "base/config.yml").read_text()
     assert f"{mounts['stream']}/stream.yml" in text
     assert f"path: {mounts['plugin-state']}/" in text
     file = tmp_path / "config.yml"
@@ -117,7 +196,7 @@ def test_the_plugin_reads_it(tmp_path: Path) -> None:
 
 def test_fluent_bit_reads_it(tmp_path: Path, certificates: Certificates) -> None:
     """Real Fluent Bit runs the ConfigMap's file: events come in by the Unix socket and leave over TLS."""
-    text: str = manifests()["ConfigMap"]["data"]["fluent-bit.yaml"]
+    text: str = (FOLDER / "base/fluent-bit.yaml").read_text()
     socket_file = tmp_path / "forward.sock"
     with SyslogReceiver(server_context(certificates.server, client_ca_file=certificates.ca_file)) as receiver:
         for old, new in {
