@@ -3,14 +3,20 @@
 The shell around ``ssl``.  Certificates and host names are verified unless the configuration says otherwise, and
 nothing older than TLS 1.2 is spoken.  Where no CA is given, the system's are trusted, a company's own among them;
 `trusting` says where they are.
+
+Where a certificate is refused for the sake of the time, the refusal says its time and this machine's: one of them is
+wrong, and often it is the clock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
+import time
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import certifi
 
@@ -64,7 +70,47 @@ def trusting(ca_file: Path | str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca_file)
     if ca_file is None and not _names_cas():
         context.load_verify_locations(certifi.where())
+    context.sslobject_class = _Dated
     return context
+
+
+def clock_remedy(error: ssl.SSLCertVerificationError) -> str | None:
+    """What to do where a certificate was refused for the sake of the time; None: for another reason."""
+    return _CLOCK_REMEDY if error.verify_code in _BOUNDS else None
+
+
+_BOUNDS = {9: ("notBefore", "valid from"), 10: ("notAfter", "valid until")}
+"""Of a certificate, by what OpenSSL calls X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
+_CLOCK_REMEDY = "Check this machine's clock (`timedatectl`); if it is right, the peer needs another certificate."
+
+
+class _Dated(ssl.SSLObject):
+    """TLS of one connection; its refusals for the sake of the time say both times in ``verify_message``."""
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            if error.verify_code in _BOUNDS:
+                error.verify_message += _times(self, *_BOUNDS[error.verify_code])
+            raise
+
+
+def _times(connection: Any, bound: str, words: str) -> str:
+    """Of the first certificate on which the clock is on the wrong side of the bound; and of the clock."""
+    now = time.time()
+    its = ""
+    with contextlib.suppress(ssl.SSLError, ValueError, KeyError):  # the peer may have written anything there
+        # Before Python 3.13 a chain that was refused is told by the object below only.
+        chain: list[Any] = getattr(connection._sslobj, "get_unverified_chain", list)() or []
+        bounds = (ssl.cert_time_to_seconds(certificate.get_info()[bound]) for certificate in chain)
+        its = next((f" ({words} {_utc(at)})" for at in bounds if (now < at) is (bound == "notBefore")), "")
+    return f"{its}: this machine's clock says {_utc(now)}"
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _names_cas() -> bool:

@@ -36,7 +36,7 @@ from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import PluginError, TooManyFiles
 from fluent_plugin_amp.files import read_bytes
 from fluent_plugin_amp.proxy import status_line
-from fluent_plugin_amp.tls import trusting
+from fluent_plugin_amp.tls import clock_remedy, trusting
 
 MAX_ANSWER_BYTES = 64 << 20
 """An answer larger than this, packed or unpacked, is refused: no page of 500 events comes near it."""
@@ -218,7 +218,8 @@ def _failure(exc: httpx.RequestError, way: _Way) -> ExchangeFailed:
         return _refused_by_proxy(str(exc), way.proxy)
     if isinstance(tls, ssl.SSLCertVerificationError):
         whose = f"the proxy {way.proxy}" if way.proxy else host
-        error: PluginError = CloudCertificateRefused(f"{whose}: {tls.verify_message or 'untrusted certificate'}")
+        what = f"{whose}: {tls.verify_message or 'untrusted certificate'}"
+        error: PluginError = CloudCertificateRefused(what, remedy=clock_remedy(tls))
         return ExchangeFailed(error, passing=False, in_doubt=False)
     if any(map(is_exhausted, _causes(exc))):  # nobody's fault but ours, proxy or not
         error = TooManyFiles(f"no connection to {host}: {_reason(exc)}")

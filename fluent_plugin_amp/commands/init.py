@@ -106,7 +106,7 @@ def make(way: Way, answers: Answers) -> list[Path]:
                 remedy="Choose a path of letters, digits and . _ - + only.",
             )
     texts = {answers.folder / name: text for name, text in way.files(answers).items()}
-    if answers.config in texts:
+    if f"$schema={SCHEMA}" in texts.get(answers.config, ""):  # an editor wants it beside the configuration
         texts[answers.folder / SCHEMA] = shipped(f"conf/{SCHEMA}")
     if there := [str(path) for path in texts if os.path.lexists(path)]:
         raise FilesNotWritten(f"{', '.join(there)}: exists already")

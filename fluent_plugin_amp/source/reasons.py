@@ -25,6 +25,7 @@ from fluent_plugin_amp.errors import (
     RefusedError,
     TooManyFiles,
 )
+from fluent_plugin_amp.tls import clock_remedy
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.source.amqp import BrokerAddress
@@ -100,7 +101,7 @@ def _told_by(broker: BrokerAddress, cause: BaseException) -> PluginError | None:
         case pika.exceptions.ProbableAuthenticationError() | pika.exceptions.ProbableAccessDeniedError():
             return BrokerUnreachable(f"{broker} closed the connection during the login")
         case ssl.SSLCertVerificationError():
-            return BrokerCertificateRefused(f"{broker}: {cause.verify_message}")
+            return BrokerCertificateRefused(f"{broker}: {cause.verify_message}", remedy=clock_remedy(cause))
         case pika.exceptions.IncompatibleProtocolError() if broker.tls:
             return BrokerUnreachable(f"{broker} closed the connection before AMQP began", remedy=CLIENT_CERTIFICATE)
         case pika.exceptions.IncompatibleProtocolError():

@@ -41,6 +41,8 @@ class Certificates:
     """Trusted, but for another host name: `OTHER_HOST`."""
     expired: KeyPair
     """Trusted and for localhost, but it ended a day ago."""
+    not_yet_valid: KeyPair
+    """Trusted and for localhost, but it begins in a day."""
     client: KeyPair
     """Trusted, for TLS client authentication."""
     untrusted_ca_file: Path
@@ -75,6 +77,10 @@ def make_certificates(folder: Path) -> Certificates:
         expired=_write(
             trusted.issue_cert(*loopback, not_before=now - timedelta(2), not_after=now - timedelta(1)),
             folder / "expired",
+        ),
+        not_yet_valid=_write(
+            trusted.issue_cert(*loopback, not_before=now + timedelta(1), not_after=now + timedelta(2)),
+            folder / "not_yet_valid",
         ),
         client=_write(trusted.issue_cert("amp-client@localhost"), folder / "client"),
         untrusted_ca_file=_write_ca(untrusted, folder / "untrusted_ca.pem"),

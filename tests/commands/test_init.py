@@ -77,14 +77,13 @@ def test_the_plugin_takes_what_is_written(way: str, credentials: Path, tmp_path:
 def test_an_editor_finds_the_schema(way: str, credentials: Path, tmp_path: Path) -> None:
     """The file that the configuration's first line names is written beside it."""
     init(tmp_path, *options(way, credentials))
-    config = tmp_path / "config.yml"
-    if config.exists():
-        first = config.read_text().partition("\n")[0]
+    first = (tmp_path / "config.yml").read_text().partition("\n")[0]
+    if way == "kubernetes":  # the file becomes a ConfigMap
+        assert "$schema=" not in first
+        assert not (tmp_path / job.SCHEMA).exists()
+    else:
         schema = json.loads((tmp_path / first.partition("$schema=")[2]).read_text())
         assert schema["title"] == "fluent-plugin-amp configuration"
-    else:
-        assert way == "kubernetes"
-        assert not (tmp_path / job.SCHEMA).exists()  # `kubectl apply -f` would take it
 
 
 @pytest.mark.parametrize("way", job.WAYS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 import struct
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pika
 import pytest
 
+from fluent_plugin_amp.config import TlsConfig
 from fluent_plugin_amp.errors import (
     BrokerAccessRefused,
     BrokerCertificateRefused,
@@ -46,6 +48,7 @@ from fluent_plugin_amp.testing.hostile_broker import (
 )
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
+from fluent_plugin_amp.tls import client_context
 
 if TYPE_CHECKING:
     from tests.conftest import MakeStream
@@ -202,6 +205,21 @@ async def test_expired_certificate(certificates: Certificates) -> None:
         error = await connect_error(nobody_at(port, host="localhost", tls=trusting(certificates.ca_file)))
     assert isinstance(error, BrokerCertificateRefused)
     assert "expired" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("expired", "has expired (valid until 2"), ("not_yet_valid", "is not yet valid (valid from 2")],
+)
+async def test_a_certificate_and_a_clock_that_do_not_fit(certificates: Certificates, fault: str, words: str) -> None:
+    """Both times are said, and that the clock may be the one that is wrong."""
+    tls = client_context(TlsConfig(ca_file=certificates.ca_file))
+    async with listening(say_nothing, tls=server_context(getattr(certificates, fault))) as port:
+        error = await connect_error(nobody_at(port, host="localhost", tls=tls))
+    assert isinstance(error, BrokerCertificateRefused)
+    assert words in str(error)
+    assert re.search(r"Z\): this machine's clock says \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", str(error))
+    assert "Check this machine's clock" in error.remedy
 
 
 async def test_tls_to_a_plain_port(broker: PrivateRabbitMQ, certificates: Certificates) -> None:

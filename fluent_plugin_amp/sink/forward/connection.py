@@ -32,6 +32,7 @@ from fluent_plugin_amp.errors import (
 )
 from fluent_plugin_amp.sink.forward.protocol import ClientProtocol
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
+from fluent_plugin_amp.tls import clock_remedy
 
 # A peer that vanished without a word is noticed after two minutes, while there is nothing in flight to time out.
 _KEEPALIVE_IDLE_S = 60
@@ -254,7 +255,8 @@ async def _shake_hands(settings: ForwardSettings, connection: Connection) -> Non
 
 def _translate_tls(exc: ssl.SSLError) -> PluginError:
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return ServerCertificateRefused(f"the server's certificate is refused: {exc.verify_message}")
+        what = f"the server's certificate is refused: {exc.verify_message}"
+        return ServerCertificateRefused(what, remedy=clock_remedy(exc))
     reason = (exc.reason or str(exc)).replace("_", " ").lower()
     if "alert" in reason:
         return HandshakeRefused(

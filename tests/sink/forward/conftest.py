@@ -19,6 +19,7 @@ from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddre
 from fluent_plugin_amp.testing.certificates import Certificates, KeyPair, make_certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
+from fluent_plugin_amp.tls import trusting
 
 ChunkMaker = Callable[..., Chunk]
 
@@ -145,7 +146,7 @@ def client_tls(certificates: Certificates) -> Callable[..., ssl.SSLContext]:
     """Make a client's TLS context that trusts our authority and may show a certificate."""
 
     def make(pair: KeyPair | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(certificates.ca_file))
+        context = trusting(certificates.ca_file)
         if pair is not None:
             context.load_cert_chain(pair.cert_file, pair.key_file)
         return context

@@ -182,6 +182,19 @@ async def test_a_certificate_that_cannot_be_trusted_is_refused(
             await connect(server, "localhost", tls=client_tls())
 
 
+@pytest.mark.parametrize(("fault", "words"), [("expired", "(valid until 2"), ("not_yet_valid", "(valid from 2")])
+async def test_a_certificate_and_a_clock_that_do_not_fit(
+    fault: str, words: str, certificates: Certificates, client_tls: Any
+) -> None:
+    """Both times are said, and that the clock may be the one that is wrong."""
+    async with FakeFluentd(tls=server_context(getattr(certificates, fault))) as server:
+        with pytest.raises(ServerCertificateRefused) as caught:
+            await connect(server, "localhost", tls=client_tls())
+    assert words in str(caught.value)
+    assert "Z): this machine's clock says 2" in str(caught.value)
+    assert "Check this machine's clock" in caught.value.remedy
+
+
 async def test_tls_with_a_server_that_speaks_none_is_explained(client_tls: Any) -> None:
     """Neither a hang nor a foreign exception."""
     async with FakeFluentd() as server:
