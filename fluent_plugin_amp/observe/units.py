@@ -33,10 +33,10 @@ def per_second(rate: float) -> str:
 def size(count_bytes: int) -> str:
     """``512 B``, ``3.4 MiB``, ``64 MiB``."""
     amount, unit = float(count_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
+    for larger in ("KiB", "MiB", "GiB"):
+        if amount < 1024:
             break
-        amount /= 1024
+        amount, unit = amount / 1024, larger
     return f"{_two_digits(amount)} {unit}"
 
 

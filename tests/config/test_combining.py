@@ -16,6 +16,7 @@ from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.model import Delivery, Record
 from fluent_plugin_amp.run.build import make_transform
 from fluent_plugin_amp.run.pipeline import Pipeline
+from tests.ledgers import FakeLedger
 
 Write = Callable[[str, str], Path]
 
@@ -32,15 +33,6 @@ EVENT = {"id": 1, "timestamp": 1_600_000_000, "event_type_id": 1090519054, "dete
 def loaded(write: Write, **keys: Any) -> Config:
     """A configuration of one stream."""
     return load(write("c.json", json.dumps({"streams": [STREAM], **keys})), {})
-
-
-class Ledger:
-    """A channel that takes acks."""
-
-    closed = False
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Fine."""
 
 
 class Rig:
@@ -64,7 +56,7 @@ class Rig:
     def receive(self, seconds: int = 0, **fields: Any) -> None:
         """A server has an event."""
         record = {**EVENT, **fields}
-        delivery = Delivery("s", Ledger(), 1, b"", digest=json.dumps([seconds, record]).encode())
+        delivery = Delivery("s", FakeLedger(), 1, b"", digest=json.dumps([seconds, record]).encode())
         assert self.transform.combine is not None
         delivery.member = self.transform.combine(record, EVENT["timestamp"] + seconds, 0, delivery.digest)  # type: ignore[operator]
         self.combiner.record([delivery], lambda done: None)

@@ -95,6 +95,16 @@ def test_a_busy_tag_does_not_starve_a_quiet_one() -> None:
     assert taken == ["busy", "quiet", "busy"]
 
 
+def test_what_is_held_was_not_handed_out() -> None:
+    """A chunk that was taken is no longer here."""
+    batcher = new_batcher()
+    for tag in ("a", "b"):
+        batcher.add(tag, b"x", delivery())
+    assert [chunk.tag for chunk in batcher.held()] == ["a", "b"]
+    batcher.take()
+    assert [chunk.tag for chunk in batcher.held()] == ["b"]
+
+
 def test_returned_entries_are_discarded() -> None:
     """Entries of a closed channel leave the batches, those of others stay, in order."""
     batcher = new_batcher()

@@ -220,7 +220,7 @@ def test_a_number_that_nothing_can_keep_is_no_json(number: str) -> None:
     assert decode(b'{"a": %b}' % (b"9" * 4300))["a"] == 10**4300 - 1
 
 
-@pytest.mark.parametrize("item", [b"[]", b"{}", b"1", b'""', b'{"a":1}', b'"\\\\"', b'"\\"",2'])
+@pytest.mark.parametrize("item", [b"[]", b"{}", b"1", b'""', b'{"a":1}', b'"\\\\"', b'"\\"",2', b'"","",""'])
 def test_more_values_than_any_event_has_are_not_made(item: bytes) -> None:
     """Each takes many times its text in memory: what would be too many is refused before it is decoded."""
     with pytest.raises(EventTooManyValues):

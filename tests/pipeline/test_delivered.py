@@ -17,20 +17,12 @@ from fluent_plugin_amp.pipeline.delivered import (
     digest_of,
     identity_of,
 )
-
-
-class NoLedger:
-    """Deliveries need one."""
-
-    closed = False
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Never called here."""
+from tests.ledgers import FakeLedger
 
 
 def delivery(body: bytes, stream: str = "a") -> Delivery:
     """A delivery with its digest."""
-    return Delivery(stream, NoLedger(), 1, body, digest=digest_of(body))
+    return Delivery(stream, FakeLedger(), 1, body, digest=digest_of(body))
 
 
 def record(memory: DeliveredMemory, *deliveries: Delivery) -> None:

@@ -105,6 +105,22 @@ def test_each_item_of_a_list() -> None:
     assert record["group_guids"] == [MASK, MASK]
 
 
+@pytest.mark.parametrize(
+    ("path", "fitting"),
+    [
+        ("x", ["secret-host", ["secret-host", 7]]),
+        ("x.y[]", [{"y": ["secret-host"]}]),
+        ("x[].y", [[7, {"y": "secret-host"}]]),
+    ],
+)
+def test_values_are_searched_that_have_the_shape_of_the_path(path: str, fitting: list[Any]) -> None:
+    """A text there, or each of a list, is hidden in other texts too; where the shape is another one, nothing is."""
+    for value in (*fitting, 7, None, {"y": "secret-host"}):
+        record = {"x": value, "note": "seen on secret-host"}
+        Obfuscation((), [Rule(path, "mask")])(record)
+        assert ("secret-host" not in str(record["note"])) is (value in fitting)
+
+
 @pytest.mark.parametrize("path", ["nothing", "id.x", "id[]", "computer[].user", "tactics[].name", "group_guids.x"])
 def test_a_path_that_does_not_fit_changes_nothing(path: str) -> None:
     """A field that is missing, or of another shape in this event, is no error."""

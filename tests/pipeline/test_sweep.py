@@ -26,6 +26,7 @@ from fluent_plugin_amp.pipeline.links import SOURCES
 from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.tags import EVENT_FIELDS
 from fluent_plugin_amp.run.pipeline import Pipeline
+from tests.ledgers import FakeLedger
 
 READERS = ("decode", "delivered", "links", "combine/member", "obfuscate", "tags", "transform")
 """The modules that read events."""
@@ -137,19 +138,6 @@ def odd(path: str, value: str, number: int) -> bytes:
     return json.dumps(record).replace(json.dumps(HOLE), value).encode()
 
 
-class Ledger:
-    """A channel."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.resolved: list[int] = []
-
-    def resolve(self, delivery_tag: int) -> None:
-        """It may be acked."""
-        self.resolved.append(delivery_tag)
-
-
 class Sink:
     """A server that takes everything."""
 
@@ -256,7 +244,7 @@ async def test_every_event_arrives(
     file.write_text(json.dumps(given))
     config = load(file, {})
     facts: list[Fact] = []
-    sink, ledger, numbers = Sink(), Ledger(), count(1)
+    sink, ledger, numbers = Sink(), FakeLedger(), count(1)
     assembled = Pipeline(config, config.streams, sink, facts.append, with_state=True)
     conductor, combining, state = assembled.conductor, assembled.combining, assembled.state
     assert state is not None

@@ -67,6 +67,15 @@ def test_the_tag_is_taken_before_flattening() -> None:
     assert result[0] == "emea.1090519054"
 
 
+def test_a_combined_record_takes_the_shape_of_the_events() -> None:
+    """With the same static fields, flattened and serialized; what names an event's own fields is not done to it."""
+    transform = Transform(
+        "emea", links=Links("console.eu"), add={"tenant": "acme"}, flatten=Flattener(), serialize="m"
+    )
+    shaped = transform.shape({"id": 1, "file": {"disposition": "Malicious"}})
+    assert json.loads(shaped["m"]) == {"id": 1, "file_disposition": "Malicious", "tenant": "acme"}
+
+
 def test_add_then_flatten_then_serialize() -> None:
     """Added fields are flattened, and everything is in the one serialized field, integers exact."""
     transform = Transform("emea", add={"at": {"site": "x"}}, flatten=Flattener(), serialize="message")

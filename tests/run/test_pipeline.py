@@ -12,17 +12,9 @@ from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.errors import EventNotJson
 from fluent_plugin_amp.model import Delivery
 from fluent_plugin_amp.run.pipeline import Pipeline
+from tests.ledgers import FakeLedger
 
 STREAM: dict[str, Any] = {"name": "a", "url": "amqps://broker.test", "username": "u", "password": "p", "queue": "q"}
-
-
-class Ledger:
-    """A channel that takes no acks here."""
-
-    closed = False
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Not part of these tests."""
 
 
 @pytest.fixture
@@ -37,7 +29,7 @@ async def test_a_kept_dead_letter_goes_through_the_conductor(made: Pipeline) -> 
     """As soon as its sink is there to take it."""
     assert made.state is not None
     assert made.state.dead_letters._is_available()
-    made.state.dead_letters._post(Delivery("a", Ledger(), 1, b"no JSON"), EventNotJson("no JSON"))
+    made.state.dead_letters._post(Delivery("a", FakeLedger(), 1, b"no JSON"), EventNotJson("no JSON"))
     assert not made.conductor.idle
 
 

@@ -22,21 +22,13 @@ from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.stdout import StdoutSink, json_lines, msgpack_maps
 from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
+from tests.ledgers import FakeLedger
 
 
-class Channel:
-    """The ledger of an AMQP channel."""
-
-    closed = False
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Part of model.Ledger."""
-
-
-def chunk(*records: dict[str, Any], tag: str = "edr.cisco.amp.events", behind: Channel | None = None) -> Chunk:
+def chunk(*records: dict[str, Any], tag: str = "edr.cisco.amp.events", behind: FakeLedger | None = None) -> Chunk:
     """A chunk of these records."""
     entries = [entry(1_706_745_599, 7, record) for record in records]
-    delivery = Delivery("emea", behind or Channel(), 1, b"")
+    delivery = Delivery("emea", behind or FakeLedger(), 1, b"")
     return Chunk(f"c{id(entries)}", tag, entries, [delivery] * len(entries))
 
 
@@ -244,7 +236,7 @@ async def test_nothing_is_taken_before_it_runs(pipe: Pipe) -> None:
 async def test_returned_chunks_are_shed_and_one_probes(pipe: Pipe) -> None:
     """The one being written stays, and so does what was not requeued."""
     async with running(pipe.writer) as stdout:
-        gone = Channel()
+        gone = FakeLedger()
         written = chunk({"text": "x" * 1_000_000}, behind=gone)
         requeued, other = chunk({"n": 1}, behind=gone), chunk({"n": 2})
         for each in (written, requeued, other):

@@ -22,25 +22,17 @@ from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull, StateSlo
 from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
+from tests.ledgers import FakeLedger
 
 FEW = 4
 """Stands for INDEX_EVENTS."""
-
-
-class NoLedger:
-    """Deliveries need one."""
-
-    closed = False
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Never called here."""
 
 
 def delivery(number: int, stream: str = "a") -> Delivery:
     """A delivered event."""
     return Delivery(
         stream,
-        NoLedger(),
+        FakeLedger(),
         1,
         b"",
         digest=digest_of(b"%d" % number),
@@ -189,7 +181,7 @@ async def test_nothing_is_let_go_before_the_file_has_it(rig: Rig) -> None:
 async def test_the_facts_are_there_for_a_comparison(rig: Rig, path: Path) -> None:
     """Of every event; one that could not be read counts at the time of its arrival."""
     rig.record([5, 6])
-    unread = Delivery("a", NoLedger(), 1, b"", received_at=9.5, digest=digest_of(b"?"))
+    unread = Delivery("a", FakeLedger(), 1, b"", received_at=9.5, digest=digest_of(b"?"))
     rig.delivered.record([unread], lambda deliveries: None)
     await rig.settle()
     tool = Store.open(path)

@@ -24,15 +24,7 @@ from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.schema import MIGRATIONS
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
-
-
-class NoLedger:
-    """Deliveries need one."""
-
-    closed = False
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Never called here."""
+from tests.ledgers import FakeLedger
 
 
 def batch(number: int, size: int = 5) -> list[Delivery]:
@@ -40,7 +32,7 @@ def batch(number: int, size: int = 5) -> list[Delivery]:
     return [
         Delivery(
             "a",
-            NoLedger(),
+            FakeLedger(),
             1,
             b"",
             digest=digest_of(b"%d.%d" % (number, each)),
@@ -82,8 +74,8 @@ def in_file(path: Path) -> dict[int, int]:
 RECORD_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_file import batch, state_file
+sys.path.insert(0, {root!r})
+from tests.state.test_file import batch, state_file
 
 async def main():
     file = state_file(Path(sys.argv[1]), [])
@@ -109,7 +101,7 @@ def test_what_a_killed_process_had_committed_is_there(path: Path) -> None:
             [
                 sys.executable,
                 "-c",
-                RECORD_FOR_EVER.format(tests=str(Path(__file__).parent)),
+                RECORD_FOR_EVER.format(root=str(Path(__file__).parents[2])),
                 str(path),
                 str(start * 1_000_000),
             ],
@@ -214,8 +206,8 @@ async def test_a_file_of_no_use_is_told_and_delivery_goes_on(
 FILL_THE_DISK = """
 import asyncio, resource, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_file import batch, in_file, state_file, until
+sys.path.insert(0, {root!r})
+from tests.state.test_file import batch, in_file, state_file, until
 
 async def main():
     path, facts, done = Path(sys.argv[1]), [], []
@@ -244,7 +236,7 @@ asyncio.run(main())
 
 def test_a_disk_that_is_full_stops_nothing(path: Path) -> None:
     """Every event is answered, the trouble told; with room again, what was delivered meanwhile is written."""
-    script = FILL_THE_DISK.format(tests=str(Path(__file__).parent))
+    script = FILL_THE_DISK.format(root=str(Path(__file__).parents[2]))
     ended = subprocess.run(
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=False
     )

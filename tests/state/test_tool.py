@@ -19,22 +19,14 @@ from fluent_plugin_amp.state.file import StateFile
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.tool import DeliveredByTool
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
-
-
-class NoLedger:
-    """Nobody waits."""
-
-    closed = False
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Never called here."""
+from tests.ledgers import FakeLedger
 
 
 def delivery(number: int) -> Delivery:
     """An event with facts."""
     digest = digest_of(b"%d" % number)
     facts = EventIdentity(number, 1_700_000_000 + number, 5, 7, "c")
-    return Delivery("emea", NoLedger(), number, b"{}", digest=digest, facts=facts)
+    return Delivery("emea", FakeLedger(), number, b"{}", digest=digest, facts=facts)
 
 
 async def record(delivered: DeliveredByTool, *numbers: int) -> None:

@@ -25,6 +25,7 @@ from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.transform import Transform
+from tests.ledgers import FakeLedger
 
 TAGS = {"detection": "detections", "incident": "incidents"}
 START = 1_600_000_000
@@ -41,18 +42,6 @@ def event(number: int, seconds: int, type_id: int, detection: str, sha256: str, 
         "computer": {"connector_guid": computer, "n": number},
         "file": {"identity": {"sha256": sha256}},
     }
-
-
-class Ledger:
-    """A broker's channel."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.acked: list[int] = []
-
-    def resolve(self, delivery_tag: int) -> None:
-        """The delivery may be acked."""
-        self.acked.append(delivery_tag)
 
 
 @dataclass
@@ -158,7 +147,7 @@ class World:
             if self.disk.contains("s", body):
                 self.acked.add(number)
                 continue
-            delivery = Delivery("s", Ledger(), number, body, digest=body)
+            delivery = Delivery("s", FakeLedger(), number, body, digest=body)
             delivery.member = self.maker(record, record["timestamp"], 0, body)
             deliveries.append(delivery)
         if deliveries:
@@ -269,7 +258,7 @@ def test_an_event_is_acked_when_its_part_is_safe() -> None:
     kept()
     assert world.acked == {0}
     plain: list[list[Delivery]] = []
-    delivery = Delivery("s", Ledger(), 1, b"", digest=b"x")
+    delivery = Delivery("s", FakeLedger(), 1, b"", digest=b"x")
     world.disk.waiting.clear()
     world.combiner.record([delivery], plain.append)
     assert len(world.disk.waiting) == 1
@@ -469,7 +458,7 @@ def conductor(sink: Sink, **options: Any) -> Conductor:
     return made
 
 
-def receive(made: Conductor, ledger: Ledger, *events: dict[str, Any]) -> None:
+def receive(made: Conductor, ledger: FakeLedger, *events: dict[str, Any]) -> None:
     """The broker delivers these."""
     for number, each in enumerate(events, 1):
         made.receive(Delivery("s", ledger, number, json.dumps(each).encode()))
@@ -480,12 +469,12 @@ PAIR = [event(1, 0, THREAT_DETECTED, "d", "f", "c"), event(2, 1, THREAT_QUARANTI
 
 async def test_a_combined_record_goes_the_way_of_events() -> None:
     """Sent when servers have its events, in the form of the events, counted as none, and leaving nothing behind."""
-    sink, ledger = Sink(), Ledger()
+    sink, ledger = Sink(), FakeLedger()
     made = conductor(sink, flatten=Flattener(), add={"tenant": "acme"})
     receive(made, ledger, *PAIR)
     made.pump()
     assert len(sink.answer(Outcome.ACKED)) == 2
-    assert ledger.acked == [1, 2]
+    assert ledger.resolved == [1, 2]
     made.pump()
     ((tag, record),) = sink.answer(Outcome.ACKED)
     assert (tag, record["detection_id"], record["computer_connector_guid"]) == ("detections", "d", "c")
@@ -498,7 +487,7 @@ async def test_serialized_combined_records() -> None:
     """The whole record is one text, like an event's."""
     sink = Sink()
     made = conductor(sink, serialize="message")
-    receive(made, Ledger(), *PAIR)
+    receive(made, FakeLedger(), *PAIR)
     for _ in range(2):
         made.pump()
         ((_, record), *_) = sink.answer(Outcome.ACKED)
@@ -509,7 +498,7 @@ async def test_a_combined_record_that_is_refused_becomes_a_dead_letter() -> None
     """Like any other; and that may be acked."""
     sink = Sink()
     made = conductor(sink)
-    receive(made, Ledger(), *PAIR)
+    receive(made, FakeLedger(), *PAIR)
     made.pump()
     sink.answer(Outcome.ACKED)
     made.pump()
@@ -524,7 +513,7 @@ async def test_a_combined_record_that_cannot_be_packed_becomes_a_dead_letter() -
     """An integer beyond 64 bits in what it shows."""
     sink = Sink()
     made = conductor(sink)
-    receive(made, Ledger(), *({**each, "computer": {"x": 2**70}} for each in PAIR))
+    receive(made, FakeLedger(), *({**each, "computer": {"x": 2**70}} for each in PAIR))
     for _ in range(2):
         made.pump()
         letters = sink.answer(Outcome.ACKED)

@@ -7,7 +7,6 @@ import itertools
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -20,20 +19,9 @@ from fluent_plugin_amp.testing.certificates import Certificates, KeyPair, make_c
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 from fluent_plugin_amp.tls import trusting
+from tests.ledgers import FakeLedger
 
 ChunkMaker = Callable[..., Chunk]
-
-
-@dataclass
-class FakeLedger:
-    """A channel's ledger that only remembers."""
-
-    closed: bool = False
-    resolved: list[int] = field(default_factory=list)
-
-    def resolve(self, delivery_tag: int) -> None:
-        """Part of model.Ledger."""
-        self.resolved.append(delivery_tag)
 
 
 @pytest.fixture

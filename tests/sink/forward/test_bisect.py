@@ -176,6 +176,21 @@ def test_lost_news_ends_the_trial(make_chunk: Any) -> None:
     assert books.waiting() == [event]
 
 
+@pytest.mark.parametrize("is_acked", [True, False])
+def test_news_that_comes_after_the_trial_proves_nothing(make_chunk: Any, ledger: Any, is_acked: bool) -> None:
+    """Acked or lost: the accused was returned to the broker meanwhile."""
+    books = suspects()
+    event, other = make_chunk(), make_chunk(behind=type(ledger)())
+    on_trial(books, event)
+    news = give(books, other)
+    ledger.closed = True
+    assert books.shed_requeued(others=1) == [event]
+    verdict = books.acked(news, S) if is_acked else books.in_doubt([news], S, 0.0)
+    assert verdict == Verdict()
+    assert not books.awaits_news
+    assert books.waiting() == ([] if is_acked else [news])
+
+
 def test_an_acked_suspect_ends_its_trial(make_chunk: Any) -> None:
     """The next one begins without strikes."""
     books = suspects()

@@ -134,10 +134,12 @@ def test_availability_returns_with_the_ack(make_chunk: Any) -> None:
     assert not books.available
     books.connected("a")
     assert not books.available
+    assert books.is_doubtful("a")
     written(books)
     assert not books.available
     books.acked("a", chunk.id)
     assert books.available
+    assert not books.is_doubtful("a")
 
 
 def test_a_restart_while_idle_casts_no_doubt() -> None:
