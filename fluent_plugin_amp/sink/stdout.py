@@ -1,11 +1,11 @@
 """Standard output as a sink, for pipes: one JSON line or one msgpack map for each event.
 
-A chunk counts as acked when its last byte was taken by the operating system: past the pipe nothing is known of it.
-The bytes are written by a thread, because a full pipe, a file and a terminal are alike only to blocking writes; the
-loop goes on meanwhile.  The thread is a daemon, so a reader that never reads does not keep the process from ending.
+A chunk counts as acked when the operating system took its last byte: nobody knows what happens past the pipe.  A
+thread writes the bytes, because only blocking writes treat a full pipe, a file and a terminal alike; the loop goes on
+meanwhile.  It is a daemon thread, so a reader that never reads does not keep the process alive.
 
-Invariants: chunks are written in the order in which they came, one at a time, whole or not answered; a reader that
-goes away ends ``run`` with ``OutputClosed``, while idle too when standard output is a pipe.
+Invariants: chunks are written one at a time, in the order in which they came; a chunk is answered only when all of it
+was written.  A reader that goes away ends ``run`` with ``OutputClosed``; on a pipe, that is noticed while idle too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fluent_plugin_amp.errors import OutputClosed
 from fluent_plugin_amp.model import Answer, Chunk, Outcome, Record, ServerSnapshot
 
 MAX_CHUNKS = 2
-"""One is being written while the next one waits."""
+"""One that is being written, and one that waits."""
 
 _EVENT_TIME = struct.Struct(">II")
 _NAME = "stdout"
@@ -55,7 +55,7 @@ class StdoutSink:
 
     @property
     def available(self) -> bool:
-        """It runs, and the reader is there as far as is known."""
+        """It runs, and no sign says that the reader is gone."""
         return self._end is not None and not self._end.done() and not self._is_closing
 
     @property
@@ -69,7 +69,7 @@ class StdoutSink:
         return len(self._waiting) + (self._writing is not None)
 
     def figures(self) -> tuple[ServerSnapshot, ...]:
-        """No server."""
+        """Part of a sink: there is no server."""
         return ()
 
     def send(self, chunk: Chunk) -> None:
@@ -82,7 +82,7 @@ class StdoutSink:
         return [*([self._writing] if self._writing else []), *self._waiting]
 
     def shed(self) -> None:
-        """Forget waiting chunks whose deliveries were all requeued; the one being written is the probe."""
+        """Forget waiting chunks whose deliveries were all requeued; the one being written stays, as a probe."""
         probe = self._writing or next(iter(self._waiting), None)
         requeued = [chunk for chunk in self._waiting if chunk is not probe and chunk.is_requeued]
         for chunk in requeued:
@@ -97,7 +97,7 @@ class StdoutSink:
         self._end = loop.create_future()
         threading.Thread(target=self._write_all, args=(loop,), name="stdout", daemon=True).start()
         is_pipe = stat.S_ISFIFO(os.fstat(self._fd).st_mode)
-        if is_pipe:  # nothing can be read from its writing end: it becomes readable when the reader is gone
+        if is_pipe:  # its writing end never has data: it becomes readable when the reader is gone
             loop.add_reader(self._fd, self._fail, "its reader is gone")
         try:
             self.on_change()
@@ -141,7 +141,7 @@ class StdoutSink:
             self._end.set_exception(OutputClosed(f"standard output cannot be written: {why}"))
 
     def _write_all(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What the thread does."""
+        """Write what is queued, in the thread, until told to end."""
         while (data := self._to_write.get()) is not None:
             try:
                 _write(self._fd, data)

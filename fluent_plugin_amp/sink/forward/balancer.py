@@ -1,12 +1,11 @@
 """Which server gets the next chunk.  Pure.
 
-Servers share the chunks in proportion to their weights, counted among those that can take one (smooth
-weighted round robin: evenly interleaved, no randomness).  Servers come in ranks, and a rank is used only while
-no server of a better one is up:
+The servers that can take a chunk share the chunks in proportion to their weights (smooth weighted round robin: evenly
+interleaved, no randomness).  Servers have ranks, and a rank is used only while no server of a better rank is up:
 
 1. servers with a weight; 2. servers of weight 0; 3. standby servers with a weight; 4. standby servers of weight 0.
 
-A busy server does not make way for a worse rank: then the chunk waits.
+While the servers of the best rank are busy, the chunk waits: it does not go to a worse rank.
 """
 
 from __future__ import annotations

@@ -1,39 +1,39 @@
-"""Chunks in doubt: tried again one at a time, and halved until a poisonous event is alone.  Pure.
+"""Chunks in doubt: tries them again one at a time, and halves them until a poisonous event is alone.  Pure.
 
 Theory of operation
 -------------------
-A server may close the connection, or fall silent, because of what is in a chunk (an event larger than its
-buffer takes), or for reasons of its own (a restart, a full buffer that refuses everything).  From outside both
-look the same.  Taking the first for the second blocks the stream for ever; taking the second for the first
-turns good events into dead letters.  What tells them apart is whether the server acks *another* chunk right after
-it refused this one.
+A server may close the connection, or fall silent, because of what is in a chunk (an event larger than its buffer
+takes).  Or it has reasons of its own (a restart, a full buffer that refuses everything).  Both look the same from
+outside.  To mistake the first for the second blocks the stream for ever; to mistake the second for the first turns
+good events into dead letters.  One thing tells them apart: whether the server acks *another* chunk right after it
+refused this one.
 
 - A chunk in flight when its connection ends is a **suspect**.  Suspects are tried again before new chunks, in
   turn, each **alone** on its connection and under the same id.  An ack clears a suspect: most outages end so.
-- When every suspect failed three times since the last ack, that of news left out, trying them again tells nothing.
-  The one that failed last is put on **trial**.
-- A trial goes by turns: the suspect fails on a server, then that server is given **news**, another chunk under the
-  same tag (a server may have another way for each tag), and as large, up to `NEWS_BYTES` (a full disk may have room
-  for something small).  An ack of the news is a **strike**: this server takes events, and not this one.  When the
-  news is lost too, the server is the trouble: the trial is over without a verdict; and so it is when the server stays
-  away.
-- A suspect of several events is **split** in halves at its second strike.  The halves have new ids and a clean slate,
-  and go first.  When one is acked, the other one bears the guilt: it is split again at its next failure, without
-  another trial.  So a poisonous event is alone after log2(n) steps.
+- When every suspect failed three times since the last ack (acks of news do not count), more tries tell nothing.  The
+  one that failed last is put on **trial**.
+- A trial takes turns.  The suspect fails on a server; then that server is given **news**: another chunk under the
+  same tag (a server may treat each tag in another way), and as large, up to `NEWS_BYTES` (a full disk may have room
+  for something small).  An ack of the news is a **strike**: this server takes events, but not this one.  When the
+  news is lost too, the server is the trouble, and the trial ends without a verdict.  It also ends when the server
+  stays away.
+- A suspect of several events is **split** in halves at its second strike.  The halves have new ids, start without
+  strikes, and go first.  When one is acked, the other one bears the guilt: it is split again at its next failure,
+  without another trial.  So a poisonous event is alone after log2(n) steps.
 - A single event is **refused** (`Outcome.REFUSED`, a dead letter follows) at its fourth strike: it was refused four
-  times, and after each of them another chunk was acked.  A buffer that is full now and then hardly ever looks like
-  that, one that is full never does.
+  times, and after each time another chunk was acked.  A buffer that is full now and then hardly ever looks like that,
+  and one that is always full never does.
 
-The news is a new chunk, where there is one under that tag and as large.  Otherwise, and when that one was lost (it
-may be poison itself), it is a **probe**: a record of our own that says what it is.  Without it a poisonous event that
-comes alone would wait for ever, or a good one would have to be given up on suspicion.  When a probe was lost, every
-suspect has more tries before the next trial, so that the end of an outage is nearly always noticed by real events;
-and the news is any new chunk, then a probe again, in turn.
+The news is a new chunk, if there is one under that tag and as large.  Otherwise it is a **probe**: a record of our
+own that says what it is.  It is a probe too when the new chunk was lost, which may be poison itself.  Without probes,
+a poisonous event that comes alone would wait for ever, or a good one would be given up on suspicion.  After a probe
+was lost, every suspect has more tries before the next trial, so real events nearly always notice the end of an
+outage.  Then the news is any new chunk and a probe, in turn.
 
-Each try costs a reconnection, whose back-off grows until an ack: that is the clock of all this.
+Each try costs a reconnection, whose back-off grows until an ack.  So the back-off sets the speed of all this.
 
-Invariants: a suspect is either waiting or under way; every entry of a chunk that came in leaves in an ack, a
-refusal or on request, once; nobody is refused or split but after an ack of another chunk.
+Invariants: a suspect is either waiting or under way; every entry of a chunk that came in leaves once: acked, refused
+or shed; a suspect is refused or split only after an ack of another chunk.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ STRIKES_TO_SPLIT = 2
 STRIKES_TO_REFUSE = 4
 FAILURES_FOR_TRIAL = 3
 FAILURES_MORE = 6
-"""Before the next trial, after one that ended with a lost probe."""
+"""So many more before the next trial, after one that ended with a lost probe."""
 NEWS_BYTES = 16 * 1024
-"""News of this size proves something for any suspect.  A disk takes it four times only where an event of four times
-the size had room before; and a server that refuses so much by rule refuses dead letters too."""
+"""News of this size proves something for any suspect.  A disk that takes it four times had room for an event of four
+times the size.  A server that has a rule against news of this size refuses dead letters too."""
 SERVER_AWAY_S = 60.0
-"""So long a trial waits for the server that is to be given news."""
+"""How long a trial waits for the server that is to be given news."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,16 +63,16 @@ class Suspect:
 
     chunk: Chunk
     server: str
-    """Where it got in doubt last."""
+    """The server where it got in doubt last."""
     since: float
-    """When it got in doubt first."""
+    """When it first got in doubt."""
     strikes: int = 0
     failures_since_ack: int = 0
-    """While alone, since a server acked anything but news."""
+    """How often it failed alone since a server acked anything but news."""
     failed_at_ack: int = 0
-    """How many acks there had been at the last one."""
+    """How many acks had been counted at its last failure."""
     sibling: Suspect | None = None
-    """The other half of what was split."""
+    """The other half of the chunk that was split."""
     bears_guilt: bool = False
     """The other half was acked."""
 
@@ -84,7 +84,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is decided; the halves of a split chunk are suspects already."""
+    """A decision.  The halves of a split chunk are suspects already."""
 
     refused: Chunk | None = None
     split: Chunk | None = None
@@ -96,13 +96,13 @@ class News:
 
     server: str
     tag: str
-    """Of the suspect: only a chunk under it proves anything."""
+    """The suspect's tag: only a chunk under it proves anything."""
     size: int
-    """So many bytes at least: less proves nothing."""
+    """At least so many bytes: less proves nothing."""
     may_be_new: bool
-    """A new chunk of that tag and size may serve; else a probe has to."""
+    """A new chunk of that tag and size will do; False: it must be a probe."""
     may_be_other: bool
-    """So may any new chunk: a probe was lost."""
+    """Any other new chunk will do too, because a probe was lost."""
 
 
 class Suspects:
@@ -116,7 +116,7 @@ class Suspects:
         self._failures_for_trial = FAILURES_FOR_TRIAL
         self._accused: Suspect | None = None
         self._failed_at: float | None = None
-        """When the accused failed, if no news was acked or lost since."""
+        """When the accused failed; None after news was acked or lost."""
         self._news: Chunk | None = None
         self._news_lost = 0
         """In a row."""
@@ -147,7 +147,7 @@ class Suspects:
         return self._failed_at is not None
 
     def wanted_news(self) -> News | None:
-        """What is to be given now, and to whom; None when nothing is, or it is under way."""
+        """The news to give now, and to whom; None when there is none to give, or it is under way."""
         if self._accused is None or self._failed_at is None or self._news is not None:
             return None
         lost, chunk = self._news_lost, self._accused.chunk
@@ -171,8 +171,8 @@ class Suspects:
         return suspect.chunk
 
     def acked(self, chunk: Chunk, server: str) -> Verdict:
-        """The server acked this chunk, suspect, news or other: returns what follows."""
-        self._acks += chunk is not self._news  # news acked in one trial is no reason to begin the next one later
+        """The server acked this chunk, a suspect, news or any other; returns the decision that follows."""
+        self._acks += chunk is not self._news  # an ack of news must not put off the next trial
         self._news_lost = 0
         self._failures_for_trial = FAILURES_FOR_TRIAL
         accused = self._accused
@@ -194,7 +194,7 @@ class Suspects:
         return Verdict()
 
     def in_doubt(self, chunks: Sequence[Chunk], server: str, now: float) -> Verdict:
-        """The connection to ``server`` ended with these ``chunks`` in flight, oldest first: returns what follows."""
+        """The connection to ``server`` ended with these ``chunks`` in flight, oldest first; returns the decision."""
         for chunk in chunks:
             if chunk is self._news:
                 self._news_lost += 1
@@ -212,9 +212,9 @@ class Suspects:
         return Verdict()
 
     def shed_requeued(self, *, others: int) -> list[Chunk]:
-        """Forget the waiting suspects that were requeued to the broker, and tell which.
+        """Forget the waiting suspects that were requeued to the broker, and return their chunks.
 
-        The one longest in doubt stays when neither another suspect nor any of the ``others`` does.
+        The one that is longest in doubt stays if no other suspect stays and there are no ``others``.
         """
         shed = sorted((s for s in self._waiting if s.chunk.is_requeued), key=lambda suspect: suspect.since)
         if not others and len(shed) == len(self):

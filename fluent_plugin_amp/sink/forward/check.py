@@ -1,6 +1,6 @@
 """One visit to one server, for `fluent-plugin-amp check`: connect, shake hands, and have one chunk acked.
 
-Unlike `client.py` it tries once and raises what went wrong.
+Unlike `client.py` it tries once, and raises what went wrong.
 
 A server that expects TLS says nothing to a plain client until it has seen some bytes.  Without a chunk it is sent the
 beginning of one: a Forward server waits for the rest and forgets it, any other objects.
@@ -31,7 +31,7 @@ _WANTS_TLS = "Check whether its port expects TLS (`forward.tls: {}`); its log sa
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How long it took, in seconds."""
+    """How long the visit took, in seconds."""
 
     connected_s: float
     """To connect and shake hands."""
@@ -42,7 +42,7 @@ class Checked:
 async def check(address: ServerAddress, settings: ForwardSettings, chunk: Chunk | None = None) -> Checked:
     """Connect to a server, shake hands and, when a ``chunk`` is given, send it and wait for its ack.
 
-    Raises the error that came in the way: one of `open_connection`, ``AckTimeout``, ``WrongAck`` or, when that
+    Raises the error that ended the visit: one of `open_connection`, ``AckTimeout``, ``WrongAck`` or, when that
     is why, ``ServerWantsTls``, ``ServerIsPlain`` or ``HandshakeRefused``.
     """
     try:

@@ -1,11 +1,10 @@
 """The Forward client: chunks in, answers out; a thin asyncio shell around `dispatch.Dispatcher`.
 
-A `link.Link` for each server keeps it connected, for ever.  Everything else happens in callbacks on the event loop:
-a chunk given to ``send`` is written before ``send`` returns when a server has room, an ack is answered before the
-loop turns.
+A `link.Link` for each server keeps it connected, for ever.  Everything else happens in callbacks on the event loop.
+If a server has room, ``send`` writes the chunk before it returns.  An ack is answered before the loop turns.
 
-Invariant: ``on_answer``, ``on_change`` and the observer are called from ``_act`` only, never nested, while the
-dispatcher's books are consistent: they may call ``send`` and ``shed`` freely.
+Invariant: only ``_act`` calls ``on_answer``, ``on_change`` and the observer, never nested, and only while the
+dispatcher's books are consistent.  So they may call ``send`` and ``shed`` freely.
 """
 
 from __future__ import annotations
@@ -139,9 +138,9 @@ class ForwardClient:
         self._act()
 
     def _act(self) -> None:
-        """Write what can be written, tell what is to be told, until nothing is left to do."""
+        """Write what can be written, and pass on answers and facts, until nothing is left to do."""
         if self._is_acting:
-            return  # one of the callbacks below called: the loop goes on when it returns
+            return  # a callback below called this: the loop below goes on when it returns
         self._is_acting = True
         try:
             while True:
@@ -166,7 +165,7 @@ class ForwardClient:
         try:
             while (write := self._dispatcher.next_write(now)) is not None:
                 self._links[write.server].write(write.chunk)
-        except Exception as exc:  # what is in flight is in doubt then, on all connections: it is sent anew
+        except Exception as exc:  # then everything in flight is in doubt, on all connections: it is sent again
             self._facts.append(InternalError("sink", exc))
             for link in self._links.values():
                 link.fail(exc)

@@ -1,11 +1,11 @@
 """One connection to one Forward server: a thin asyncio shell around `protocol.ClientProtocol`.
 
 ``open_connection`` connects and shakes hands, with deadlines, or raises a translated error.  From then on the
-connection reports, on the event loop: each ack, when it takes more bytes again, and, once, why it ended.  What
-to write and what an ack means is decided elsewhere (`dispatch.py`).
+connection reports on the event loop: each ack, when it takes more bytes again, and, once, why it ended.  `dispatch`
+decides what to write and what an ack means.
 
 Invariants: nothing is reported after the end; no exception of asyncio, ssl or the socket leaves this module.  One
-connection is a fault domain: whatever goes wrong while it is read or written ends it and nothing else.
+connection is a fault domain: whatever goes wrong while it is read or written ends this connection only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from fluent_plugin_amp.sink.forward.protocol import ClientProtocol
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.tls import clock_remedy
 
-# A peer that vanished without a word is noticed after two minutes, while there is nothing in flight to time out.
+# Keepalive notices a peer that vanished without a word after two minutes, when nothing in flight can time out.
 _KEEPALIVE_IDLE_S = 60
 _KEEPALIVE_INTERVAL_S = 15
 _KEEPALIVE_PROBES = 4
@@ -44,23 +44,23 @@ _NEXT_ADDRESS_AFTER_S = 0.25  # of several addresses of one name, when the first
 
 
 class Listener(Protocol):
-    """Who is told what happens on a connection, on the event loop."""
+    """Hears what happens on a connection, on the event loop."""
 
     def acked(self, chunk_id: str) -> None:
         """The server acked this chunk.  May raise ``WrongAck``, which ends the connection."""
 
     def acks_read(self) -> None:
-        """All acks that arrived together were told."""
+        """The last of the acks that arrived together was told."""
 
     def writable(self, writable: bool) -> None:
         """False: much is waiting to be sent; True: that is over."""
 
     def ended(self, error: PluginError) -> None:
-        """The connection is over, for this reason; told once, and last."""
+        """The connection ended for this reason; called once, and last."""
 
 
 class Connection(asyncio.Protocol):
-    """What a server sends and how it ends.  Made by `open_connection`; ``start`` it to hear of it."""
+    """A connection that `open_connection` made.  ``start`` it to hear what the server sends, and of its end."""
 
     def __init__(self, protocol: ClientProtocol) -> None:
         self.handshake_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -70,13 +70,13 @@ class Connection(asyncio.Protocol):
         self._ended: PluginError | None = None
 
     def start(self, listener: Listener) -> None:
-        """Tell this listener from now on; at once, if the connection is over already."""
+        """Report to this listener from now on; if the connection ended already, report that at once."""
         self._listener = listener
         if self._ended is not None:
             listener.ended(self._ended)
 
     def write(self, data: bytes) -> None:
-        """Send these bytes; what the socket does not take now is kept and sent later."""
+        """Send these bytes; keep what the socket does not take now, and send it later."""
         if self._transport is not None and self._ended is None:
             self._transport.write(data)
 
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
             self._listener.ended(error)
 
     def close(self) -> None:
-        """Close the connection politely, and tell nothing any more."""
+        """Close the connection in order, and report nothing any more."""
         self._listener = None
         if self._transport is not None and self._ended is None:
             self._ended = ServerConnectionLost("closed by ourselves")
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
         self._transport = cast(asyncio.Transport, transport)
-        if self._ended is not None:  # given up a moment before it came about
+        if self._ended is not None:  # given up a moment before it was made
             self._transport.abort()
             return
         sock: socket.socket = transport.get_extra_info("socket")
@@ -272,7 +272,7 @@ def _translate_tls(exc: ssl.SSLError) -> PluginError:
 
 
 def unforeseen(exc: Exception) -> ServerConnectionFailed:
-    """What the end of a connection is put down to when nobody foresaw it; ``exc`` is its cause."""
+    """The error for a connection that ended by an unforeseen exception, which is its cause."""
     error = ServerConnectionFailed(f"{type(exc).__name__} while reading or writing")
     error.__cause__ = exc
     return error

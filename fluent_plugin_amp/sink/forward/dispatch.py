@@ -1,4 +1,4 @@
-"""Every decision of the Forward client: what happened goes in, what to write and to answer comes out.  Pure.
+"""Makes every decision of the Forward client: events go in, writes and answers come out.  Pure.
 
 ::
 
@@ -7,12 +7,12 @@
     suspects (retried) ───┘   ▲                       └──▶ lost ──▶ suspects
                               └ balancer
 
-The shell (`client.py`) tells which servers are connected and writable, what they acked and when they were lost,
+The shell (`client.py`) says which servers are connected and writable, what they acked, and when they were lost.  It
 writes what ``next_write`` returns, and passes on ``answers`` and ``splits``.
 
-Invariants (property tests walk through them): a chunk is at one place at a time: fresh, a waiting suspect, or in
-the window of one server; each entry that was submitted is answered exactly once; suspects go before fresh chunks,
-except in the trial that `bisect` describes; a server that is not connected has nothing in flight.
+Invariants (property tests walk through them): a chunk is in one place at a time: fresh, a waiting suspect, or in the
+window of one server; each entry that was submitted is answered exactly once; suspects go before fresh chunks, except
+in the trial that `bisect` describes; a server that is not connected has nothing in flight.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fluent_plugin_amp.sink.forward.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write this chunk to this server; it is registered as in flight already."""
+    """An order to write this chunk to this server; the chunk is registered as in flight already."""
 
     server: str
     chunk: Chunk
@@ -39,8 +39,8 @@ class Write:
 class Dispatcher:
     """The chunks that a Forward client holds, and its servers by name.
 
-    ``new_id`` makes chunk ids; ``make_probe`` makes a chunk of one record of our own under a tag, so many
-    bytes large at least (see `bisect`).
+    ``new_id`` makes chunk ids.  ``make_probe`` makes a chunk of one record of our own, under a tag and of at least so
+    many bytes (see `bisect`).
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Dispatcher:
         self.answers: deque[Answer] = deque()
         """Answers to pass on, oldest first."""
         self.splits: deque[Chunk] = deque()
-        """Chunks that were split, to be reported."""
+        """Chunks that were split, for the shell to report."""
         self._windows = {
             server.name: Window(settings.max_in_flight, settings.ack_response_timeout_s)
             for server in settings.servers
@@ -82,7 +82,7 @@ class Dispatcher:
             self._blocked.add(server)
 
     def acked(self, server: str, chunk_id: str) -> None:
-        """The server acked a chunk.  Raises ``WrongAck`` for one that it was not sent: then cut it off."""
+        """The server acked a chunk.  Raises ``WrongAck`` for one that it was not sent: then end the connection."""
         chunk = self._windows[server].ack(chunk_id)
         if chunk is None:
             return
@@ -93,7 +93,7 @@ class Dispatcher:
         self._follow(self._suspects.acked(chunk, server), server)
 
     def lost(self, server: str, now: float) -> int:
-        """The server's connection is gone; returns how many chunks that leaves in doubt."""
+        """The server's connection ended; returns how many chunks are in doubt now."""
         self._up.discard(server)
         self._blocked.discard(server)
         in_doubt = self._windows[server].lost()
@@ -107,9 +107,9 @@ class Dispatcher:
         return len(in_doubt)
 
     def shed(self) -> None:
-        """Forget waiting chunks whose deliveries were all requeued; one chunk at least stays, as a probe.
+        """Forget waiting chunks whose deliveries were all requeued; at least one chunk stays, as a probe.
 
-        Until the next ack the same goes for chunks that get in doubt later.
+        Until the next ack this applies to chunks that get in doubt later too.
         """
         self._is_shedding = True
         self._shed()
@@ -153,7 +153,7 @@ class Dispatcher:
 
     @property
     def available(self) -> bool:
-        """Some server is connected, and nothing makes it doubtful that it acks."""
+        """A server is connected, and there is no doubt that it acks."""
         return any(self._windows[name].trusted or not self._suspects for name in self._up)
 
     @property
@@ -163,7 +163,7 @@ class Dispatcher:
 
     @property
     def written(self) -> int:
-        """Chunks that were written to a connection which still stands, and not acked yet."""
+        """Chunks that were written to a connection that still stands, and are not acked yet."""
         return sum(map(len, self._windows.values()))
 
     def is_up(self, server: str) -> bool:
@@ -171,19 +171,19 @@ class Dispatcher:
         return server in self._up
 
     def window(self, server: str) -> Window:
-        """What a server was given: to be looked at only."""
+        """What a server was given; read it only."""
         return self._windows[server]
 
     def is_doubtful(self, server: str) -> bool:
-        """Chunks got in doubt, and the server has not acked one since."""
+        """Chunks are in doubt, and the server has not acked one since."""
         return bool(self._suspects) and not self._windows[server].trusted
 
     def takes_nothing(self, server: str) -> bool:
-        """It did not even take a probe, and has not acked anything since."""
+        """The server refused even a probe, and has not acked anything since."""
         return server in self._take_nothing
 
     def held(self) -> list[Chunk]:
-        """All chunks that are not answered yet, those sent already first."""
+        """All chunks that are not answered yet; those that were sent come first."""
         probe = self._suspects.probe
         in_windows = [chunk for window in self._windows.values() for chunk in window.chunks() if chunk is not probe]
         return [*in_windows, *self._suspects.waiting(), *self._fresh]
@@ -197,7 +197,7 @@ class Dispatcher:
             self.splits.append(verdict.split)
 
     def _write_news(self, news: News | None, now: float) -> Write | None:
-        """To the server that is on the other side of the trial, and to no other."""
+        """Write news to the server of the trial, and to no other."""
         if news is None or news.server not in self._up - self._blocked or self._windows[news.server]:
             return None
         fresh = None
@@ -210,7 +210,7 @@ class Dispatcher:
         return self._take(news.server, chunk, now, alone=True)
 
     def _pick(self, *, idle: bool, avoid: str | None = None) -> str | None:
-        """A server with room for a chunk; with nothing at all in flight, if it has to be ``idle``."""
+        """A server with room for a chunk; with ``idle``, one that has nothing in flight at all."""
         windows = self._windows
         if idle:
             ready = {name for name in self._up - self._blocked if not windows[name]}
@@ -224,7 +224,7 @@ class Dispatcher:
 
     @property
     def _others(self) -> int:
-        """Chunks held that are no suspects."""
+        """How many chunks are held that are no suspects."""
         return len(self._fresh) + self._chunks_in_windows - self._suspects.under_way_count
 
     @property

@@ -35,9 +35,9 @@ REFUSED_PACE = Pace(20.0, 60.0)
 
 
 class Link:
-    """One server of a Forward client.  A `connection.Listener`.
+    """One server of a Forward client.  It is a `connection.Listener`.
 
-    ``tell`` takes a fact to be passed on; ``changed`` is called after anything that lets the client do more.
+    ``tell`` takes a fact to pass on; ``changed`` is called after anything that lets the client do more.
     ``jitter`` returns a random number in 0 … 1, for the back-off.
     """
 
@@ -70,7 +70,7 @@ class Link:
         self._ack_latency_s: float | None = None
 
     async def keep_connected(self) -> None:
-        """Connect, serve until the connection ends, wait, and again, until cancelled."""
+        """Connect, serve until the connection ends, wait, and connect again, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -86,12 +86,12 @@ class Link:
             await asyncio.sleep(retry_in_s)
 
     def write(self, chunk: Chunk) -> None:
-        """Write a chunk, which the dispatcher registered before, and mind its deadline."""
+        """Write a chunk, which the dispatcher has registered, and watch its deadline."""
         connection = self._connection
         assert connection is not None  # the dispatcher writes to connected servers only
         try:
             connection.write(encode_chunk(chunk, self._settings.compress))
-        except Exception as exc:  # the chunk is in doubt then, as with any connection that ended
+        except Exception as exc:  # then the chunk is in doubt, as with any connection that ended
             connection.fail(exc)
             return
         if self._ack_timer is None:
@@ -118,7 +118,7 @@ class Link:
         )
 
     def close(self) -> None:
-        """Close the connection; nothing is told of it."""
+        """Close the connection, and report nothing."""
         self._stop_timers()
         if self._connection is not None:
             self._connection.close()
@@ -140,7 +140,7 @@ class Link:
             self._settle()
 
     def acks_read(self) -> None:
-        """All acks that arrived together are in the books."""
+        """The last of the acks that arrived together is in the books."""
         self._changed()
 
     def writable(self, writable: bool) -> None:
@@ -156,7 +156,7 @@ class Link:
         self._stop_timers()
         try:
             in_doubt = self._lost()
-        except Exception as exc:  # what was in flight is accounted for when it is connected again
+        except Exception as exc:  # what was in flight gets into the books when it is connected again
             self._tell(InternalError("sink", exc))
             in_doubt = 0
         if isinstance(error, AckTimeout | ServerConnectionLost) and self._dispatcher.takes_nothing(self._name):
@@ -201,7 +201,7 @@ class Link:
         return retry_in_s
 
     def _mind_deadline(self) -> None:
-        """One timer for all chunks in flight: it goes off at the oldest one's deadline, or is set anew."""
+        """End the connection at the deadline of the oldest chunk in flight; one timer serves all chunks."""
         self._ack_timer = None
         deadline = self._dispatcher.deadline(self._name)
         if deadline is None or self._connection is None:

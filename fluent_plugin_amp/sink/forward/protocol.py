@@ -1,14 +1,15 @@
 """The Forward protocol, client side: bytes in, acks out; chunks in, bytes out.  Pure.
 
-Follows the "Forward Protocol Specification v1.5" of the Fluentd wiki, and what Fluentd and Fluent Bit make
-of it.  ``entry`` packs one event, ``encode_chunk`` a whole PackedForward message, and ``ClientProtocol``
-reads what one connection receives: HELO and PONG first when security is configured, acks from then on::
+It follows the "Forward Protocol Specification v1.5" of the Fluentd wiki, as Fluentd and Fluent Bit implement it.
+``entry`` packs one event, and ``encode_chunk`` a whole PackedForward message.  ``ClientProtocol`` reads what one
+connection receives: with security, first HELO and PONG; then acks::
 
     security:  HELO ──▶ (PING to send) ──▶ PONG ──▶ ready
     none:      ready
 
-Invariants: after an error a ``ClientProtocol`` stays failed; it holds at most ``MAX_MESSAGE_BYTES`` of a message that
-is not complete, and nothing that such a message could announce; shared key and password leave it only as digests.
+Invariants: after an error a ``ClientProtocol`` stays failed.  Of an incomplete message it holds at most
+``MAX_MESSAGE_BYTES``, and reserves no memory for sizes that the message announces.  Shared key and password leave it
+only as digests.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from fluent_plugin_amp.model import Chunk, Record
 from fluent_plugin_amp.sink.forward.settings import Compress, Security
 
 MAX_READ_BYTES = 64 * 1024
-"""All that may arrive at once: the acks of every chunk that may be in flight have 2 KiB."""
+"""The most that may arrive at once.  The acks of all chunks that may be in flight have 2 KiB."""
 MAX_MESSAGE_BYTES = 4 * 1024
-"""An ack has 33 bytes, a HELO 80, a PONG 150 beside its reason and a host name of at most 255.  More than this since
-the last complete message is a ``ServerProtocolViolation``, and so is a longer text in it."""
+"""The most of one message.  An ack has 33 bytes, a HELO 80, a PONG 150 plus its reason and a host name of at most
+255.  A longer message, or a longer text in one, is a ``ServerProtocolViolation``."""
 MAX_ITEMS = 16
-"""In one array or map: a PONG has five, the options of a HELO three.  More is a ``ServerProtocolViolation``."""
+"""The most items of one array or map: a PONG has five, the options of a HELO three.  More is a
+``ServerProtocolViolation``."""
 
 PROBE_RECORD: Record = {
     "fluent_plugin_amp": "probe",
@@ -73,9 +75,10 @@ def encode_chunk(chunk: Chunk, compress: Compress) -> bytes:
 
 
 def make_probe(tag: str, chunk_id: str, now_ns: int, noise: str) -> Chunk:
-    """A chunk of one record of our own: whether a server takes it tells a full server from a poisonous event.
+    """Make a chunk of one record of our own.  If a server takes it, the server is not full, and an event is
+    poisonous.
 
-    It is filled up to the length of ``noise`` with characters of that, which should not compress.
+    The record is filled up to the length of ``noise`` with characters of ``noise``, which should not compress.
     """
     seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
     missing = len(noise) - len(entry(seconds, nanoseconds, PROBE_RECORD))
@@ -90,7 +93,7 @@ class _Expect(enum.Enum):
 
 
 class ClientProtocol:
-    """What one connection received so far.  A new connection needs a new one, with a salt of its own.
+    """Reads what one connection receives.  A new connection needs a new one, with its own salt.
 
     ``salt`` is 32 random hexadecimal digits: text, because Fluent Bit closes on a binary salt.
     """
@@ -126,15 +129,15 @@ class ClientProtocol:
 
     @property
     def incomplete_bytes(self) -> int:
-        """What arrived of a message that is not complete yet."""
+        """How many bytes of a message that is not complete yet arrived."""
         return self._received - self._complete
 
     def receive(self, data: bytes) -> list[str]:
         """Take what arrived; return the chunk ids that it acks, in order.
 
-        Raises ``HandshakeRefused`` for a handshake that the server refused or that does not fit, ``WrongAck``
-        for a message that is not an ack afterwards, ``ServerProtocolViolation`` for what is no message of the
-        protocol at all; and the same again ever after.
+        Raises ``HandshakeRefused`` for a handshake that the server refused or that does not fit, ``WrongAck`` for a
+        later message that is no ack, and ``ServerProtocolViolation`` for bytes that are no message of the protocol.
+        After that, each call raises the same error again.
         """
         if self._error is not None:
             raise self._error
@@ -169,7 +172,7 @@ class ClientProtocol:
         return acks
 
     def data_to_send(self) -> bytes:
-        """Return, once, what the handshake has to send now: a PING or nothing."""
+        """Return, once, what the handshake sends now: a PING or nothing."""
         data, self._to_send = self._to_send, b""
         return data
 
@@ -188,7 +191,7 @@ class ClientProtocol:
     def _ping(self, security: Security, auth: bytes) -> bytes:
         hostname = security.self_hostname
         user, password_digest = "", ""
-        if auth:  # Fluentd sends it always: without users it takes an empty user, too
+        if auth:  # Fluentd always sends it; a Fluentd without users accepts an empty user, too
             user = security.username
             password_digest = _digest(auth, user.encode(), security.password.encode())
         message: bytes = _PACKER.pack(
@@ -251,7 +254,7 @@ def _text(data: bytes) -> str:
 
 
 def _shown(message: Any) -> str:
-    """Name a foreign message in a log line: its kind and its first word, not its content."""
+    """Name a foreign message for a log line, by its kind and its first word, without its content."""
     if isinstance(message, list) and message and isinstance(message[0], bytes):
         return f"a malformed {_text(message[0][:16])!r} message"
     return f"a message of type {type(message).__name__}"

@@ -1,7 +1,7 @@
-"""What the Forward client is told: plain frozen values, read once.  Pure.
+"""The settings of the Forward client: plain frozen values.  Pure.
 
-The composition root makes them from the configuration; nothing here knows about files or YAML.  Secrets stay
-out of every ``repr``.
+The composition root makes them from the configuration; nothing here knows about files or YAML.  No ``repr`` shows a
+secret.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ForwardSettings:
     tls: ssl.SSLContext | None = None
     """TLS for the TCP servers; a Unix socket is always plain."""
     server_hostname: str | None = None
-    """The name that certificates must bear, where it is not the server's ``host``."""
+    """The name that the server's certificate must bear; None: its ``host``."""
     security: Security | None = None
     """None: the servers have no shared key and no users, and never say HELO."""
     compress: Compress = "none"

@@ -1,4 +1,4 @@
-"""Whether a Forward server speaks TLS, asked on a connection of its own when the usual one fails without a reason.
+"""Asks whether a Forward server speaks TLS, on a connection of its own, when the usual one fails without a reason.
 
 A server and a client that disagree about TLS see nothing but a closed connection, or silence.  One hello shows which
 of them is right.  The hello carries no event and verifies no certificate: it asks for the kind of the port only.
@@ -53,11 +53,11 @@ class TlsDoubt:
         self._found: PluginError | None = None
 
     def acked(self) -> None:
-        """The server acked a chunk: it understands us."""
+        """The server acked a chunk, so both sides agree about TLS."""
         self._is_settled, self._found = True, None
 
     async def explain(self, error: PluginError) -> PluginError:
-        """Return what is mixed up, with ``error`` as its cause; or ``error`` itself."""
+        """Return the error that names the mix-up, with ``error`` as its cause; or ``error`` itself."""
         if self._address.unix_path is not None:
             return error
         if not self._is_suspect(error):
@@ -102,7 +102,7 @@ def _is_reset(error: PluginError) -> bool:
 
 async def _wants_tls(address: ServerAddress, settings: ForwardSettings) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # whose port it is does not matter: nothing is sent, only its kind is asked
+    context.check_hostname = False  # whose port it is does not matter: no event is sent
     context.verify_mode = ssl.CERT_NONE
     try:
         _, writer = await asyncio.open_connection(

@@ -1,8 +1,8 @@
 """The chunks in flight on one server's connection, oldest first.  Pure.
 
-A chunk is registered before it is written, so its ack always finds it.  A window is wide (``max_in_flight``)
-while its server is trusted, and one chunk wide while the server is probed: from the moment when a connection
-ended with chunks in doubt until a server's next ack.  A suspect chunk travels alone in any case.
+A chunk is registered before it is written, so its ack always finds it.  A window is ``max_in_flight`` chunks wide
+while its server is trusted.  It is one chunk wide from the end of a connection with chunks in doubt until the
+server's next ack.  A suspect chunk always travels alone.
 
 Invariant: a chunk leaves the window exactly once, acked or lost.
 """
@@ -15,7 +15,7 @@ from fluent_plugin_amp.errors import WrongAck
 from fluent_plugin_amp.model import Chunk
 
 MAX_REPEATS = 16
-"""Acks repeated without a new one among them: no server has a reason for more, and they could go on for ever."""
+"""The most acks that may be repeated without a new one among them.  No server has a reason for more."""
 
 
 class Window:
@@ -30,16 +30,16 @@ class Window:
         self._alone = False
         self._trusted = True
         self.retries = 0
-        """Chunks that were lost, to be sent again, here or elsewhere."""
+        """How many chunks were lost here, and were sent again, here or elsewhere."""
         self.acked_sent_at: float | None = None
-        """When the chunk that was acked last had been written."""
+        """When the chunk that was acked last was written."""
 
     def __len__(self) -> int:
         return len(self._in_flight)
 
     @property
     def trusted(self) -> bool:
-        """Nothing got in doubt since the last ack."""
+        """No chunk got in doubt since the last ack."""
         return self._trusted
 
     @property
@@ -68,10 +68,10 @@ class Window:
         self._alone = alone
 
     def ack(self, chunk_id: str) -> Chunk | None:
-        """Take out the chunk that the server acked; None for an ack repeated shortly after.
+        """Take out the chunk that the server acked; None for an ack that is repeated shortly afterwards.
 
         Raises ``WrongAck`` for a chunk that was never sent on this connection, and for acks repeated without end:
-        nothing that the peer says can be relied on then.
+        such a peer cannot be relied on.
         """
         found = self._in_flight.pop(chunk_id, None)
         if found is None:
