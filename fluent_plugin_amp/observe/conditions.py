@@ -1,7 +1,7 @@
-"""What an operator should know of that is no error: a stream waits, a server is slow.  Pure.
+"""Conditions that are no errors, but that an operator should know: a stream waits, a server is slow.  Pure.
 
-Errors bring their id and remedy along (`errors`); these are told from the figures.  Both become a `status.Finding`.
-docs/operations.md explains each of the ids.
+An error has its own id and remedy (`errors`).  The figures of a moment show the conditions.  Both become a
+`status.Finding`.  docs/operations.md explains each id.
 """
 
 from __future__ import annotations
@@ -126,12 +126,12 @@ SLOW_ACK = Condition(
 
 
 def behind(growth_per_s: float | None, *, is_expiring: bool, flows: bool) -> Condition:
-    """What to say of a queue whose oldest event waits for long; advice only where the queue does not shrink.
+    """The condition of a queue whose oldest event waits for long.  It gives advice only if the queue does not shrink.
 
     Args:
-        growth_per_s: in events; None while it is not known.
+        growth_per_s: events a second by which the queue grows; None while that is not known.
         is_expiring: Cisco will soon delete the oldest event.
-        flows: a server acknowledges.  Otherwise the queue's last growth says nothing about the next minutes.
+        flows: a server acknowledges.  If not, the queue's last growth says nothing about the next minutes.
     """
     if is_expiring:
         return EXPIRING

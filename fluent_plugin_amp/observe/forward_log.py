@@ -1,9 +1,9 @@
-"""The plugin's log, sent to the servers as records: a logging handler in front of a Forward client of its own.
+"""Sends the plugin's log to the servers as records: a logging handler in front of a Forward client of its own.
 
-Best effort: a line never waits for a server, and a server never waits for a line.  While no server takes lines the
-last `MAX_WAITING` are kept; how many went missing is told in a record when servers take them again.
+It does its best: a line never waits for a server, and a server never waits for a line.  While no server takes lines,
+it keeps the last `MAX_WAITING`.  When servers take them again, a record says how many lines are missing.
 
-It cannot feed itself: the client here reports to nobody, so trouble on the way of the log makes no lines.
+It cannot feed itself: its client reports to nobody, so trouble on the way of the log makes no lines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FIELDS = {"host": "%(hostname)s", "pid": "%(process)d"}
 
 
 class ForwardLog(logging.Handler):
-    """Sends log records, tagged ``tag``, while `run` runs; made within the event loop that it uses."""
+    """Sends log records, tagged ``tag``, while `run` runs.  Make it within the event loop that it is to use."""
 
     def __init__(self, tag: str, settings: ForwardSettings) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ForwardLog(logging.Handler):
         await self._client.run()
 
     async def finish(self, timeout_s: float) -> None:
-        """Wait at most ``timeout_s`` for the lines logged so far, not at all without a server, and end ``run``."""
+        """Wait at most ``timeout_s`` for the lines logged so far, if a server takes them; then end ``run``."""
         self._send()
         if self._client.available:
             with contextlib.suppress(asyncio.TimeoutError):

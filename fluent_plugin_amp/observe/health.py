@@ -1,7 +1,7 @@
 """The answers of the probes: whether the event loop turns, and whether events can flow.
 
-`Heart` is the sign of life behind ``/healthz``: it beats in the event loop, so a loop that was stuck shows.  A loop
-that is stuck *now* does not answer at all, which a probe takes for the same.
+`Heart` is the sign of life behind ``/healthz``.  It beats in the event loop, so it shows that the loop was stuck.  A
+loop that is stuck *now* does not answer at all, and a probe treats that alike.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ def is_ready(status: Status, streams: Literal["all", "any"]) -> bool:
 
 
 def readyz(status: Status, streams: Literal["all", "any"] = "all") -> tuple[bool, dict[str, Any]]:
-    """``/readyz``: whether the plugin is ready (`is_ready`), and what keeps it, or some of its streams, from that.
+    """``/readyz``: whether the plugin is ready (`is_ready`), and the JSON that says so.
 
-    ``reasons`` are about what does not flow; ``warnings`` are not.
+    Its ``reasons`` say why the plugin, or some of its streams, are not ready; its ``warnings`` are about other
+    things.
     """
     ready = is_ready(status, streams)
     return ready, {

@@ -1,13 +1,14 @@
 """A small HTTP/1.1 server on the plugin's own event loop: GET and HEAD of a few paths, one request a connection.
 
-A thin shell around h11, which knows the protocol.  Whatever a client does is bounded: the size of its request, the
-time it may take, how many there are at once.  When there are too many, those that have been silent for longest make
-room, so that a probe is answered.  Nobody has to go within the first second: a probe that has just connected looks
-like a client that never asks.  A client that breaks off is dropped without a word.  An answer that fails in a way
-that nobody foresaw becomes a 500.  Neither disturbs the streams.
+It is a thin shell around h11, which knows the protocol.  Everything that a client can do is bounded: the size of its
+request, the time that it takes, and how many clients there are at once.  When there are too many, those that have
+been silent for longest are dropped, so that a probe gets its answer.  Nobody is dropped within the first second: a
+probe that has just connected looks like a client that never asks.  A client that breaks off is dropped without a log
+line. An answer that fails by a fault of our own becomes a 500.  Neither disturbs the streams.
 
-There is no password: it shows neither secrets nor what is in events, and listens on loopback by default.  There it
-answers only to names of loopback: a page of somebody else, whose name was made to lead here, gets nothing.
+There is no password: the pages show neither secrets nor what is in events, and the server listens on loopback by
+default.  On loopback it answers only requests for names of loopback.  So a foreign page gets nothing, even if its
+name was made to lead here.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from fluent_plugin_amp.hosts import is_loopback
 
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_CONNECTIONS = 64
-"""Beyond this the silent ones make room."""
+"""Beyond this, silent clients are dropped."""
 SILENT_AFTER_S = 1.0
 MOST_CONNECTIONS = 104
-"""Beyond this a new one is refused.  A turn of the event loop accepts 100; `descriptors.RESERVE` holds them all."""
+"""Beyond this, new clients are refused.  The loop accepts 100 at once, and `descriptors.RESERVE` has room for all."""
 DEADLINE_S = 10.0
-"""A request has to arrive, and its answer to be taken, within this time."""
+"""A request must arrive, and the client must take the answer, within this time."""
 CLOSE_TIMEOUT_S = 1.0
 
 _NO_FRAMES = "frame-ancestors 'none'"
@@ -44,7 +45,7 @@ _HEADERS = [
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a path answers."""
+    """An answer to a request."""
 
     status: int
     content_type: str
@@ -63,10 +64,10 @@ async def listening(
     tell: Callable[[Exception], None] = lambda exc: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[None]:
-    """Answer on ``host`` and ``port`` meanwhile; ``tell`` hears of what nobody foresaw.
+    """Answer on ``host`` and ``port`` until the end of the block; ``tell`` hears of faults of our own.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: this address cannot be listened on.
     """
     endpoint = _Endpoint(routes, tell, clock, loopback_only=is_loopback(host))
     server = await asyncio.start_server(endpoint.serve, host, port, limit=MAX_REQUEST_BYTES)
@@ -99,7 +100,7 @@ class _Endpoint:
         self._loopback_only = loopback_only
         self._tasks: set[asyncio.Task[object]] = set()
         self._clients: dict[asyncio.StreamWriter, _Client] = {}
-        """Who is connected, the oldest first."""
+        """The clients that are connected, the oldest first."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -122,7 +123,7 @@ class _Endpoint:
             writer.transport.abort()  # without effect after an orderly end
 
     def _make_room(self, now: float) -> None:
-        """Drop those who ask nothing, the oldest first; then those who read slowly."""
+        """Drop clients that ask nothing, the oldest first; then those that read slowly."""
         settled = [each for each, client in self._clients.items() if now - client.connected_at >= SILENT_AFTER_S]
         settled.sort(key=lambda each: self._clients[each].has_asked)
         for each in settled[: max(0, len(self._clients) + 1 - MAX_CONNECTIONS)]:
@@ -130,7 +131,7 @@ class _Endpoint:
             each.transport.abort()
 
     async def close(self) -> None:
-        """Drop whoever is connected."""
+        """Drop all clients."""
         for writer in self._clients:
             writer.transport.abort()
         tasks = set(self._tasks)

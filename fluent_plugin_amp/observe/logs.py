@@ -28,14 +28,15 @@ from fluent_plugin_amp.text import lines, one_line, place_of, values
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
 SERVER_QUIET_S = 60.0
+"""How often a server that is lost for a moment only, again and again, has lines."""
 LETTERS_TOLD = 20
-"""Dead letters of one stream and error that have a line each within `REPEAT_AFTER_S`: a flood fills no disk."""
+"""How many dead letters of one stream and error have a line within `REPEAT_AFTER_S`: a flood must fill no disk."""
 NEAR_EVENTS = frozenset(
     {"event", "combining", "stream", "callback", "chunk", "answer", "dead letter", "memory", "sink"}
 )
-"""Where the words of an exception may hold values of an event, hidden ones among them."""
+"""Places where the words of an exception may hold values of an event, even obfuscated ones."""
 MANY_STREAMS = 10
-"""From more than these on, none has lines of its own for being connected, consuming and waiting."""
+"""With more streams than this, none has its own lines for being connected, consuming and waiting."""
 
 Said = tuple[int, str, dict[str, Any]]
 """A line: level, text, and the fields that a machine reads."""
@@ -54,7 +55,7 @@ _USUAL = (facts.StreamConnected, facts.StreamConsuming, facts.StreamHeld)
 
 
 class LogObserver:
-    """An observer (`facts.Observer`) that logs what it is told; ``streams``: how many there are."""
+    """An observer (`facts.Observer`) that logs facts; ``streams`` is how many streams there are."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, streams: int = 1) -> None:
         self._clock = clock
@@ -287,7 +288,7 @@ def _after(outage_s: float) -> tuple[str, dict[str, Any]]:
 
 
 def _polled(fact: facts.StreamPolled) -> Said:
-    """The line of one round, with the figures that other collectors give for theirs."""
+    """The line of one round, with the figures that other collectors give for their rounds."""
     counted = fact.counted
     per_second = counted.delivered / fact.took_s if fact.took_s > 0 else 0.0
     text = (
@@ -315,7 +316,7 @@ def _polled(fact: facts.StreamPolled) -> Said:
 
 
 def _without_values(fact: facts.InternalError) -> Exception:
-    """The exception, for its traceback; where its words may hold values of an event, another without them."""
+    """The exception, for its traceback; if its words may hold values of an event, another one without words."""
     if fact.where not in NEAR_EVENTS:
         return fact.error
     silent = InternalFault(f"{type(fact.error).__name__}; its words are left out, they may hold values of an event")

@@ -1,11 +1,11 @@
 """The status page: one HTML document with everything in it, for a person who was woken up.  Pure.
 
-No scripts, nothing loaded from elsewhere; it asks the browser to fetch it again every few seconds.  The answer to
-"what is wrong" stands first, what is in trouble stands above what is well.
+It has no scripts and loads nothing from elsewhere.  The browser fetches it again every few seconds.  The answer to
+"what is wrong" comes first, and whatever is in trouble stands above what is well.
 
 The markup is in page.html.jinja.
 
-Invariant: whatever is written into the template is kept to one line and escaped; only page.css is taken as it is.
+Invariant: every value in the template is kept to one line and escaped; only page.css is inserted as it is.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _template() -> Template:
 
 
 def verdict(status: Status) -> tuple[str, str]:
-    """What is the matter, in a few words, and how many do what."""
+    """A headline in a few words, and how many streams and servers do what."""
     streams, servers = status.streams, status.servers
     doing: dict[str, int] = {}
     for stream in streams:
@@ -147,12 +147,12 @@ def _open(label: str, count: int | None) -> list[tuple[str, str]]:
 
 
 def _percent_of_ten_days(age_s: float) -> str:
-    """For the bar of the oldest event: what is there can be seen."""
+    """The length of the bar for the oldest event, long enough to be seen."""
     return f"{min(100.0, max(2.0, 100.0 * age_s / QUEUE_KEEPS_S)):.0f}"
 
 
 def _bars(history: History) -> str:
-    """Events a minute over the last hour, as the path of a picture; a minute without any has no bar."""
+    """The path of a picture that shows events a minute over the last hour; a minute without events has no bar."""
     minutes = list(history.minutes)
     first, most = MINUTES - len(minutes), max(minutes)
     return "".join(
@@ -163,7 +163,7 @@ def _bars(history: History) -> str:
 
 
 def _by_backticks(text: str) -> list[str]:
-    """Words and `code` in turn, the words first."""
+    """Cut a text into words and `code`, in turn; the words come first."""
     return re.split(r"`([^`]+)`", one_line(text))
 
 

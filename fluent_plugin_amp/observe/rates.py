@@ -1,6 +1,6 @@
 """The rate of one stream: now, and minute by minute over the last hour.  Pure.
 
-A few hundred bytes a stream, however much it delivers.
+It takes a few hundred bytes for each stream, however much that delivers.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ class History:
     """Samples of a count that only grows.
 
     Args:
-        total: what was counted when it began.
-        now: seconds, of any clock that the samples share.
+        total: the count at the beginning.
+        now: seconds, of a clock that all samples share.
     """
 
     def __init__(self, total: int, now: float) -> None:
         self.minutes: deque[int] = deque(maxlen=MINUTES)
-        """What was counted in each whole minute, the latest last."""
+        """The count of each whole minute, the latest last."""
         self._minute_began_at = now
         self._minute_began_with = total
         self._recent: deque[tuple[float, int]] = deque([(now, total)])
 
     def sample(self, total: int, now: float) -> None:
-        """Note how much was counted until ``now``."""
+        """Note the count at ``now``."""
         while now - self._minute_began_at >= MINUTE_S:
-            # a minute without a sample of its own is given to the first one that ends after it
+            # a minute without a sample gets the count of the first sample after its end
             self.minutes.append(total - self._minute_began_with)
             self._minute_began_with = total
             self._minute_began_at += MINUTE_S

@@ -1,7 +1,7 @@
-"""Everything that an operator sees of a running plugin, in step with the configuration as it changes.
+"""Everything that an operator sees of a running plugin; it follows the configuration as that changes.
 
-Statistics lines, the watch over the streams, the endpoints, and the log on its way to the servers: each a task beside
-the streams, started and exchanged here.
+Statistics lines, the watch over the streams, the endpoints, and the log on its way to the servers: each is a task
+beside the streams.  This module starts and exchanges them.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ SHIP_TIMEOUT_S = 2.0
 
 
 class Service:
-    """An asynchronous context: it works until the end of the block.
+    """An asynchronous context manager: it works until the end of the block.
 
     Args:
-        config: in force at the beginning.
-        streams: those that run now.
-        snapshot: of the moment.
+        config: the configuration in force at the beginning.
+        streams: returns the streams that run now.
+        snapshot: returns a snapshot of the moment.
         troubles: what is remembered of the facts.
-        tell: an observer, for what is found out here; ``troubles`` hears it too.
-        make_settings: the way to the servers as a configuration has it; None: there are none to send the log to.
+        tell: an observer of what is found out here; ``troubles`` hears it too.
+        make_settings: makes the way to the servers from a configuration; None: there is no server to send the log to.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Service:
         self._watch: asyncio.Task[None] | None = None
         self._statistics: asyncio.Task[None] | None = None
         self._counted: Snapshot | None = None
-        """At the last statistics lines."""
+        """The snapshot of the last statistics lines."""
         self._endpoints: asyncio.Task[None] | None = None
         self._shipper: ForwardLog | None = None
         self._shipping: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class Service:
         try:
             await self._change(before, config)
         except BaseException:
-            self._config = before  # the next time finds again what is still to be changed
+            self._config = before  # so the next call finds what is still to be changed
             raise
 
     async def _change(self, before: Config, config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The statistics lines: what each stream did since the last ones.  Pure, but for reading the memory in use."""
+"""The statistics lines: what each stream did since the lines before.  Pure, but reads the memory in use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Line:
 def lines(before: Snapshot | None, after: Snapshot, *, started_at: float = 0.0) -> list[Line]:
     """One line in total, and one for each stream that was not idle.
 
-    Since ``before``; where there is none they are the last ones, about all since the process was started.
+    They count since ``before``.  Without it they are the last lines, and count since the process was started.
     """
     earlier = {stream.name: stream for stream in before.streams} if before is not None else {}
     seconds = after.at - (before.at if before is not None else started_at)
@@ -80,7 +80,7 @@ def _figures(grown: dict[str, int], seconds: float, streams: Iterable[StreamSnap
 
 
 def _text(figures: dict[str, Any], *, is_last: bool = False) -> str:
-    """``is_last``: nothing is connected any more, so that what waits is not known, and nobody expects it."""
+    """The figures as text; ``is_last``: nothing is connected any more, so nobody expects to read how much waits."""
     waiting = figures["waiting"]
     text = (
         f"{figures['received']} received, {figures['delivered']} delivered ({figures['per_second']:.1f}/s), "

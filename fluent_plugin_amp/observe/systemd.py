@@ -2,7 +2,7 @@
 sd_watchdog_enabled(3) describe them.  Without ``NOTIFY_SOCKET`` in the environment nothing is sent.
 
 Invariants: a message is one datagram, sent without waiting; a manager that does not listen never stops the plugin.
-The watchdog's sign of life comes from the event loop, so a loop that hangs is noticed and the process restarted.
+The watchdog's sign of life comes from the event loop, so systemd notices a loop that hangs, and restarts the process.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from fluent_plugin_amp.text import one_line
 
 
 class Notifier:
-    """What systemd is told about this process.
+    """Tells systemd about this process.
 
     Args:
-        path: of the manager's socket, ``@…`` for an abstract one; None: nobody is told.
-        watchdog_s: how long the manager waits for a sign of life; None: it does not.
+        path: the path of the manager's socket, ``@…`` for an abstract one; None: nobody is told.
+        watchdog_s: how long the manager waits for a sign of life; None: it has no watchdog.
     """
 
     def __init__(self, path: str | None = None, watchdog_s: float | None = None) -> None:
@@ -35,11 +35,11 @@ class Notifier:
         return cls(environ.get("NOTIFY_SOCKET") or None, watchdog_s or None)
 
     def ready(self, status: str) -> None:
-        """The streams run; ``status`` is what ``systemctl status`` shows."""
+        """Tell that the streams run; ``systemctl status`` shows ``status``."""
         self._send(f"READY=1\nSTATUS={one_line(status)}")
 
     def stopping(self) -> None:
-        """The process was asked to stop and delivers what it holds."""
+        """Tell that the process was asked to stop, and delivers what it holds."""
         self._send("STOPPING=1\nSTATUS=delivering what is in flight")
 
     async def keep_alive(self) -> None:
@@ -56,4 +56,4 @@ class Notifier:
             try:
                 sender.sendto(message.encode(), self._address)
             except OSError:
-                return  # nobody listens, or not now: the events matter more
+                return  # nobody listens now: the events matter more

@@ -1,9 +1,9 @@
-"""What is remembered of the facts: troubles, and since when; errors and connections, counted.
+"""Remembers the facts: troubles, and since when; counts of errors and connections.
 
-`Troubles` is an observer (`facts.Observer`) beside the log.  Together with a snapshot it makes the status
-that page, probes and metrics show (`status.judge`).  It makes no I/O, and takes the clock as an argument.
+`Troubles` is an observer (`facts.Observer`) beside the log.  From it and a snapshot `status.judge` makes the status
+that page, probes and metrics show.  It makes no I/O, and takes the clock as an argument.
 
-Invariant: a trouble that returns within `STEADY_AFTER_S` of its end is the same trouble, with the same beginning: a
+Invariant: a trouble that returns within `STEADY_AFTER_S` of its end is the same trouble, with the same beginning.  A
 consumer that is refused right after each connection has one trouble, not a thousand.
 """
 
@@ -22,10 +22,10 @@ from fluent_plugin_amp.text import one_line
 
 STEADY_AFTER_S = 60.0
 BEHIND_FROM_S = 60.0
-"""A stream whose oldest waiting event is older than that is behind; half of it, and it has caught up.  One that is
-polled may be later by as much as its interval."""
+"""A stream is behind when its oldest waiting event is older than that, and has caught up at half of it.  A stream
+that is polled may be later by its interval."""
 INTERNAL_SHOWN_S = 3600.0
-"""A fault of our own is shown for so long after it happened last."""
+"""How long a fault of our own is shown after it happened last."""
 EXPIRING_FROM_S = 7 * 86400.0
 """Cisco deletes what has waited for ten days."""
 MAX_SET_ASIDE = 8
@@ -48,7 +48,7 @@ class Trouble:
 
 @dataclass(slots=True)
 class Internal:
-    """What nobody foresaw, in one place, since the start."""
+    """The faults of our own in one place, since the start."""
 
     count: int = 0
     since: float = 0.0
@@ -121,9 +121,9 @@ class Troubles:
         self.reload = Memory()
         self.state = Memory()
         self.state_path = ""
-        """As soon as anything was told of the state file; else there is none."""
+        """Empty until anything was told of a state file."""
         self.set_aside: dict[str, Trouble] = {}
-        """What was garbled in the state file, by what was told; the first `MAX_SET_ASIDE`."""
+        """What was garbled in the state file, by the words of its error; the first `MAX_SET_ASIDE`."""
         self.internal: dict[str, Internal] = {}
         """By `facts.InternalError.where`."""
         self._clock = clock
@@ -190,7 +190,7 @@ class Troubles:
         self.streams.pop(stream, None)
 
     def used_up(self, snapshot: Snapshot) -> list[facts.Fact]:
-        """Which streams used up their tags since the last call: facts for all observers."""
+        """Facts for all observers: which streams used up their tags since the last call."""
         news: list[facts.Fact] = []
         for stream in snapshot.streams:
             memory = self.streams[stream.name]
@@ -239,7 +239,7 @@ class Troubles:
         return news
 
     def are_acknowledged(self, snapshot: Snapshot) -> bool:
-        """Some server acknowledges what it is sent; True where there is none, as with standard output."""
+        """A server acknowledges what it is sent; True if there is no server, as with standard output."""
         return snapshot.is_available and (
             not snapshot.servers
             or any(
@@ -249,7 +249,7 @@ class Troubles:
         )
 
     def behind(self, snapshot: Snapshot) -> list[facts.Fact]:
-        """Which streams fell behind, or caught up, since the last call: facts for all observers."""
+        """Facts for all observers: which streams fell behind, or caught up, since the last call."""
         news: list[facts.Fact] = []
         flows = self.are_acknowledged(snapshot)
         for stream in snapshot.streams:

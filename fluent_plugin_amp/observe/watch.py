@@ -1,7 +1,7 @@
-"""Keeps an eye on the streams, and shows what it sees: the queues' depths, rates, who falls behind, the endpoints.
+"""Watches the streams, and shows what it sees: the queues' depths, rates, which streams fall behind, the endpoints.
 
-Runs beside the streams and never in their way: whatever it asks of a broker is asked in a task of its own, and what
-it shows is put together when somebody looks.
+It runs beside the streams and never in their way.  It asks a broker in a task of its own, and puts together what it
+shows when somebody looks.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from fluent_plugin_amp.observe.status import Status, judge
 from fluent_plugin_amp.observe.troubles import Troubles
 
 LOOK_EVERY_S = 2.0
-"""How often each queue's depth is asked for while somebody may be looking."""
+"""How often it asks for each queue's depth while somebody may be looking."""
 LOOK_STEP_S = 0.15
 """The least pause between two looks: with hundreds of idle streams the looks cost more than the streams."""
 SAMPLE_EVERY_S = 2.0
 SAMPLE_STEP_S = 0.04
-"""Each stream adds so much to the interval, up to `SAMPLE_AT_LEAST_EVERY_S`: many streams are sampled less often."""
+"""What each stream adds to the interval, up to `SAMPLE_AT_LEAST_EVERY_S`: many streams are sampled less often."""
 SAMPLE_AT_LEAST_EVERY_S = 10.0
 PORT_RETRY_S = 15.0
 
 
 class Looker(Protocol):
-    """What is needed of a stream to look at its queue."""
+    """A stream, as far as this module needs it."""
 
     async def look(self) -> None:
         """Ask the broker how much waits."""
 
 
 class Watcher:
-    """Looks at the queues from time to time, tells who falls behind, and answers at the endpoints.
+    """Looks at the queues from time to time, reports which streams fall behind, and answers at the endpoints.
 
     Args:
-        streams: those that run now.
-        snapshot: of the moment.
+        streams: returns the streams that run now.
+        snapshot: returns a snapshot of the moment.
         troubles: what is remembered of the facts.
-        tell: an observer who hears which streams fall behind and catch up; ``troubles`` hears it too.
-        ready: what `observe.ready` says now.
+        tell: an observer, told which streams fall behind and catch up; ``troubles`` hears it too.
+        ready: returns the value of `observe.ready` now.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Watcher:
         self._heart = Heart()
         self._histories: dict[str, History] = {}
         self._said = self._seen = ""
-        """What was logged of many streams last, and what was seen last."""
+        """The last line about many streams, and the last summary that was seen."""
         self._looks: dict[Looker, asyncio.Task[None]] = {}
 
     def status(self) -> Status:
@@ -97,7 +97,7 @@ class Watcher:
             await asyncio.gather(*tasks, *self._looks.values(), return_exceptions=True)
 
     async def _look_around(self, look_every_s: Callable[[], float]) -> None:
-        """Each queue in turn, spread over the interval: many at once would hold up the events."""
+        """Look at each queue in turn, spread over the interval: many looks at once would hold up the events."""
         while True:
             streams = self._streams()
             for stream in streams:
@@ -121,7 +121,7 @@ class Watcher:
             await asyncio.sleep(min(every_s, SAMPLE_AT_LEAST_EVERY_S))
 
     def sample(self) -> None:
-        """Count for the rates, and tell who fell behind, is silent, shares its queue or used up its tags."""
+        """Count for the rates, and report streams that fell behind, went silent, share a queue or used up their tags."""
         snapshot, now = self._snapshot(), self._clock()
         names = {stream.name for stream in snapshot.streams}
         for name in self._histories.keys() - names:
@@ -139,7 +139,7 @@ class Watcher:
             self._say_how_many(judge(snapshot, self._troubles))
 
     def _say_how_many(self, status: Status) -> None:
-        """One line when it is another than before; as many of them start, that is waited for."""
+        """Log how many streams do what, when that changed; while streams start, wait until it stands still."""
         summary = status.summary
         if status.stopping:
             return
