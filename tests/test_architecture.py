@@ -45,6 +45,7 @@ PURE_BY_DESIGN = frozenset(
         "text",
         "source.ledger",
         "source.flow",
+        "source.looks",
         "source.transitions",
         "pipeline.decode",
         "pipeline.flatten",

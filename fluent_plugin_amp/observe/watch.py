@@ -121,7 +121,7 @@ class Watcher:
             await asyncio.sleep(min(every_s, SAMPLE_AT_LEAST_EVERY_S))
 
     def sample(self) -> None:
-        """Count for the rates, and report streams that fell behind, went silent, share a queue or used up their tags."""
+        """Count for the rates, and report what changed: who fell behind, is silent, shares its queue …"""
         snapshot, now = self._snapshot(), self._clock()
         names = {stream.name for stream in snapshot.streams}
         for name in self._histories.keys() - names:

@@ -1,7 +1,7 @@
 """What is done for the deliveries of one channel: to the intake as they arrive, acked as their ledger says.
 
 The path of an event takes no task switch here: messages go to the intake in the callback that brings them, and acks
-are written in the loop's next turn.  When to consume is not decided here, but by `flow.Flow` and `stream.Stream`.
+are written in the loop's next turn.  `flow.Flow` decides when to consume.
 """
 
 from __future__ import annotations

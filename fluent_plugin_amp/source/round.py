@@ -25,6 +25,7 @@ class Round:
     pulled_at: float
     before: Counters
     """What was counted of the stream before; a copy."""
+    requeued_before: int = 0
     acked: int = 0
     """Deliveries acked to the broker."""
     wanted: int | None = None
@@ -36,9 +37,9 @@ class Round:
     """What is held is still to be delivered; nothing more is."""
 
     @classmethod
-    def begin(cls, now: float, wall_now: float, counters: Counters) -> Round:
+    def begin(cls, now: float, wall_now: float, counters: Counters, requeued_before: int = 0) -> Round:
         """A round that begins now."""
-        return cls(now, wall_now, replace(counters))
+        return cls(now, wall_now, replace(counters), requeued_before)
 
     def looked(self, messages: int) -> None:
         """So many messages are ready on a new channel: with those acked, what the round is about.

@@ -72,3 +72,8 @@ class StreamSettings:
     """For the operator: no event for so long is worth a word; None: it never is."""
     once: bool = False
     """Stop when what was in the queue at the start is done; refusals and standstill are raised, not retried."""
+
+    @property
+    def is_polled(self) -> bool:
+        """It is connected for one round after the other."""
+        return self.poll_interval_s is not None

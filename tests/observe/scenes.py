@@ -11,7 +11,7 @@ from fluent_plugin_amp.model import Counters, ServerSnapshot
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import Status, judge
 from fluent_plugin_amp.observe.troubles import Troubles
-from fluent_plugin_amp.source.stream import DURATION_BOUNDS_S
+from fluent_plugin_amp.source.consumption import DURATION_BOUNDS_S
 from fluent_plugin_amp.source.transitions import Reason, State
 
 NOW = 1_700_000_000.0

@@ -1,14 +1,12 @@
-"""A stream against a real RabbitMQ: it begins carefully, comes back from everything, and gives back what it must."""
+"""A stream against a real RabbitMQ: it comes back from everything, and ends when it is to."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from pika import spec
@@ -24,232 +22,53 @@ from fluent_plugin_amp.errors import (
     EventTooLarge,
     InternalFault,
     NoProgress,
-    PluginError,
     QueueNotFound,
 )
 from fluent_plugin_amp.facts import (
     DeliveryRequeuedOften,
     EventsVanished,
-    Fact,
     InternalError,
-    MemoryBrake,
     StreamConnected,
-    StreamConsuming,
-    StreamHeld,
     StreamPaused,
     StreamPolled,
     StreamTrouble,
 )
-from fluent_plugin_amp.model import Counters, Delivery
-from fluent_plugin_amp.source import amqp, retry
+from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.source import amqp, consumption, retry
 from fluent_plugin_amp.source import stream as stream_module
 from fluent_plugin_amp.source.content import Reader
 from fluent_plugin_amp.source.flow import (
     MANY_REQUEUES,
     REQUEUED_OFTEN_RETRY_S,
     Flow,
-    Situation,
 )
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.starvation import LOOKS
 from fluent_plugin_amp.source.stream import Stream
-from fluent_plugin_amp.source.transitions import Action, Reason, State
+from fluent_plugin_amp.source.transitions import State
 from fluent_plugin_amp.testing.erlang import erlang_binary
 from fluent_plugin_amp.testing.hostile_broker import Consumer, HostileBroker, Script, method_frame
-from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+from tests.source.rig import (
+    DEADLINE_S,
+    LIMIT_BYTES,
+    Rig,
+    ScriptedIntake,
+    Whereabouts,
+    location_of,
+    polled,
+    tick_often,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import MakeStream
-
-DEADLINE_S = 60.0
-LIMIT_BYTES = 1_000_000
-Kind = TypeVar("Kind", bound=Fact)
-
-
-class ScriptedIntake:
-    """Takes deliveries and acks them when told to: at once, or when ``ack`` is called."""
-
-    def __init__(self, *, acks_at_once: bool = False) -> None:
-        self.acks_at_once = acks_at_once
-        self.available = True
-        self.acked_chunks = 0
-        self.received: list[Delivery] = []
-        self.waiting: list[Delivery] = []
-        self.probes = 0
-        self.counted = Counters()
-        self.peak_held_bytes = 0
-        self.changed = asyncio.Event()
-
-    def receive(self, delivery: Delivery) -> None:
-        """One delivery; a server's ack takes a turn of the loop at least."""
-        delivery.held_bytes = len(delivery.body)
-        self.received.append(delivery)
-        self.counted.received += 1
-        self.waiting.append(delivery)
-        self.peak_held_bytes = max(self.peak_held_bytes, self.total_held_bytes)
-        self.changed.set()
-        if self.acks_at_once:
-            asyncio.get_running_loop().call_soon(self.ack, delivery)
-
-    def ack(self, *deliveries: Delivery) -> None:
-        """A server acks a chunk with these, or with all that wait."""
-        chosen = [one for one in deliveries or list(self.waiting) if one in self.waiting]
-        if chosen:
-            self.acked_chunks += 1
-        for delivery in chosen:
-            self.waiting.remove(delivery)
-            self.counted.delivered += 1
-            delivery.ledger.resolve(delivery.delivery_tag)
-        self.changed.set()
-
-    def ack_the_probe(self) -> None:
-        """A server acks the one chunk that was kept."""
-        self.probes = 0
-        self.acked_chunks += 1
-        self.changed.set()
-
-    def forget_requeued(self) -> None:
-        """Keeps one of them as a probe, like the sink does."""
-        self.probes += any(delivery.ledger.closed for delivery in self.waiting)
-        self.waiting = [delivery for delivery in self.waiting if not delivery.ledger.closed]
-        self.changed.set()
-
-    def counters(self, stream: str) -> Counters:
-        """There is one stream only."""
-        return self.counted
-
-    def held_bytes(self, stream: str) -> int:
-        """There is one stream only."""
-        return self.total_held_bytes
-
-    @property
-    def total_held_bytes(self) -> int:
-        """Bodies that wait."""
-        return sum(delivery.held_bytes for delivery in self.waiting)
-
-    @property
-    def sink_in_flight(self) -> int:
-        """Everything that waits, and the probe."""
-        return len(self.waiting) + self.probes
-
-
-class Whereabouts:
-    """Tells where a stream is: what ``answers`` hold, one after the other, the last one for ever."""
-
-    def __init__(self, *answers: Location | PluginError) -> None:
-        self.answers = list(answers)
-        self.asked = 0
-
-    async def __call__(self) -> Location:
-        """The next answer."""
-        self.asked += 1
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, PluginError):
-            raise answer
-        return answer
-
-
-def location_of(broker: PrivateRabbitMQ, credentials: StreamCredentials) -> Location:
-    """Where this queue is."""
-    return Location(
-        amqp.BrokerAddress("127.0.0.1", broker.port, credentials.username, credentials.password), credentials.queue
-    )
-
-
-class Rig:
-    """A stream with a scripted intake, and what it reported."""
-
-    def __init__(
-        self,
-        broker: PrivateRabbitMQ,
-        credentials: StreamCredentials,
-        *,
-        acks_at_once: bool = False,
-        prefetch_count: int = 100,
-        jitter: Callable[[], float] = lambda: 1.0,
-        **options: Any,
-    ) -> None:
-        self.broker = broker
-        self.queue = credentials.queue
-        self.username = credentials.username
-        self.intake = ScriptedIntake(acks_at_once=acks_at_once)
-        self.facts: list[Fact] = []
-        settings = StreamSettings(
-            name="emea",
-            locate=Whereabouts(location_of(broker, credentials)),
-            memory_limit_bytes=LIMIT_BYTES,
-            max_event_bytes=LIMIT_BYTES,
-            shutdown_timeout_s=DEADLINE_S,
-            pause_after_s=600.0,
-        )
-        settings = replace(settings, **options)
-        flow = Flow(
-            prefetch_count=prefetch_count,
-            pause_after_s=settings.pause_after_s,
-            share_bytes=LIMIT_BYTES,
-            memory_limit_bytes=LIMIT_BYTES,
-        )
-        self.stream = Stream(settings, flow, self.intake, self.observe, jitter=jitter)
-
-    def observe(self, fact: Fact) -> None:
-        """The stream reports something."""
-        self.facts.append(fact)
-        self.intake.changed.set()
-
-    def told(self, kind: type[Kind]) -> list[Kind]:
-        """All facts of this kind."""
-        return [fact for fact in self.facts if isinstance(fact, kind)]
-
-    async def publish(self, count: int, size_bytes: int = 0) -> list[bytes]:
-        """Put that many different messages into the queue."""
-        bodies = [b"%d" % number + b" " * size_bytes for number in range(count)]
-        await asyncio.to_thread(self.broker.publish, self.queue, bodies)
-        return bodies
-
-    async def depth(self, condition: Callable[[QueueDepth], bool]) -> QueueDepth:
-        """Wait until the queue looks like this."""
-        return await asyncio.to_thread(self.broker.wait_for_depth, self.queue, condition, DEADLINE_S)
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something that was received or told makes this true."""
-
-        async def wait() -> None:
-            while not condition():
-                self.intake.changed.clear()
-                await self.intake.changed.wait()
-
-        await asyncio.wait_for(wait(), DEADLINE_S)
-
-    async def close_connection(self) -> None:
-        """The broker closes the stream's connection; returns when the stream has noticed."""
-        lost = len(self.told(StreamTrouble))
-        await asyncio.to_thread(self.broker.close_all_connections, self.username)
-        await self.until(lambda: len(self.told(StreamTrouble)) > lost)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """The stream runs; at the end it is stopped, with whatever waits acked."""
-        task = asyncio.create_task(self.stream.run())
-        try:
-            yield task
-        finally:
-            if not task.done():
-                self.intake.acks_at_once = True
-                self.intake.ack()
-                self.stream.stop()
-            await asyncio.wait_for(task, DEADLINE_S)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that looks at its deliveries more often than it needs to, and never waits long."""
-    monkeypatch.setattr(stream_module, "BUSY_TICK_S", 0.05)
-    monkeypatch.setattr(stream_module, "IDLE_TICK_S", 0.05)
-    monkeypatch.setattr(stream_module, "QUIET_TICK_S", 0.05)
-    monkeypatch.setattr(stream_module, "STANDBY_TICK_S", 0.05)
-    monkeypatch.setattr(stream_module, "ROUND_TICK_S", 0.05)
-    monkeypatch.setattr(stream_module, "STEP_BACK_S", 0.1)
+    tick_often(monkeypatch)
     monkeypatch.setattr(backoff, "outage_cap_s", lambda outage_s: 0.2)
 
 
@@ -340,32 +159,6 @@ async def test_after_a_violation_it_begins_with_one_event(monkeypatch: pytest.Mo
     assert {type(trouble.error) for trouble in rig.told(StreamTrouble)} == {BrokerViolation}
 
 
-@pytest.mark.parametrize("step", [(amqp.Inbox, "put"), (Reader, "receive")], ids=["taken", "read"])
-async def test_a_fault_of_our_own_while_a_delivery_arrives_is_not_the_brokers(
-    step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is told as our own, costs this connection, and is tried as rarely as every fault of ours."""
-    owner, name = step
-    original, error = getattr(owner, name), MemoryError("no more")
-
-    def trip(self: Any, given: Any) -> Any:
-        if isinstance(given, bytes) and b"poison" not in given:
-            return original(self, given)
-        raise error
-
-    monkeypatch.setattr(owner, name, trip)
-
-    async def script(consumer: Consumer) -> None:
-        await consumer.send(consumer.delivery(1, b"poison"))
-
-    async with hostile(script) as (_, rig):
-        await rig.until(lambda: rig.told(StreamTrouble))
-    (trouble,) = rig.told(StreamTrouble)
-    assert isinstance(trouble.error, InternalFault)
-    assert trouble.retry_in_s >= retry.FAULT_PACE.first_s / 2
-    assert rig.told(InternalError) == [InternalError("stream", error)]
-
-
 async def test_more_deliveries_than_were_asked_for() -> None:
     """Memory is bounded by the prefetch, so a broker that does not keep to it is not believed; none is taken."""
 
@@ -399,107 +192,6 @@ async def test_a_broker_that_beats_its_heart_and_answers_no_look(monkeypatch: py
         await rig.stream.look()
         await rig.until(lambda: rig.told(StreamTrouble))
     assert isinstance(rig.told(StreamTrouble)[0].error, BrokerConnectionLost)
-
-
-# --- how it begins -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
-async def test_one_event_then_all(broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any) -> None:
-    """One event until a server has acked it; then the rest, and the change costs no redelivery."""
-    rig = Rig(broker, make_stream(kind=kind))
-    bodies = await rig.publish(300)
-    async with rig.running():
-        await rig.until(lambda: rig.intake.received)
-        await rig.depth(lambda depth: depth == (299, 1, 1))
-        assert len(rig.intake.received) == 1
-        rig.intake.acks_at_once = True
-        rig.intake.ack()
-        await rig.until(lambda: len(rig.intake.received) == 300)
-        await rig.depth(lambda depth: depth == (0, 0, 1))
-    assert [delivery.body for delivery in rig.intake.received] == bodies
-    assert not any(delivery.redelivered for delivery in rig.intake.received)
-    assert rig.told(StreamConnected) == [StreamConnected("emea", rig.queue, messages=300, consumers=0)]
-    assert rig.told(StreamConsuming) == [StreamConsuming("emea", 100, "a server acked")]
-
-
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
-async def test_the_trial_of_each_channel_costs_no_redelivery(
-    broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any
-) -> None:
-    """The cancel goes out before the ack that would let the next message cross it, however often it is tried."""
-    credentials = make_stream(kind=kind)
-    rig = Rig(broker, credentials)
-    bodies = await rig.publish(300)
-    async with rig.running():
-        for number in range(15):
-            # The trial's event is acked to the broker, and nothing else was delivered when the connection ends.
-            await rig.until(lambda number=number: len(rig.intake.received) > number)  # type: ignore[misc]
-            rig.intake.available = False
-            rig.intake.ack()
-            await rig.depth(lambda depth: depth.unacked == 0 and depth.consumers == 0)
-            await rig.close_connection()
-            rig.intake.available = True
-    rig = Rig(broker, credentials, acks_at_once=True, once=True)
-    await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
-    counted = Counter(delivery.body for delivery in rig.intake.received)
-    assert set(counted) <= set(bodies)
-    assert not any(delivery.redelivered for delivery in rig.intake.received)
-
-
-async def test_a_trial_does_not_spin_while_other_streams_go_on(
-    broker: PrivateRabbitMQ, make_stream: MakeStream
-) -> None:
-    """Acks of others decide nothing while the trial's event is in flight: the stream waited for it in a busy loop."""
-    rig = Rig(broker, make_stream())
-    looks, spun = 0, asyncio.Event()
-    look = rig.stream.flow.next
-
-    def counted(view: Situation) -> Action:
-        nonlocal looks
-        looks += 1
-        if looks > 100:
-            spun.set()
-        return look(view)
-
-    rig.stream.flow.next = counted  # type: ignore[method-assign]
-    await rig.publish(2)
-    async with rig.running():
-        await rig.until(lambda: rig.intake.received)
-        rig.intake.acked_chunks += 1
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(spun.wait(), 0.5)
-        assert len(rig.intake.received) == 1
-        rig.intake.ack()
-        await rig.until(lambda: len(rig.intake.received) == 2)
-
-
-async def test_nothing_is_taken_while_no_server_is_there(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """The events stay in the queue until a server comes."""
-    rig = Rig(broker, make_stream(), acks_at_once=True)
-    rig.intake.available = False
-    await rig.publish(5)
-    async with rig.running():
-        await rig.until(lambda: rig.told(StreamHeld))
-        assert rig.told(StreamHeld) == [StreamHeld("emea", "no server takes events")]
-        await rig.depth(lambda depth: depth == (5, 0, 0))
-        rig.intake.available = True
-        rig.stream.wake()
-        await rig.depth(lambda depth: depth[:2] == (0, 0))
-
-
-async def test_no_more_than_the_prefetch(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """With a server that does not ack, the broker sends as many as the prefetch, and no more."""
-    rig = Rig(broker, make_stream(), prefetch_count=7)
-    await rig.publish(50)
-    async with rig.running():
-        await rig.until(lambda: rig.intake.received)
-        rig.intake.ack()
-        await rig.until(lambda: len(rig.intake.waiting) == 7)
-        await rig.depth(lambda depth: depth == (42, 7, 1))
-        rig.intake.ack(*rig.intake.waiting[:3])
-        await rig.until(lambda: len(rig.intake.waiting) == 7)
-        await rig.depth(lambda depth: depth == (39, 7, 1))
 
 
 # --- trouble -------------------------------------------------------------------------------------
@@ -539,35 +231,6 @@ async def test_it_comes_back_after_a_restart(broker: PrivateRabbitMQ, make_strea
     assert rig.told(StreamTrouble)
 
 
-@pytest.mark.parametrize(
-    ("events", "steady_after_s", "attempts"),
-    [(0, 60.0, [1, 2, 3]), (1, 60.0, [1, 1, 1]), (0, 0.0, [1, 1, 1])],
-    ids=["short connections", "something was acked", "long connections"],
-)
-async def test_when_an_outage_is_over(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    monkeypatch: pytest.MonkeyPatch,
-    events: int,
-    steady_after_s: float,
-    attempts: list[int],
-) -> None:
-    """When something was acked, or a connection lasted; a connection alone ends none, and says how long it is."""
-    monkeypatch.setattr(stream_module, "STEADY_AFTER_S", steady_after_s)
-    rig = Rig(broker, make_stream(), acks_at_once=True)
-    async with rig.running():
-        for number in range(1, 4):
-            await rig.until(lambda number=number: len(rig.told(StreamConnected)) == number)  # type: ignore[misc]
-            await rig.publish(events)
-            await rig.depth(lambda depth: depth == (0, 0, 1))
-            await rig.close_connection()
-        await rig.until(lambda: len(rig.told(StreamConnected)) == 4)
-    assert [trouble.attempts for trouble in rig.told(StreamTrouble)] == attempts
-    first, *later = rig.told(StreamConnected)
-    assert first.outage_s == 0.0
-    assert all(connected.outage_s > 0.0 for connected in later)
-
-
 async def test_a_deleted_queue_is_noticed(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
     """It does not look like an idle one."""
     rig = Rig(broker, make_stream(), acks_at_once=True)
@@ -578,21 +241,6 @@ async def test_a_deleted_queue_is_noticed(broker: PrivateRabbitMQ, make_stream: 
     first, second, *_ = rig.told(StreamTrouble)
     assert isinstance(first.error, ConsumerCancelled)
     assert isinstance(second.error, QueueNotFound)
-
-
-async def test_other_consumers_are_counted(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """They get their part of the events; the stream's own consumer is none of them."""
-    first, second = Rig(broker, credentials := make_stream(), acks_at_once=True), Rig(broker, credentials)
-    async with first.running():
-        await first.depth(lambda depth: depth.consumers == 1)
-        await first.stream.look()
-        assert first.stream.others == 0
-        async with second.running():
-            await first.depth(lambda depth: depth.consumers == 2)
-            await first.stream.look()
-            assert first.stream.others == 1
-        await first.stream.look()
-        assert first.stream.others == 0
 
 
 async def test_a_forgotten_consumer_is_noticed(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
@@ -715,74 +363,6 @@ async def test_a_connection_lost_in_the_trial_returns_one_message(
     assert last.retry_in_s == REQUEUED_OFTEN_RETRY_S
     assert rig.told(DeliveryRequeuedOften) == [DeliveryRequeuedOften("emea", MANY_REQUEUES)]
     await rig.depth(lambda depth: depth.ready == 10)
-
-
-# --- giving back ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
-async def test_a_pause_requeues_and_an_ack_resumes(
-    broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any
-) -> None:
-    """What stayed unacked too long is all in the queue again, until a server acks what it still has."""
-    rig = Rig(broker, make_stream(kind=kind), pause_after_s=0.5)
-    bodies = await rig.publish(30)
-    async with rig.running():
-        await rig.until(lambda: rig.intake.received)
-        rig.intake.ack()
-        await rig.until(lambda: len(rig.intake.waiting) == 29)
-        await rig.until(lambda: rig.told(StreamPaused))
-        await rig.depth(lambda depth: depth == (29, 0, 0))
-        assert rig.told(StreamPaused) == [StreamPaused("emea", 0.5, requeued=29)]
-        assert (rig.stream.requeued, rig.stream.oldest_unacked_s) == (29, 0.0)
-        assert not rig.intake.waiting
-        await rig.until(lambda: rig.told(StreamHeld))
-        rig.intake.acks_at_once = True
-        rig.intake.ack_the_probe()
-        await rig.until(lambda: len(rig.intake.received) == 59)
-        await rig.depth(lambda depth: depth == (0, 0, 1))
-    again = [delivery.body for delivery in rig.intake.received if delivery.redelivered]
-    assert sorted(again) == sorted(bodies[1:])
-    assert len(rig.told(StreamConnected)) == 1
-
-
-async def test_acks_behind_a_hole_are_not_lost_in_a_pause(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """What became safe within the ledger's patience is acked before the rest is requeued."""
-    rig = Rig(broker, make_stream(), pause_after_s=0.3)
-    bodies = await rig.publish(30)
-    async with rig.running():
-        await rig.until(lambda: rig.intake.received)
-        rig.intake.ack()
-        await rig.until(lambda: len(rig.intake.waiting) == 29)
-        rig.intake.ack(*rig.intake.waiting[1:])
-        await rig.until(lambda: rig.told(StreamPaused))
-        await rig.depth(lambda depth: depth == (1, 0, 0))
-        rig.intake.acks_at_once = True
-        rig.intake.ack_the_probe()
-        await rig.until(lambda: len(rig.intake.received) == 31)
-    assert rig.intake.received[-1].body == bodies[1]
-
-
-async def test_large_events_brake(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """Over the memory limit it takes no more, lowers the prefetch for good, and loses nothing."""
-    rig = Rig(broker, make_stream(kind="quorum"), prefetch_count=50)
-    bodies = await rig.publish(60, size_bytes=50_000)
-    async with rig.running():
-        await rig.until(lambda: rig.intake.received)
-        rig.intake.ack()
-        await rig.until(lambda: rig.told(MemoryBrake))
-        (brake,) = rig.told(MemoryBrake)
-        assert brake.prefetch_count == LIMIT_BYTES // 2 // len(bodies[10])
-        assert LIMIT_BYTES < brake.held_bytes <= 50 * len(bodies[10])
-        while len({delivery.body for delivery in rig.intake.received}) < 60 or rig.intake.waiting:
-            before = len(rig.intake.received)
-            rig.intake.ack()
-            if len({delivery.body for delivery in rig.intake.received}) < 60:
-                await rig.until(lambda before=before: len(rig.intake.received) > before)  # type: ignore[misc]
-        await rig.depth(lambda depth: depth[:2] == (0, 0))
-    after = [fact for fact in rig.told(StreamConsuming) if fact.prefetch_count == brake.prefetch_count]
-    assert [fact.reason for fact in after] == ["memory is free again"]
-    assert len(rig.told(MemoryBrake)) == 1
 
 
 # --- where it is ---------------------------------------------------------------------------------
@@ -912,6 +492,7 @@ async def test_stop_with_a_frozen_broker(
 ) -> None:
     """A broker that does not answer to the cancel holds up the end no longer than the shutdown timeout."""
     monkeypatch.setattr(stream_module, "CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(consumption, "CLOSE_TIMEOUT_S", 0.2)
     rig = Rig(broker, make_stream(), shutdown_timeout_s=0.2)
     await rig.publish(5)
     task = asyncio.create_task(rig.stream.run())
@@ -1004,52 +585,10 @@ async def test_once_raises_when_the_broker_stays_away(
     assert rig.told(StreamTrouble)
 
 
-# --- standing by ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
-async def test_a_standby_takes_over(broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any) -> None:
-    """Of two exclusive streams one consumes; the other one does when the first has stopped."""
-    credentials = make_stream(kind=kind)
-    # Chance keeps two that step back at the same moment from doing so for ever.
-    first, second = (
-        Rig(broker, credentials, acks_at_once=True, exclusive=True, jitter=random.random) for _ in range(2)
-    )
-    async with second.running(), first.running():
-        bodies = await first.publish(20)
-
-        def settled() -> bool:
-            flows = [rig.stream.flow for rig in (first, second)]
-            is_standing_by = Reason.STANDING_BY in {flow.reason for flow in flows}
-            return is_standing_by and {flow.state.consumes for flow in flows} == {True, False}
-
-        async def settle() -> None:  # until then the queue may change hands
-            while not settled():
-                await first.depth(lambda depth: depth.consumers <= 1)
-
-        await asyncio.wait_for(settle(), DEADLINE_S)
-        await first.depth(lambda depth: depth == (0, 0, 1))
-        active, standby = (first, second) if first.stream.flow.state.consumes else (second, first)
-        active.stream.stop()
-        before = len(standby.intake.received)
-        await standby.publish(20)
-        await standby.until(lambda: len(standby.intake.received) == before + 20)
-        await standby.depth(lambda depth: depth == (0, 0, 1))
-    received = Counter(delivery.body for rig in (first, second) for delivery in rig.intake.received)
-    assert set(received) == set(bodies)
-    assert min(received.values()) >= 2
-
-
 # --- polled --------------------------------------------------------------------------------------
 
 POLL_S = 0.3
 LATER_S = 600.0
-
-
-async def polled(rig: Rig, times: int) -> list[StreamPolled]:
-    """The rounds so far, once there are so many."""
-    await rig.until(lambda: len(rig.told(StreamPolled)) >= times)
-    return rig.told(StreamPolled)
 
 
 async def test_a_round_brings_what_is_in_the_queue(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
@@ -1175,57 +714,56 @@ async def test_a_pause_while_a_round_ends(
         await rig.depth(lambda depth: depth == (0, 0, 0))
 
 
-async def test_a_quiet_stream_gets_everything_once_its_queue_was_seen_empty(
-    broker: PrivateRabbitMQ, make_stream: MakeStream
+@pytest.mark.parametrize("step", [(amqp.Inbox, "put"), (Reader, "receive")], ids=["taken", "read"])
+async def test_a_fault_of_our_own_while_a_delivery_arrives_is_not_the_brokers(
+    step: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also after a new connection, on which no server acked anything yet; not while there is none."""
-    rig = Rig(broker, make_stream())
-    stream = rig.stream
-    assert not stream.gets_everything
-    async with rig.running():
-        await rig.depth(lambda depth: depth == (0, 0, 1))
-        assert stream.gets_everything
-        await rig.publish(2)
-        await rig.until(lambda: rig.intake.received)
-        assert not stream.gets_everything  # there may be more behind it
-        rig.intake.acks_at_once = True
-        rig.intake.ack()
-        await rig.until(lambda: len(rig.intake.received) == 2)
-        await rig.depth(lambda depth: depth == (0, 0, 1))
-        assert stream.gets_everything
-        await rig.close_connection()
-        assert not stream.gets_everything
-        await rig.until(lambda: len(rig.told(StreamConnected)) == 2)
-        await rig.depth(lambda depth: depth == (0, 0, 1))
-        assert stream.gets_everything
-        assert stream.flow.state is State.TRIAL
+    """It is told as our own, costs this connection, and is tried as rarely as every fault of ours."""
+    owner, name = step
+    original, error = getattr(owner, name), MemoryError("no more")
 
+    def trip(self: Any, given: Any) -> Any:
+        if isinstance(given, bytes) and b"poison" not in given:
+            return original(self, given)
+        raise error
 
-async def test_what_an_unfinished_consumer_holds_is_not_nothing(
-    broker: PrivateRabbitMQ, make_stream: MakeStream
-) -> None:
-    """A queue is not empty while the broker waits for the acks of somebody that it does not know to be gone."""
-    credentials = make_stream()
-    rig, other = Rig(broker, credentials), Rig(broker, credentials)
-    await rig.publish(1)
-    async with other.running():
-        await other.depth(lambda depth: depth == (0, 1, 1))
-        async with rig.running():
-            await rig.depth(lambda depth: depth == (0, 1, 2))
-            assert not rig.stream.gets_everything
+    monkeypatch.setattr(owner, name, trip)
 
+    async def script(consumer: Consumer) -> None:
+        await consumer.send(consumer.delivery(1, b"poison"))
 
-async def test_a_polled_stream_gets_everything_once_it_found_nothing(
-    broker: PrivateRabbitMQ, make_stream: MakeStream
-) -> None:
-    """Not after a round that brought events, more may be waiting by now; and not while it is in trouble."""
-    rig = Rig(broker, make_stream(), acks_at_once=True, poll_interval_s=POLL_S)
-    await rig.publish(1)
-    async with rig.running():
-        await polled(rig, 1)
-        assert not rig.stream.gets_everything
-        await polled(rig, 2)
-        assert rig.stream.gets_everything
-        await asyncio.to_thread(broker.delete_queue, rig.queue)
+    async with hostile(script) as (_, rig):
         await rig.until(lambda: rig.told(StreamTrouble))
-        assert not rig.stream.gets_everything
+    (trouble,) = rig.told(StreamTrouble)
+    assert isinstance(trouble.error, InternalFault)
+    assert trouble.retry_in_s >= retry.FAULT_PACE.first_s / 2
+    assert rig.told(InternalError) == [InternalError("stream", error)]
+
+
+@pytest.mark.parametrize(
+    ("events", "steady_after_s", "attempts"),
+    [(0, 60.0, [1, 2, 3]), (1, 60.0, [1, 1, 1]), (0, 0.0, [1, 1, 1])],
+    ids=["short connections", "something was acked", "long connections"],
+)
+async def test_when_an_outage_is_over(
+    broker: PrivateRabbitMQ,
+    make_stream: MakeStream,
+    monkeypatch: pytest.MonkeyPatch,
+    events: int,
+    steady_after_s: float,
+    attempts: list[int],
+) -> None:
+    """When something was acked, or a connection lasted; a connection alone ends none, and says how long it is."""
+    monkeypatch.setattr(stream_module, "STEADY_AFTER_S", steady_after_s)
+    rig = Rig(broker, make_stream(), acks_at_once=True)
+    async with rig.running():
+        for number in range(1, 4):
+            await rig.until(lambda number=number: len(rig.told(StreamConnected)) == number)  # type: ignore[misc]
+            await rig.publish(events)
+            await rig.depth(lambda depth: depth == (0, 0, 1))
+            await rig.close_connection()
+        await rig.until(lambda: len(rig.told(StreamConnected)) == 4)
+    assert [trouble.attempts for trouble in rig.told(StreamTrouble)] == attempts
+    first, *later = rig.told(StreamConnected)
+    assert first.outage_s == 0.0
+    assert all(connected.outage_s > 0.0 for connected in later)
