@@ -178,10 +178,46 @@ class Answer:
     server: str = ""
 
 
+class Pending:
+    """What is not safe yet, and who waits for it.
+
+    Whoever waits is called at once when it is safe, within the call of `is_safe_now`: one loop, no task switch.
+    """
+
+    __slots__ = ("_is_safe", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_safe = False
+        self._waiting: list[Callable[[], None]] = []
+
+    def is_safe_now(self) -> None:
+        """Call those who wait, in order; later ones are called as they come.  Once is enough."""
+        self._is_safe = True
+        waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call this when it is safe; now, if it is safe already."""
+        if self._is_safe:
+            call()
+        else:
+            self._waiting.append(call)
+
+    @classmethod
+    def both(cls, one: Pending | None, other: Pending | None) -> Pending | None:
+        """Safe when both are; None: it is safe already."""
+        if one is None or other is None:
+            return one or other
+        both = cls()
+        one.then(lambda: other.then(both.is_safe_now))
+        return both
+
+
 class Delivered(Protocol):
     """Remembers what was delivered, of all streams, so that what the broker delivers again is not sent again.
 
-    Invariant: what was given to ``record`` is known from that moment on, and ``done`` says that it will stay so.
+    Invariant: what was given to ``record`` is known from that moment on.
     """
 
     wants_facts: bool
@@ -190,10 +226,10 @@ class Delivered(Protocol):
     def contains(self, stream: str, digest: bytes) -> bool:
         """Whether this event of this stream was delivered."""
 
-    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """A server has these: remember them, and call ``done`` with them when they may be acked to the broker.
+    def record(self, deliveries: list[Delivery]) -> Pending | None:
+        """A server has these: remember them.  They may be acked to the broker when that is safe; None: now.
 
-        ``done`` comes once for each call, in the order of the calls, perhaps before this returns.
+        Those that have a part in combined records (`Delivery.member`) are given apart from the others.
         """
 
 

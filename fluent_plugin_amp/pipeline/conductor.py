@@ -97,7 +97,7 @@ class Conductor(Lines):
         self._wants_facts = self._delivered.wants_facts
         self._eager_bytes = eager_bytes
         self._finished: list[Delivery] = []  # servers have all of them; given to `_delivered` in one go
-        self._unrecorded: set[Delivery] = set()  # given to `delivered`, which has not answered for them
+        self._pending = 0  # times that `_delivered` has to make something safe
         self._dead_letters = DeadLetterSender(
             self,
             encode,
@@ -140,7 +140,7 @@ class Conductor(Lines):
     @property
     def idle(self) -> bool:
         """Nothing waits anywhere."""
-        return not (self._batcher or self._sink.in_flight or self._dead_letters or self._unrecorded)
+        return not (self._batcher or self._sink.in_flight or self._dead_letters or self._pending)
 
     # --- forward: a delivery ---------------------------------------------------------------------
 
@@ -341,21 +341,36 @@ class Conductor(Lines):
         self._record_finished()
 
     def _record_finished(self) -> None:
-        if self._finished:
-            finished, self._finished = self._finished, []
-            self._unrecorded.update(finished)
-            try:
-                self._delivered.record(finished, self._recorded)
-            except Exception as exc:  # the domain of the memory: servers have them, so they are acked all the same
-                self._observer(InternalError("memory", exc))
-                self._recorded(finished)
+        """Have them remembered; those that take part in combined records apart, since that may take longer."""
+        finished, self._finished = self._finished, []
+        if not self._combines:
+            self._record(finished)
+            return
+        self._record([delivery for delivery in finished if delivery.member is None])
+        self._record([delivery for delivery in finished if delivery.member is not None])
 
-    def _recorded(self, deliveries: list[Delivery]) -> None:
-        """These are remembered as delivered: resolve them, and their copies."""
+    def _record(self, deliveries: list[Delivery]) -> None:
+        """The one place that waits for what must be safe before the ack to the broker."""
+        if not deliveries:
+            return
+        try:
+            pending = self._delivered.record(deliveries)
+        except Exception as exc:  # the domain of the memory: servers have them, so they are acked all the same
+            self._observer(InternalError("memory", exc))
+            pending = None
+        if pending is None:
+            self._resolve(deliveries)
+        else:
+            self._pending += 1
+            pending.then(partial(self._resolve_pending, deliveries))
+
+    def _resolve_pending(self, deliveries: list[Delivery]) -> None:
+        self._pending -= 1
+        self._resolve(deliveries)
+
+    def _resolve(self, deliveries: list[Delivery]) -> None:
+        """These are delivered, and that is safe: resolve them, and their copies."""
         for delivery in deliveries:
-            if delivery not in self._unrecorded:  # the memory failed after it had answered
-                continue
-            self._unrecorded.remove(delivery)
             try:
                 self.no_longer_in_flight(self.lines[delivery.stream], delivery)
                 delivery.ledger.resolve(delivery.delivery_tag)

@@ -8,7 +8,6 @@ for as long as the process lives, or the state file for longer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 from fluent_plugin_amp.model import Delivery, EventIdentity, Record
 
@@ -95,8 +94,8 @@ class DeliveredMemory:
         recent = self._streams.get(stream)
         return recent is not None and digest in recent
 
-    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """See `Delivered`; ``done`` comes at once."""
+    def record(self, deliveries: list[Delivery]) -> None:
+        """See `Delivered`: nothing is ever pending."""
         for delivery in deliveries:
             recent = self._streams.get(delivery.stream)
             if recent is None:
@@ -104,4 +103,3 @@ class DeliveredMemory:
             recent.young.add(delivery.digest)
             if len(recent.young) >= self._limit:
                 recent.turn()
-        done(deliveries)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fluent_plugin_amp.errors import PluginError
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Delivery, Pending
 from fluent_plugin_amp.state.errors import StateSlow, StateUnusable
 from fluent_plugin_amp.state.indexing import INDEX_EVENTS, Indexing
 from fluent_plugin_amp.state.store import Store
@@ -86,17 +86,19 @@ class FileDelivered:
             self._writer.suspect(error)
             return False
 
-    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """Part of `Delivered`: ``done`` is called after the commit, or when trouble prevents it."""
+    def record(self, deliveries: list[Delivery]) -> Pending:
+        """Part of `Delivered`: pending until the commit, or until trouble prevents it."""
         for delivery in deliveries:
             young = self._young.get(delivery.stream)
             if young is None:
                 young = self._young[delivery.stream] = set()
             young.add(delivery.digest)
         self._young_events += len(deliveries)
-        self._writer.remember(deliveries, int(self._clock()), lambda error: done(deliveries))
+        pending = Pending()
+        self._writer.remember(deliveries, int(self._clock()), lambda error: pending.is_safe_now())
         if self._young_events >= INDEX_EVENTS and not self._indexing.is_running:
             self._begin_indexing()
+        return pending
 
     def _begin_indexing(self) -> None:
         self._young_events = 0

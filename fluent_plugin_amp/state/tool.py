@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Fact
-from fluent_plugin_amp.model import Delivery
+from fluent_plugin_amp.model import Delivery, Pending
 from fluent_plugin_amp.state.indexing import INDEX_EVENTS, Indexing
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.writer import Opened, Writer
@@ -47,9 +47,11 @@ class DeliveredByTool:
         """Part of `Delivered`: False.  The tool leaves known events out before; a body's bytes tell nothing here."""
         return False
 
-    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """Part of `Delivered`: remember these, and call ``done`` after the commit."""
-        self._writer.remember(deliveries, int(self._clock()), partial(self._recorded, deliveries, done))
+    def record(self, deliveries: list[Delivery]) -> Pending:
+        """Part of `Delivered`: remember these; pending until the commit."""
+        pending = Pending()
+        self._writer.remember(deliveries, int(self._clock()), partial(self._recorded, len(deliveries), pending))
+        return pending
 
     async def close(self) -> None:
         """Close the file.  What was not committed is not remembered."""
@@ -58,15 +60,13 @@ class DeliveredByTool:
         await self._writer.close(CLOSE_TIMEOUT_S)
         self.failed.cancel()
 
-    def _recorded(
-        self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None], error: PluginError | None
-    ) -> None:
+    def _recorded(self, events: int, pending: Pending, error: PluginError | None) -> None:
         if error is None:
-            self._added += len(deliveries)
+            self._added += events
             if self._added >= INDEX_EVENTS and not self._indexing.is_running:
                 self._added = 0
                 self._indexing.begin()
-            done(deliveries)
+            pending.is_safe_now()
         elif not self.failed.done():
             self.failed.set_exception(error)
 

@@ -78,7 +78,7 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
         "pack": lambda: each(lambda record: entry(1, 2, record), records),
         "batch": batch,
         "chunk to bytes": lambda: each(lambda chunk: encode_chunk(chunk, "none"), chunks),
-        "remember as delivered": lambda: DeliveredMemory().record(deliveries, lambda done: None),
+        "remember as delivered": lambda: DeliveredMemory().record(deliveries),
         "acks to the broker": acknowledge,
         "flatten, where asked for": lambda: each(Flattener(), records),
         "links, where asked for": lambda: each(Links("console.eu.amp.cisco.com"), records),

@@ -59,7 +59,7 @@ class Rig:
         delivery = Delivery("s", FakeLedger(), 1, b"", digest=json.dumps([seconds, record]).encode())
         assert self.transform.combine is not None
         delivery.member = self.transform.combine(record, EVENT["timestamp"] + seconds, 0, delivery.digest)  # type: ignore[operator]
-        self.combiner.record([delivery], lambda done: None)
+        self.combiner.record([delivery])
 
     def tags(self) -> list[str]:
         """Of what was sent."""

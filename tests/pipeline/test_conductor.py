@@ -26,7 +26,7 @@ from fluent_plugin_amp.errors import (
     InvalidEvent,
 )
 from fluent_plugin_amp.facts import DeadLettered, Fact, InternalError
-from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventIdentity, Outcome, Record
+from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventIdentity, Outcome, Pending, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import AGAIN_AFTER_S, Conductor
 from fluent_plugin_amp.pipeline.dead_letters import original_body
@@ -180,18 +180,18 @@ class SlowMemory(DeliveredMemory):
 
     def __init__(self) -> None:
         super().__init__()
-        self.uncommitted: list[tuple[list[Delivery], Callable[[list[Delivery]], None]]] = []
+        self.uncommitted: list[Pending] = []
 
-    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+    def record(self, deliveries: list[Delivery]) -> Pending:  # type: ignore[override]
         """See `Delivered`."""
-        super().record(deliveries, lambda deliveries: None)
-        self.uncommitted.append((deliveries, done))
+        super().record(deliveries)
+        self.uncommitted.append(Pending())
+        return self.uncommitted[-1]
 
     def commit(self) -> None:
         """What was recorded first is safe."""
         if self.uncommitted:
-            deliveries, done = self.uncommitted.pop(0)
-            done(deliveries)
+            self.uncommitted.pop(0).is_safe_now()
 
 
 class Shelf:
@@ -654,6 +654,24 @@ def test_a_delivery_is_resolved_when_it_is_remembered() -> None:
     assert rig.conductor.total_held_bytes == 0
     assert not delivery.body
     assert not rig.conductor.idle
+    memory.commit()
+    assert not channel.unacked
+    rig.assert_empty()
+    rig.loop.close()
+
+
+def test_what_takes_part_in_combined_records_holds_up_nobody_else() -> None:
+    """Its part may take longer to be safe, so it is recorded apart."""
+    rig = Rig(memory=(memory := SlowMemory()), combines=True)
+    combine = lambda record, *_: record["id"] if record["id"] % 2 else None  # noqa: E731
+    rig.conductor.lines["a"].transform = Transform("a", combine=combine)  # type: ignore[arg-type]
+    channel = Channel(rig, "a")
+    for number in range(4):
+        rig.deliver(channel, b'{"id": %d}' % number)
+    rig.answer_all()
+    while len(memory.uncommitted) > 1:
+        memory.commit()
+    assert list(channel.unacked.values()) == [b'{"id": 1}', b'{"id": 3}']
     memory.commit()
     assert not channel.unacked
     rig.assert_empty()
@@ -1203,8 +1221,8 @@ def test_a_memory_that_answers_and_fails_is_answered_for_once(monkeypatch: pytes
     channel = Channel(rig, "a")
     record = DeliveredMemory.record
 
-    def answer_and_trip(memory: DeliveredMemory, deliveries: list[Delivery], done: Any) -> None:
-        record(memory, deliveries[:1], done)
+    def answer_and_trip(memory: DeliveredMemory, deliveries: list[Delivery]) -> None:
+        record(memory, deliveries[:1])
         trip()
 
     monkeypatch.setattr(DeliveredMemory, "record", answer_and_trip)

@@ -55,7 +55,7 @@ async def test_rows_and_deliveries_of_one_turn_are_one_transaction(tmp_path: Pat
     for number in range(1, 4):
         state.combined.put({("s", str(number)): b""}, lambda: (look(), both.release()))  # type: ignore[arg-type, func-returns-value]
         delivery = Delivery("s", None, number, b"", digest=bytes([number]) * 16)  # type: ignore[arg-type]
-        state.delivered.record([delivery], lambda done: (look(), both.release()))  # type: ignore[arg-type, func-returns-value]
+        state.delivered.record([delivery]).then(lambda: (look(), both.release()))  # type: ignore[arg-type, func-returns-value]
         await both.acquire()
         await both.acquire()
     assert seen == [(1, 1), (1, 1), (2, 2), (2, 2), (3, 3), (3, 3)]

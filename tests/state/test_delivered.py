@@ -64,11 +64,9 @@ class Rig:
 
     def record(self, numbers: Iterable[int], stream: str = "a") -> None:
         """These were delivered."""
-
-        def done(deliveries: list[Delivery]) -> None:
-            self.done += [each.facts[1] for each in deliveries if each.facts is not None]
-
-        self.delivered.record([delivery(number, stream) for number in numbers], done)
+        recorded = list(numbers)
+        pending = self.delivered.record([delivery(number, stream) for number in recorded])
+        pending.then(lambda: self.done.extend(recorded))
 
     def known(self, numbers: Iterable[int], stream: str = "a") -> list[int]:
         """Those of them."""
@@ -182,7 +180,7 @@ async def test_the_facts_are_there_for_a_comparison(rig: Rig, path: Path) -> Non
     """Of every event; one that could not be read counts at the time of its arrival."""
     rig.record([5, 6])
     unread = Delivery("a", FakeLedger(), 1, b"", received_at=9.5, digest=digest_of(b"?"))
-    rig.delivered.record([unread], lambda deliveries: None)
+    rig.delivered.record([unread])
     await rig.settle()
     tool = Store.open(path)
     assert [event.facts for event in tool.delivered_between("a", 0, 10)] == [

@@ -73,6 +73,7 @@ def in_file(path: Path) -> dict[int, int]:
 
 RECORD_FOR_EVER = """
 import asyncio, sys
+from functools import partial
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.state.test_file import batch, state_file
@@ -83,7 +84,7 @@ async def main():
     number = int(sys.argv[2])
     for number in range(number, number + 10**9):
         print("recorded", number, flush=True)
-        file.delivered.record(batch(number), lambda _, number=number: print("done", number, flush=True))
+        file.delivered.record(batch(number)).then(partial(print, "done", number, flush=True))
         await asyncio.sleep(0)
 
 asyncio.run(main())
@@ -190,10 +191,11 @@ async def test_a_file_of_no_use_is_told_and_delivery_goes_on(
     trouble = facts[0]
     assert isinstance(trouble, StateTrouble)
     assert (trouble.error, trouble.path) == (file.error, str(path))
-    done: list[Delivery] = []
-    file.delivered.record(batch(1), done.extend)
-    assert len(done) == 5
-    assert file.delivered.contains("a", done[0].digest)
+    deliveries, is_done = batch(1), asyncio.Event()
+    file.delivered.record(deliveries).then(is_done.set)
+    assert is_done.is_set()
+    assert len(deliveries) == 5
+    assert file.delivered.contains("a", deliveries[0].digest)
     os.rename(path, away)
     await until(lambda: file.error is None)
     assert facts[-1] == StateRecovered(str(path))
@@ -205,6 +207,7 @@ async def test_a_file_of_no_use_is_told_and_delivery_goes_on(
 
 FILL_THE_DISK = """
 import asyncio, resource, sys
+from functools import partial
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.state.test_file import batch, in_file, state_file, until
@@ -217,11 +220,11 @@ async def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
     number = 0
     while file.error is None:
-        file.delivered.record(batch(number, 200), done.append)
+        file.delivered.record(batch(number, 200)).then(partial(done.append, number))
         number += 1
         await asyncio.sleep(0.001)
     for number in range(number, number + 10):
-        file.delivered.record(batch(number, 200), done.append)
+        file.delivered.record(batch(number, 200)).then(partial(done.append, number))
     assert len(done) == number + 1, "somebody was held up"
     print("trouble", file.error.id)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ class Run:
         if needs_file:
             rows = await asyncio.wait_for(self.file.combined.load(), DEADLINE_S)
         for number in range(3):
-            self.file.delivered.record(batch(number), self.done.extend)
+            deliveries = batch(number)
+            self.file.delivered.record(deliveries).then(partial(self.done.extend, deliveries))
             for known in range(0, OLD_EVENTS + NEW_EVENTS, 50):
                 self.file.delivered.contains("s0", digest(known))
         await until(lambda: len(self.done) == 15)

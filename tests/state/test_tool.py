@@ -32,7 +32,7 @@ def delivery(number: int) -> Delivery:
 async def record(delivered: DeliveredByTool, *numbers: int) -> None:
     """Return when these are remembered, or raise what prevents it."""
     done = asyncio.Event()
-    delivered.record([delivery(number) for number in numbers], lambda deliveries: done.set())
+    delivered.record([delivery(number) for number in numbers]).then(done.set)
     waiting = asyncio.create_task(done.wait())
     either: set[asyncio.Future[Any]] = {waiting, delivered.failed}
     await asyncio.wait(either, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
@@ -49,7 +49,7 @@ async def test_it_works_beside_a_daemon(path: Path) -> None:
     await daemon.start()
     delivered = DeliveredByTool(path)
     done = asyncio.Event()
-    daemon.delivered.record([delivery(1)], lambda deliveries: done.set())
+    daemon.delivered.record([delivery(1)]).then(done.set)
     await record(delivered, 2, 3)
     await asyncio.wait_for(done.wait(), DEADLINE_S)
     await record(delivered, 4)

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.facts import InternalError, Observer
-from fluent_plugin_amp.model import Delivered, Delivery, Record
+from fluent_plugin_amp.model import Delivered, Delivery, Pending, Record
 from fluent_plugin_amp.pipeline.combine.detections import Detections, Head
 from fluent_plugin_amp.pipeline.combine.incidents import GROUPINGS, Incidents
 from fluent_plugin_amp.pipeline.combine.member import MAX_SECONDS, Emission, Member
@@ -95,7 +96,7 @@ class Combiner:
         self._delivered = delivered
         self._keeper = keeper
         self.clock = clock
-        self._early: list[tuple[list[Delivery], Callable[[list[Delivery]], None]]] = []  # came before `restore`
+        self._early: list[tuple[list[Delivery], Pending]] = []  # came before `restore`
         self._tell = tell
         self.is_ready = keeper is None
         """What was kept was taken up again; until then nothing that comes is combined."""
@@ -111,40 +112,29 @@ class Combiner:
         """See `model.Delivered`."""
         return self._delivered.contains(stream, digest)
 
-    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """See `model.Delivered`; those that take part in something may be done later than the others."""
+    def record(self, deliveries: list[Delivery]) -> Pending | None:
+        """See `model.Delivered`; what takes part in something is safe when its part is safe, too."""
         taking_part = [delivery for delivery in deliveries if delivery.member is not None]
         if not taking_part:
-            self._delivered.record(deliveries, done)
-            return
-        others = [delivery for delivery in deliveries if delivery.member is None]
-        if others:
-            self._delivered.record(others, done)
+            return self._delivered.record(deliveries)
         if not self.is_ready:
-            self._early.append((taking_part, done))
-            return
+            early = Pending()
+            self._early.append((deliveries, early))
+            return early
         now = self.clock()
         for delivery in taking_part:
             self._add(delivery.stream, delivery.member, now)
         if self._keeper is None:
-            self._delivered.record(taking_part, done)
+            remembered = self._delivered.record(deliveries)
             self._send(self._emissions())
-            return
-        left = 2
-
-        def one_done(_: object = None) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                done(taking_part)
-
+            return remembered
         # Both within one turn of the loop, so that they are committed together.
+        kept = None
         try:
-            self._keep(then=one_done)
+            kept = self._keep()
         except Exception as exc:  # the domain of their parts in combined records
             self._tell(InternalError("combining", exc))
-            one_done()
-        self._delivered.record(taking_part, one_done)
+        return Pending.both(kept, self._delivered.record(deliveries))
 
     @property
     def closed_early(self) -> int:
@@ -220,27 +210,31 @@ class Combiner:
         self.is_ready = True
         self._send(emissions)
         early, self._early = self._early, []
-        for deliveries, done in early:
-            self.record(deliveries, done)
+        for deliveries, pending in early:
+            recorded = self.record(deliveries)
+            if recorded is None:
+                pending.is_safe_now()
+            else:
+                recorded.then(pending.is_safe_now)
 
-    def _keep(self, then: Callable[[], None] = lambda: None) -> None:
-        """Keep what changed, then send what there is to send."""
+    def _keep(self) -> Pending | None:
+        """Keep what changed, then send what there is to send; None: nothing changed that is to be kept."""
         emissions = self._emissions()
         rows = self._changed_rows()
         for emission in emissions:
             rows[emission.stream, _unsent_name(emission)] = msgspec.json.encode(emission)
         if self._keeper is None:
             self._send(emissions)
-            then()
-        elif rows:
+            return None
+        if not rows:
+            return None
+        kept = Pending()
+        self._keeper.put(rows, partial(self._kept, kept, emissions))
+        return kept
 
-            def kept() -> None:
-                then()
-                self._send(emissions)
-
-            self._keeper.put(rows, kept)
-        else:
-            then()
+    def _kept(self, pending: Pending, emissions: list[Emission]) -> None:
+        pending.is_safe_now()
+        self._send(emissions)
 
     def _changed_rows(self) -> Rows:
         rows: Rows = {}

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.facts import Fact, InternalError
-from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Record
+from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Pending, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.combine.combiner import Combiner, Rows
 from fluent_plugin_amp.pipeline.combine.detections import Detections
@@ -75,13 +75,14 @@ class Disk:
         self.aside += keys
 
     def contains(self, stream: str, digest: bytes) -> bool:
-        """See `Delivered`."""
+        """Part of `Delivered`: remember these; pending until the commit."""
         return digest in self.delivered
 
-    def record(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """See `Delivered`."""
-        digests = {delivery.digest for delivery in deliveries}
-        self.waiting.append((lambda: self.delivered.update(digests), lambda: done(deliveries)))
+    def record(self, deliveries: list[Delivery]) -> Pending:
+        """Part of `Delivered`: remember these; pending until the commit."""
+        digests, pending = {delivery.digest for delivery in deliveries}, Pending()
+        self.waiting.append((lambda: self.delivered.update(digests), pending.is_safe_now))
+        return pending
 
     def commit(self) -> None:
         """One transaction."""
@@ -151,7 +152,16 @@ class World:
             delivery.member = self.maker(record, record["timestamp"], 0, body)
             deliveries.append(delivery)
         if deliveries:
-            self.combiner.record(deliveries, lambda done: self.acked.update(each.delivery_tag for each in done))
+            self.ack_when_safe([delivery for delivery in deliveries if delivery.member is None])
+            self.ack_when_safe([delivery for delivery in deliveries if delivery.member is not None])
+
+    def ack_when_safe(self, deliveries: list[Delivery]) -> None:
+        """As the conductor does it."""
+        numbers = [delivery.delivery_tag for delivery in deliveries]
+        if pending := self.combiner.record(deliveries) if deliveries else None:
+            pending.then(lambda: self.acked.update(numbers))
+        else:
+            self.acked.update(numbers)
 
     def do(self, action: str, count: int) -> None:
         """One step."""
@@ -257,13 +267,12 @@ def test_an_event_is_acked_when_its_part_is_safe() -> None:
     assert world.acked == set()
     kept()
     assert world.acked == {0}
-    plain: list[list[Delivery]] = []
-    delivery = Delivery("s", FakeLedger(), 1, b"", digest=b"x")
     world.disk.waiting.clear()
-    world.combiner.record([delivery], plain.append)
+    world.ack_when_safe([Delivery("s", FakeLedger(), 1, b"", digest=b"x")])
     assert len(world.disk.waiting) == 1
+    assert world.acked == {0}
     world.disk.commit()
-    assert plain == [[delivery]]
+    assert world.acked == {0, 1}
 
 
 def test_a_record_is_sent_after_it_is_safe() -> None:
