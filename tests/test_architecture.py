@@ -110,6 +110,7 @@ ALMOST_PURE = {
 FAULT_DOMAINS = {
     "pipeline.conductor": "one event",
     "pipeline.dead_letter_sender": "one event",
+    "pipeline.recorder": "one event",
     "commands.explain": "one event",
     "pipeline.combine.combiner": "an event's part in combined records",
     "run.combining": "an event's part in combined records",

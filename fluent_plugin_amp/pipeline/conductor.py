@@ -41,6 +41,7 @@ from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of, identity_of
 from fluent_plugin_amp.pipeline.invalid import NOT_PACKED, not_packed
 from fluent_plugin_amp.pipeline.lines import Line, Lines
+from fluent_plugin_amp.pipeline.recorder import Recorder
 from fluent_plugin_amp.pipeline.transform import Transform
 
 EAGER_BYTES = 128 * 1024
@@ -96,13 +97,12 @@ class Conductor(Lines):
         self._combines = combines
         self._wants_facts = self._delivered.wants_facts
         self._eager_bytes = eager_bytes
-        self._finished: list[Delivery] = []  # servers have all of them; given to `_delivered` in one go
-        self._pending = 0  # times that `_delivered` has to make something safe
+        self._recorder = Recorder(self, self._delivered, observer, combines=combines)
         self._dead_letters = DeadLetterSender(
             self,
             encode,
             self._batch,
-            self._remember,
+            self._recorder.record_one,
             observer,
             tag=dead_letter_tag,
             part_bytes=dead_letter_part_bytes,
@@ -140,7 +140,7 @@ class Conductor(Lines):
     @property
     def idle(self) -> bool:
         """Nothing waits anywhere."""
-        return not (self._batcher or self._sink.in_flight or self._dead_letters or self._pending)
+        return not (self._batcher or self._sink.in_flight or self._dead_letters or self._recorder)
 
     # --- forward: a delivery ---------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class Conductor(Lines):
                         self._dead_letters.acked(delivery)
                 else:
                     self._events_acked(chunk.deliveries)
-                self._record_finished()
+                self._recorder.record()
             case Outcome.REFUSED:
                 (delivery,) = chunk.deliveries
                 if chunk.is_dead_letters:
@@ -323,61 +323,7 @@ class Conductor(Lines):
             delivery.parts = 0
             if not delivery.is_combined:
                 self.lines[delivery.stream].counters.delivered += 1
-            self._finish(delivery)
-
-    def _finish(self, delivery: Delivery) -> None:
-        """All that is left is to remember it; copies that arrive until then share its outcome."""
-        if delivery.is_combined:
-            self.release(self.lines[delivery.stream], delivery)
-            delivery.ledger.resolve(delivery.delivery_tag)
-            return
-        self.hold(self.lines[delivery.stream], delivery, 0)
-        delivery.body = b""
-        self._finished.append(delivery)
-
-    def _remember(self, delivery: Delivery) -> None:
-        """Its dead letter is safe: the delivery counts as delivered."""
-        self._finish(delivery)
-        self._record_finished()
-
-    def _record_finished(self) -> None:
-        """Have them remembered; those that take part in combined records apart, since that may take longer."""
-        finished, self._finished = self._finished, []
-        if not self._combines:
-            self._record(finished)
-            return
-        self._record([delivery for delivery in finished if delivery.member is None])
-        self._record([delivery for delivery in finished if delivery.member is not None])
-
-    def _record(self, deliveries: list[Delivery]) -> None:
-        """The one place that waits for what must be safe before the ack to the broker."""
-        if not deliveries:
-            return
-        try:
-            pending = self._delivered.record(deliveries)
-        except Exception as exc:  # the domain of the memory: servers have them, so they are acked all the same
-            self._observer(InternalError("memory", exc))
-            pending = None
-        if pending is None:
-            self._resolve(deliveries)
-        else:
-            self._pending += 1
-            pending.then(partial(self._resolve_pending, deliveries))
-
-    def _resolve_pending(self, deliveries: list[Delivery]) -> None:
-        self._pending -= 1
-        self._resolve(deliveries)
-
-    def _resolve(self, deliveries: list[Delivery]) -> None:
-        """These are delivered, and that is safe: resolve them, and their copies."""
-        for delivery in deliveries:
-            try:
-                self.no_longer_in_flight(self.lines[delivery.stream], delivery)
-                delivery.ledger.resolve(delivery.delivery_tag)
-                for twin in delivery.twins:
-                    twin.ledger.resolve(twin.delivery_tag)
-            except Exception as exc:  # the domain of this delivery: it stays unacked, and others do not
-                self._observer(InternalError("answer", exc))
+            self._recorder.finished(delivery)
 
     def _forget(self, delivery: Delivery) -> None:
         """One part of a requeued delivery is gone.  When the broker delivers it again, that is no copy any more."""
