@@ -32,6 +32,16 @@ RUN python -m venv /opt/fluent-plugin-amp \
  && mv /opt/fluent-plugin-amp /image/opt/ \
  && find /image -exec touch -hd @${SOURCE_DATE_EPOCH} {} +
 
+# `make sbom`: what the image's environment is made of.
+FROM build AS inventory
+RUN python -m venv /inventory \
+ && /inventory/bin/pip install --no-cache-dir --disable-pip-version-check "cyclonedx-bom >= 7, < 8" \
+ && /inventory/bin/cyclonedx-py environment --output-reproducible --mc-type application \
+    --output-file /fluent-plugin-amp.cdx.json /image/opt/fluent-plugin-amp
+
+FROM scratch AS sbom
+COPY --from=inventory /fluent-plugin-amp.cdx.json /
+
 FROM ${PYTHON_IMAGE}
 ARG UID=10001
 ARG SOURCE_DATE_EPOCH

@@ -9,6 +9,7 @@
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
 # make systemd      the shipped unit under the systemd of this machine, as root, with a plugin in /opt/fluent-plugin-amp
 # make containers   the image and the compose files under the Docker engine of this machine, kill -9 of each service
+# make sbom         what the plugin's image is made of, as CycloneDX: dist/fluent-plugin-amp.cdx.json; needs Docker with BuildKit
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make dist         source archive and wheel in dist/, tried in a clean environment outside of the checkout
@@ -25,7 +26,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd containers history floors dist deb docs system \
+.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd containers sbom history floors dist deb docs system \
   tools peer clean
 
 demo: system $(VENV)/demo
@@ -67,6 +68,9 @@ systemd:
 
 containers: $(VENV)/test
 	$(BIN)/python -m tests.containers
+
+sbom:
+	docker build --target sbom --output dist .
 
 history: $(VENV)/test
 	$(BIN)/python -m tests.history $(HISTORY_ARGS)

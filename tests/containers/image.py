@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import time
@@ -133,6 +134,19 @@ def built_again() -> str:
     return "the same layers; the time of the build differs (BuildKit before 0.11)"
 
 
+def inventory() -> str:
+    """`make sbom` names each distribution that is installed in the image, and no other."""
+    with tempfile.TemporaryDirectory(prefix=NAME) as folder:
+        docker("build", "--target=sbom", f"--output=type=local,dest={folder}", ".")
+        written = json.loads(Path(folder, "fluent-plugin-amp.cdx.json").read_text())
+    listed = sorted(f"{component['name']}=={component['version']}" for component in written["components"])
+    code = "import importlib.metadata as m; print('\\n'.join(f'{d.name}=={d.version}' for d in m.distributions()))"
+    installed = sorted(docker("run", "--rm", "--entrypoint=python", IMAGE, "-c", code).splitlines())
+    if listed != installed:
+        raise Failed(f"only listed or only installed: {set(listed) ^ set(installed)}")
+    return f"{len(listed)} distributions, CycloneDX {written['specVersion']}"
+
+
 def ready() -> str:
     """It runs as its own user, without capabilities, on a file system that it cannot write to."""
     with running():
@@ -217,6 +231,7 @@ def ended_with_78(*said: str, options: list[str]) -> None:
 TRIES: dict[str, Callable[[], str]] = {
     "build": built,
     "build again from nothing": built_again,
+    "`make sbom`": inventory,
     "start, read-only and without capabilities": ready,
     "broker away": healthy,
     "SIGSTOP": hung,
