@@ -10,6 +10,7 @@
 # make systemd      the shipped unit under the systemd of this machine, as root, with a plugin in /opt/fluent-plugin-amp
 # make containers   the image and the compose files under the Docker engine of this machine, kill -9 of each service
 # make sbom         what the plugin's image is made of, as CycloneDX: dist/fluent-plugin-amp.cdx.json; needs Docker with BuildKit
+# make install-try  docs/install.md on a clean Debian, from nothing to delivered events: MACHINE='docker exec -i clean sh -c'
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
 # make floors       all tests with the oldest versions that setup.cfg allows, on the oldest Python (PYTHON_OLDEST)
 # make dist         source archive and wheel in dist/, tried in a clean environment outside of the checkout
@@ -26,8 +27,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd containers sbom history floors dist deb docs system \
-  tools peer clean
+.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd containers sbom install-try \
+  history floors dist deb docs system peer clean tools
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -71,6 +72,10 @@ containers: $(VENV)/test
 
 sbom:
 	docker build --target sbom --output dist .
+
+# WHEELHOUSE: a folder of wheels for pip, where the machine has no package index.
+install-try: system $(VENV)/test
+	$(BIN)/python -m tests.install --machine "$(MACHINE)" $(INSTALL_ARGS)
 
 history: $(VENV)/test
 	$(BIN)/python -m tests.history $(HISTORY_ARGS)
