@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tarfile
 import venv
+import zipapp
 import zipfile
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def run(*command: str | Path, cwd: Path, **environ: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -127,16 +128,43 @@ def test_it_writes_a_configuration_and_reads_it(program: Path, tmp_path: Path) -
 
 
 def test_it_runs_from_a_zip_file(dist: Path, tmp_path: Path) -> None:
-    """The package reads its own data through the importer, so that one zip file can hold the program."""
+    """One file can hold the program: it reads its own data through the importer, never as files beside itself."""
     [wheel] = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "content")
+    zipapp.create_archive(tmp_path / "content", tmp_path / "amp.pyz", main=f"{PACKAGE}.__main__:main")
+    shutil.rmtree(tmp_path / "content")
+    compiled = {"PYTHONPATH": sysconfig.get_path("purelib")}  # cannot be loaded from a zip file
+    (tmp_path / "emea.json").write_text(CREDENTIALS)
+    for way in ("systemd", "kubernetes"):
+        devo = ["--devo", "collector-eu.devo.io"] if way == "kubernetes" else []
+        init = ["init", "--for", way, "--credentials", "emea.json", *devo, way]
+        run(sys.executable, "amp.pyz", *init, cwd=tmp_path, **compiled)
+    (tmp_path / "events.ndjson").write_text('{"id": 1, "event_type": "Threat Detected", "event_type_id": 1090519054}')
+    replay = ["replay", "-c", "systemd/config.yml", "--stdout", "json", "events.ndjson"]
+    assert "@devo_pulling_id" in run(sys.executable, "amp.pyz", *replay, cwd=tmp_path, **compiled)
     script = (
         "from fluent_plugin_amp.cisco.event_types import catalogue; import fluent_plugin_amp.observe.page as page;"
-        "from fluent_plugin_amp.commands.init import shipped; catalogue(); "
-        "shipped('examples/kubernetes/base/config.yml');"
-        "print(page.__file__)"
+        "catalogue(); print(page.__file__)"
     )
-    where = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(wheel))
-    assert where.startswith(str(wheel))
+    where = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path / "amp.pyz"))
+    assert where.startswith(str(tmp_path / "amp.pyz"))
+
+
+def test_the_demo_runs_from_the_wheel(program: Path, tmp_path: Path) -> None:
+    """`fluent-plugin-amp demo` shows the whole way to who has no checkout, only the extra and RabbitMQ."""
+    shown = run(program, "demo", "--events", "50", cwd=tmp_path, PATH=f"{program.parent}:{os.environ['PATH']}")
+    assert shown.splitlines()[-1] == "50 published, 50 delivered, 0 duplicated, 0 left in the queue"
+    assert str(ROOT) not in shown
+
+
+def test_the_source_archive_has_tests_that_collect(dist: Path, tmp_path: Path) -> None:
+    """A packager can run them: the archive has each file that the tests import or read while they are collected."""
+    [archive] = dist.glob("*.tar.gz")
+    with tarfile.open(archive) as source:
+        source.extractall(tmp_path, filter="data")
+    [folder] = tmp_path.iterdir()
+    assert "tests collected" in run(sys.executable, "-m", "pytest", "--collect-only", "-q", cwd=folder)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name)
