@@ -131,7 +131,7 @@ class StreamConfig(Section):
         default=None,
         validate_default=True,
         description="The broker: `amqps://host[:port][/vhost]`, port 443 unless given. `user:password@` may stand "
-        "before the host, percent-encoded. `amqp://` is without TLS.",
+        "before the host, percent-encoded. An address of IPv6 is put in brackets. `amqp://` is without TLS.",
     )
     username: Text = Field(default=None, validate_default=True, description="The stream's user name; or in `url`.")
     password: Secret = Field(description="The stream's password; or in `url`, or in `password_file`.")

@@ -96,7 +96,7 @@ class CompanyProxy:
             first = await reader.readexactly(1)
             target = await (self._socks(reader, writer) if first[0] == SOCKS_VERSION else self._http(reader, writer))
             if target is not None:
-                await _join(reader, writer, *target)
+                await join(reader, writer, *target)
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -193,7 +193,7 @@ class CompanyProxy:
 _Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _join(
+async def join(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     far_reader: asyncio.StreamReader,

@@ -1,8 +1,9 @@
-"""Free TCP ports on loopback, for servers that must be told their port and get the same one after a restart.
+"""Free TCP ports on loopback, and an address that keeps silent.
 
-The ports lie below the range from which the kernel takes the local ports of outgoing connections.  In that
-range two things go wrong while a server is down: somebody's connection takes its port, so that it cannot start
-again; and a client that keeps trying is one day given the very port it connects to, and meets itself.
+Free ports are for servers that must be told their port and get the same one after a restart.  They lie below the
+range from which the kernel takes the local ports of outgoing connections.  In that range two things go wrong while a
+server is down: somebody's connection takes its port, so that it cannot start again; and a client that keeps trying is
+one day given the very port it connects to, and meets itself.
 
 A port is given once.  Each process takes its ports from blocks that are its own while it runs, so tests that run
 side by side never meet.
@@ -10,8 +11,10 @@ side by side never meet.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 _LOWEST = 10_240
@@ -41,6 +44,20 @@ def free_port(host: str = "127.0.0.1") -> int:
     return free_ports(1, host)[0]
 
 
+@contextlib.contextmanager
+def silent_address() -> Iterator[tuple[str, int]]:
+    """An address that does not even answer a SYN: a listener whose queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
 def _claim_block() -> range:
     blocks = range(_LOWEST, _first_ephemeral_port() - _BLOCK, _BLOCK)
     for first in random.SystemRandom().sample(blocks, len(blocks)):
@@ -56,7 +73,7 @@ def _claim_block() -> range:
 
 
 def _can_bind(host: str, port: int) -> bool:
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         try:
             probe.bind((host, port))
         except OSError:

@@ -43,6 +43,7 @@ from fluent_plugin_amp.testing.cloud import (
     web_page,
 )
 from fluent_plugin_amp.testing.organisation import Organisation
+from fluent_plugin_amp.testing.ports import silent_address
 from tests.cisco.helpers import Connect, Proxy, Waits
 
 DETECTED = 1090519054
@@ -474,6 +475,21 @@ async def test_a_server_without_tls_is_named(connect: Connect, cloud: LocalCloud
     async with connect(organisation, url=cloud.url.replace("http:", "https:")) as api:
         with pytest.raises(CloudUnreachable, match="does not speak TLS"):
             await api.version()
+
+
+async def test_a_silent_address_leaves_time_for_the_next_one(
+    connect: Connect, tls_cloud: LocalCloud, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name has several addresses; one that swallows everything does not use up the time."""
+    url = tls_cloud.url.replace("127.0.0.1", "localhost")
+    with silent_address() as silent:
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
+            for address in (silent, ("127.0.0.1", int(url.rpartition(":")[2])))
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: addresses)
+        async with connect(tls_cloud.add_organisation(), url=url, ca_file=str(certificates.ca_file)) as api:
+            assert await api.version() == "v1.2.0"
 
 
 async def test_a_proxy_is_used(

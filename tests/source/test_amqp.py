@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ from fluent_plugin_amp.testing.hostile_broker import (
     raw_frame,
     raw_header_frame,
 )
+from fluent_plugin_amp.testing.ports import silent_address
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from fluent_plugin_amp.tls import client_context
@@ -377,20 +378,6 @@ async def test_a_refusal_says_more_than_a_silent_address(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: addresses)
     error = await connect_error(replace(plain(broker, make_stream()), password="wrong secret"))
     assert isinstance(error, BrokerCredentialsRefused)
-
-
-@contextlib.contextmanager
-def silent_address() -> Iterator[tuple[str, int]]:
-    """An address that does not even answer a SYN: a listener whose queue is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(8):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield listener.getsockname()
 
 
 async def test_wrong_password(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:

@@ -13,6 +13,12 @@ from fluent_plugin_amp.testing import ports as module
 from fluent_plugin_amp.testing.ports import free_port, free_ports
 
 
+def test_ports_of_ipv6() -> None:
+    """They can be bound there."""
+    with socket.create_server(("::1", free_port("::1")), family=socket.AF_INET6):
+        pass
+
+
 def test_ports_are_distinct_and_free() -> None:
     """Each port can be bound, and no two are the same."""
     ports = free_ports(20)

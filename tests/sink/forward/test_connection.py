@@ -27,7 +27,7 @@ from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, S
 from fluent_plugin_amp.testing import forward, reactions
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.testing.ports import free_port
+from fluent_plugin_amp.testing.ports import free_port, silent_address
 from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 
 SECURITY = Security("amp.example", "secret key", "amp", "secret password")
@@ -129,6 +129,24 @@ async def test_the_certificate_may_bear_another_name(certificates: Certificates,
         connection = await connect(server, "localhost", tls=client_tls(), server_hostname="elsewhere.example")
         await hear_one_ack(connection)
     assert asked == ["localhost", "elsewhere.example"]
+
+
+async def test_a_silent_address_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name has several addresses; one that swallows everything does not use up the time."""
+    async with FakeFluentd() as server:
+        with silent_address() as silent:
+            addresses = [
+                (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
+                for address in (silent, ("127.0.0.1", server.port))
+            ]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: addresses)
+            await hear_one_ack(await connect(server, "servers.example"))
+
+
+async def test_a_server_on_ipv6(certificates: Certificates, client_tls: Any) -> None:
+    """Over TLS, with the address in the certificate."""
+    async with FakeFluentd(host="::1", tls=server_context(certificates.server)) as server:
+        await hear_one_ack(await connect(server, "::1", tls=client_tls()))
 
 
 async def test_the_socket_is_kept_alive_and_does_not_delay() -> None:
