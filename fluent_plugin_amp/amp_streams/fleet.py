@@ -83,7 +83,8 @@ async def _apply(session: Session, tenants: Sequence[Tenant], folder: Path, opti
                     session.screen.error(row.error, debug=False)  # at once: it is all there is of a password
 
         files = PluginFiles(folder)
-        return await apply(tenants, open_api, files, options, Brokers(), done=done, check=session.interrupts.check)
+        brokers = Brokers(session.broker_proxy)
+        return await apply(tenants, open_api, files, options, brokers, done=done, check=session.interrupts.check)
 
 
 def _show_rows(screen: Screen, rows: Sequence[Row], tenants: Sequence[Tenant], *, dry_run: bool) -> None:

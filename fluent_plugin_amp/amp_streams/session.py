@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.cisco.api_key import ApiKey
     from fluent_plugin_amp.cisco.regions import Cloud
     from fluent_plugin_amp.config.access import Access, Given
+    from fluent_plugin_amp.config.proxy import ProxyWay
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -105,6 +106,11 @@ class Session:
         if self._access is None:  # once: standard input gives a key once
             self._access = find_access(self._given(), os.environ)
         return self._access
+
+    @property
+    def broker_proxy(self) -> ProxyWay | str:
+        """The way to brokers, which is that to the API: of the option, the configuration or the environment."""
+        return self._proxy or (self._access.proxy if self._access else None) or "environment"
 
     @contextlib.asynccontextmanager
     async def http(self, ca_file: str | None, connections: int = 8) -> AsyncIterator[httpx.AsyncClient]:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.amp_streams import rotation as rotations
 from fluent_plugin_amp.amp_streams.description import Description, describe
@@ -24,6 +24,9 @@ from fluent_plugin_amp.cisco.credentials import StreamCredentials, render, reser
 from fluent_plugin_amp.cisco.errors import CredentialsNotSaved
 from fluent_plugin_amp.cisco.names import Abbreviated, Names, is_all
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.config.proxy import ProxyWay
 
 HOLD_ON = "please wait: the cloud's answer holds the one-time password (again: give it up)"
 
@@ -247,7 +250,7 @@ def _finish_rotation(
 ) -> int:
     old = found.old
     if old is not None:
-        waiting = session.with_api(lambda api: _count_waiting(api, old, save))
+        waiting = session.with_api(lambda api: _count_waiting(api, old, save, session.broker_proxy))
         told = "unknown" if waiting is None else str(waiting)
         session.screen.note(f"events waiting in the queue of {old.name!r} (id {old.id}): {told}")
         if waiting and not discard:
@@ -265,9 +268,9 @@ def _finish_rotation(
     return EXIT_OK
 
 
-async def _count_waiting(api: CiscoApi, old: EventStream, save: Path) -> int | None:
+async def _count_waiting(api: CiscoApi, old: EventStream, save: Path, proxy: ProxyWay | str) -> int | None:
     from fluent_plugin_amp.commands.queue_depth import count_waiting
 
     if old.amqp is None:
         return None
-    return await count_waiting(old.amqp.queue_name, save, ca_file=api.cloud.ca_file)
+    return await count_waiting(old.amqp.queue_name, save, ca_file=api.cloud.ca_file, proxy=proxy)

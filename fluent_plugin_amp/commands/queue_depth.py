@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from fluent_plugin_amp.cisco.credentials import read
 from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.cisco.transport import tls_context
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.config.proxy import ProxyWay, proxy_to, read_way
+from fluent_plugin_amp.errors import BrokerProxyFailed, PluginError
 from fluent_plugin_amp.source import amqp
 
 CONNECT_TIMEOUT_S = 10.0
@@ -33,20 +35,28 @@ async def _declare(broker: amqp.BrokerAddress, queue: str) -> int:
         await connection.close(CLOSE_TIMEOUT_S)
 
 
-async def count_waiting(queue: str, twin_file: Path, *, ca_file: str | None) -> int | None:
+async def count_waiting(
+    queue: str, twin_file: Path, *, ca_file: str | None, proxy: ProxyWay | str = None
+) -> int | None:
     """`messages_ready` of a stream that is being rotated, asked for with the credentials in ``twin_file``.
 
     A passive declare needs no permission on the queue, so the twin's user can ask about the old stream's, whose
     password may be lost.  Brokers are free to refuse, and the file may be in a form for another program.
     """
     try:
-        return await Brokers().count_waiting(queue, twin_file, ca_file=ca_file)
+        return await Brokers(proxy).count_waiting(queue, twin_file, ca_file=ca_file)
     except PluginError:
         return None
 
 
 class Brokers:
-    """`amp_streams.apply.Broker` for real: each question opens a connection with the credentials in a file."""
+    """`amp_streams.apply.Broker` for real: each question opens a connection with the credentials in a file.
+
+    ``proxy`` is the way to all of them; a text is read as in the configuration.
+    """
+
+    def __init__(self, proxy: ProxyWay | str = None) -> None:
+        self._proxy = proxy
 
     async def verify(self, path: Path, *, ca_file: str | None) -> None:
         """Log in and find the queue; whether it may be read only reading would tell, and take events from others."""
@@ -61,6 +71,11 @@ class Brokers:
         except ValueError as exc:
             raise CredentialsFileUnusable(f"{path}: the url is none: {exc}") from None
         try:
+            way = read_way(self._proxy) if isinstance(self._proxy, str) else self._proxy
+            proxy = proxy_to(host, port, way, os.environ)
+        except ValueError as exc:
+            raise BrokerProxyFailed(f"no way to {host}: the proxy {exc}") from None
+        try:
             tls = tls_context(ca_file)
         except ValueError as exc:
             raise CredentialsFileUnusable(str(exc)) from exc
@@ -70,6 +85,7 @@ class Brokers:
             username=saved.username,
             password=saved.password,
             tls=tls,
+            proxy=proxy,
             connect_timeout_s=CONNECT_TIMEOUT_S,
         )
         return await _declare(broker, queue)

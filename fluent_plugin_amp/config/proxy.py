@@ -50,6 +50,13 @@ def parse_proxy(text: str) -> Proxy:
     return Proxy(scheme, host, port or DEFAULT_PORTS[scheme], username, password)
 
 
+def proxy_to(host: str, port: int, way: ProxyWay, environ: Mapping[str, str]) -> Proxy | None:
+    """The proxy on the way to a broker; None: it is reached directly.  ValueError: the environment's is none."""
+    if not isinstance(way, str):
+        return way
+    return environment_proxy(host, port, environ) if way == "environment" else None
+
+
 def environment_proxy(host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
     """The proxy that HTTPS_PROXY, else ALL_PROXY, names for a host; None: none, or NO_PROXY exempts it.
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
-from fluent_plugin_amp.config.proxy import environment_proxy
+from fluent_plugin_amp.config.proxy import proxy_to
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Chunk, ServerSnapshot, Sink
@@ -138,10 +138,8 @@ def broker_proxy(stream: StreamConfig) -> Proxy | None:
     Raises:
         ConfigError: the environment names one that cannot be used.
     """
-    if not isinstance(stream.proxy, str):
-        return stream.proxy
     try:
-        return environment_proxy(stream.host, stream.port, os.environ) if stream.proxy == "environment" else None
+        return proxy_to(stream.host, stream.port, stream.proxy, os.environ)
     except ValueError as error:
         raise ConfigError(str(error), remedy="Correct the variable, or name the proxy in `proxy`.") from None
 

@@ -461,7 +461,7 @@ def test_a_rotation_does_not_delete_what_is_not_drained(
 ) -> None:
     """Events that wait in the old queue keep it, unless they are to be discarded."""
 
-    async def count(queue: str, path: Path, *, ca_file: str | None) -> int:
+    async def count(queue: str, path: Path, *, ca_file: str | None, proxy: object) -> int:
         assert (queue, str(path)) == ("event_stream_1", "new.yml")
         return waiting
 

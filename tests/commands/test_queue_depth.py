@@ -11,8 +11,10 @@ import pytest
 
 from fluent_plugin_amp.cisco.credentials import StreamCredentials as Saved
 from fluent_plugin_amp.cisco.credentials import render
-from fluent_plugin_amp.commands.queue_depth import count_waiting
+from fluent_plugin_amp.commands.queue_depth import Brokers, count_waiting
+from fluent_plugin_amp.errors import BrokerProxyFailed
 from fluent_plugin_amp.testing.certificates import Certificates
+from fluent_plugin_amp.testing.company_proxy import CompanyProxy
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 
 Make = Callable[[], StreamCredentials]
@@ -35,6 +37,29 @@ async def test_the_old_queue_is_counted_with_the_twins_user(
     assert await count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 0
     broker.publish(old.queue, [b"{}"] * 3)
     assert await count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 3
+
+
+async def test_the_way_may_lead_through_a_proxy(
+    make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a text, from the environment, or not at all; and what is no proxy gives no answer."""
+    old, ca_file = make_stream(), str(certificates.ca_file)
+    path = tmp_path / "twin.yml"
+    path.write_text(render(saved, "yaml"))
+    async with CompanyProxy() as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy=url) == 0
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy="environment") == 0
+        assert len(proxy.asked) == 2
+        assert await count_waiting(old.queue, path, ca_file=ca_file) == 0
+        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy="direct") == 0
+        assert len(proxy.asked) == 2
+        monkeypatch.setenv("HTTPS_PROXY", "ftp://user:hunter2@proxy")
+        with pytest.raises(BrokerProxyFailed, match=r"the proxy HTTPS_PROXY must be") as caught:
+            await Brokers("environment").verify(path, ca_file=ca_file)
+        assert "hunter2" not in str(caught.value)
+        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy="environment") is None
 
 
 @pytest.mark.parametrize(
