@@ -1,5 +1,6 @@
 # make demo         the whole way on this machine: a private RabbitMQ over TLS, the plugin, a receiver
-# make test         lint, types and all tests
+# make test         lint, types, coverage and all tests
+# make coverage     every branch of the pure modules in setup.cfg, reached by their own tests; part of make test
 # make steady       five whole runs of the tests: random orders, a busy machine, SIGINT ignored; an hour
 # make bench        throughput, memory and latency, as ratios (README has the table)
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
@@ -27,18 +28,21 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint unit steady bench chaos mutants fuzz limits conformance systemd containers sbom install-try \
-  history floors dist deb docs system peer clean tools
+.PHONY: demo test lint coverage unit steady bench chaos mutants fuzz limits conformance systemd containers sbom \
+  install-try history floors dist deb docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
 
-test: lint unit
+test: lint coverage unit
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+coverage: $(VENV)/test
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --hypothesis-seed=0 --cov --cov-config=setup.cfg $$($(BIN)/python -m tests.covered)
 
 unit: system tools peer $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

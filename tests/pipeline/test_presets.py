@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, keyed_hash
-from fluent_plugin_amp.pipeline.presets import MAX_LENGTH, MAX_SEARCHED, MAX_VALUES, PRESETS, account, homes, replace
+from fluent_plugin_amp.pipeline.presets import (
+    MAX_LENGTH,
+    MAX_SEARCHED,
+    MAX_VALUES,
+    PRESETS,
+    account,
+    homes,
+    replace,
+    texts_of,
+)
 from tests.pipeline.steps import grows_linearly
 
 DOCS = Path(__file__).parents[2] / "docs" / "records.md"
@@ -170,6 +179,17 @@ def test_a_long_value_is_found_as_it_is_written() -> None:
     record = {"computer": {"hostname": long}, "scan": {"description": f"on {long}"}}
     hiding("computer")(record)
     assert record["scan"]["description"] == "on ***"
+
+
+def test_a_short_value_is_found_in_a_long_text() -> None:
+    """As a whole word, beside a long one."""
+    long = "host" * 100
+    assert replace(f"{long} by johndoe", {"johndoe": "***", long: "+++"}) == "+++ by ***"
+
+
+def test_only_texts_are_searched() -> None:
+    """Numbers hide nothing, wherever they are."""
+    assert list(texts_of({"a": 1, "b": [2, {"c": None, "d": "text"}]})) == [({"c": None, "d": "text"}, "d", "text")]
 
 
 @pytest.mark.parametrize("value", ["", "-", "...", " "])

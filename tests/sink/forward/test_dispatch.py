@@ -58,15 +58,19 @@ def test_chunks_are_written_when_a_server_has_room(make_chunk: Any) -> None:
     for chunk in chunks:
         books.submit(chunk)
     assert written(books) == []
+    assert not books.is_up("a")
     books.connected("a")
+    assert books.is_up("a")
     assert written(books) == [Write("a", chunks[0]), Write("a", chunks[1])]
-    assert (books.room, books.in_flight, books.written) == (0, 3, 2)
+    assert books.deadline("a") is not None
+    assert (books.room, books.in_flight, books.written, len(books.window("a"))) == (0, 3, 2, 2)
     books.acked("a", chunks[0].id)
     assert written(books) == [Write("a", chunks[2])]
     for chunk in chunks[1:]:
         books.acked("a", chunk.id)
     assert answers(books) == [(chunk.id, Outcome.ACKED) for chunk in chunks]
     assert (books.room, books.in_flight, books.written) == (2, 0, 0)
+    assert books.deadline("a") is None
 
 
 def test_room_counts_what_servers_in_use_take(make_chunk: Any) -> None:
