@@ -67,7 +67,7 @@ def kinds(seed: int) -> list[Kind]:
 
 
 def run(kind: Kind, folder: Path, arguments: Sequence[str]) -> Run:
-    """Run pytest with these arguments; its output is ``pytest.log`` in ``folder``."""
+    """Run pytest with these arguments; its output is ``pytest.log`` in ``folder``, a line for each test."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-c", PROVEN] if kind.ignores_sigint else [sys.executable, "-m", "pytest"]
     if kind.ignores_sigint:
@@ -76,7 +76,7 @@ def run(kind: Kind, folder: Path, arguments: Sequence[str]) -> Run:
     report = folder / "report.xml"
     with (folder / "pytest.log").open("wb") as log, _busy(kind), _watched() as loads:
         ended = subprocess.run(
-            [*command, *order, f"--junitxml={report}", *arguments],
+            [*command, "-v", *order, f"--junitxml={report}", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
