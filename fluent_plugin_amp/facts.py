@@ -31,11 +31,11 @@ class StreamConnected(Fact):
     stream: str
     queue: str
     messages: int
-    """Messages ready in the queue at that moment."""
+    """Messages that were ready in the queue at that moment."""
     consumers: int
-    """Other consumers attached to the queue: more than 0 means that they share the stream, unless it is exclusive."""
+    """Other consumers of the queue.  More than 0 means that they share the stream, unless it is exclusive."""
     is_poll: bool = False
-    """For one round only."""
+    """The stream is polled: this is for one round only."""
     is_exclusive: bool = False
     """It stands by while others consume."""
     outage_s: float = 0.0
@@ -51,19 +51,19 @@ class StreamConsuming(Fact):
     reason: str
     """Why now: "started", "a server acked", "memory is free again", …"""
     is_poll: bool = False
-    """For one round only."""
+    """The stream is polled: this is for one round only."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPolled(Fact):
-    """A round of a stream that is polled is over: it took ``took_s`` seconds, and is disconnected."""
+    """A round of a polled stream is over, after ``took_s`` seconds; the stream is disconnected."""
 
     stream: str
     counted: Counters
-    """In this round."""
+    """What this round counted."""
     took_s: float
     next_in_s: float | None
-    """Seconds until the next round begins; None: there is none."""
+    """Seconds until the next round begins; None: there is no next one."""
     requeued: int = 0
     """Deliveries that went back to the queue, unacked, in this round."""
 
@@ -106,7 +106,7 @@ class DeliveryRequeuedOften(Fact):
 
 @dataclass(frozen=True, slots=True)
 class EventsVanished(Fact):
-    """``count`` events went from the queue without an ack."""
+    """``count`` events left the queue without an ack."""
 
     stream: str
     count: int
@@ -114,7 +114,7 @@ class EventsVanished(Fact):
 
 @dataclass(frozen=True, slots=True)
 class MemoryBrake(Fact):
-    """Large events: consumption stopped at ``held_bytes``; it goes on with a lower prefetch."""
+    """Large events filled the memory to ``held_bytes``: consumption stopped, and goes on with a lower prefetch."""
 
     stream: str
     held_bytes: int
@@ -123,22 +123,22 @@ class MemoryBrake(Fact):
 
 @dataclass(frozen=True, slots=True)
 class StreamBehind(Fact):
-    """Events wait in the queue for long, the oldest for about ``oldest_s`` seconds."""
+    """Events have waited in the queue for long, the oldest for about ``oldest_s`` seconds."""
 
     stream: str
     messages: int
     oldest_s: float
     growth_per_s: float | None
-    """Messages a second by which the queue grows, less than 0 when it shrinks; None: not known."""
+    """Messages a second by which the queue grows; less than 0: it shrinks; None: not known."""
     is_expiring: bool
-    """The oldest will be deleted by Cisco before long."""
+    """Cisco will soon delete the oldest."""
     flows: bool = True
     """A server acknowledges."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamCaughtUp(Fact):
-    """Nothing waits for long any more."""
+    """No event waits for long any more."""
 
     stream: str
 
@@ -177,7 +177,7 @@ class StreamUnshared(Fact):
 
 @dataclass(frozen=True, slots=True)
 class TagsUsedUp(Fact):
-    """The events of a stream have ``tags`` different tags, as many as may be: what is new is ``other``."""
+    """The events of a stream have ``tags`` different tags, which is the most: events with a new one get ``other``."""
 
     stream: str
     tags: int
@@ -198,27 +198,27 @@ class DeadLettered(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Reloaded(Fact):
-    """What the configuration says now is in force."""
+    """The configuration was read again, and is in force."""
 
     changes: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadTrouble(Fact):
-    """The configuration as it is now, or a part of it, is not in force: it has mistakes."""
+    """The configuration that was read again has mistakes: it, or a part of it, is not in force."""
 
     error: ConfigError
 
 
-# --- what nobody foresaw -------------------------------------------------------------------------
+# --- faults of our own ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class InternalError(Fact):
-    """Something that nobody foresaw, contained where it happened."""
+    """An exception that nobody foresaw.  It was contained where it happened."""
 
     where: str
-    """What it met: "event", "combining", "stream", the name of a background task, …: few, since a metric has them."""
+    """What it hit: "event", "combining", "stream", the name of a background task, …: few, since a metric has them."""
     error: Exception
 
 
@@ -232,26 +232,26 @@ class StateOpened(Fact):
     path: str
     letters: int
     was_open_to_others: bool = False
-    """Others than its owner could read or write it; no longer."""
+    """Others than its owner could read or write the file; now they cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateTrouble(Fact):
-    """The state file cannot be used: what is delivered is remembered in memory only, until it is."""
+    """The state file cannot be used.  Until it can, what is delivered is remembered in memory only."""
 
     path: str
     error: PluginError
     retry_in_s: float | None
-    """None: what hangs is waited for."""
+    """None: a call hangs, and is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateSetAside(Fact):
-    """Garbled rows of the state file, or all of it, were set aside; delivery goes on with the rest."""
+    """Garbled rows of the state file, or all of it, were set aside.  Delivery goes on with the rest."""
 
     path: str
     error: PluginError
-    """What was found, and where it is kept."""
+    """Says what was found, and where it is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ class StateRecovered(Fact):
 
 @dataclass(frozen=True, slots=True)
 class LetterKept(Fact):
-    """No server takes a dead letter of ``size`` bytes: the state file keeps it, with ``letters`` in all."""
+    """No server takes a dead letter of ``size`` bytes.  The state file keeps it, and ``letters`` in all."""
 
     stream: str
     error: PluginError
@@ -273,7 +273,7 @@ class LetterKept(Fact):
 
 @dataclass(frozen=True, slots=True)
 class KeptLettersSent(Fact):
-    """Servers took ``sent`` of the dead letters kept; ``left`` are still there."""
+    """Servers took ``sent`` of the dead letters that were kept; ``left`` are still there."""
 
     sent: int
     left: int

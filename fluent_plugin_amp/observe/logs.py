@@ -171,7 +171,7 @@ def describe(fact: facts.Fact) -> Said:
             return logging.ERROR, text, {"stream": fact.stream, "returns": fact.count}
         case facts.EventsVanished():
             text = (
-                f"stream {fact.stream}: {fact.count} event(s) went from the queue without an acknowledgement: "
+                f"stream {fact.stream}: {fact.count} event(s) left the queue without an acknowledgement: "
                 "deleted at its delivery limit, expired, or taken by somebody else.  `fluent-plugin-amp reconcile` "
                 "tells which, and fetches them"
             )
@@ -210,7 +210,7 @@ def describe(fact: facts.Fact) -> Said:
         case facts.TagsUsedUp():
             condition = conditions.TAGS_USED_UP
             text = (
-                f"stream {fact.stream}: [{condition.id}] {fact.tags} different tags, and more come: what is new is "
+                f"stream {fact.stream}: [{condition.id}] {fact.tags} different tags, and more come: new ones become "
                 f"`other`. {condition.remedy}"
             )
             fields = {"stream": fact.stream, "error_id": condition.id, "tags": fact.tags}

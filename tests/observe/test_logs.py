@@ -47,7 +47,7 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
     ),
     facts.StreamPaused: (facts.StreamPaused("emea", 600, 7), logging.WARNING, "paused: the oldest event stayed"),
     facts.DeliveryRequeuedOften: (facts.DeliveryRequeuedOften("emea", 6), logging.ERROR, "6 times"),
-    facts.EventsVanished: (facts.EventsVanished("emea", 3), logging.ERROR, "3 event(s) went from the queue"),
+    facts.EventsVanished: (facts.EventsVanished("emea", 3), logging.ERROR, "3 event(s) left the queue"),
     facts.MemoryBrake: (facts.MemoryBrake("emea", 99, 3), logging.WARNING, "99 bytes held"),
     facts.StreamBehind: (
         facts.StreamBehind("emea", 1200, 300.0, 2.0, False),
