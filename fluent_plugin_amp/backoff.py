@@ -1,6 +1,7 @@
 """How long to wait before the next try.  Pure: the time and the randomness are arguments.
 
-`backoff_s` is one wait.  `Outage` counts the tries of one peer, and makes its waits longer the longer it is away.
+`backoff_s` is one wait.  `Outage` counts the tries of one peer, file or task; the longer it fails, the longer are the
+waits.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Pace:
 
 
 class Outage:
-    """The outages of one peer, one after the other.
+    """The outages of one peer, file or task, one after the other.
 
     An outage begins with the first failure, and ends when the owner calls `over`: when the peer has shown that it is
     well.  A connection that it accepts shows nothing: a peer that closes it at once would be tried in a tight loop.

@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.backoff import Outage, Pace
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Fact, InternalError, Observer
 from fluent_plugin_amp.text import modules_of
@@ -43,10 +43,10 @@ async def keep_running(
         ends_with: what is no failure, and raised to whoever waits for this.
         stopped: once it is set, ``job`` is not begun again, and no pause holds up the end.
         first_s: seconds before the first new beginning.
-        jitter: 0 … 1, see `backoff.backoff_s`.
+        jitter: 0 … 1, see `backoff.Outage`.
     """
     loop = asyncio.get_running_loop()
-    failures = 0
+    outage = Outage(loop.time, jitter)
     while True:
         began = loop.time()
         try:
@@ -56,8 +56,9 @@ async def keep_running(
             raise
         except Exception as exc:  # the domain of this task
             tell(InternalError(where, exc))
-        failures = 1 if loop.time() - began >= STEADY_AFTER_S else failures + 1
-        pause_s = backoff_s(failures, jitter(), first_s=first_s, cap_s=RESTART_CAP_S)
+        if loop.time() - began >= STEADY_AFTER_S:
+            outage.over()
+        pause_s = outage.failed(Pace(first_s, RESTART_CAP_S))
         if stopped is None:
             await asyncio.sleep(pause_s)
             continue

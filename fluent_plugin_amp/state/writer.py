@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.backoff import Outage, Pace
 from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import InternalError, Observer, StateOpened, StateRecovered, StateSetAside, StateTrouble
@@ -116,8 +117,8 @@ class Writer:
         self._observer = observer
         self._pace_s = pace_s
         self._patience_s = patience_s
-        self._retry_first_s = retry_first_s
-        self._jitter = jitter
+        self._pace = Pace(retry_first_s, RETRY_CAP_S)
+        self._outage = Outage(time.monotonic, jitter)
         self._thread = CallThread("state")
         self._opened: Opened | None = None
         self._items: deque[_Item] = deque()
@@ -125,7 +126,6 @@ class Writer:
         self._batch: list[_Item] = []  # in the thread now
         self._suspicion: StateUnusable | None = None
         self._wanted = asyncio.Event()
-        self._failures = 0  # in a row
 
     # --- what others ask for -----------------------------------------------------------------------------------
 
@@ -202,8 +202,7 @@ class Writer:
                 error = self._as_trouble(exc)
                 if isinstance(error, StateInUse) and not self.decided.is_set():
                     raise
-                self._failures += 1
-                retry_in_s = backoff_s(self._failures, self._jitter(), first_s=self._retry_first_s, cap_s=RETRY_CAP_S)
+                retry_in_s = self._outage.failed(self._pace)
                 self._fail(error, retry_in_s)
                 await asyncio.sleep(retry_in_s)
 
@@ -298,7 +297,7 @@ class Writer:
             self._queued_events -= self._items.popleft().events
 
     def _recovered(self) -> None:
-        self._failures = 0
+        self._outage.over()
         if self.error is not None:
             self.error = None
             self._observer(StateRecovered(self._path))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from fluent_plugin_amp.backoff import Pace
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Fact, StateOpened, StateRecovered, StateTrouble
 from fluent_plugin_amp.model import Delivery, EventIdentity
@@ -45,7 +46,7 @@ def batch(number: int, size: int = 5) -> list[Delivery]:
 def state_file(path: Path, facts: list[Fact]) -> StateFile:
     """One that tries again soon."""
     file = StateFile(path, 1000.0, facts.append)
-    file.writer._retry_first_s = 0.01
+    file.writer._pace = Pace(0.01, 30.0)
     return file
 
 

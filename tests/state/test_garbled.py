@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.backoff import Pace
 from fluent_plugin_amp.commands import state as tool
 from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.facts import (
@@ -79,8 +80,7 @@ class Run:
         self.file = StateFile(
             path, 86400.0, self.facts.append, post=self._post, is_available=lambda: self.is_available
         )
-        self.file.writer._retry_first_s = 0.001
-        self.file.writer._jitter = lambda: 0.0
+        self.file.writer._pace = Pace(0.001, 30.0)
         self.file.combined._retry_s = 0.001
 
     def _post(self, delivery: Delivery, error: InvalidEvent) -> None:
