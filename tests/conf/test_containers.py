@@ -59,6 +59,14 @@ def test_the_image_says_what_it_is() -> None:
     assert compose["services"]["plugin"]["image"] == f"fluent-plugin-amp:{__version__}"
 
 
+def test_the_development_container_has_what_the_tests_need() -> None:
+    """It makes what `make test` depends on, with a .venv of its own: the one of the host names the host's Python."""
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    made = container["postCreateCommand"].removeprefix("make ").replace(".venv", "$(VENV)")
+    assert f"\nunit: {made}\n" in (ROOT / "Makefile").read_text()
+    assert container["mounts"][0]["target"] == "${containerWorkspaceFolder}/.venv"
+
+
 def test_references_resolve() -> None:
     """Volumes, files and dependencies that services name are there."""
     for name, service in COMPOSE["services"].items():
