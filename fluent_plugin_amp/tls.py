@@ -6,17 +6,22 @@ nothing older than TLS 1.2 is spoken.  Where no CA is given, the system's are tr
 
 Where a certificate is refused for the sake of the time, the refusal says its time and this machine's: one of them is
 wrong, and often it is the clock.
+
+Connections of the same settings share a context, for as long as one of them holds it.  The CAs of a system take a
+megabyte and tens of milliseconds each time that they are read, and a process may have hundreds of streams.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import ssl
 import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakValueDictionary
 
 import certifi
 
@@ -27,16 +32,27 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.config import TlsConfig
 
 
+_shared: WeakValueDictionary[tuple[object, ...], ssl.SSLContext] = WeakValueDictionary()
+"""By the settings, and by what is in the files: a file that was renewed makes a new context."""
+
+
 def client_context(tls: TlsConfig) -> ssl.SSLContext:
-    """A context for connections that this side opens; read the files once, share the context.
+    """A context for connections that this side opens, shared with those of the same settings: nobody may change it.
 
     The name to verify is given with each connection: ``tls.server_name or host``.
 
     Raises:
         TlsFilesUnusable: names the file that is not there, or not what it should be.
     """
-    for key in ("ca_file", "cert_file", "key_file"):
-        _check(key, getattr(tls, key))
+    contents = [_digest(key, getattr(tls, key)) for key in ("ca_file", "cert_file", "key_file")]
+    key = (tls, *contents, None if tls.ca_file else _system_cas())
+    context = _shared.get(key)
+    if context is None:
+        _shared[key] = context = _new_context(tls)
+    return context
+
+
+def _new_context(tls: TlsConfig) -> ssl.SSLContext:
     try:
         context = trusting(tls.ca_file)
     except OSError as error:  # ssl.SSLError is one
@@ -121,11 +137,16 @@ def _names_cas() -> bool:
     return paths.capath is not None and any(Path(paths.capath).iterdir())
 
 
-def _check(key: str, path: Path | None) -> None:
-    """A file that OpenSSL may open: of a pipe it would wait for the end."""
+def _system_cas() -> tuple[object, ...]:
+    """What tells the system's CAs from those of another time: the places, and when each was changed."""
+    places = [path for path in ssl.get_default_verify_paths()[:2] if path is not None]
+    return tuple((path, os.stat(path).st_ino, os.stat(path).st_mtime_ns) for path in places)
+
+
+def _digest(key: str, path: Path | None) -> bytes | None:
+    """Of a file's content.  What can be read here OpenSSL may open: of a pipe it would wait for the end."""
     try:
-        if path is not None:
-            read_bytes(path)
+        return None if path is None else hashlib.sha256(read_bytes(path)).digest()
     except OSError as error:
         raise TlsFilesUnusable(f"{key} {path}: {error.strerror}") from error
 

@@ -134,6 +134,29 @@ async def test_client_certificate(ca: trustme.CA, files: Path, cert: str, key: s
     assert "client.example" in await handshake(ca, tls, "broker.example", ask=True)
 
 
+def test_connections_of_the_same_settings_share_one_context(files: Path) -> None:
+    """The system's CAs take a megabyte: hundreds of streams hold them once."""
+    assert client_context(TlsConfig()) is client_context(TlsConfig())
+    assert client_context(TlsConfig()) is not client_context(TlsConfig(ca_file=files / "ca.pem"))
+
+
+@pytest.mark.parametrize("renewed", ["ca.pem", "both.pem"])
+def test_a_renewed_file_is_read_anew(ca: trustme.CA, files: Path, renewed: str) -> None:
+    """Under the same name, of the same length, and however fast it was replaced."""
+    tls = TlsConfig(ca_file=files / "ca.pem", cert_file=files / "both.pem")
+    before = client_context(tls)
+    (files / renewed).write_text((files / renewed).read_text().rstrip() + " \n")
+    assert client_context(tls) is not before
+
+
+def test_renewed_cas_of_the_system_are_read_anew(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context that is made after the change, as on a reload, has them."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(files / "ca.pem"))
+    before = client_context(TlsConfig())
+    (files / "ca.pem").write_text((files / "ca.pem").read_text() + "\n# renewed\n")
+    assert client_context(TlsConfig()) is not before
+
+
 def refusal(tls: TlsConfig) -> str:
     """What is said of files that cannot be used."""
     with pytest.raises(TlsFilesUnusable) as refused:
