@@ -258,7 +258,7 @@ def update(
     if (event_types and all_event_types) or (groups and all_groups):
         raise UsageError("give either names, or --all-…")
     if not (name or event_types or all_event_types or groups or all_groups):
-        raise UsageError("nothing to change is given")
+        raise UsageError("nothing to change: give a name, event types or groups")
     from fluent_plugin_amp.amp_streams import tasks
 
     change = tasks.Change(name, None if all_event_types else event_types, None if all_groups else groups)

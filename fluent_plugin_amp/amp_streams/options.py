@@ -50,7 +50,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | float) -> 
 
     seconds = Duration("0s").read(value)
     if seconds is None:
-        raise click.BadParameter(f"{value!r} is no duration{Duration.examples}")
+        raise click.BadParameter(f"{value!r} is not a duration{Duration.examples}")
     return seconds
 
 

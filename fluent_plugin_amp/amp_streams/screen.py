@@ -113,7 +113,7 @@ class Screen:
         """As every error is shown; but what it rescued first, so that it is not lost."""
         rescue = getattr(error, "rescue", "")
         if rescue:
-            self.note("\n!!! KEEP THIS NOW: the password below is shown this once, and cannot be had again !!!\n")
+            self.note("\n!!! KEEP THIS NOW: the password below is shown only this once !!!\n")
             try:
                 self.data(rescue.rstrip("\n") + "\n")
             except Unprintable:

@@ -35,7 +35,7 @@ def amqps_url(host: str, port: str | int | None, proto: str = "https") -> str:
         raise ValueError(f"proto {proto[:40]!r} is not known to mean AMQP over TLS")
     number = DEFAULT_PORT if port in (None, "") else int(port)
     if not is_host_name(host):
-        raise ValueError(f"{host[:100]!r} is no host name")
+        raise ValueError(f"{host[:100]!r} is not a host name")
     if not 0 < number < 65536:
         raise ValueError(f"{number} is no port")
     return f"amqps://{f'[{host}]' if ':' in host else host}:{number}"

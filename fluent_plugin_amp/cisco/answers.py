@@ -178,7 +178,7 @@ def items(decoded: Mapping[str, Any], asked: str) -> list[dict[str, Any]]:
     if isinstance(data, dict):
         data = [data] if data else []
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
-        raise CloudAnswerNotUnderstood(f"{asked}: data is no list of objects")
+        raise CloudAnswerNotUnderstood(f"{asked}: data is not a list of objects")
     return data
 
 

@@ -313,4 +313,4 @@ def _query_of(link: str, asked: str) -> Query:
             raise ValueError("too long")
         return parse_qsl(urlsplit(link).query, keep_blank_values=True)
     except ValueError:
-        raise CloudAnswerNotUnderstood(f"{asked}: the link to the next page is none") from None
+        raise CloudAnswerNotUnderstood(f"{asked}: the link to the next page is not a URL") from None

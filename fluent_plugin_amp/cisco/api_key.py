@@ -26,4 +26,4 @@ class ApiKey:
         if ":" in self.client_id:
             raise ValueError("the client id holds a colon")
         if _UUID.fullmatch(self.client_id) and _CLIENT_ID.fullmatch(self.api_key):
-            raise ValueError("client id and API key are swapped: the id is the one of 20 digits, the key has hyphens")
+            raise ValueError("client id and API key are swapped: the id has 20 digits, the key has hyphens")

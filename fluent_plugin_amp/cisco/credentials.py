@@ -164,11 +164,11 @@ def read(path: Path) -> StreamCredentials:
             raise CredentialsFileUnusable(f"{path}: Cisco's answer to a creation: {exc}", remedy=_REMEDY) from exc
     keys = ("name", "id", "cloud", "url", "username", "password", "queue")
     if not isinstance(found, dict) or not all(key in found for key in keys):
-        raise CredentialsFileUnusable(f"{path}: no credentials file: {', '.join(keys)} are needed", remedy=_REMEDY)
+        raise CredentialsFileUnusable(f"{path}: not a credentials file: {', '.join(keys)} are needed", remedy=_REMEDY)
     kinds: dict[str, type | tuple[type, ...]] = {"id": int, "cloud": (str, dict)}
     for key in keys:
         if not isinstance(found[key], kinds.get(key, str)):
-            raise CredentialsFileUnusable(f"{path}: no credentials file: {key} is of another kind", remedy=_REMEDY)
+            raise CredentialsFileUnusable(f"{path}: not a credentials file: {key} has the wrong type", remedy=_REMEDY)
     return StreamCredentials(**{key: found[key] for key in keys})
 
 

@@ -71,7 +71,7 @@ class Names(Generic[Id]):
         """
         wanted = fold(text)
         if is_all(text):
-            raise NameUnknown(f"`all` is no {self.kind}: it means every one, and stands alone where it may stand")
+            raise NameUnknown(f"`all` is no {self.kind}: it means every one and must stand alone")
         rules: tuple[Callable[[Named[Id]], bool], ...] = (
             lambda entry: fold(str(entry.id)) == wanted,
             lambda entry: fold(entry.name) == wanted,

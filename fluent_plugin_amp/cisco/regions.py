@@ -89,7 +89,7 @@ def _split(text: str) -> SplitResult:
     if "://" not in text and "." not in host and ":" not in host and port is None and host != "localhost":
         raise ValueError(f"{text!r} is neither a region ({', '.join(CLOUDS)}) nor a full host name")
     if not is_host_name(host):
-        raise ValueError(f"{text!r}: {host!r} is no host name")
+        raise ValueError(f"{text!r}: {host!r} is not a host name")
     if url.path.rstrip("/") not in ("", "/v1") or url.query or url.fragment:
         raise ValueError(f"{text!r}: give the host of the API only, without a path")
     if url.scheme not in ("https", "http"):

@@ -106,7 +106,7 @@ async def http_client(
         raise ValueError("a SOCKS proxy needs one more package: pip install 'httpx[socks]'") from exc
     except (ValueError, httpx.InvalidURL):
         # without its cause: httpx quotes the proxy's URL, which may hold a password
-        raise ValueError("the proxy (--proxy, HTTPS_PROXY, ALL_PROXY) is no http:// or https:// URL") from None
+        raise ValueError("the proxy (--proxy, HTTPS_PROXY, ALL_PROXY) is not an http:// or https:// URL") from None
     async with client:
         yield client
 
@@ -118,7 +118,7 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
             read_bytes(ca_file)  # OpenSSL would wait for the end of a pipe
         return trusting(ca_file)
     except OSError as exc:  # ssl.SSLError is one
-        raise ValueError(f"{ca_file}: no file of PEM certificates ({exc.strerror or exc})") from exc
+        raise ValueError(f"{ca_file}: not a file of PEM certificates ({exc.strerror or exc})") from exc
 
 
 async def exchange(

@@ -32,9 +32,9 @@ class Unpacking:
         named = [coding.strip().lower() for value in codings for coding in value.split(",")]
         named = [coding for coding in named if coding not in _NOTHING_AT_ALL]
         if len(named) > 1:
-            raise NotUnpacked(f"is packed {len(named)} times")
+            raise NotUnpacked(f"is compressed {len(named)} times")
         if named and named[0] not in ("gzip", "x-gzip"):
-            raise NotUnpacked(f"is packed as {named[0][:40]!r}, which was not asked for")
+            raise NotUnpacked(f"is compressed as {named[0][:40]!r}, which was not asked for")
         self._gzip = zlib.decompressobj(_GZIP) if named else None
         self._max_bytes = max_bytes
         self._received = 0
@@ -52,7 +52,7 @@ class Unpacking:
             except zlib.error:
                 raise NotUnpacked("cannot be unpacked") from None
             if self._gzip.unused_data:
-                raise NotUnpacked("cannot be unpacked: something follows what is packed")
+                raise NotUnpacked("cannot be unpacked: something follows its end")
         if max(self._received, len(self._body)) > self._max_bytes:
             raise NotUnpacked(f"is too large: more than {self._max_bytes} bytes")
 

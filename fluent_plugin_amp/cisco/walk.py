@@ -179,7 +179,7 @@ class Walk(Generic[Item]):
         self._repetitions = self._repetitions + 1 if page == self._last_page else 0
         self._last_page = page
         if self._repetitions > PATIENCE:
-            raise PagesDoNotGoOn(f"up to offset {self.offset} always the same events come")
+            raise PagesDoNotGoOn(f"up to offset {self.offset} the same events come again and again")
 
     def _is_passed(self, entry: Entry[Item]) -> bool:
         return entry.second > self.ceiling or entry.digest in self._seen

@@ -95,7 +95,7 @@ def _read_key(name: str | None) -> str | None:
     except OSError as exc:
         raise UsageError(f"the API key's file {name} cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError:
-        raise UsageError(f"{name} holds no API key: it is no plain text") from None
+        raise UsageError(f"{name} holds no API key: it is not plain text") from None
     if len(key) > MAX_SECRET_BYTES:
         raise UsageError(f"standard input holds no API key: it is larger than {MAX_SECRET_BYTES >> 10} KiB")
     return key

@@ -221,7 +221,7 @@ class _Builder:
             return self._broken(node, path, "an alias that contains itself")
         if node.tag not in {_TAG + name for name in _TAGS[type(node)]}:
             hint = "; put it in quotes" if isinstance(node, yaml.ScalarNode) else ""
-            return self._broken(node, path, f"a YAML tag that is not known here{hint}")
+            return self._broken(node, path, f"an unknown YAML tag{hint}")
         self._above.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -268,7 +268,7 @@ class _Builder:
         try:
             value = self._loader.construct_object(node)
         except (LookupError, ValueError):  # such as !!bool perhaps, !!int many, !!float ""
-            return self._broken(node, path, "not a value of its YAML tag")
+            return self._broken(node, path, "does not fit its YAML tag")
         if isinstance(value, str) and not is_unicode(value):
             return self._broken(node, path, "half a surrogate pair")
         return value

@@ -81,7 +81,7 @@ class SecurityConfig(Section):
         if password is None and info.data.get("username") is not None:
             raise ValueError("missing for `username`; give it here or in `password_file`")
         if password is not None and info.data.get("username", "") is None:
-            raise ValueError("is of no use without `username`")
+            raise ValueError("has no effect without `username`")
         return password
 
 

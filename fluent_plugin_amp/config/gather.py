@@ -119,7 +119,7 @@ def _include(reading: Reading, root: MarkedDict, file: Path, streams: MarkedList
     if isinstance(tree, MarkedDict) and "streams" in tree:
         for key in tree:
             if key != "streams":
-                reading.problem(tree, key, "unknown key: beside `streams`, an included file holds nothing")
+                reading.problem(tree, key, "unknown key: an included file with `streams` holds nothing else")
         tree = tree["streams"]
     if isinstance(tree, MarkedDict):
         streams.add(tree, tree.mark)
@@ -181,7 +181,7 @@ def _take_credentials_file(reading: Reading, stream: MarkedDict) -> None:
     if stream.get("credentials_file") is None:
         return
     if stream.get("event_stream_name") is not None:
-        reading.broken(stream, "credentials_file", "given beside `event_stream_name`: only one of them can hold")
+        reading.broken(stream, "credentials_file", "given together with `event_stream_name`: use only one of them")
         _excuse(stream, ("password",), "credentials_file")
         return
     problems = len(reading.problems)

@@ -168,7 +168,8 @@ def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
     is_exclusive = any(stream.exclusive for stream in config.streams)
     for key in ("detections", "incidents"):
         if getattr(config, key) is not None and is_exclusive and config.state.path is None:
-            reading.problem(root, key, "with an `exclusive` stream needs `state.path`: what takes over knows no more")
+            what = "needs `state.path` with an `exclusive` stream: who takes over must know what was open"
+            reading.problem(root, key, what)
 
 
 def _unwise(config: Config) -> list[str]:
@@ -178,16 +179,16 @@ def _unwise(config: Config) -> list[str]:
         if not stream.use_tls:
             what = "amqp:// sends password and events without TLS; use amqps://"
         elif not stream.tls.verify:
-            what = "tls.verify is false, anyone on the way can pose as the broker"
+            what = "tls.verify is false: anyone on the path can pose as the broker"
         else:
             continue
         of_streams.setdefault(what, []).append(stream.name)
     warnings = [f"{_named(names)}: {what}" for what, names in of_streams.items()]
     if config.forward.tls is not None and not config.forward.tls.verify:
-        warnings.append("forward: tls.verify is false, anyone on the way can pose as the server")
+        warnings.append("forward: tls.verify is false: anyone on the path can pose as the server")
     address = config.observe.address
     if address is not None and not is_loopback(address[0]):
-        warnings.append("observe: listen is open to other machines, which need no password; use a loopback address")
+        warnings.append("observe: other machines can reach `listen`, and need no password; use a loopback address")
     return warnings
 
 

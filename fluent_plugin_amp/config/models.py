@@ -211,7 +211,7 @@ class Config(Section):
         # both stand before `streams` so that they are known here; they are absent when they were refused themselves
         transform, proxy = info.data.get("transform", TransformConfig()), info.data.get("proxy")
         if twice := repeated(stream.name for stream in streams):
-            raise ValueError(f"has two streams of the name `{twice}`")
+            raise ValueError(f"has two streams named `{twice}`")
         complete = tuple(stream.under(transform, proxy) for stream in streams)
         homeless = [
             InitErrorDetails(

@@ -103,7 +103,7 @@ class Reading:
             if isinstance(value, str) and not (variables and has_variable(value)):
                 place = join(tree.path, key)
                 self.warnings.append(
-                    f"{tree.marks[key]}: {place}: what stands behind ` #` is a comment, and no part of the value; "
+                    f"{tree.marks[key]}: {place}: what follows ` #` is a comment and not part of the value; "
                     "if it should be, put the whole value in quotes"
                 )
         for value in tree.values():
@@ -161,7 +161,7 @@ class Reading:
         if mapping.get(from_file) is None:
             return
         if mapping.get(key) is not None:
-            self.broken(mapping, from_file, f"given beside `{key}`: only one of them can hold")
+            self.broken(mapping, from_file, f"given together with `{key}`: use only one of them")
             return
         secret: Any = BROKEN
         file = self.file(mapping, from_file)

@@ -49,5 +49,5 @@ class TlsConfig(Section):
     @classmethod
     def _goes_with_a_certificate(cls, key_file: Path | None, info: ValidationInfo) -> Path | None:
         if key_file is not None and info.data.get("cert_file", key_file) is None:
-            raise ValueError("is of no use without `cert_file`")
+            raise ValueError("has no effect without `cert_file`")
         return key_file

@@ -222,7 +222,7 @@ class StreamConfig(Section):
             return ""
         text: str = read(value)
         if name:
-            raise ValueError("given beside `event_stream_name`, which has it looked up: take one of them out")
+            raise ValueError("given together with `event_stream_name`, which looks it up: remove one of them")
         return text
 
     @field_validator("cloud", mode="before")
@@ -244,14 +244,16 @@ class StreamConfig(Section):
     @classmethod
     def _is_there_to_look_up(cls, api: ApiConfig | None, info: ValidationInfo) -> ApiConfig | None:
         if api is None and info.data.get("event_stream_name"):
-            raise ValueError("missing; `event_stream_name` is looked up with it: `client_id` and `api_key_file`")
+            raise ValueError("missing; `event_stream_name` is looked up with `client_id` and `api_key_file`")
         return api
 
     @field_validator("poll_interval")
     @classmethod
     def _has_no_standby(cls, poll_interval: float | None, info: ValidationInfo) -> float | None:
         if poll_interval is not None and info.data.get("exclusive"):
-            raise ValueError("not with `exclusive`: who disconnects after each poll cannot keep others away")
+            raise ValueError(
+                "cannot be used with `exclusive`: a stream that disconnects after each poll cannot keep others away"
+            )
         return poll_interval
 
     @field_validator("silent_after")

@@ -97,7 +97,7 @@ class ObfuscateConfig(Section):
         if field is None and info.data.get("preset", "") is None:
             raise PydanticKnownError("missing")
         if field is not None and info.data.get("preset"):
-            raise ValueError("given beside `preset`: take one of them out")
+            raise ValueError("given together with `preset`: remove one of them")
         return field
 
     @field_validator("method")

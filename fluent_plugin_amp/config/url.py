@@ -43,7 +43,7 @@ class BrokerUrl:
         if not is_name(host):
             raise ValueError("has no valid host: no part of a name is empty or longer than 63 bytes")
         if parts.username is not None:
-            raise ValueError("holds a user: give username and password by their own keys")
+            raise ValueError("contains a user: give `username` and `password` as keys of their own")
         if port == 0:
             raise ValueError("has port 0")
         if parts.query or parts.fragment:

@@ -26,7 +26,9 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
             return "${"
         inside = _INSIDE.fullmatch(use[1] or "")
         if inside is None or "${" in (inside[2] or ""):
-            raise ValueError("`${` begins a variable, ${NAME} or ${NAME:-default}; for the characters write `$${`")
+            raise ValueError(
+                "`${` begins a variable, ${NAME} or ${NAME:-default}; for the characters themselves write `$${`"
+            )
         name, default = inside.groups()
         if default is None and name not in environ:
             missing.append(name)

@@ -656,7 +656,7 @@ def test_a_rate_limit_is_waited_out_visibly(run: Run, cloud: LocalCloud) -> None
     said = run("list", "--max-wait", "1m", code=69).stderr
     assert "[cloud.rate-limited]" in said
     assert "to wait: 100 s, allowed: 60 s" in said
-    assert "no duration" in run("list", "--max-wait", "soon", code=2).stderr
+    assert "not a duration" in run("list", "--max-wait", "soon", code=2).stderr
 
 
 def test_html_instead_of_json_is_named(run: Run, cloud: LocalCloud) -> None:
@@ -680,7 +680,7 @@ def test_a_certificate_that_is_not_trusted_is_77(run: Run, tmp_path: Path) -> No
         said = run("list", "--api-host", cloud.url, code=77).stderr
         assert "[cloud.certificate-refused]" in said
         run("list", "--api-host", cloud.url, "--ca-file", str(certificates.ca_file))
-    assert "no file of PEM certificates" in run("list", "--ca-file", "/no/such", code=2).stderr
+    assert "not a file of PEM certificates" in run("list", "--ca-file", "/no/such", code=2).stderr
 
 
 def test_the_clouds_words_cannot_touch_the_terminal(run: Run, cloud: LocalCloud, organisation: Organisation) -> None:

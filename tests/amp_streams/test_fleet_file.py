@@ -131,7 +131,7 @@ GOOD = "  - {name: b, client_id: id2, api_key: k, streams: []}"
         (fleet("api_host: http://amp.example.com"), "in the clear"),
         (
             fleet("api_key_file: keys/acme"),
-            r"\[0\].api_key_file: given beside `api_key`: only one",
+            r"\[0\].api_key_file: given together with `api_key`: use only one",
         ),
         (
             fleet().replace(f"api_key: {SECRET}", "api_key_file: missing"),

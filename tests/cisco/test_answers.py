@@ -147,7 +147,7 @@ def test_data_may_be_a_list_or_one_object(data: object, found: list[object]) -> 
 @pytest.mark.parametrize("data", ["text", 5, None, [1, 2], [None]])
 def test_data_of_another_kind_is_not_understood(data: object) -> None:
     """Lists of anything but objects are refused."""
-    with pytest.raises(CloudAnswerNotUnderstood, match="no list of objects"):
+    with pytest.raises(CloudAnswerNotUnderstood, match="not a list of objects"):
         answers.items({"data": data}, "GET /v1/groups")
 
 

@@ -633,7 +633,7 @@ async def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_ca_file_that_is_none_is_refused() -> None:
     """A missing file, and one without certificates, are named."""
     for path in ("/no/such/ca.pem", __file__):
-        with pytest.raises(ValueError, match=f"{path}: no file of PEM certificates"):
+        with pytest.raises(ValueError, match=f"{path}: not a file of PEM certificates"):
             async with http_client(ca_file=path):
                 pass
 

@@ -124,8 +124,8 @@ def test_the_password_does_not_show() -> None:
         (b"password: hunter2\nid: 2026-13-45", "neither YAML nor JSON"),
         (b"password: hunter2\nid: !!bool maybe", "neither YAML nor JSON"),
         (b"password: hunter2\nid: !!timestamp never", "neither YAML nor JSON"),
-        (b"hunter2", "no credentials file"),
-        (b"password: hunter2", "no credentials file: name, id, cloud"),
+        (b"hunter2", "not a credentials file"),
+        (b"password: hunter2", "not a credentials file: name, id, cloud"),
     ],
 )
 def test_a_file_that_holds_no_credentials_is_refused_unquoted(tmp_path: Path, content: bytes, said: str) -> None:

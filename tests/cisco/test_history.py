@@ -103,7 +103,7 @@ async def test_a_cloud_that_repeats_itself_is_refused(
         "metadata": {"links": {"next": "https://x/?offset=1"}},
     }
     cloud.fail(Failure(status=200, body=json.dumps(page).encode(), times=1000))
-    with pytest.raises(CloudAnswerNotUnderstood, match="always the same events"):
+    with pytest.raises(CloudAnswerNotUnderstood, match="the same events come again"):
         async for _ in read(api, [], Walk(100), second_of, waits):
             pass
     assert len(cloud.requests) < 30

@@ -65,8 +65,8 @@ def test_a_private_cloud_may_have_its_console_elsewhere() -> None:
         ("ftp://amp.example.com", "over https"),
         ("https://amp.example.com/console", "without a path"),
         ("amp.example.com:https", "the port"),
-        ("a..example.com", "no host name"),
-        ("amp$.example.com", "no host name"),
+        ("a..example.com", "not a host name"),
+        ("amp$.example.com", "not a host name"),
     ],
 )
 def test_what_is_no_cloud_is_refused(text: str, reason: str) -> None:

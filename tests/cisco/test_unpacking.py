@@ -39,10 +39,10 @@ def test_gzip_is_unpacked_wherever_it_is_cut(cut: int, coding: str) -> None:
 @pytest.mark.parametrize(
     ("codings", "said"),
     [
-        (("gzip, gzip",), "is packed 2 times"),
-        (("gzip", "identity", "gzip"), "is packed 2 times"),
-        (("gzip,br,gzip",), "is packed 3 times"),
-        (("br",), "is packed as 'br', which was not asked for"),
+        (("gzip, gzip",), "is compressed 2 times"),
+        (("gzip", "identity", "gzip"), "is compressed 2 times"),
+        (("gzip,br,gzip",), "is compressed 3 times"),
+        (("br",), "is compressed as 'br', which was not asked for"),
         (("deflate",), "'deflate'"),
         (("x" * 1000,), "'x{40}'"),
     ],

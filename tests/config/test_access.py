@@ -83,7 +83,7 @@ def test_what_is_missing_or_wrong_is_said(environ: Mapping[str, str], said: str)
 def test_a_key_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     """Unquoted."""
     (tmp_path / "key").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match="it is no plain text"):
+    with pytest.raises(UsageError, match="it is not plain text"):
         find_access(Given(api_key_file=str(tmp_path / "key")), ENVIRON)
 
 

@@ -94,7 +94,7 @@ def test_a_key_that_others_can_read_draws_a_warning(write: Write) -> None:
     assert [warning.split(" ", 1)[1][:14] for warning in load(path, {"P": "p"}).warnings] == ["holds a secret"]
 
 
-BOTH = "given beside `event_stream_name`, which has it looked up: take one of them out"
+BOTH = "given together with `event_stream_name`, which looks it up: remove one of them"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ BOTH = "given beside `event_stream_name`, which has it looked up: take one of th
             SIEM,
             [
                 "cloud: must say where to look up `event_stream_name`: us, eu, apjc, or a mapping with `api`",
-                "api: missing; `event_stream_name` is looked up with it: `client_id` and `api_key_file`",
+                "api: missing; `event_stream_name` is looked up with `client_id` and `api_key_file`",
             ],
         ),
         (
@@ -128,7 +128,7 @@ BOTH = "given beside `event_stream_name`, which has it looked up: take one of th
         (f"{SIEM}, cloud: eu, {API}, username: u", [f"username: {BOTH}"]),
         (
             f"event_stream_name: S, credentials_file: s.yml, cloud: eu, {API}",
-            ["credentials_file: given beside `event_stream_name`: only one of them can hold"],
+            ["credentials_file: given together with `event_stream_name`: use only one of them"],
         ),
         (f"event_stream_name: '${{NO}}', password: p, cloud: eu, {API}", [
             "event_stream_name: the environment variable NO is not set; a default is written ${NAME:-default}"

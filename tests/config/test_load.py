@@ -126,7 +126,7 @@ def test_a_credentials_file_may_be_ciscos_own_answer(write: Write, answer: dict[
         ({"user_name": "u", "queue_name": "q", "host": "h"}, "without a password: Cisco tells it only in the answer"),
         ({"user_name": "u"}, "no amqp_credentials with user_name and queue_name"),
         ({"user_name": "u", "queue_name": "q", "password": "hunter2"}, "without a host"),
-        ({"user_name": "u", "queue_name": "q", "password": "hunter2", "host": "a b"}, "is no host name"),
+        ({"user_name": "u", "queue_name": "q", "password": "hunter2", "host": "a b"}, "is not a host name"),
     ],
 )
 def test_an_answer_without_credentials_is_said_so(write: Write, credentials: dict[str, str], said: str) -> None:
@@ -248,8 +248,8 @@ def test_endpoints_on_loopback(write: Write, listen: str) -> None:
         ("streams: [{url: 'amqp://u:${PW}@h', queue: q}]", "stream q: amqp:// sends"),
         ("streams: [{url: 'amqps://u:${PW}@h', queue: q, tls: {verify: false}}]", "stream q: tls.verify is false"),
         (STREAM + "forward: {tls: {verify: false}}", "forward: tls.verify is false"),
-        (STREAM + "observe: {listen: '0.0.0.0:24280'}", "observe: listen is open to other machines"),
-        (STREAM + "observe: {listen: 'amp-forwarder:24280'}", "observe: listen is open to other machines"),
+        (STREAM + "observe: {listen: '0.0.0.0:24280'}", "observe: other machines can reach `listen`"),
+        (STREAM + "observe: {listen: 'amp-forwarder:24280'}", "observe: other machines can reach `listen`"),
         (STREAM + "include: d/*.yml", ":4: include: no file matches d/*.yml"),
     ],
 )

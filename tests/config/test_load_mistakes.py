@@ -135,7 +135,7 @@ def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
             "c.yml:1: streams[0].password: must be a text"
         ]),
         ("streams: [{url: 'amqps://u@h', queue: q, password: p, password_file: f}]", [
-            "c.yml:1: streams[0].password_file: given beside `password`: only one of them can hold"
+            "c.yml:1: streams[0].password_file: given together with `password`: use only one of them"
         ]),
         ("streams: [{credentials_file: 5}]", ["c.yml:1: streams[0].credentials_file: must be a file's name"]),
         ("streams: [{credentials_file: ''}]", ["c.yml:1: streams[0].credentials_file: must be a file's name"]),
@@ -200,7 +200,7 @@ def test_credentials_files(write: Write, saved: str, expected: list[str]) -> Non
         ("a.yml", {"a.yml": "hello"}, ["a.yml:1: must hold a stream, or a list of streams"]),
         ("a.yml", {"a.yml": "streams: 7"}, ["a.yml:1: must hold a stream, or a list of streams"]),
         ("a.yml", {"a.yml": f"streams: [{GOOD}]\nlogging: {{}}"}, [
-            "a.yml:2: logging: unknown key: beside `streams`, an included file holds nothing"
+            "a.yml:2: logging: unknown key: an included file with `streams` holds nothing else"
         ]),
         ("[a.yml, b.yml]", {"a.yml": GOOD, "b.yml": GOOD}, [
             "b.yml:1: name: `q` is the name of another stream too (a.yml:1)"
@@ -263,7 +263,7 @@ def test_a_secret_that_yaml_cut(value: str, is_cut: bool, write: Write) -> None:
     """A password may end where YAML saw a comment: that is a warning, with the place and without the value."""
     config = load(write("c.yml", f"streams:\n- url: amqps://u@h\n  queue: q # ours\n  password: {value}\n"), {})
     said = (
-        "c.yml:4: streams[0].password: what stands behind ` #` is a comment, and no part of the value; "
+        "c.yml:4: streams[0].password: what follows ` #` is a comment and not part of the value; "
         "if it should be, put the whole value in quotes"
     )
     assert [warning.rpartition("/")[2] for warning in config.warnings] == [said] * is_cut

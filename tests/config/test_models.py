@@ -258,7 +258,7 @@ def test_security() -> None:
 
 def test_stream_names_are_unique() -> None:
     """Two streams of one name could not be told apart in logs and metrics."""
-    assert "two streams of the name `a`" in refusals(Config, streams=[STREAM, STREAM])["streams"]
+    assert "two streams named `a`" in refusals(Config, streams=[STREAM, STREAM])["streams"]
 
 
 def test_a_url_never_holds_a_secret() -> None:
@@ -323,7 +323,7 @@ def test_state() -> None:
 
 def test_a_polled_stream_cannot_be_exclusive() -> None:
     """Nobody keeps others away who disconnects."""
-    with pytest.raises(ValidationError, match="not with `exclusive`"):
+    with pytest.raises(ValidationError, match="cannot be used with `exclusive`"):
         Config.model_validate({"streams": [{**STREAM, "exclusive": True, "poll_interval": "60s"}]})
     for keys in ({"exclusive": True}, {"poll_interval": "60s"}, {"exclusive": True, "poll_interval": None}):
         Config.model_validate({"streams": [{**STREAM, **keys}]})

@@ -66,7 +66,7 @@ def test_without_rules_there_is_no_step(write: Write) -> None:
         ({"field": "a..b", "method": "mask"}, "must be a field such as computer.user"),
         ({"method": "mask"}, "missing"),
         ({"field": "a"}, "missing"),
-        ({"field": "a", "preset": "user", "method": "mask"}, "given beside `preset`: take one of them out"),
+        ({"field": "a", "preset": "user", "method": "mask"}, "given together with `preset`: remove one of them"),
         ({"preset": "usr", "method": "mask"}, "did you mean `user`?"),
         ({"preset": "user", "method": "hash"}, "`hash` needs `key_file`"),
     ],

@@ -39,7 +39,7 @@ def test_addresses(text: str, expected: tuple[str, str, int, str]) -> None:
         ("amqps://h:70000", "no valid host and port"),
         ("amqps://h:0", "port 0"),
         ("amqps://[::1", "no valid host and port"),
-        ("amqps://user@h", "username and password by their own keys"),
+        ("amqps://user@h", "contains a user: give `username` and `password`"),
         ("amqps://user:hunter2/x@h", "no valid host and port"),
         ("amqps://h/hunter2/b", "write %2F"),
         ("amqps://a..hunter2", "no part of a name is empty or longer than 63 bytes"),
