@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests.containers import compose, image
+from tests.containers import compose, image, pod
 from tests.containers.engine import ROOT, Failed, NotRun, call, docker, need_images
 
 
@@ -67,6 +67,7 @@ def main() -> int:
             table.failures += 1
             print(f"| demo by {forward} | **FAILED**\n{error}\n |", flush=True)
     table.row("what `init --for compose` writes", compose.written_by_init)
+    table.row("the pod of examples/kubernetes", pod.pod)
     table.row("tests/integration in containers", integration)
     return 1 if table.failures else 0
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fluent_plugin_amp.cisco.credentials import StreamCredentials, render
+from fluent_plugin_amp.cisco.credentials import render
 from fluent_plugin_amp.testing.certificates import make_certificates
 from tests.containers.engine import ROOT, Failed, call, docker, inspect, need_images, until
-from tests.containers.image import IMAGE
+from tests.containers.image import IMAGE, STREAM_AWAY
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -186,8 +186,7 @@ def written_by_init() -> str:
     with tempfile.TemporaryDirectory(prefix=PROJECT) as name:
         folder = Path(name, "amp")
         secret = Path(name, "stream.yml")
-        away = StreamCredentials("EMEA", 6, "eu", "amqps://127.0.0.1:9", "6-ab", "secret", "event_stream_6")
-        secret.write_text(render(away, "yaml"))
+        secret.write_text(render(STREAM_AWAY, "yaml"))
         command = [
             sys.executable,
             "-m",

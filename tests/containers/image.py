@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.cisco.credentials import StreamCredentials
 from tests.containers.engine import ROOT, Failed, call, docker, inspect, until
 
 IMAGE = f"fluent-plugin-amp:{__version__}"
 NAME = "fluent-plugin-amp-try"
 STATE = f"{NAME}-state"
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+
+STREAM_AWAY = StreamCredentials("EMEA", 6, "eu", "amqps://127.0.0.1:9", "6-ab", "secret", "event_stream_6")
+"""A stream of a broker that is away."""
 
 # A broker that is away: the plugin runs all the same, and tries again.
 GOOD = """\

@@ -317,3 +317,24 @@ async def test_other_consumers_are_counted(broker: PrivateRabbitMQ, make_stream:
             assert first.stream.others == 1
         await first.stream.look()
         assert first.stream.others == 0
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+async def test_an_exclusive_stream_waits_for_one_that_is_not(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, kind: Any
+) -> None:
+    """The way from one process to two: the second one, exclusive, stands by until the first one has stopped."""
+    credentials = make_stream(kind=kind)
+    first = Rig(broker, credentials, acks_at_once=True)
+    second = Rig(broker, credentials, acks_at_once=True, exclusive=True)
+    async with first.running():
+        await first.publish(20)
+        await first.until(lambda: len(first.intake.received) == 20)
+        async with second.running():
+            await second.until(lambda: second.stream.flow.reason is Reason.STANDING_BY)
+            await first.publish(20)
+            await first.until(lambda: len(first.intake.received) == 40)
+            assert not second.intake.received
+            first.stream.stop()
+            await second.publish(20)
+            await second.until(lambda: len(second.intake.received) == 20)
