@@ -6,6 +6,7 @@ What is not on this machine makes a test "not run", with the reason in the summa
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -45,6 +46,15 @@ def need(*programs: str) -> None:
     for program in programs:
         if not find(program):
             pytest.skip(f"not run: needs {_HINTS.get(program, f'{program} on PATH')}")
+
+
+def need_kustomize() -> None:
+    """End the test as "not run" without a kubectl whose kustomize knows the files of examples/kubernetes."""
+    need("kubectl")
+    command = ["kubectl", "version", "--client", "--output=json"]
+    answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+    if int(re.sub(r"\D", "", answer["clientVersion"]["minor"])) < 27:
+        pytest.skip("not run: needs kubectl 1.27 or later on PATH")
 
 
 def find(program: str) -> str | None:

@@ -18,7 +18,7 @@ from fluent_plugin_amp.commands import init as job
 from fluent_plugin_amp.commands.cli import cli
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.errors import EXIT_OK, EXIT_USAGE, UsageError
-from tests.servers import need
+from tests.servers import need, need_kustomize
 
 STREAM = StreamCredentials(
     "SIEM EU",
@@ -251,7 +251,7 @@ def test_the_containers_find_what_they_mount(credentials: Path, tmp_path: Path) 
 
 def test_kubectl_takes_what_is_written(credentials: Path, tmp_path: Path) -> None:
     """`kubectl kustomize` joins the files: the pod's Secret is among them, and the way to Devo is open."""
-    need("kubectl")
+    need_kustomize()
     init(tmp_path / "amp", *options("kubernetes", credentials))
     command = ["kubectl", "kustomize", str(tmp_path / "amp")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -19,7 +19,7 @@ from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.syslog import SyslogReceiver
 from tests.conf.ways import ENVIRONMENT, EVENTS, events_of, plugin_command, write_config
-from tests.servers import CONF, fluent_bit, need
+from tests.servers import CONF, fluent_bit, need_kustomize
 
 FOLDER = CONF.parent / "examples/kubernetes"
 VERSIONS = ["1.28", "1.32", "1.36"]
@@ -42,7 +42,7 @@ def manifests() -> dict[str, dict[str, Any]]:
 @cache
 def kustomized(overlay: str) -> list[dict[str, Any]]:
     """All manifests of an overlay, as `kubectl apply -k` takes them."""
-    need("kubectl")
+    need_kustomize()
     command = ["kubectl", "kustomize", str(FOLDER / overlay)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

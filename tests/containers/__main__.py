@@ -7,6 +7,7 @@ Containers, volumes and the network have names of their own, and are removed aft
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,24 @@ from collections.abc import Callable
 from tests.containers import compose, image, pod
 from tests.containers.engine import ROOT, Failed, NotRun, call, docker, need_images
 
+RABBITMQ, FLUENT_BIT, FLUENTD = "rabbitmq:4.1", "fluent/fluent-bit:5.1.1", "fluent/fluentd:v1.18-debian-1"
+
+
+def versions() -> str:
+    """What the images have in them, whatever their names say."""
+    need_images(RABBITMQ, FLUENT_BIT, FLUENTD)
+    said = {
+        "RabbitMQ": docker("run", "--rm", "--entrypoint=rabbitmqctl", RABBITMQ, "version"),
+        "Fluent Bit": docker("run", "--rm", FLUENT_BIT, "--version"),
+        "Fluentd": docker("run", "--rm", FLUENTD, "fluentd", "--version"),
+    }
+    found = {name: re.search(r"\d+\.\d+\.\d+", text) for name, text in said.items()}
+    return ", ".join(f"{name} {number[0] if number else 'unknown'}" for name, number in found.items())
+
 
 def integration() -> str:
     """tests/integration with its servers in containers, by pytest-docker."""
-    need_images("rabbitmq:4.1", "fluent/fluent-bit:5.1.1", "fluent/fluentd:v1.18-debian-1")
+    need_images(RABBITMQ, FLUENT_BIT, FLUENTD)
     command = [sys.executable, "-m", "pytest", "-q", "tests/integration"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     last = (done.stdout.strip().splitlines() or [""])[-1]
@@ -56,6 +71,7 @@ def main() -> int:
         print("not run: needs a Docker engine that answers, with compose (docker on PATH, DOCKER_HOST)")
         return 1
     table = Table()
+    table.row("the other images", versions)
     for name, attempt in image.TRIES.items():
         table.row(name, attempt)
     for forward in ("fluent-bit", "fluentd"):
