@@ -18,6 +18,8 @@ class Does:
 
 
 DELIVERED = Delivered()
+REMEMBERED = Does("fluent-plugin-amp state show | grep -Ew 'siem +100'")
+"""The state file is the one of before the upgrade: it knows the first events only."""
 STOP, START = (Does(f"systemctl {verb} fluent-plugin-amp") for verb in ("stop", "start"))
 ONCE = "runuser -u fluent-plugin-amp -- fluent-plugin-amp run --once"
 
@@ -49,7 +51,12 @@ WAYS = (
         (
             *("Debian package", DELIVERED),
             *("Upgrade the package", Does("dpkg-query -W fluent-plugin-amp | grep -F 0.2.0"), DELIVERED),
-            *("Roll the package back", Does("dpkg-query -W fluent-plugin-amp | grep -F 0.1.0"), DELIVERED),
+            *(
+                "Roll the package back",
+                Does("dpkg-query -W fluent-plugin-amp | grep -F 0.1.0"),
+                REMEMBERED,
+                DELIVERED,
+            ),
             Does("man -w fluent-plugin-amp amp-streams"),
             ("Remove the package", 0),
             Does("test -e /var/lib/private/fluent-plugin-amp/state.db -a -e /etc/fluent-plugin-amp/stream.yml"),
@@ -63,7 +70,7 @@ WAYS = (
         (
             *("Into /opt", "As a systemd service", DELIVERED),
             *(STOP, "Upgrade", Does("fluent-plugin-amp --version | grep -F 0.2.0"), START, DELIVERED),
-            *(STOP, "Roll back", Does("fluent-plugin-amp --version | grep -F 0.1.0"), START, DELIVERED),
+            *(STOP, "Roll back", Does("fluent-plugin-amp --version | grep -F 0.1.0"), REMEMBERED, START, DELIVERED),
             "Uninstall",
         ),
         needs=(HAS_SYSTEMD,),
@@ -74,7 +81,7 @@ WAYS = (
             *("Into /opt", "Man pages and completion", Does("man -w fluent-plugin-amp amp-streams")),
             *("Under a user of its own", DELIVERED),
             *("Upgrade", Does("fluent-plugin-amp --version | grep -F 0.2.0"), DELIVERED),
-            *("Roll back", Does("fluent-plugin-amp --version | grep -F 0.1.0"), DELIVERED),
+            *("Roll back", Does("fluent-plugin-amp --version | grep -F 0.1.0"), REMEMBERED, DELIVERED),
             "Uninstall",
         ),
         deliver=ONCE,
