@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fluent_plugin_amp.cisco.event_types import catalogue
-from fluent_plugin_amp.pipeline.shape import ocsf_table
-from fluent_plugin_amp.pipeline.shape.convert import CONVERTERS, LISTS
+from fluent_plugin_amp.pipeline.shape import ecs_table, ocsf_table
+from fluent_plugin_amp.pipeline.shape.convert_lists import LISTS
+from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
+from fluent_plugin_amp.pipeline.shape.engine import CONVERTERS
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape, compiled
 from fluent_plugin_amp.pipeline.shape.tables import ids, rows
 
@@ -85,9 +87,52 @@ RECORD
 """
 
 
+_ECS = """\
+## ECS
+
+`shape: ecs`, or `shape: {to: ecs, raw_data: false}`: the Elastic Common Schema, version VERSION. Everything else is
+in `cisco.secure_endpoint`, under the names of Elastic's own package for Cisco Secure Endpoint, whose dashboards so
+find it. That package gives types to its fields. What does not fit them is in `cisco.secure_endpoint.unmapped`: one
+masked address in a field of addresses, and Elasticsearch would refuse the document.
+
+Where it differs from what the package makes: `event.kind` is `alert` for findings only; category, type and outcome
+are those of the kind; `event.severity` is 21, 47, 73 or 99, as Elastic Security counts; times keep their
+nanoseconds; a user's domain is taken off; paths and hashes are written in one way; tactics and techniques are there
+in whichever form Cisco sends them; a command line belongs to the event's file, whose parent is `process.parent`.
+
+### Example
+
+The event above with `shape: ecs`:
+
+```json
+RECORD
+```
+"""
+
+
 def reference() -> str:
     """The whole page."""
-    return "\n".join([_INTRODUCTION, *_ocsf()])
+    return "\n".join([_INTRODUCTION, *_ocsf(), *_ecs()])
+
+
+def _ecs() -> Iterator[str]:
+    record = json.dumps(EcsShape("emea")(EVENT, 0.0), indent=2)
+    yield _ECS.replace("VERSION", ecs_table.VERSION).replace("RECORD", record)
+    yield "### Kinds of events\n"
+    yield "Names of kinds as above, by the same event types; of detections their status.\n"
+    yield _table(
+        ["Kind", "`event.kind`", "`event.category`", "`event.type`", "`event.outcome`"], rows(ecs_table.KINDS)
+    )
+    yield "### Fields\n"
+    yield (
+        "`[+]` is a list that grows, `*` the object itself; `{process}` is `process.parent` where there is a command "
+        "line, else `process`. *Kept* fields are under their own name in `cisco.secure_endpoint` as well.\n"
+    )
+    fields = ([*row[:-1], "yes" if row[-1] else ""] for row in _fields(ecs_table.FIELDS))
+    yield _table(["AMP", "ECS", "How", "Kept"], fields)
+    for heading, table in (("With a command line:", ecs_table.DEFAULTS_OF_PROCESS), ("Lists:", ecs_table.RELATED)):
+        yield f"{heading}\n"
+        yield _table(["ECS", "From"], ([f"`{target}`", _code(*given.split())] for target, given in rows(table)))
 
 
 def _ocsf() -> Iterator[str]:
@@ -98,7 +143,7 @@ def _ocsf() -> Iterator[str]:
         .replace("RECORD", json.dumps(record, indent=2))
     )
     yield "### Kinds of events\n"
-    yield _table(["Event type", "Class", "Activity", "Status", "Action, disposition", "Alert"], _kinds())
+    yield _table(["Event type", "Kind", "Class", "Activity", "Status", "Action, disposition", "Alert"], _kinds())
     yield "An event type that is not listed: by the first of these fields that the event has.\n"
     yield _table(
         ["Field", "Class"], ([_code(fields), number] for fields, number, *_ in rows(ocsf_table.UNKNOWN_KINDS))

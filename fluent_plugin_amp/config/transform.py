@@ -46,16 +46,26 @@ class FlattenConfig(Section):
 class ShapeConfig(Section):
     """Events in a public schema; docs/shapes.md. `shape: ocsf` is short for `shape: {to: ocsf}`."""
 
-    to: Literal["ocsf"] = Field(description="The schema.")
+    to: Literal["ocsf", "ecs"] = Field(description="The schema.")
     version: Literal["1.1.0", "1.5.0", "1.6.0", "1.8.0"] = Field(
-        default="1.6.0", description="Of OCSF; Amazon Security Lake takes 1.1.0."
+        default="1.6.0", description="Of OCSF; ECS is 8.11. Amazon Security Lake takes 1.1.0."
     )
     raw_data: bool = Field(
-        default=False, description="The event goes along as JSON in `raw_data`, after `obfuscate`, `links` and `add`."
+        default=False,
+        description="The event goes along as JSON, after `obfuscate`, `links` and `add`: in `raw_data`, ECS: "
+        "`event.original`.",
     )
     observables: bool = Field(
-        default=True, description="Names, addresses, hashes and other values to search for are listed once more."
+        default=True,
+        description="Names, addresses, hashes and other values to search for are listed once more; of OCSF.",
     )
+
+    @field_validator("version", "observables")
+    @classmethod
+    def _is_of_ocsf(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("to") == "ecs":
+            raise ValueError("is for `to: ocsf` only")
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -64,7 +74,7 @@ class ShapeConfig(Section):
 
 
 def _or_a_schema(schema: dict[str, Any]) -> None:
-    schema["anyOf"].append({"enum": ["ocsf"]})
+    schema["anyOf"].append({"enum": ["ocsf", "ecs"]})
 
 
 class ObfuscateConfig(Section):
@@ -135,7 +145,7 @@ class TransformConfig(Section):
     )
     shape: ShapeConfig | None = Field(
         default=None,
-        description="Events and combined records in a public schema: `ocsf`; null: as Cisco sends them.",
+        description="Events and combined records in a public schema: `ocsf` or `ecs`; null: as Cisco sends them.",
         json_schema_extra=_or_a_schema,
     )
     ids: Literal["number", "text"] = Field(

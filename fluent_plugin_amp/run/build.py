@@ -175,6 +175,10 @@ def make_shape(stream: StreamConfig) -> Change | None:
     shape = stream.transform.shape
     if shape is None:
         return None
+    if shape.to == "ecs":
+        from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
+
+        return EcsShape(stream.name, raw_data=shape.raw_data)
     from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 
     return OcsfShape(stream.name, shape.version, raw_data=shape.raw_data, observables=shape.observables)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from fluent_plugin_amp.cisco.event_types import catalogue
 from fluent_plugin_amp.commands.shapes_reference import reference
-from tests.pipeline.shape.ocsf_schema import faults
+from tests.pipeline.shape.ecs_schema import faults as ecs_faults
+from tests.pipeline.shape.ocsf_schema import faults as ocsf_faults
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,9 +24,10 @@ def test_the_page_is_current() -> None:
 
 
 def test_the_examples_are_valid() -> None:
-    """The record of the page keeps to OCSF."""
-    _, record = (json.loads(text) for text in re.findall(r"```json\n(.*?)\n```", reference(), re.DOTALL)[:2])
-    assert faults(record) == []
+    """The records of the page keep to OCSF, and to ECS."""
+    _, ocsf, ecs = (json.loads(text) for text in re.findall(r"```json\n(.*?)\n```", reference(), re.DOTALL))
+    assert ocsf_faults(ocsf) == []
+    assert ecs_faults(ecs) == []
 
 
 def test_every_event_type_is_there() -> None:

@@ -335,3 +335,12 @@ def test_silence_is_longer_than_a_poll() -> None:
         Config.model_validate({"streams": [{**STREAM, "silent_after": "5m", "poll_interval": "5m"}]})
     for keys in ({"silent_after": "1m"}, {"silent_after": "6m", "poll_interval": "5m"}):
         Config.model_validate({"streams": [{**STREAM, **keys}]})
+
+
+def test_shape_by_its_name_or_with_options() -> None:
+    """`ocsf` is short for the mapping; what OCSF alone has is a mistake with `ecs`."""
+    short, long = (config(transform={"shape": shape}) for shape in ("ocsf", {"to": "ocsf", "version": "1.6.0"}))
+    assert short.transform.shape == long.transform.shape is not None
+    for key, value in (("version", "1.6.0"), ("observables", True)):
+        with pytest.raises(ValidationError, match="is for `to: ocsf` only"):
+            config(transform={"shape": {"to": "ecs", key: value}})

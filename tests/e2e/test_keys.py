@@ -395,7 +395,7 @@ def of_transform(at: str) -> Iterator[Case]:
     yield Case(f"{at}.links", True, has("console_links"), True, {"streams[].cloud": "eu"})
     ocsf: dict[str, Any] = {f"{at}.shape.to": "ocsf"}
     yield Case(f"{at}.shape", "ocsf", has("class_uid"), True)
-    yield Case(f"{at}.shape.to", "ocsf", has("class_uid"), True)
+    yield Case(f"{at}.shape.to", "ecs", has("ecs"), True, ocsf)
     yield Case(f"{at}.shape.version", "1.8.0", ocsf_version, "1.8.0", ocsf)
     yield Case(f"{at}.shape.raw_data", True, has("raw_data"), True, ocsf)
     yield Case(f"{at}.shape.observables", False, has("observables"), False, ocsf)

@@ -1,7 +1,6 @@
 """What the tables call converters: from a value that Cisco sent to one that a schema takes.  Pure.
 
-Each takes whatever there is and never raises.  None: the schema does not take this value; it goes to unmapped.  Those
-in `LISTS` give a list, and whether it holds all that the value does.
+Each takes whatever there is and never raises.  None: the schema does not take this value; it goes to unmapped.
 """
 
 from __future__ import annotations
@@ -28,8 +27,6 @@ _is_mac = re.compile(r"([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}").fullmatch
 _is_hostname = re.compile(
     r"([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 ).fullmatch
-_technique = re.compile(r"(T\d+)(\.\d+)?").fullmatch
-_is_tactic = re.compile(r"TA\d+").fullmatch
 _is_drive = re.compile(r"/[A-Za-z]:").match
 
 # --- texts and numbers ---------------------------------------------------------------------------
@@ -76,6 +73,11 @@ def nanoseconds(value: Any) -> int | None:
     if type(value) is int and 0 <= value < 1_000_000_000 and not value % 1_000_000:
         return value // 1_000_000
     return None
+
+
+def any_nanoseconds(value: Any) -> int | None:
+    """Of a second."""
+    return value if type(value) is int and 0 <= value < 1_000_000_000 else None
 
 
 def moment(value: Any) -> int | None:
@@ -248,179 +250,101 @@ def malware_classes(value: Any) -> dict[str, Any] | None:
     return {"classification_ids": [0], "classifications": ["Unknown"]}
 
 
-# --- lists: what was made, and whether that is all -----------------------------------------------
-
-Made = tuple[list[Any], bool]
-_NOTHING: Made = ([], False)
+# --- of ECS, and of the types that Elastic's package gives its own fields ----------------------------
 
 
-def interfaces(value: Any) -> Made:
-    """``{ip, mac}`` each."""
-    if type(value) is not list:
-        return _NOTHING
-    made = []
-    whole = True
-    for item in value:
-        if type(item) is not dict:
-            whole = False
-            continue
-        interface: dict[str, Any] = {}
-        for name, there in item.items():
-            if name == "ip":
-                good = ip(there)
-            elif name == "mac":
-                good = mac(there)
-            else:
-                good = None
-            if good is not None:
-                interface[name] = good
-            elif there is not None and there != "":
-                whole = False
-        if interface:
-            interface["type_id"] = 0
-            interface["type"] = "Unknown"
-            made.append(interface)
-    return made, whole
+def lower_hash_256(value: Any) -> str | None:
+    """A SHA-256 in lower case."""
+    return _lower_hash(value, 64)
 
 
-def addresses(value: Any) -> Made:
-    """A list of addresses."""
-    if type(value) is not list:
-        return _NOTHING
-    made = [{"ip": item, "type_id": 0, "type": "Unknown"} for item in value if ip(item) is not None]
-    return made, len(made) == len(value)
+def lower_hash_1(value: Any) -> str | None:
+    """A SHA-1 in lower case."""
+    return _lower_hash(value, 40)
 
 
-def groups(value: Any) -> Made:
-    """A list of GUIDs."""
-    if type(value) is not list:
-        return _NOTHING
-    made = [{"uid": item} for item in value if type(item) is str and item]
-    return made, len(made) == len(value)
+def lower_hash_5(value: Any) -> str | None:
+    """An MD5 in lower case."""
+    return _lower_hash(value, 32)
 
 
-def texts(value: Any) -> Made:
-    """A list of texts."""
-    if type(value) is not list:
-        return _NOTHING
-    made = [item for item in value if type(item) is str and item]
-    return made, len(made) == len(value)
+def _lower_hash(value: Any, digits: int) -> str | None:
+    return value.lower() if type(value) is str and len(value) == digits and _is_hexadecimal(value) else None
 
 
-def related_events(value: Any) -> Made:
-    """A list of ids."""
-    if type(value) is not list:
-        return _NOTHING
-    made = [{"uid": uid} for item in value if (uid := id_text(item)) is not None]
-    return made, len(made) == len(value)
+def iso_seconds(value: Any) -> str | None:
+    """Seconds since the epoch as ISO 8601."""
+    if type(value) is not int or not 0 <= value <= _MAX_SECONDS:
+        return None
+    return f"{second(value)}Z"
 
 
-def tactics(value: Any) -> Made:
-    """Tactics of MITRE ATT&CK, an attack each: ids, or objects."""
-    return _attacks(value, lambda uid: _is_tactic(uid) is not None, _tactic)
+@lru_cache(CACHED)
+def second(value: int) -> str:
+    """Seconds since the epoch as ISO 8601, without a zone: events of one second come together."""
+    return datetime.fromtimestamp(value, timezone.utc).isoformat().removesuffix("+00:00")
 
 
-def techniques(value: Any) -> Made:
-    """Techniques of MITRE ATT&CK, an attack each: ids, or objects."""
-    return _attacks(value, lambda uid: _technique(uid) is not None, _technique_or_sub)
+_ECS_SEVERITIES = {"low": 21, "medium": 47, "high": 73, "critical": 99}
 
 
-def _attacks(value: Any, is_id: Callable[[str], bool], attack: Callable[[dict[str, Any]], Any]) -> Made:
-    if type(value) is not list:
-        return _NOTHING
-    made = []
-    whole = True
-    for item in value:
-        described: dict[str, Any] = {}
-        if type(item) is str and any(map(str.isalnum, item)):
-            described["uid" if is_id(item) else "name"] = item
-        elif type(item) is dict:
-            for name, there in item.items():
-                if name == "external_id" and type(there) is str and is_id(there):
-                    described["uid"] = there
-                elif name == "name" and type(there) is str and there:
-                    described["name"] = there
-                elif name == "mitre_url" and type(there) is str and there:
-                    described["src_url"] = there
-                elif there is not None and there != "":
-                    whole = False
-        else:
-            whole = False
-        if "uid" in described or "name" in described:
-            if "uid" in described and "name" in described:
-                described["name"] = described["name"].removeprefix(f"{described['uid']}: ") or described["name"]
-            made.append(attack(described))
-        elif described:
-            whole = False
-    return made, whole
+def ecs_severity(value: Any) -> int | None:
+    """As Elastic Security counts."""
+    return _ECS_SEVERITIES.get(value.lower()) if type(value) is str else None
 
 
-def _tactic(described: dict[str, Any]) -> Any:
-    return {"tactic": described}
+_ECS_SYSTEMS = {100: "windows", 200: "linux", 201: "android", 300: "macos", 301: "ios"}
 
 
-def _technique_or_sub(described: dict[str, Any]) -> Any:
-    uid = described.get("uid", "")
-    if "." in uid:
-        return {"technique": {"uid": uid.partition(".")[0]}, "sub_technique": described}
-    return {"technique": described}
+def ecs_system(value: Any) -> dict[str, Any] | None:
+    """Its name, and the family that the name tells."""
+    system = operating_system(value)
+    if system is None:
+        return None
+    family = _ECS_SYSTEMS.get(system["type_id"])
+    return {"full": value, "type": family} if family else {"full": value}
 
 
-def vulnerabilities(value: Any) -> Made:
-    """CVEs; the first one names the program, for all of them."""
-    if type(value) is not list:
-        return _NOTHING
-    made = []
-    whole = True
-    package: dict[str, str] = {}
-    for item in value:
-        if type(item) is not dict:
-            whole = False
-            continue
-        cve: dict[str, Any] = {}
-        for name, there in item.items():
-            if name == "cve" and type(there) is str and there:
-                cve["uid"] = there
-            elif name == "url" and type(there) is str and there:
-                cve["references"] = [there]
-            elif name == "score" and (score := _score(there)) is not None:
-                cve["cvss"] = [{"base_score": score, "version": "Unknown"}]
-            elif name in ("name", "version") and type(there) is str and there:
-                if package.setdefault(name, there) != there:
-                    whole = False
-            elif there is not None and there != "":
-                whole = False
-        if "uid" in cve:
-            made.append({"cve": cve})
-        else:
-            whole = False
-    if "name" in package and "version" in package:
-        packages: Any = [package]
-        for vulnerability in made:
-            vulnerability["affected_packages"] = packages
-    elif package:
-        whole = False
-    return made, whole
+def ecs_direction(value: Any) -> str | None:
+    """Of a connection, seen from the computer."""
+    made = direction(value)
+    return None if made is None else "egress" if made["direction_id"] == 2 else "ingress"
 
 
-def _score(value: Any) -> float | None:
-    if type(value) is str and len(value) <= 8:
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    return float(value) if type(value) in (int, float) and 0 <= value <= 10 else None
+def scalar(value: Any) -> Any:
+    """A text, a number, true or false."""
+    return value if type(value) in (str, int, float, bool) else None
+
+
+def scalars(value: Any) -> Any:
+    """A list of these."""
+    return value if type(value) is list and all(scalar(item) is not None for item in value) else None
+
+
+def long(value: Any) -> int | None:
+    """A number of 64 bits."""
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def seconds(value: Any) -> int | None:
+    """Seconds since the epoch."""
+    return value if type(value) is int and 0 <= value <= _MAX_SECONDS else None
+
+
+def objects(value: Any) -> Any:
+    """An object, or a list of objects."""
+    if type(value) is dict:
+        return value
+    return value if type(value) is list and all(type(item) is dict for item in value) else None
 
 
 CONVERTERS: dict[str, Callable[[Any], Any]] = {
     each.__name__: each
     for each in (
-        *(text, lower_text, id_text, integer, port, milliseconds, nanoseconds, moment),
+        *(text, lower_text, id_text, integer, port, milliseconds, nanoseconds, any_nanoseconds, moment),
         *(ip, mac, ascii_hostname, sha256, sha1, md5, path, last_name, user),
         *(severity, operating_system, direction, malware_classes),
+        *(lower_hash_256, lower_hash_1, lower_hash_5, iso_seconds, ecs_severity, ecs_system, ecs_direction),
+        *(scalar, long, objects, seconds, scalars),
     )
-}
-LISTS: dict[str, Callable[[Any], Made]] = {
-    each.__name__: each
-    for each in (interfaces, addresses, groups, texts, related_events, tactics, techniques, vulnerabilities)
 }

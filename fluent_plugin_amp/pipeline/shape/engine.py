@@ -16,19 +16,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fluent_plugin_amp.model import Record
-from fluent_plugin_amp.pipeline.shape.convert import CONVERTERS, LISTS
+from fluent_plugin_amp.pipeline.shape import rules
+from fluent_plugin_amp.pipeline.shape.convert import CONVERTERS as VALUES
+from fluent_plugin_amp.pipeline.shape.convert_lists import LISTS, OBJECTS
+from fluent_plugin_amp.pipeline.shape.rules import ANOTHER_WAY, KEPT, MISFITS, RECORD, UNKNOWN, Into, Objects, Rule
 
-Objects = list[Any]
-"""Those under construction; a `Plan` numbers them.  0 is the record; 1 lists the paths of fields without a row."""
-
-Into = Callable[[Any, Objects], Any]
-"""(value, objects) → what is left of the value; None: nothing."""
-
-Rule = tuple[Callable[[Any], Any] | Into, int, str | None]
-"""(converter, object, attribute), or (an `Into`, -1, None)."""
-
-RECORD, UNKNOWN = 0, 1
-_NO_ROW: Any = (None, -2, None)
+CONVERTERS = {**VALUES, **OBJECTS}
+TYPES: dict[str, frozenset[type]] = {
+    "scalar": frozenset((str, int, float, bool)),
+    "boolean": frozenset((bool,)),
+}
+"""Types in which a value may be kept, where the type alone decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,8 @@ class Field:
     """Empty: the field is known, and is left."""
     how: str = ""
     """The converter's name, perhaps with ``+ original``."""
+    kept: str = ""
+    """The converter that tells whether the value is left as well, and otherwise is a misfit."""
 
 
 class Default(NamedTuple):
@@ -81,9 +81,10 @@ class Plan:
     """See the module."""
 
     def __init__(self, rows: Rows) -> None:
-        self._numbers: dict[str, int] = {"": RECORD, "?": UNKNOWN}
-        self._templates: list[Any] = [{}, []]
+        self._numbers: dict[str, int] = {"": RECORD, "?": UNKNOWN, "!": MISFITS}
+        self._templates: list[Any] = [{}, [], {}]
         self._rows = rows
+        self._insides: dict[str, tuple[list[tuple[str, int]], list[tuple[str, list[str]]]]] = {}
         sources: dict[str, list[Field]] = {}
         for field in rows.fields:
             sources.setdefault(field.source, []).append(field)
@@ -99,7 +100,7 @@ class Plan:
             level = tree
             for name in way:
                 level = level.setdefault(name, {})
-            level[last] = self._rule([field for field in fields if field.target])
+            level[last] = self._rule(fields)
         for target, value in rows.constants.items():
             self._templates[self.number(_parent(target))][_attribute(target)] = value
         for path in (*rows.always, *(_parent(default.target) for default in rows.defaults)):
@@ -127,7 +128,7 @@ class Plan:
         """
         objects: Objects = [template.copy() for template in self._templates]
         objects[RECORD] = record
-        left = _walk(event, self._rules, "", objects) or {}
+        left = rules.walk(event, self._rules, "", objects) or {}
         dropped = []
         for number, parent, attribute, least, is_item, complete in self._attach:
             made = objects[number]
@@ -140,25 +141,33 @@ class Plan:
 
     def forget(self, objects: Objects, dropped: Sequence[str]) -> None:
         """Empty the dropped objects, and what is in them."""
-        for path, number in self._numbers.items():
-            if any(path == each or path.startswith(f"{each}.") for each in dropped):
+        for each in dropped:
+            for path, number in self._inside(each)[0]:
                 objects[number] = [] if path.endswith("[+]") else {}
 
     def give_back(self, event: Record, left: Record, dropped: Sequence[str]) -> None:
         """Put into ``left`` what the dropped objects were made from."""
-        for field in self._rows.fields:
-            if any(field.target == path or field.target.startswith(f"{path}.") for path in dropped):
+        for each in dropped:
+            for source, way in self._inside(each)[1]:
                 value: Any = event
-                for name in field.source.split("."):
+                for name in way:
                     value = value.get(name) if type(value) is dict else None
-                if not _says_nothing(value):
-                    put(left, field.source, value)
+                if not rules.says_nothing(value):
+                    rules.put(left, source, value)
+
+    def _inside(self, path: str) -> tuple[list[tuple[str, int]], list[tuple[str, list[str]]]]:
+        """The objects in an object, itself included, and the fields that they are made from."""
+        if path not in self._insides:
+            objects = [(each, number) for each, number in self._numbers.items() if f"{each}.".startswith(f"{path}.")]
+            sources = [field.source for field in self._rows.fields if field.target.startswith(f"{path}.")]
+            self._insides[path] = objects, [(source, source.split(".")) for source in sources]
+        return self._insides[path]
 
     # --- rules -----------------------------------------------------------------------------------
 
     def _level(self, tree: Mapping[str, Any], path: str) -> dict[str, Rule | None]:
         return {
-            name: (_into_object(self._level(rule, f"{path}{name}."), f"{path}{name}."), -1, None)
+            name: (rules.into_object(self._level(rule, f"{path}{name}."), f"{path}{name}."), ANOTHER_WAY, None)
             if type(rule) is dict
             else rule
             for name, rule in tree.items()
@@ -166,35 +175,47 @@ class Plan:
 
     def _rule(self, fields: Sequence[Field]) -> Rule | None:
         """For a field with these rows; None: it is known, and left."""
-        if not fields:
+        kept = next((field.kept for field in fields if field.kept), "")
+        source = fields[0].source
+        fields = [field for field in fields if field.target]
+        if not fields and not kept:
             return None
+        types = TYPES.get(kept, frozenset())
+        if not fields and types:
+            return types, KEPT, source
         if len(fields) == 1:
             (field,) = fields
-            parent, attribute = _parent(field.target), _attribute(field.target)
+            number, attribute = self.number(_parent(field.target)), _attribute(field.target)
             is_plain = field.how in CONVERTERS and attribute != "*" and not attribute.endswith("[+]")
-            if is_plain and field.target not in self._shared:
-                return CONVERTERS[field.how], self.number(parent), attribute
-            return self._into(field), -1, None
-        return _into_several([self._into(field) for field in fields]), -1, None
+            if is_plain and types:
+                return rules.set_and_keep(types, CONVERTERS[field.how], number, attribute, source), ANOTHER_WAY, None
+            if is_plain and not kept and field.target not in self._shared:
+                return CONVERTERS[field.how], number, attribute
+        into = [self._into(field) for field in fields]
+        way = rules.into_several(into) if len(into) > 1 else into[0] if into else None
+        if kept:
+            way = rules.keep(CONVERTERS[kept], way, source)
+        return way, ANOTHER_WAY, None
 
     def _into(self, field: Field) -> Into:
         how, _, also = field.how.partition(" + ")
-        attribute = _attribute(field.target)
+        parent, attribute = _parent(field.target), _attribute(field.target)
         if how in LISTS:
-            return _extend(LISTS[how], self.number(field.target))
+            return rules.extend(LISTS[how], self.number(field.target))
         convert = CONVERTERS[how]
         if attribute.endswith("[+]"):
-            return _append(convert, self.number(field.target))
+            return rules.append(convert, self.number(field.target))
         if attribute == "*":
-            into = _merge(convert, self.number(_parent(field.target)))
+            merge = rules.merge_once if field.target in self._shared else rules.merge
+            into = merge(convert, self.number(parent))
         else:
-            into = _set_once(convert, self.number(_parent(field.target)), attribute)
-        return _keep_original(convert, into) if also else into
+            into = rules.set_once(convert, self.number(parent), attribute)
+        return rules.keep_original(convert, into) if also else into
 
     # --- objects ---------------------------------------------------------------------------------
 
     def _attachments(self) -> list[Attach]:
-        paths = [path for path in self._numbers if path not in ("", "?")]
+        paths = [path for path in self._numbers if path not in ("", "?", "!")]
         paths.sort(key=lambda path: -path.count("."))
         return [
             Attach(
@@ -258,126 +279,9 @@ class Plan:
         return get
 
 
-# --- walking over an event -------------------------------------------------------------------------
-
-
-def _walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: Objects) -> Record | None:
-    """What is left of ``source`` when everything that has a rule went its way; None: nothing."""
-    left: Record | None = None
-    for name, value in source.items():
-        rule = rules.get(name, _NO_ROW)
-        if rule is not None:
-            convert, number, attribute = rule
-            if number >= 0:
-                made = convert(value)
-                if made is not None:
-                    objects[number][attribute] = made
-                    continue
-            elif number == -1:
-                value = convert(value, objects)
-                if value is None:
-                    continue
-            else:
-                objects[UNKNOWN].append(path + name)
-        if value or not _says_nothing(value):
-            if left is None:
-                left = {}
-            left[name] = value
-    return left
-
-
-def _says_nothing(value: Any) -> bool:
-    return value is None or value == "" or value == [] or value == {}
-
-
-def _into_object(rules: Mapping[str, Rule | None], path: str) -> Into:
-    def into(value: Any, objects: Objects) -> Any:
-        return _walk(value, rules, path, objects) if type(value) is dict else value
-
-    return into
-
-
-def _into_several(all_of: Sequence[Into]) -> Into:
-    def into(value: Any, objects: Objects) -> Any:
-        left = [each(value, objects) for each in all_of]
-        return None if None in left else value
-
-    return into
-
-
-def _set_once(convert: Callable[[Any], Any], number: int, attribute: str) -> Into:
-    """For an attribute of several fields: what differs from the first is left."""
-
-    def into(value: Any, objects: Objects) -> Any:
-        made = convert(value)
-        if made is None or objects[number].setdefault(attribute, made) != made:
-            return value
-        return None
-
-    return into
-
-
-def _merge(convert: Callable[[Any], Any], number: int) -> Into:
-    def into(value: Any, objects: Objects) -> Any:
-        made = convert(value)
-        if made is None:
-            return value
-        objects[number].update(made)
-        return None
-
-    return into
-
-
-def _append(convert: Callable[[Any], Any], number: int) -> Into:
-    def into(value: Any, objects: Objects) -> Any:
-        made = convert(value)
-        if made is None:
-            return value
-        objects[number].append(made)
-        return None
-
-    return into
-
-
-def _extend(convert: Callable[[Any], tuple[list[Any], bool]], number: int) -> Into:
-    """Items that are there already are not added again."""
-
-    def into(value: Any, objects: Objects) -> Any:
-        made, is_all = convert(value)
-        there = objects[number]
-        if there:
-            made = [item for item in made if item not in there]
-        there.extend(made)
-        return None if is_all else value
-
-    return into
-
-
-def _keep_original(convert: Callable[[Any], Any], into: Into) -> Into:
-    def and_keep(value: Any, objects: Objects) -> Any:
-        left = into(value, objects)
-        return value if left is not None or convert(value) != value else None
-
-    return and_keep
-
-
-# --- paths -----------------------------------------------------------------------------------------
-
-
 def _parent(path: str) -> str:
     return path.rpartition(".")[0]
 
 
 def _attribute(path: str) -> str:
     return path.rpartition(".")[2]
-
-
-def put(record: Record, path: str, value: Any) -> None:
-    """Set the value at a path; what is in the way is kept."""
-    *way, last = path.split(".")
-    for name in way:
-        inside = record.setdefault(name, {})
-        if type(inside) is not dict:
-            return
-        record = inside
-    record[last] = value

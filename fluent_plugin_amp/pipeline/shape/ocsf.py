@@ -12,7 +12,8 @@ import msgspec
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.shape import ocsf_table as table
-from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Objects, Plan, Rows
+from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
+from fluent_plugin_amp.pipeline.shape.rules import Objects
 from fluent_plugin_amp.pipeline.shape.tables import ids, is_in, numbered, rows
 
 _OTHER = 99

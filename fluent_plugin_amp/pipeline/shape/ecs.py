@@ -1,0 +1,166 @@
+"""Events in ECS, as `ecs_table` says.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from fluent_plugin_amp.model import Record
+from fluent_plugin_amp.pipeline.decode import event_time
+from fluent_plugin_amp.pipeline.shape import ecs_table as table
+from fluent_plugin_amp.pipeline.shape import ocsf_table
+from fluent_plugin_amp.pipeline.shape.convert import second
+from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
+from fluent_plugin_amp.pipeline.shape.rules import MISFITS, Objects
+from fluent_plugin_amp.pipeline.shape.tables import ids, rows
+
+_VENDOR, _PRODUCT = table.OWN.split(".")
+_encode_json = msgspec.json.Encoder().encode
+
+
+class EcsPlan:
+    """The rows that hold for events with a command line, or without."""
+
+    def __init__(self, *, has_command_line: bool) -> None:
+        fields: list[Field] = []
+        constants: dict[str, Any] = {}
+        defaults = rows(table.DEFAULTS_OF_PROCESS if has_command_line else "")
+        for source, target, how, kept in rows(table.FIELDS):
+            if source.startswith("= "):
+                constants[target] = source[2:]
+                continue
+            target = target.replace("{process}", "process.parent" if has_command_line else "process")
+            fields.append(Field(source, target, how, kept))
+        self.plan = Plan(Rows(fields, constants, [Default(target, [source]) for target, source in defaults], {}, ()))
+        self._related = tuple(self._lists(table.RELATED))
+        self._own_related = tuple(self._lists(table.OWN_RELATED))
+
+    def _lists(self, text: str) -> Iterator[tuple[str, tuple[tuple[int, str], ...]]]:
+        for target, sources in rows(text):
+            yield target.partition(".")[2], tuple(self._places(sources))
+
+    def _places(self, sources: str) -> Iterator[tuple[int, str]]:
+        """Object and attribute; ``[+]`` for all items of it, ``*`` for all values."""
+        for source in sources.split():
+            parent, _, attribute = source.rpartition(".")
+            path = source if source.endswith("[+]") else parent
+            if self.plan.knows(path):
+                yield self.plan.number(path), "[+]" if path == source else attribute
+
+    def related(self, objects: Objects) -> tuple[Record, Record]:
+        """`ecs_table.RELATED`, and `ecs_table.OWN_RELATED`."""
+        return _collect(self._related, objects), _collect(self._own_related, objects)
+
+
+def _collect(lists: tuple[tuple[str, tuple[tuple[int, str], ...]], ...], objects: Objects) -> Record:
+    made: Record = {}
+    for name, places in lists:
+        values: list[Any] = []
+        for number, attribute in places:
+            there = objects[number]
+            if not there:
+                continue
+            if attribute == "[+]":
+                values += there
+            elif attribute == "*":
+                values += there.values()
+            elif (value := there.get(attribute)) is not None:
+                values.append(value)
+        if values:
+            made[name] = list(dict.fromkeys(values)) if len(values) > 1 else values
+    return made
+
+
+class Ecs:
+    """All kinds, compiled."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, Record] = {}
+        """What ``event`` begins with, by kind."""
+        for name, kind, category, type_, outcome in rows(table.KINDS):
+            event: Record = {
+                "kind": kind,
+                "module": f"{_VENDOR}_{_PRODUCT}",
+                "dataset": f"{_VENDOR}_{_PRODUCT}.event",
+            }
+            if category:
+                event |= {"category": category.split(), "type": type_.split()}
+            if outcome:
+                event["outcome"] = outcome
+            self.events[name] = event
+        self.kinds = {each: columns[0] for columns in rows(ocsf_table.KINDS) for each in ids(columns[9])}
+        self.plain = EcsPlan(has_command_line=False)
+        self.of_process = EcsPlan(has_command_line=True)
+
+    def kind_of(self, event: Record) -> tuple[str, bool]:
+        """An event's kind, and whether its type is in the table."""
+        type_id = event.get("event_type_id")
+        kind = self.kinds.get(type_id) if type(type_id) is int else None
+        if kind is not None:
+            return kind, True
+        if type_id is None and "event_ids" in event:
+            status = "incident" if "incident_id" in event else event.get("status")
+            if type(status) is str and status in self.events:
+                return status, True
+        return "unknown", False
+
+
+compiled = cache(Ecs)
+"""One, whatever many streams there are."""
+
+
+class EcsShape:
+    """Makes the records of one stream.
+
+    Args:
+        stream: its name.
+        raw_data: the event goes along as JSON, in ``event.original``.
+    """
+
+    def __init__(self, stream: str, *, raw_data: bool = False) -> None:
+        self._stream = stream
+        self._ecs = compiled()
+        self._raw_data = raw_data
+
+    def __call__(self, event: Record, received_at: float) -> Record:
+        """The event, which is not changed, in ECS."""
+        ecs = self._ecs
+        kind, _ = ecs.kind_of(event)
+        plan = ecs.of_process if "command_line" in event else ecs.plain
+        record: Record = {}
+        objects, own, _ = plan.plan(event, record)
+        seconds, nanoseconds = event_time(event, received_at)
+        about = record["event"] = {**ecs.events[kind], **record.get("event", {})}
+        last_seen = about.get("end")
+        record["@timestamp"] = last_seen if last_seen is not None else f"{second(seconds)}.{nanoseconds:09}Z"
+        record["ecs"] = {"version": table.VERSION}
+        record["observer"] = {"vendor": "Cisco", "product": "Secure Endpoint"}
+        host = record.get("host")
+        if host is not None and "hostname" in host:
+            host["name"] = host["hostname"].lower()
+        if "network" in record and record["network"].get("direction") == "ingress":
+            _turn(record)
+        related, own_related = plan.related(objects)
+        if related:
+            record["related"] = related
+        if own_related:
+            own["related"] = own_related
+        own["stream"] = self._stream
+        if objects[MISFITS]:
+            own["unmapped"] = objects[MISFITS]
+        record[_VENDOR] = {_PRODUCT: own}
+        if self._raw_data:
+            about["original"] = _encode_json(event).decode()
+        return record
+
+
+def _turn(record: Record) -> None:
+    """Of an incoming connection, the other end is the source."""
+    source, destination = record.pop("source", None), record.pop("destination", None)
+    if destination is not None:
+        record["source"] = destination
+    if source is not None:
+        record["destination"] = source

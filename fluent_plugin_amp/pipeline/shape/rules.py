@@ -1,0 +1,199 @@
+"""How the values of an event go their ways: what a `Plan` is compiled to.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fluent_plugin_amp.model import Record
+
+Objects = list[Any]
+"""Those under construction; a plan numbers them.  The first three have a meaning of their own."""
+
+RECORD, UNKNOWN, MISFITS = 0, 1, 2
+"""The record; the paths of fields without a row; values that do not fit the type under which they would be kept."""
+
+Convert = Callable[[Any], Any]
+"""None: it does not take this value."""
+
+Into = Callable[[Any, Objects], Any]
+"""(value, objects) → what is left of the value; None: nothing."""
+
+Rule = tuple[Any, int, Any]
+"""(`Convert`, object, attribute); (`Into`, `ANOTHER_WAY`, None); (types, `KEPT`, path): left if it is of these."""
+
+ANOTHER_WAY = -1
+KEPT = -2
+_NO_ROW: Rule = (None, -3, None)
+
+
+def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: Objects) -> Record | None:
+    """What is left of ``source`` when everything that has a rule went its way; None: nothing.
+
+    A field whose rule is None is known, and left.
+    """
+    left: Record | None = None
+    for name, value in source.items():
+        rule = rules.get(name, _NO_ROW)
+        if rule is not None:
+            convert, number, attribute = rule
+            if number >= 0:
+                made = convert(value)
+                if made is not None:
+                    objects[number][attribute] = made
+                    continue
+            elif number == ANOTHER_WAY:
+                value = convert(value, objects)
+                if value is None:
+                    continue
+            elif number == KEPT:
+                if type(value) not in convert:
+                    if not says_nothing(value):
+                        put(objects[MISFITS], attribute, value)
+                    continue
+            else:
+                objects[UNKNOWN].append(path + name)
+        if value or not says_nothing(value):
+            if left is None:
+                left = {}
+            left[name] = value
+    return left
+
+
+def says_nothing(value: Any) -> bool:
+    """It is null, an empty text, list or object."""
+    return value is None or value == "" or value == [] or value == {}
+
+
+def into_object(rules: Mapping[str, Rule | None], path: str) -> Into:
+    """Walk on within."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        return walk(value, rules, path, objects) if type(value) is dict else value
+
+    return into
+
+
+def into_several(all_of: Sequence[Into]) -> Into:
+    """To all of these; nothing is left if one of them takes it."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        left = [each(value, objects) for each in all_of]
+        return None if None in left else value
+
+    return into
+
+
+def set_once(convert: Convert, number: int, attribute: str) -> Into:
+    """For an attribute of several fields: what differs from the first is left."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        made = convert(value)
+        if made is None or objects[number].setdefault(attribute, made) != made:
+            return value
+        return None
+
+    return into
+
+
+def merge(convert: Convert, number: int) -> Into:
+    """What is made is several attributes."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        made = convert(value)
+        if made is None:
+            return value
+        objects[number].update(made)
+        return None
+
+    return into
+
+
+def append(convert: Convert, number: int) -> Into:
+    """What is made is one item of a list."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        made = convert(value)
+        if made is None:
+            return value
+        objects[number].append(made)
+        return None
+
+    return into
+
+
+def extend(convert: Callable[[Any], tuple[list[Any], bool]], number: int) -> Into:
+    """What is made is items of a list; those that are there already are not added again."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        made, is_all = convert(value)
+        there = objects[number]
+        if there:
+            made = [item for item in made if item not in there]
+        there.extend(made)
+        return None if is_all else value
+
+    return into
+
+
+def keep_original(convert: Convert, into: Into) -> Into:
+    """A value that was changed is left as well."""
+
+    def and_keep(value: Any, objects: Objects) -> Any:
+        left = into(value, objects)
+        return value if left is not None or convert(value) != value else None
+
+    return and_keep
+
+
+def merge_once(convert: Convert, number: int) -> Into:
+    """For attributes of several fields: a value that differs from the first is left."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        made = convert(value)
+        if made is None:
+            return value
+        there = objects[number]
+        return value if any(there.setdefault(name, each) != each for name, each in made.items()) else None
+
+    return into
+
+
+def keep(fits: Convert, into: Into | None, path: str) -> Into:
+    """The value is left if it fits the type of the field that keeps it; a misfit that nobody takes is put aside."""
+
+    def and_keep(value: Any, objects: Objects) -> Any:
+        is_taken = into is not None and into(value, objects) is None
+        if fits(value) is not None:
+            return value
+        if not is_taken and not says_nothing(value):
+            put(objects[MISFITS], path, value)
+        return None
+
+    return and_keep
+
+
+def set_and_keep(types: frozenset[type], convert: Convert, number: int, attribute: str, path: str) -> Into:
+    """The same for one attribute; of several fields, the first one gives it."""
+
+    def into(value: Any, objects: Objects) -> Any:
+        made = convert(value)
+        is_taken = made is not None and objects[number].setdefault(attribute, made) == made
+        if type(value) in types:
+            return value
+        if not is_taken and not says_nothing(value):
+            put(objects[MISFITS], path, value)
+        return None
+
+    return into
+
+
+def put(record: Record, path: str, value: Any) -> None:
+    """Set the value at a path; what is in the way stays."""
+    *way, last = path.split(".")
+    for name in way:
+        inside = record.setdefault(name, {})
+        if type(inside) is not dict:
+            return
+        record = inside
+    record[last] = value

@@ -1,0 +1,135 @@
+"""Events in ECS: of the right types, and nothing lost."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime
+from random import Random
+from typing import Any
+
+from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.pipeline.shape import ecs_table, ocsf_table
+from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
+from fluent_plugin_amp.pipeline.shape.tables import rows
+from fluent_plugin_amp.testing.events import EventGenerator
+from tests.pipeline.shape.ecs_schema import faults
+from tests.pipeline.shape.hostile import hostile, lost
+from tests.pipeline.shape.test_ocsf import combined
+
+ARRIVAL = 1557506167.25
+DETECTED = 1090519054
+COMPROMISE = 1107296273
+DFC = 1090519084
+
+
+def own(record: dict[str, Any]) -> dict[str, Any]:
+    """What is under Cisco's own names."""
+    found: dict[str, Any] = record["cisco"]["secure_endpoint"]
+    return found
+
+
+def seconds(text: str) -> int:
+    """Since the epoch."""
+    return int(datetime.fromisoformat(f"{text[:19]}+00:00").timestamp())
+
+
+def lost_in(event: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """What of an event an ECS record does not have."""
+    kept = own(record)
+    nanoseconds = int(record["@timestamp"][20:29])
+    moment = seconds(record["@timestamp"]) * 1000 + nanoseconds // 1_000_000
+    start = seconds(record["event"].get("start", "1970-01-01T00:00:00Z"))
+    severities = {number: name for name, number in (("Low", 21), ("Medium", 47), ("High", 73), ("Critical", 99))}
+    mapped = {name: value for name, value in record.items() if name not in ("cisco", "related")}
+    mapped["also"] = [severities.get(record["event"].get("severity", 0)), nanoseconds, start]
+    in_either = lost(event, mapped, kept, moment)
+    return [each for each in in_either if each in lost(event, mapped, kept.get("unmapped", {}), moment)]
+
+
+def test_every_kind_fits() -> None:
+    """What Cisco sends, of every known type, has the types of the fields and the words of the categorization."""
+    shape, generator = EcsShape("emea"), EventGenerator(3)
+    found = {
+        entry.id: wrong
+        for _ in range(3)
+        for entry in catalogue()
+        if (wrong := faults(shape(generator.event(entry.id), ARRIVAL)))
+    }
+    assert found == {}
+
+
+def test_hostile_events_fit_and_nothing_is_lost() -> None:
+    """Whatever the values are: null, masked, of the wrong type, missing."""
+    shape, generator, random = EcsShape("emea"), EventGenerator(6), Random(7)
+    for number in range(6000):
+        event = generator.event()
+        if number % 3:
+            event = hostile(event, random)
+            if not isinstance(event, dict):
+                continue
+        before = copy.deepcopy(event)
+        record = shape(event, ARRIVAL)
+        assert event == before
+        assert faults(record) == [], event
+        assert lost_in(event, record) == [], event
+
+
+def test_combined_records() -> None:
+    """Detections and incidents fit, with nothing lost; their time is that of the last event."""
+    shape = EcsShape("emea")
+    for record in (*combined(incidents=False), *combined(incidents=True)):
+        made = shape(copy.deepcopy(record), 0.0)
+        assert faults(made) == []
+        assert lost_in(record, made) == []
+        assert made["@timestamp"] == record["last_seen"]
+        assert made["event"]["kind"] == "alert"
+
+
+def test_every_kind_has_its_words() -> None:
+    """The kinds of both tables are the same."""
+    kinds = {columns[0] for columns in rows(ecs_table.KINDS)}
+    assert kinds == {columns[0] for columns in rows(ocsf_table.KINDS)} | {"quarantine_failed", "incident", "unknown"}
+
+
+def test_a_command_line_is_of_the_file() -> None:
+    """The process is the event's file, and its parent the file's parent."""
+    event = EventGenerator(1).event(COMPROMISE)
+    event["file"] = {"file_name": "a.exe", "identity": {"md5": "A" * 32}, "parent": {"file_name": "b.exe"}}
+    process = EcsShape("emea")(event, ARRIVAL)["process"]
+    assert process["command_line"] == event["command_line"]["arguments"]
+    assert (process["name"], process["parent"]["name"]) == ("a.exe", "b.exe")
+    assert process["hash"] == {"md5": "a" * 32}
+
+
+def test_without_a_command_line_the_process_is_the_parent() -> None:
+    """It did something with the file."""
+    event = EventGenerator(1).event(DETECTED)
+    event["file"]["parent"] = {"file_name": "b.exe", "process_id": 7}
+    assert EcsShape("emea")(event, ARRIVAL)["process"] == {"name": "b.exe", "pid": 7}
+
+
+def test_an_incoming_connection_has_its_source_at_the_other_end() -> None:
+    """Source and destination are those of the connection."""
+    event = EventGenerator(1).event(DFC)
+    event["network_info"]["nfm"]["direction"] = "Incoming connection from"
+    record = EcsShape("emea")(event, ARRIVAL)
+    assert record["network"]["direction"] == "ingress"
+    assert record["source"]["ip"] == event["network_info"]["remote_ip"]
+    assert record["destination"]["port"] == event["network_info"]["local_port"]
+
+
+def test_a_masked_address_is_no_address() -> None:
+    """Elasticsearch would refuse the document: it is kept where no type is given."""
+    event = EventGenerator(1).event(DETECTED)
+    event["computer"] |= {"external_ip": "***", "hostname": "Kiosk-7"}
+    record = EcsShape("emea")(event, ARRIVAL)
+    assert own(record)["unmapped"] == {"computer": {"external_ip": "***"}}
+    assert (record["host"]["name"], record["host"]["hostname"]) == ("kiosk-7", "Kiosk-7")
+
+
+def test_the_event_goes_along() -> None:
+    """As JSON, where that was asked for."""
+    event = EventGenerator(1).event(DETECTED)
+    record = EcsShape("emea", raw_data=True)(event, ARRIVAL)
+    assert str(event["id"]) in record["event"]["original"]
+    assert faults(record) == []
