@@ -234,6 +234,8 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
             click.echo("the event is dropped: acknowledged to the broker, not sent")
         else:
             echo_json(record)
+    for what, path in explained.drift:
+        click.echo(f"\nnot in the table of `shape`: {what} {path}")
     if explained.dead_letter is not None:
         click.echo("\n--- dead letter")
         echo_json(explained.dead_letter)
@@ -242,6 +244,38 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
     if explained.entry is not None:
         click.echo(f"time: {explained.time}")
         click.echo(f"entry: {len(explained.entry)} bytes of msgpack, {explained.entry[:24].hex(' ')} …")
+    return EXIT_OK
+
+
+@cli.command()
+@click.option("--to", "schema", type=click.Choice(["ocsf", "ecs"]), default="ocsf", show_default=True)
+@click.option("--version", help="Of OCSF.  [default: 1.6.0]")
+@click.option("--records", is_flag=True, help="The records themselves, a line of JSON each.")
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"))
+@report_errors
+def shape(schema: Literal["ocsf", "ecs"], version: str | None, records: bool, files: tuple[Any, ...]) -> int:
+    """Show where the fields of captured events go in a public schema, and what has no place ("-": standard input).
+
+    Files as for `replay`; no configuration is needed.
+
+    \b
+    Examples:
+      fluent-plugin-amp shape events.ndjson
+      fluent-plugin-amp shape --to ecs --records events.ndjson
+    """
+    from fluent_plugin_amp.commands import captured
+    from fluent_plugin_amp.commands import shape as job
+
+    made = job.schema_of(schema, version)
+    bodies = (body for file in files for body in captured.events(file, file.name))
+    if records:
+        for record in job.records(made, bodies):
+            click.echo(record)
+        return EXIT_OK
+    review = job.review(made, bodies)
+    for table in job.tables(review):
+        click.echo(table_text(table))
+    click.echo(review.summary)
     return EXIT_OK
 
 

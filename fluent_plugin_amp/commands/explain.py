@@ -32,6 +32,8 @@ class Explained:
     time: str | None = None
     entry: bytes | None = None
     dead_letter: Record | None = None
+    drift: tuple[tuple[str, str], ...] = ()
+    """What the table of ``shape`` does not know in it: what that is, and where."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``: the entry as hex."""
@@ -44,6 +46,7 @@ class Explained:
             "entry_bytes": None if self.entry is None else len(self.entry),
             "entry": None if self.entry is None else self.entry.hex(),
             "dead_letter": self.dead_letter,
+            "drift": [{"what": what, "path": path} for what, path in self.drift],
         }
 
 
@@ -78,7 +81,8 @@ def explain(
             mask_delivery(delivery)
         letter = dead_letter(delivery, as_invalid(exc), len(body) + 4)[0]
         return Explained(len(body), digest, steps, tag=dead_letter_tag, dead_letter=letter)
-    return Explained(len(body), digest, steps, tag, moment(seconds, nanoseconds), packed)
+    drift = tuple(transform.schema.drift.samples) if transform.schema is not None else ()
+    return Explained(len(body), digest, steps, tag, moment(seconds, nanoseconds), packed, drift=drift)
 
 
 class _NoLedger:

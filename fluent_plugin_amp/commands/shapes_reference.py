@@ -56,6 +56,10 @@ text), stays under its own path, as Cisco named it. Only what says nothing is le
 object. **A repeated event makes the same record**: nothing in it tells when it was shaped, unless the event has no
 time of its own.
 
+`fluent-plugin-amp shape events.ndjson` lists where each field of your own captured events goes, how often it stays
+under its own path, and what the tables do not know: an event type, a field, or a word in a field of known words.
+`explain` tells the same of one event.
+
 This page is made from the tables that the plugin follows: `make docs`.
 """
 

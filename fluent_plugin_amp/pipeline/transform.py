@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -20,6 +20,7 @@ from fluent_plugin_amp.pipeline.ids import ids_as_texts
 from fluent_plugin_amp.pipeline.links import FIELD as LINKS_FIELD
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
+from fluent_plugin_amp.pipeline.shape.drift import Drift
 from fluent_plugin_amp.pipeline.tags import MAX_TAGS, Tags, compile_tag
 
 PULLING_ID = "@devo_pulling_id"
@@ -32,6 +33,16 @@ SHAPING = AFTER_TAG | {"add"}
 
 Change = Callable[[Record, float], Record]
 """(record, when it arrived or was polled) → the record that goes on: the same one, changed in place, or another."""
+
+
+class Schema(Protocol):
+    """Makes records of a public schema, as ``shape`` asks."""
+
+    drift: Drift
+
+    def __call__(self, record: Record, received_at: float, /) -> Record:
+        """A `Change`."""
+
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -61,8 +72,7 @@ class Transform:
     links: Links | None = None
     add: Mapping[str, Any] = field(default_factory=dict)
     pulling_id: bool = False
-    schema: Change | None = None
-    """Makes a record of a public schema, as `shape` asks."""
+    schema: Schema | None = None
     ids_as_texts: bool = False
     flatten: Flattener | None = None
     serialize: str | None = None

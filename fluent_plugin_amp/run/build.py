@@ -21,7 +21,7 @@ from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.presets import PRESETS
-from fluent_plugin_amp.pipeline.transform import Change, Transform
+from fluent_plugin_amp.pipeline.transform import Schema, Transform
 from fluent_plugin_amp.proxy import Proxy
 from fluent_plugin_amp.sink.forward.client import ForwardClient
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, Security, ServerAddress
@@ -170,7 +170,7 @@ def make_transform(stream: StreamConfig) -> Transform:
     )
 
 
-def make_shape(stream: StreamConfig) -> Change | None:
+def make_shape(stream: StreamConfig) -> Schema | None:
     """What writes the events of one stream in a public schema; None: nothing does."""
     shape = stream.transform.shape
     if shape is None:
@@ -178,10 +178,12 @@ def make_shape(stream: StreamConfig) -> Change | None:
     if shape.to == "ecs":
         from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 
-        return EcsShape(stream.name, raw_data=shape.raw_data)
+        return EcsShape(stream.name, raw_data=shape.raw_data, ours=stream.add)
     from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 
-    return OcsfShape(stream.name, shape.version, raw_data=shape.raw_data, observables=shape.observables)
+    return OcsfShape(
+        stream.name, shape.version, raw_data=shape.raw_data, observables=shape.observables, ours=stream.add
+    )
 
 
 def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:

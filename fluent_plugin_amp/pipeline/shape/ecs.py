@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,8 +13,9 @@ from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.shape import ecs_table as table
 from fluent_plugin_amp.pipeline.shape import ocsf_table
 from fluent_plugin_amp.pipeline.shape.convert import second
+from fluent_plugin_amp.pipeline.shape.drift import Drift
 from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
-from fluent_plugin_amp.pipeline.shape.rules import MISFITS, Objects
+from fluent_plugin_amp.pipeline.shape.rules import MISFITS, UNKNOWN, Objects
 from fluent_plugin_amp.pipeline.shape.tables import ids, rows
 
 _VENDOR, _PRODUCT = table.OWN.split(".")
@@ -118,20 +119,33 @@ class EcsShape:
     Args:
         stream: its name.
         raw_data: the event goes along as JSON, in ``event.original``.
+        ours: names of fields that are not Cisco's.
     """
 
-    def __init__(self, stream: str, *, raw_data: bool = False) -> None:
+    def __init__(self, stream: str, *, raw_data: bool = False, ours: Iterable[str] = ()) -> None:
+        self.drift = Drift(ours)
         self._stream = stream
         self._ecs = compiled()
         self._raw_data = raw_data
 
+    def rows(self, record: Record) -> Sequence[Field]:
+        """The rows that made a record."""
+        is_of_process = "command_line" in record.get("process", {})
+        return (self._ecs.of_process if is_of_process else self._ecs.plain).plan.rows.fields
+
+    def left(self, record: Record) -> Record:
+        """What of the event a record keeps under its own path."""
+        own: Record = record[_VENDOR][_PRODUCT]
+        return own
+
     def __call__(self, event: Record, received_at: float) -> Record:
         """The event, which is not changed, in ECS."""
         ecs = self._ecs
-        kind, _ = ecs.kind_of(event)
+        kind, knows_type = ecs.kind_of(event)
         plan = ecs.of_process if "command_line" in event else ecs.plain
         record: Record = {}
         objects, own, _ = plan.plan(event, record)
+        self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
         seconds, nanoseconds = event_time(event, received_at)
         about = record["event"] = {**ecs.events[kind], **record.get("event", {})}
         last_seen = about.get("end")

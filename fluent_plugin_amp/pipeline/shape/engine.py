@@ -83,7 +83,7 @@ class Plan:
     def __init__(self, rows: Rows) -> None:
         self._numbers: dict[str, int] = {"": RECORD, "?": UNKNOWN, "!": MISFITS}
         self._templates: list[Any] = [{}, [], {}]
-        self._rows = rows
+        self.rows = rows
         self._insides: dict[str, tuple[list[tuple[str, int]], list[tuple[str, list[str]]]]] = {}
         sources: dict[str, list[Field]] = {}
         for field in rows.fields:
@@ -159,7 +159,7 @@ class Plan:
         """The objects in an object, itself included, and the fields that they are made from."""
         if path not in self._insides:
             objects = [(each, number) for each, number in self._numbers.items() if f"{each}.".startswith(f"{path}.")]
-            sources = [field.source for field in self._rows.fields if field.target.startswith(f"{path}.")]
+            sources = [field.source for field in self.rows.fields if field.target.startswith(f"{path}.")]
             self._insides[path] = objects, [(source, source.split(".")) for source in sources]
         return self._insides[path]
 
@@ -222,7 +222,7 @@ class Plan:
                 self._numbers[path],
                 self._numbers[_parent(path)],
                 _attribute(path).removesuffix("[+]").removesuffix("[]"),
-                -1 if path in self._rows.always else len(self._templates[self._numbers[path]]),
+                -1 if path in self.rows.always else len(self._templates[self._numbers[path]]),
                 path.endswith("[]"),
                 self._complete(path),
             )
@@ -232,10 +232,10 @@ class Plan:
     def _complete(self, path: str) -> Callable[[Any, Objects], bool] | None:
         defaults = [
             (_attribute(default.target), tuple(self._getter(source) for source in default.sources))
-            for default in self._rows.defaults
+            for default in self.rows.defaults
             if _parent(default.target) == path
         ]
-        required = tuple(self._rows.required.get(path, ()))
+        required = tuple(self.rows.required.get(path, ()))
         if not defaults and not required:
             return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,8 +12,9 @@ import msgspec
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.shape import ocsf_table as table
+from fluent_plugin_amp.pipeline.shape.drift import Drift
 from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
-from fluent_plugin_amp.pipeline.shape.rules import Objects
+from fluent_plugin_amp.pipeline.shape.rules import UNKNOWN, Objects
 from fluent_plugin_amp.pipeline.shape.tables import ids, is_in, numbered, rows
 
 _OTHER = 99
@@ -266,19 +267,36 @@ class OcsfShape:
         version: of OCSF, one of `ocsf_table.VERSIONS`.
         raw_data: the event goes along, as JSON.
         observables: what analysts search for is listed once more.
+        ours: names of fields that are not Cisco's.
     """
 
     def __init__(
-        self, stream: str, version: str = "1.6.0", *, raw_data: bool = False, observables: bool = True
+        self,
+        stream: str,
+        version: str = "1.6.0",
+        *,
+        raw_data: bool = False,
+        observables: bool = True,
+        ours: Iterable[str] = (),
     ) -> None:
+        self.drift = Drift(ours)
         self._stream = stream
         self._ocsf = compiled(version)
         self._raw_data = raw_data
         self._observables = observables
 
+    def rows(self, record: Record) -> Sequence[Field]:
+        """The rows that made a record."""
+        return self._ocsf.classes[record["class_uid"]].plan.rows.fields
+
+    def left(self, record: Record) -> Record:
+        """What of the event a record keeps under its own path."""
+        left: Record = record.get("unmapped", {})
+        return left
+
     def __call__(self, event: Record, received_at: float) -> Record:
         """The event, which is not changed, in OCSF."""
-        kind, _ = self._ocsf.kind_of(event)
+        kind, knows_type = self._ocsf.kind_of(event)
         while True:
             ocsf_class = kind.ocsf_class
             record = kind.record.copy()
@@ -287,6 +305,7 @@ class OcsfShape:
                 kind = self._ocsf.instead(kind, ocsf_class.other)
                 continue
             break
+        self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
         if dropped:
             process = objects[ocsf_class.plan.number("actor.process")]
             ocsf_class.plan.forget(objects, dropped)
