@@ -184,6 +184,17 @@ class TagsUsedUp(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaDrift(Fact):
+    """Cisco sends what the table of ``transform.shape`` does not know: told of the first."""
+
+    stream: str
+    what: str
+    """``event_type``, ``field`` or ``value``."""
+    path: str
+    """Where in the event; of an event type, its number."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLettered(Fact):
     """An event became a dead letter of ``size`` bytes in ``parts`` records."""
 

@@ -106,6 +106,13 @@ TAGS_USED_UP = Condition(
     Level.WARNING,
     blocks=False,
 )
+SCHEMA_DRIFT = Condition(
+    "stream.schema-drift",
+    "Nothing is lost: what is new stays under its own path. See which fields it is with `fluent-plugin-amp shape` on "
+    "captured events; a newer release may know them.",
+    Level.WARNING,
+    blocks=False,
+)
 STOPPING = Condition(
     "stream.stopping",
     "Nothing to do: what is held is delivered, then the stream ends.",

@@ -215,6 +215,14 @@ def describe(fact: facts.Fact) -> Said:
             )
             fields = {"stream": fact.stream, "error_id": condition.id, "tags": fact.tags}
             return logging.WARNING, text, fields
+        case facts.SchemaDrift():
+            condition = conditions.SCHEMA_DRIFT
+            text = (
+                f"stream {fact.stream}: [{condition.id}] {fact.what} {fact.path} is not in the table of `shape`. "
+                f"{condition.remedy}"
+            )
+            fields = {"stream": fact.stream, "error_id": condition.id, "what": fact.what, "path": fact.path}
+            return logging.WARNING, text, fields
         case facts.DeadLettered():
             sizes = f"{fact.size} bytes in {fact.parts} record(s)"
             text = f"stream {fact.stream}: dead letter, {sizes}: {_error_text(fact.error)}"

@@ -147,14 +147,21 @@ class Metrics:
         letters = CounterMetricFamily(
             PREFIX + "dead_letters", "Events that became dead letters, by error id.", labels=["stream", "error_id"]
         )
+        drift = CounterMetricFamily(
+            PREFIX + "schema_drift",
+            "Event types, fields and words that the table of `transform.shape` does not know; missing without it.",
+            labels=["stream", "what"],
+        )
         for stream in streams:
+            for what, count in (stream.drift or {}).items():
+                drift.add_metric([stream.name, what], count)
             memory = self._troubles.streams.get(stream.name) or Memory()  # it may have gone a moment ago
             connects.add_metric([stream.name], memory.connects)
             for error_id, count in memory.errors.items():
                 errors.add_metric([stream.name, error_id], count)
             for error_id, count in memory.dead_letters.items():
                 letters.add_metric([stream.name, error_id], count)
-        yield from (connects, errors, letters)
+        yield from (connects, errors, letters, drift)
 
     def _of_the_plugin(self, snapshot: Snapshot) -> Iterator[Metric]:
         yield from self._servers(snapshot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,10 @@ class StreamSnapshot:
     """Different tags of its events; None: they all have one."""
     tags_used_up: bool = False
     """There were more than max_tags: what is new is ``other``."""
+    drift: Mapping[str, int] | None = None
+    """What the table of ``transform.shape`` does not know: how often; None: no schema is asked for."""
+    drift_sample: tuple[str, str] | None = None
+    """What of these came first, and its path."""
 
     @property
     def waiting(self) -> int | None:
@@ -96,6 +101,8 @@ class StreamSnapshot:
             requeued=stream.requeued,
             tags=len(tags) if (tags := line.transform.tags) is not None else None,
             tags_used_up=tags is not None and tags.are_used_up,
+            drift=dict(schema.drift.counts) if (schema := line.transform.schema) is not None else None,
+            drift_sample=next(iter(schema.drift.samples), None) if schema is not None else None,
         )
 
 

@@ -204,6 +204,9 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, tr
     if memory.tags_used_up_at:
         what = "its events have more tags than max_tags: what is new is `other`"
         findings.append(_of(conditions.TAGS_USED_UP, what, memory.tags_used_up_at))
+    if memory.drift_at and stream.drift_sample is not None:
+        what = "its events hold what the table of `shape` does not know: {} {}".format(*stream.drift_sample)
+        findings.append(_of(conditions.SCHEMA_DRIFT, what, memory.drift_at))
     return StreamStatus(
         stream, word, tuple(replace(each, streams=(stream.name,)) for each in findings), memory.trouble
     )

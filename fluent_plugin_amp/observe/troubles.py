@@ -90,6 +90,8 @@ class Memory:
     """They were there for longer than it takes a broker to forget a consumer whose host is gone."""
     tags_used_up_at: float = 0.0
     """0 when they are not."""
+    drift_at: float = 0.0
+    """0 when there is none."""
     connects: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """By error id."""
@@ -161,6 +163,8 @@ class Troubles:
                 self.streams[name].is_shared = False
             case facts.TagsUsedUp(stream=name):
                 self.streams[name].tags_used_up_at = now
+            case facts.SchemaDrift(stream=name):
+                self.streams[name].drift_at = now
             case facts.DeadLettered(stream=name, error=error):
                 self.streams[name].dead_letters[error.id] += 1
             case facts.InternalError(where=where, error=error):
@@ -188,6 +192,11 @@ class Troubles:
     def forget(self, stream: str) -> None:
         """Forget a stream that is no longer configured."""
         self.streams.pop(stream, None)
+
+    def news(self, snapshot: Snapshot) -> list[facts.Fact]:
+        """What the figures say that was not so at the last call: facts for all observers."""
+        kinds = (self.behind, self.silent, self.shared, self.used_up, self.drifted)
+        return [fact for news in kinds for fact in news(snapshot)]
 
     def used_up(self, snapshot: Snapshot) -> list[facts.Fact]:
         """Facts for all observers: which streams used up their tags since the last call."""
@@ -236,6 +245,17 @@ class Troubles:
             shared_s = snapshot.at - memory.shared_since
             if shared_s >= SHARED_FROM_S and not memory.is_shared:
                 news.append(facts.StreamShared(stream.name, stream.others, shared_s))
+        return news
+
+    def drifted(self, snapshot: Snapshot) -> list[facts.Fact]:
+        """In which streams there is drift since the last call: facts for all observers."""
+        news: list[facts.Fact] = []
+        for stream in snapshot.streams:
+            memory = self.streams[stream.name]
+            if stream.drift_sample is None:
+                memory.drift_at = 0.0
+            elif not memory.drift_at:
+                news.append(facts.SchemaDrift(stream.name, *stream.drift_sample))
         return news
 
     def are_acknowledged(self, snapshot: Snapshot) -> bool:

@@ -132,9 +132,8 @@ class Watcher:
             if stream.name not in self._histories:
                 self._histories[stream.name] = History(delivered, now)
             self._histories[stream.name].sample(delivered, now)
-        for news in (self._troubles.behind, self._troubles.silent, self._troubles.shared, self._troubles.used_up):
-            for fact in news(snapshot):
-                self._tell(fact)
+        for fact in self._troubles.news(snapshot):
+            self._tell(fact)
         if len(snapshot.streams) > MANY_STREAMS:
             self._say_how_many(judge(snapshot, self._troubles))
 

@@ -80,6 +80,11 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         logging.WARNING,
         "stream emea: [stream.tags-used-up] 1001 different tags",
     ),
+    facts.SchemaDrift: (
+        facts.SchemaDrift("emea", "field", "file.novelty"),
+        logging.WARNING,
+        "stream emea: [stream.schema-drift] field file.novelty is not in the table",
+    ),
     facts.DeadLettered: (
         facts.DeadLettered("emea", EventNotJson("no"), 9, 2),
         logging.WARNING,

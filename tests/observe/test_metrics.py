@@ -27,6 +27,7 @@ BY_DESIGN = {
     "events_dropped_total": ["stream"],
     "dead_letters_total": ["error_id", "stream"],
     "stream_errors_total": ["error_id", "stream"],
+    "schema_drift_total": ["stream", "what"],
     "delivery_duration_seconds_bucket": ["le", "stream"],
     "delivery_duration_seconds_count": ["stream"],
     "delivery_duration_seconds_sum": ["stream"],
@@ -85,6 +86,7 @@ def busy() -> Scene:
         oldest_waiting_s=60.5,
         requeued=3,
         tags=12,
+        drift={"field": 6},
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
     scene.tell(*[server_trouble(ServerConnectionLost("x"))] * 2, facts.ServerConnected("a:24224"))
@@ -111,6 +113,7 @@ def test_values() -> None:
         ("events_delivered_total", emea): 5,
         ("events_duplicate_total", emea): 2,
         ("events_dropped_total", emea): 1,
+        ("schema_drift_total", (*emea, ("what", "field"))): 6,
         ("dead_letters_total", (("error_id", "event.not-json"), *emea)): 1,
         ("stream_errors_total", (("error_id", "amqp.connection-lost"), *emea)): 1,
         ("stream_connects_total", emea): 2,

@@ -171,6 +171,15 @@ def test_tags_used_up() -> None:
     assert ([finding.error_id for finding in status.warnings], status.reasons) == (["stream.tags-used-up"], ())
 
 
+def test_schema_drift() -> None:
+    """A warning with the first path."""
+    scene = (
+        Scene().add(drift_sample=("field", "file.novelty")).tell(facts.SchemaDrift("emea", "field", "file.novelty"))
+    )
+    (finding,) = scene.status().warnings
+    assert (finding.error_id, "field file.novelty" in finding.what) == ("stream.schema-drift", True)
+
+
 def test_requeued_often() -> None:
     """The queue's delivery limit is near: that is told while the stream consumes one event at a time."""
     scene = Scene().add(state=State.TRIAL).tell(facts.DeliveryRequeuedOften("emea", 7))

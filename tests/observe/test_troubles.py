@@ -170,6 +170,14 @@ def test_faults_of_the_plugins_own_are_counted_by_place() -> None:
     assert (event.count, event.since) == (3, NOW + 5 + INTERNAL_SHOWN_S)
 
 
+def test_drift_is_told_once() -> None:
+    """However much there is of it."""
+    scene = Scene().add(drift_sample=("field", "novelty"))
+    told = scene.troubles.drifted(scene.figures())
+    assert told == [facts.SchemaDrift("emea", "field", "novelty")]
+    assert scene.tell(*told).troubles.drifted(scene.figures()) == []
+
+
 def test_used_up_tags_are_told_once() -> None:
     """And again when there were fewer in between: the configuration was changed."""
 

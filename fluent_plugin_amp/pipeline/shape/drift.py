@@ -10,6 +10,7 @@ from typing import Any
 
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.shape.convert import SEVERITIES, direction
+from fluent_plugin_amp.text import one_line
 
 OURS = frozenset({"console_links", "@devo_pulling_id"})
 """Fields that are not Cisco's; the names of ``add`` are none either."""
@@ -60,4 +61,4 @@ class Drift:
     def _add(self, what: str, path: str) -> None:
         self.counts[what] += 1
         if len(self.samples) < MAX_SAMPLES:
-            self.samples[what, path[:MAX_SAMPLE]] = None
+            self.samples[what, one_line(path[:MAX_SAMPLE])] = None
