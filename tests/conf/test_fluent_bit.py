@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.syslog import SyslogReceiver
 from tests.conf.ways import (
@@ -20,9 +25,14 @@ from tests.conf.ways import (
     send,
     write_config,
 )
+from tests.pipeline.shape.ecs_schema import faults as ecs_faults
+from tests.pipeline.shape.ocsf_schema import faults as ocsf_faults
 from tests.servers import CONF, fluent_bit, need, shipped
 
-FILES = ["fluent-bit.yaml", "fluent-bit.conf", "fluent-bit-syslog.yaml", "fluent-bit-stdin.yaml"]
+FILES = [
+    *("fluent-bit.yaml", "fluent-bit.conf", "fluent-bit-syslog.yaml", "fluent-bit-http.yaml"),
+    "fluent-bit-stdin.yaml",
+]
 
 
 def test_every_file_is_known() -> None:
@@ -66,6 +76,69 @@ def test_dead_letters_go_to_devo_too(tmp_path: Path, certificates: Certificates)
             header = b"<14>Jan  1 00:00:00 amp-forwarder edr.cisco.amp.dead_letters: "
             letter = events_of(receiver.wait_for(1), header)[0]
     assert json.loads(letter["body"]) == {"too large": 2**64}
+
+
+class SiemHandler(BaseHTTPRequestHandler):
+    """Refuses the first request, and takes the others."""
+
+    def do_POST(self) -> None:
+        """Keep the records."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        server = self.server
+        assert isinstance(server, Siem)
+        server.requests += 1
+        self.send_response(503 if server.requests == 1 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        if server.requests > 1 and self.headers["Authorization"] == "Bearer secret":
+            server.records += [json.loads(line) for line in body.splitlines()]
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class Siem(ThreadingHTTPServer):
+    """Takes JSON over HTTPS."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        super().__init__(("127.0.0.1", 0), SiemHandler)
+        self.requests = 0
+        self.records: list[dict[str, Any]] = []
+        self.socket = server_context(certificates.server).wrap_socket(self.socket, server_side=True)
+
+
+@pytest.mark.parametrize(("schema", "faults"), [("ocsf", ocsf_faults), ("ecs", ecs_faults)], ids=["ocsf", "ecs"])
+def test_shaped_events_over_http(
+    schema: str, faults: Callable[[dict[str, Any]], list[str]], tmp_path: Path, certificates: Certificates
+) -> None:
+    """Every record arrives as its schema wants it, ids exact, after the receiver had refused the first request."""
+    generator = EventGenerator(1)
+    events = [generator.event() for _ in range(150)]
+    with Siem(certificates) as siem:
+        Thread(target=siem.serve_forever, daemon=True).start()
+        port = free_port()
+        replacements = {
+            "siem.example": "localhost",
+            "443": str(siem.server_port),
+            "# tls.ca_file: /etc/fluent-bit/siem.crt ": f"tls.ca_file: {certificates.ca_file} #",
+            "${SIEM_TOKEN}": "secret",
+            "/var/lib/fluent-bit/storage": str(tmp_path / "storage"),
+            "24224": str(port),
+        }
+        text = shipped("fluent-bit-http.yaml", replacements).replace("/var/lib/fluent-bit", str(tmp_path))
+        with fluent_bit(tmp_path, text, port) as server:
+            send(tmp_path, port, [*events, {"too large": 2**64}], transform={"shape": schema})
+            server.wait_until(lambda: len(siem.records) >= len(events), "delivering", 90.0)
+            letters = tmp_path / "dead_letters.log"
+            server.wait_until(lambda: letters.exists() and "too large" in letters.read_text(), "writing dead letters")
+        siem.shutdown()
+    assert siem.requests > 1
+    assert [faults(record) for record in siem.records] == [[]] * len(events)
+    ids = [
+        (record.get("metadata") or record["event"]).get("uid" if schema == "ocsf" else "id")
+        for record in siem.records
+    ]
+    assert sorted(filter(None, ids)) == sorted(str(event["id"]) for event in events if "id" in event)
 
 
 def test_the_pipe(tmp_path: Path) -> None:
