@@ -72,6 +72,19 @@ place is in `unmapped`, fields of `add` as well.
 
 The default version, the classes and the ids of a kind change with major releases only.
 
+Some choices, and why:
+
+- Detections are findings of class 2004, not activities with a security control: their events share a `detection_id`,
+  which is the finding's `uid`, and say what became of it. An incident (2005) would need an assignee.
+- A quarantine is an update of its finding; a restore or a deletion, by somebody or by the cloud, is a remediation.
+- A raised fault has no `status`: it is neither a success nor a failure of what was reported.
+- `network_info.parent` is the process of the connection, so it is the evidence's, and `file.parent` is the actor's.
+  A parent without a number is no process in OCSF: its file is a second evidence.
+- A process with a command line and no number has the event's id for its `uid`, since it must have one.
+- Cisco tells no confidence, no type of device, and which of several addresses is meant: the first one is
+  `device.ip`.
+- In version 1.1 a fetched file is a Base Event: as an update of a finding it would look like a threat.
+
 **Amazon Security Lake** takes version 1.1.0, one class a source, as Parquet: the next hop splits by `class_uid` and
 writes that.
 

@@ -17,6 +17,8 @@ from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
+from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import encode_chunk, entry
@@ -46,6 +48,7 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
         for tag, body in enumerate(bodies, 1)
     )
     transform = Transform("bench")
+    ocsf, ecs = OcsfShape("bench"), EcsShape("bench")
     ledger = Ledger()
     deliveries = [Delivery("bench", ledger, number + 1, body) for number, body in enumerate(bodies)]
     for delivery in deliveries:
@@ -81,6 +84,8 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
         "remember as delivered": lambda: DeliveredMemory().record(deliveries),
         "acks to the broker": acknowledge,
         "flatten, where asked for": lambda: each(Flattener(), records),
+        "shape: ocsf, where asked for": lambda: each(lambda record: ocsf(record, 0.0), records),
+        "shape: ecs, where asked for": lambda: each(lambda record: ecs(record, 0.0), records),
         "links, where asked for": lambda: each(Links("console.eu.amp.cisco.com"), records),
     }
     for name, work in passes.items():

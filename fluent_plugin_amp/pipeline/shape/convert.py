@@ -91,6 +91,11 @@ def moment(value: Any) -> int | None:
     return int(seconds) * 1000 + int(value[20:23])
 
 
+def moment_text(value: Any) -> str | None:
+    """The same, as it is."""
+    return value if moment(value) is not None else None
+
+
 # --- addresses, names, hashes --------------------------------------------------------------------
 
 
@@ -311,14 +316,22 @@ def ecs_direction(value: Any) -> str | None:
     return None if made is None else "egress" if made["direction_id"] == 2 else "ingress"
 
 
+_SCALARS = frozenset((str, int, float, bool))
+
+
 def scalar(value: Any) -> Any:
     """A text, a number, true or false."""
-    return value if type(value) in (str, int, float, bool) else None
+    return value if type(value) in _SCALARS else None
 
 
 def scalars(value: Any) -> Any:
     """A list of these."""
-    return value if type(value) is list and all(scalar(item) is not None for item in value) else None
+    if type(value) is not list:
+        return None
+    for item in value:
+        if type(item) not in _SCALARS:
+            return None
+    return value
 
 
 def long(value: Any) -> int | None:
@@ -335,13 +348,18 @@ def objects(value: Any) -> Any:
     """An object, or a list of objects."""
     if type(value) is dict:
         return value
-    return value if type(value) is list and all(type(item) is dict for item in value) else None
+    if type(value) is not list:
+        return None
+    for item in value:  # a third of the time of `all`
+        if type(item) is not dict:
+            return None
+    return value
 
 
 CONVERTERS: dict[str, Callable[[Any], Any]] = {
     each.__name__: each
     for each in (
-        *(text, lower_text, id_text, integer, port, milliseconds, nanoseconds, any_nanoseconds, moment),
+        *(text, lower_text, id_text, integer, port, milliseconds, nanoseconds, any_nanoseconds, moment, moment_text),
         *(ip, mac, ascii_hostname, sha256, sha1, md5, path, last_name, user),
         *(severity, operating_system, direction, malware_classes),
         *(lower_hash_256, lower_hash_1, lower_hash_5, iso_seconds, ecs_severity, ecs_system, ecs_direction),

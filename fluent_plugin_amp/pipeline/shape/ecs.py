@@ -19,6 +19,8 @@ from fluent_plugin_amp.pipeline.shape.rules import MISFITS, UNKNOWN, Objects
 from fluent_plugin_amp.pipeline.shape.tables import ids, rows
 
 _VENDOR, _PRODUCT = table.OWN.split(".")
+_ADDED = ("stream", "related", "unmapped")
+"""Beside what is left of the event; a field of these names that it has itself stands apart."""
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -148,7 +150,7 @@ class EcsShape:
         self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
         seconds, nanoseconds = event_time(event, received_at)
         about = record["event"] = {**ecs.events[kind], **record.get("event", {})}
-        last_seen = about.get("end")
+        last_seen = about.get("end") if "timestamp" not in event else None
         record["@timestamp"] = last_seen if last_seen is not None else f"{second(seconds)}.{nanoseconds:09}Z"
         record["ecs"] = {"version": table.VERSION}
         record["observer"] = {"vendor": "Cisco", "product": "Secure Endpoint"}
@@ -157,6 +159,9 @@ class EcsShape:
             host["name"] = host["hostname"].lower()
         if "network" in record and record["network"].get("direction") == "ingress":
             _turn(record)
+        for name in _ADDED:
+            if name in own and own[name] != self._stream:
+                objects[MISFITS][name] = own.pop(name)
         related, own_related = plan.related(objects)
         if related:
             record["related"] = related

@@ -175,8 +175,8 @@ computer.policy.guid                     |                               |      
 computer.policy.name                     |                               |                  |
 computer.isolation.available             |                               |                  |
 computer.isolation.status                |                               |                  |
-first_seen                               | event.start                   | text             |
-last_seen                                | event.end                     | text             |
+first_seen                               | event.start                   | moment_text      |
+last_seen                                | event.end                     | moment_text      |
 incident_id                              | event.id                      | text             |
 stream                                   |                               |                  | scalar
 event_ids                                |                               |                  | scalars

@@ -19,7 +19,17 @@ from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.shape import rules
 from fluent_plugin_amp.pipeline.shape.convert import CONVERTERS as VALUES
 from fluent_plugin_amp.pipeline.shape.convert_lists import LISTS, OBJECTS
-from fluent_plugin_amp.pipeline.shape.rules import ANOTHER_WAY, KEPT, MISFITS, RECORD, UNKNOWN, Into, Objects, Rule
+from fluent_plugin_amp.pipeline.shape.rules import (
+    ANOTHER_WAY,
+    KEPT,
+    MISFITS,
+    OBJECT,
+    RECORD,
+    UNKNOWN,
+    Into,
+    Objects,
+    Rule,
+)
 
 CONVERTERS = {**VALUES, **OBJECTS}
 TYPES: dict[str, frozenset[type]] = {
@@ -167,9 +177,7 @@ class Plan:
 
     def _level(self, tree: Mapping[str, Any], path: str) -> dict[str, Rule | None]:
         return {
-            name: (rules.into_object(self._level(rule, f"{path}{name}."), f"{path}{name}."), ANOTHER_WAY, None)
-            if type(rule) is dict
-            else rule
+            name: (self._level(rule, f"{path}{name}."), OBJECT, f"{path}{name}.") if type(rule) is dict else rule
             for name, rule in tree.items()
         }
 

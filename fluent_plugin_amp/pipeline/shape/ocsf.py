@@ -317,7 +317,9 @@ class OcsfShape:
         seconds, nanoseconds = event_time(event, received_at)
         if record.pop("time_nanoseconds", None) is not None and "time" not in record:
             left["timestamp_nanoseconds"] = event["timestamp_nanoseconds"]  # of no second
-        if "event_ids" in event and "finding_info" in record:  # a combined record has no time of its own
+        if (
+            "event_ids" in event and "timestamp" not in event and "finding_info" in record
+        ):  # a combined record has no time of its own
             seconds, rest = divmod(record["finding_info"].get("last_seen_time", 0), 1000)
             nanoseconds = rest * 1_000_000
         record["time"] = seconds * 1000 + nanoseconds // 1_000_000
@@ -334,6 +336,8 @@ class OcsfShape:
             observables = _observe(ocsf_class, objects)
             if observables:
                 record["observables"] = observables
+        if left.get("stream") == self._stream:
+            del left["stream"]  # of a combined record
         if left:
             record["unmapped"] = left
         if self._raw_data:

@@ -269,7 +269,7 @@ bp_data.package_manager_current_version  | app.version                          
 bp_data.package_manager_pending_version  |                                       |                 |
 bp_data.package_manager_serial_number    |                                       |                 |
 bp_data.sts                              |                                       |                 |
-stream                                   | metadata.log_name                     | text            |
+stream                                   |                                       |                 |
 incident_id                              | finding_info.uid                      | text            |
 first_seen                               | finding_info.first_seen_time          | moment + original |
 last_seen                                | finding_info.last_seen_time           | moment + original |

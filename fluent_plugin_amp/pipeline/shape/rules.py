@@ -20,11 +20,13 @@ Into = Callable[[Any, Objects], Any]
 """(value, objects) → what is left of the value; None: nothing."""
 
 Rule = tuple[Any, int, Any]
-"""(`Convert`, object, attribute); (`Into`, `ANOTHER_WAY`, None); (types, `KEPT`, path): left if it is of these."""
+"""(`Convert`, object, attribute); (`Into`, `ANOTHER_WAY`, None); (types, `KEPT`, path): left if it is of these;
+(the rules within, `OBJECT`, their path)."""
 
 ANOTHER_WAY = -1
-KEPT = -2
-_NO_ROW: Rule = (None, -3, None)
+OBJECT = -2
+KEPT = -3
+_NO_ROW: Rule = (None, -4, None)
 
 
 def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: Objects) -> Record | None:
@@ -46,6 +48,11 @@ def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: O
                 value = convert(value, objects)
                 if value is None:
                     continue
+            elif number == OBJECT:
+                if type(value) is dict:
+                    value = walk(value, convert, attribute, objects)
+                    if value is None:
+                        continue
             elif number == KEPT:
                 if type(value) not in convert:
                     if not says_nothing(value):
@@ -63,15 +70,6 @@ def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: O
 def says_nothing(value: Any) -> bool:
     """It is null, an empty text, list or object."""
     return value is None or value == "" or value == [] or value == {}
-
-
-def into_object(rules: Mapping[str, Rule | None], path: str) -> Into:
-    """Walk on within."""
-
-    def into(value: Any, objects: Objects) -> Any:
-        return walk(value, rules, path, objects) if type(value) is dict else value
-
-    return into
 
 
 def into_several(all_of: Sequence[Into]) -> Into:

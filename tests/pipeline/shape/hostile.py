@@ -35,6 +35,9 @@ VALUES: tuple[Any, ...] = (
     ),
 )
 
+NAMES = ("new", "last_seen", "first_seen", "event_ids", "event_types", "incident_id", "stream", "related", "unmapped")
+"""Fields that an event of Cisco's does not have; combined records have some of them."""
+
 
 def hostile(value: Any, random: Random, rate: float = 0.08) -> Any:
     """A copy in which some values, at any depth, are others, or are missing."""
@@ -42,7 +45,7 @@ def hostile(value: Any, random: Random, rate: float = 0.08) -> Any:
         return random.choice(VALUES)
     if isinstance(value, dict):
         changed = {name: hostile(item, random, rate) for name, item in value.items() if random.random() > rate / 2}
-        return changed | {f"new_{random.randrange(9)}": random.choice(VALUES)} if random.random() < rate else changed
+        return changed | {random.choice(NAMES): random.choice(VALUES)} if random.random() < rate else changed
     if isinstance(value, list):
         return [hostile(item, random, rate) for item in value]
     return value
