@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +18,9 @@ from fluent_plugin_amp.pipeline.decode import MAX_DEPTH, decode
 from fluent_plugin_amp.pipeline.flatten import Flattener, ListMode
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
-from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
+from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
+from fluent_plugin_amp.pipeline.transform import Schema, Transform
 from tests.pipeline.steps import grows_linearly
 
 Event = Callable[[int], dict[str, Any]]
@@ -69,6 +72,29 @@ def test_an_event_cannot_multiply_under_flatten() -> None:
     """200 kB with a name of 100,000 characters before 10,000 fields would be a gigabyte."""
     record = {"k" * 100_000: {str(number): 0 for number in range(10_000)}}
     assert sum(map(len, Flattener()(record))) <= flatten.MAX_ADDED_CHARACTERS + 200_000
+
+
+def long_lists(size: int) -> dict[str, Any]:
+    """Every list that a schema looks into, each item another."""
+    tactics = [{"external_id": f"TA{number}", "name": f"n{number}"} for number in range(size)]
+    techniques = [{"external_id": f"T{number}.1", "name": f"n{number}"} for number in range(size)]
+    addresses = [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(size)]
+    return {
+        "event_type_id": 1107296273,
+        "tactics": tactics,
+        "techniques": techniques,
+        "threat_hunting": {"tactics": tactics, "techniques": techniques},
+        "computer": {"network_addresses": [{"ip": each} for each in addresses], "internal_ips": addresses},
+        "vulnerabilities": [{"cve": f"CVE-{number}"} for number in range(size)],
+        "group_guids": addresses,
+    }
+
+
+@pytest.mark.parametrize("shape", [OcsfShape("emea"), EcsShape("emea")], ids=["ocsf", "ecs"])
+def test_shaping(shape: Schema) -> None:
+    """No list is compared with another item by item: of 50,000 each that would take many minutes."""
+    assert grows_linearly(lambda size: partial(shape, long_lists(size), 0.0), 512)
+    shape(long_lists(50_000), 0.0)
 
 
 @pytest.mark.parametrize(

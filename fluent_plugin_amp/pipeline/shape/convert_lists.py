@@ -260,13 +260,11 @@ _ECS_NAMES = {"uid": "id", "name": "name", "src_url": "reference"}
 
 def _arrays(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Each value once."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, dict[str, None]] = {}
     for item in items:
         for name, value in item.items():
-            array = arrays.setdefault(_ECS_NAMES[name], [])
-            if value not in array:
-                array.append(value)
-    return arrays
+            arrays.setdefault(_ECS_NAMES[name], {})[value] = None
+    return {name: list(values) for name, values in arrays.items()}
 
 
 LISTS: dict[str, Callable[[Any], Made]] = {

@@ -10,6 +10,9 @@ from fluent_plugin_amp.model import Record
 Objects = list[Any]
 """Those under construction; a plan numbers them.  The first three have a meaning of their own."""
 
+MAX_COMPARED = 10_000
+"""Pairs of items; of longer lists, which only a hostile event has, what comes twice is there twice."""
+
 RECORD, UNKNOWN, MISFITS = 0, 1, 2
 """The record; the paths of fields without a row; values that do not fit the type under which they would be kept."""
 
@@ -126,7 +129,7 @@ def extend(convert: Callable[[Any], tuple[list[Any], bool]], number: int) -> Int
     def into(value: Any, objects: Objects) -> Any:
         made, is_all = convert(value)
         there = objects[number]
-        if there:
+        if there and len(there) * len(made) <= MAX_COMPARED:
             made = [item for item in made if item not in there]
         there.extend(made)
         return None if is_all else value
