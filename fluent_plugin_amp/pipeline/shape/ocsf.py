@@ -251,7 +251,6 @@ class Ocsf:
             if number == 0:
                 columns[2] = str(_OTHER)
             made = self._in_class[kind.name, number] = _kind(columns, self.classes[number])
-            self._columns[made.name] = self._columns[kind.name]
         return made
 
 
@@ -317,9 +316,8 @@ class OcsfShape:
         seconds, nanoseconds = event_time(event, received_at)
         if record.pop("time_nanoseconds", None) is not None and "time" not in record:
             left["timestamp_nanoseconds"] = event["timestamp_nanoseconds"]  # of no second
-        if (
-            "event_ids" in event and "timestamp" not in event and "finding_info" in record
-        ):  # a combined record has no time of its own
+        # a combined record has no time of its own
+        if "event_ids" in event and "timestamp" not in event and "finding_info" in record:
             seconds, rest = divmod(record["finding_info"].get("last_seen_time", 0), 1000)
             nanoseconds = rest * 1_000_000
         record["time"] = seconds * 1000 + nanoseconds // 1_000_000

@@ -1,0 +1,42 @@
+"""`fluent-plugin-amp shape` as a command line; ``shape`` does the work."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+from fluent_plugin_amp.commands.console import report_errors, table_text
+from fluent_plugin_amp.errors import EXIT_OK
+
+
+@click.command()
+@click.option("--to", "schema", type=click.Choice(["ocsf", "ecs"]), default="ocsf", show_default=True)
+@click.option("--version", help="Of OCSF.  [default: 1.6.0]")
+@click.option("--records", is_flag=True, help="The records themselves, a line of JSON each.")
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"))
+@report_errors
+def shape(schema: Literal["ocsf", "ecs"], version: str | None, records: bool, files: tuple[Any, ...]) -> int:
+    """Show where the fields of captured events go in a public schema, and what has no place ("-": standard input).
+
+    Files as for `replay`; no configuration is needed.
+
+    \b
+    Examples:
+      fluent-plugin-amp shape events.ndjson
+      fluent-plugin-amp shape --to ecs --records events.ndjson
+    """
+    from fluent_plugin_amp.commands import captured
+    from fluent_plugin_amp.commands import shape as job
+
+    made = job.schema_of(schema, version)
+    bodies = (body for file in files for body in captured.events(file, file.name))
+    if records:
+        for record in job.records(made, bodies):
+            click.echo(record)
+        return EXIT_OK
+    review = job.review(made, bodies)
+    for table in job.tables(review):
+        click.echo(table_text(table))
+    click.echo(review.summary)
+    return EXIT_OK
