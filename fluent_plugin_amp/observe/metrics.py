@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them, put together when they are asked for: the path of an event pays nothing.
+"""The figures as Prometheus reads them.  They are put together on request, so the path of an event pays nothing.
 
 Names and labels are part of the interface: dashboards and alerts of users depend on them (examples/).
 
@@ -28,7 +28,7 @@ from fluent_plugin_amp.source.transitions import Reason
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cisco_amp_"
 STREAMS_AT_ONCE = 8
-"""Two or three milliseconds."""
+"""So many streams take two or three milliseconds."""
 
 _COUNTERS: dict[str, tuple[str, Callable[[StreamSnapshot], float]]] = {
     "events_received": (

@@ -1,4 +1,4 @@
-"""How everything stands at one moment: what metrics, page, probes and statistics are made of.  Pure."""
+"""The figures of one moment.  Metrics, page, probes and statistics are made of them.  Pure."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class StreamSnapshot:
     unacked: int
     held_bytes: int
     messages_ready: int | None
-    """Waiting in the queue; None: not known now."""
+    """Messages that wait in the queue; None: not known now."""
     growth_per_s: float | None
-    """Messages a second by which the queue grows, less than 0 when it shrinks; None: not known."""
+    """Messages a second by which the queue grows; less than 0: it shrinks; None: not known."""
     oldest_waiting_s: float | None
     """Age of the oldest message in the queue, as `backlog` estimates it; 0 when none waits; None: not known."""
 
@@ -47,7 +47,7 @@ class StreamSnapshot:
     poll_interval_s: float | None = None
     """How often it is polled; None: it stays connected."""
     silent_after_s: float | None = None
-    """No event for so long is worth a word; None: it never is."""
+    """After so many seconds without an event, the stream counts as silent; None: it never does."""
     others: int = 0
     """Other consumers of the queue, at the last look."""
     oldest_unacked_s: float = 0.0
@@ -55,9 +55,9 @@ class StreamSnapshot:
     requeued: int = 0
     """Deliveries that went back to the queue, unacked, since the start of the process."""
     tags: int | None = None
-    """Different tags of its events; None: they all have one."""
+    """How many different tags its events have; None: they all have one."""
     tags_used_up: bool = False
-    """There were more than max_tags: what is new is ``other``."""
+    """There were more tags than max_tags: new ones become ``other``."""
     drift: Mapping[str, int] | None = None
     """What the table of ``transform.shape`` does not know: how often; None: no schema is asked for."""
     drift_sample: tuple[str, str] | None = None
@@ -72,7 +72,7 @@ class StreamSnapshot:
 
     @property
     def oldest_s(self) -> float | None:
-        """Age of the oldest of them; 0 when none waits, or for a moment only; None: not known."""
+        """Age of the oldest of them; 0 when none waits for more than a moment; None: not known."""
         held_s = self.oldest_unacked_s if self.oldest_unacked_s >= HELD_FROM_S else 0.0
         return held_s or None if self.oldest_waiting_s is None else max(self.oldest_waiting_s, held_s)
 
@@ -115,14 +115,14 @@ class Snapshot:
     streams: tuple[StreamSnapshot, ...]
     servers: tuple[ServerSnapshot, ...]
     is_available: bool
-    """The sink takes chunks: a server is connected, and nothing makes it doubtful that it acks."""
+    """The sink takes chunks: a server is connected, and there is no doubt that it acks."""
     chunks_in_flight: int
-    """Given to the sink and not answered yet."""
+    """Chunks that were given to the sink and are not answered yet."""
     held_bytes: int
-    """Of all streams, against ``memory_limit_bytes``."""
+    """What all streams hold, counted against ``memory_limit_bytes``."""
     memory_limit_bytes: int
     resident_bytes: int
-    """Of the process; 0 where the system does not tell."""
+    """Memory of the process; 0 where the system does not tell."""
     detections_open: int | None = None
-    """Not written for the first time yet; None: there are to be none."""
+    """Detections that were not written yet; None: none are made."""
     incidents_open: int | None = None

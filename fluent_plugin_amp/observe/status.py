@@ -1,7 +1,7 @@
-"""What the figures of a moment mean: which streams and servers are in trouble, why, since when, what to do.  Pure.
+"""Judges the figures of a moment: which streams and servers are in trouble, why, since when, and what to do.  Pure.
 
-Page, probes and log say the same because all of them say what is found here.  Findings name causes before
-consequences: while no server can be reached, three hundred streams that wait for one are a single finding.
+Page, probes and log agree, because all of them show what is found here.  Findings name causes before consequences:
+while no server can be reached, three hundred streams that wait for one are a single finding.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Readiness(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that an operator should know of: about a server, about streams that have it in common, or other."""
+    """Something that an operator should know about a server, the streams that share it, or another part."""
 
     error_id: str
     what: str
@@ -50,11 +50,11 @@ class Finding:
     server: str = ""
     state_file: str = ""
     part: str = ""
-    """Of the plugin itself, see `facts.InternalError.where`."""
+    """The part of the plugin itself, see `facts.InternalError.where`."""
 
     @property
     def who(self) -> str:
-        """What it is about, as a sentence begins."""
+        """What the finding is about, for the beginning of a sentence."""
         if self.server:
             return f"Server {self.server}"
         if self.state_file:
@@ -75,14 +75,14 @@ class StreamStatus:
 
     snapshot: StreamSnapshot
     word: str
-    """What it does, in a word or two."""
+    """What the stream does, in a word or two."""
     findings: tuple[Finding, ...]
     last_trouble: Trouble | None
     """The last trouble, over or not."""
 
     @property
     def level(self) -> Level:
-        """Of the worst finding."""
+        """The level of the worst finding."""
         return max((finding.level for finding in self.findings), default=Level.OK)
 
 
@@ -97,7 +97,7 @@ class ServerStatus:
 
     @property
     def level(self) -> Level:
-        """Of the worst finding."""
+        """The level of the worst finding."""
         return max((finding.level for finding in self.findings), default=Level.OK)
 
 
@@ -113,7 +113,7 @@ class Status:
 
     @property
     def reasons(self) -> tuple[Finding, ...]:
-        """Why the plugin is not ready; none when it is."""
+        """Why the plugin is not ready; empty when it is."""
         return tuple(finding for finding in self.findings if finding.blocks)
 
     @property
@@ -136,7 +136,7 @@ class Status:
 
     @property
     def connecting(self) -> int:
-        """How many streams were not connected yet, and had no trouble so far."""
+        """How many streams are not connected yet, and have had no trouble."""
         return self._with(conditions.CONNECTING)
 
     @property
@@ -149,7 +149,7 @@ class Status:
 
     @property
     def readiness(self) -> Readiness:
-        """Of all streams together."""
+        """The readiness of all streams together."""
         if not self.reasons:
             return Readiness.READY
         flows = self.snapshot.is_available and self.stuck < len(self.streams)
@@ -157,12 +157,12 @@ class Status:
 
     @property
     def level(self) -> Level:
-        """Of the worst finding."""
+        """The level of the worst finding."""
         return max((finding.level for finding in self.findings), default=Level.OK)
 
 
 def judge(snapshot: Snapshot, troubles: Troubles) -> Status:
-    """What the figures mean, with what is remembered."""
+    """Judge the figures, together with what is remembered."""
     streams = tuple(
         _judge_stream(stream, troubles.streams[stream.name], snapshot, troubles) for stream in snapshot.streams
     )
@@ -202,7 +202,7 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, tr
         what = f"{stream.others} other consumer(s) take their part of its events"
         findings.append(_of(conditions.SHARED, what, memory.shared_since))
     if memory.tags_used_up_at:
-        what = "its events have more tags than max_tags: what is new is `other`"
+        what = "its events have more tags than max_tags: new ones become `other`"
         findings.append(_of(conditions.TAGS_USED_UP, what, memory.tags_used_up_at))
     if memory.drift_at and stream.drift_sample is not None:
         what = "its events hold what the table of `shape` does not know: {} {}".format(*stream.drift_sample)
@@ -252,7 +252,7 @@ def _what_it_does(
 
 
 def _outage_began_at(snapshot: Snapshot, troubles: Troubles) -> float:
-    """When the last server that was well got into trouble."""
+    """When the last server that still worked got into trouble."""
     of_servers = [troubles.servers[server.server].trouble for server in snapshot.servers]
     return max((trouble.since for trouble in of_servers if trouble is not None), default=snapshot.at)
 
@@ -282,7 +282,7 @@ def _judge_server(server: ServerSnapshot, memory: Memory, snapshot: Snapshot, tr
 
 
 def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
-    """The state file: without it events are delivered all the same, but for those that are combined."""
+    """The findings of the state file.  Without it, events are still delivered, except those that are combined."""
     found = [_of_trouble(each, Level.WARNING, blocks=False) for each in troubles.set_aside.values()]
     trouble = troubles.state.trouble
     if trouble is not None and not troubles.state.is_well:
@@ -295,7 +295,7 @@ def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
 
 
 def _judge_reload(troubles: Troubles) -> list[Finding]:
-    """What the configuration says now is not all in force."""
+    """The finding that the configuration is not, or not all, in force."""
     trouble = troubles.reload.trouble
     if trouble is None or troubles.reload.is_well:
         return []
@@ -303,7 +303,7 @@ def _judge_reload(troubles: Troubles) -> list[Finding]:
 
 
 def _judge_internal(troubles: Troubles, now: float) -> list[Finding]:
-    """Faults of the plugin's own that happened a short while ago."""
+    """The findings for faults of our own that happened a short while ago."""
     found = []
     for where, internal in troubles.internal.items():
         if now - internal.at < INTERNAL_SHOWN_S:
@@ -327,7 +327,7 @@ def _of_trouble(trouble: Trouble, level: Level, *, blocks: bool) -> Finding:
 
 
 def _joined(found: Iterable[Finding]) -> list[Finding]:
-    """Join the findings that several streams share; in the order in which an operator should read."""
+    """Join the findings that several streams share, in the order in which an operator should read them."""
     joined: dict[tuple[str, ...], Finding] = {}
     for finding in found:
         key = (finding.error_id, finding.what, finding.server, finding.part)
