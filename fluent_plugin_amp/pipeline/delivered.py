@@ -90,12 +90,12 @@ class DeliveredMemory:
         return cls(max(LEAST_REMEMBERED, min(REMEMBERED_EVENTS, REMEMBERED_IN_ALL // max(1, streams))))
 
     def contains(self, stream: str, digest: bytes) -> bool:
-        """See `Delivered`."""
+        """Part of `Delivered`: whether it is known."""
         recent = self._streams.get(stream)
         return recent is not None and digest in recent
 
     def record(self, deliveries: list[Delivery]) -> None:
-        """See `Delivered`: nothing is ever pending."""
+        """Part of `Delivered`: remember these.  Nothing is ever pending."""
         for delivery in deliveries:
             recent = self._streams.get(delivery.stream)
             if recent is None:

@@ -183,7 +183,7 @@ class SlowMemory(DeliveredMemory):
         self.uncommitted: list[Pending] = []
 
     def record(self, deliveries: list[Delivery]) -> Pending:  # type: ignore[override]
-        """See `Delivered`."""
+        """Part of `Delivered`."""
         super().record(deliveries)
         self.uncommitted.append(Pending())
         return self.uncommitted[-1]

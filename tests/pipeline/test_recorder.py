@@ -42,7 +42,7 @@ class Memory:
         return False
 
     def record(self, deliveries: list[Delivery]) -> Pending | None:
-        """See `Delivered`."""
+        """Part of `Delivered`."""
         self.recorded.append([delivery.delivery_tag for delivery in deliveries])
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):

@@ -19,7 +19,7 @@ from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, QueueDepth, StreamCredentials
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 LIMIT_BYTES = 1_000_000
 Kind = TypeVar("Kind", bound=Fact)
 

@@ -75,7 +75,7 @@ class Disk:
         self.aside += keys
 
     def contains(self, stream: str, digest: bytes) -> bool:
-        """Part of `Delivered`: remember these; pending until the commit."""
+        """Part of `Delivered`."""
         return digest in self.delivered
 
     def record(self, deliveries: list[Delivery]) -> Pending:
