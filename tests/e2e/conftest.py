@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
+from tests.conftest import MakeStream
+from tests.e2e.configs import stream_section
 from tests.e2e.plugin import Plugin
+from tests.e2e.receiving import is_empty
 
 NOT_RUN = "not run: "
 
@@ -30,6 +37,38 @@ def run(tmp_path: Path) -> Iterator[StartPlugin]:
     for plugin in plugins:
         plugin.kill()
         print(f"--- {plugin.folder.name}: {' '.join(plugin.arguments)}\n{plugin.log}")
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Everything before the server: a broker, streams on it, and the plugin."""
+
+    broker: PrivateRabbitMQ
+    make_stream: MakeStream
+    certificates: Certificates
+    run: StartPlugin
+    folder: Path
+    """Of the test's own."""
+
+    def section(self, stream: StreamCredentials, **keys: Any) -> dict[str, Any]:
+        """One entry of ``streams``, over TLS."""
+        return stream_section(stream, self.certificates, **keys)
+
+    async def publish(self, stream: StreamCredentials, bodies: Iterable[bytes]) -> None:
+        """Put events into the queue, while a server in this event loop goes on."""
+        await asyncio.to_thread(self.broker.publish, stream.queue, bodies)
+
+    async def is_empty(self, stream: StreamCredentials) -> None:
+        """Return when the broker holds nothing of a stream any more, acked or not."""
+        await asyncio.to_thread(self.broker.wait_for_depth, stream.queue, is_empty)
+
+
+@pytest.fixture
+def rig(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, certificates: Certificates, run: StartPlugin, tmp_path: Path
+) -> Rig:
+    """See `Rig`."""
+    return Rig(broker, make_stream, certificates, run, tmp_path)
 
 
 @pytest.fixture

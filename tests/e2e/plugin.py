@@ -80,7 +80,7 @@ class Plugin:
     @property
     def log(self) -> str:
         """Everything logged so far."""
-        return self.log_file.read_text() if self.log_file.exists() else ""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def signal(self, number: int) -> None:
         """Send a signal."""

@@ -6,15 +6,11 @@ import contextlib
 import json
 import signal
 import sqlite3
-from pathlib import Path
 from typing import Any
 
-from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
-from tests.conftest import MakeStream
-from tests.e2e.configs import configuration, stream_section
-from tests.e2e.conftest import StartPlugin
+from tests.e2e.configs import configuration
+from tests.e2e.conftest import Rig
 from tests.e2e.plugin import eventually
 
 TAG = "edr.cisco.amp.detections"
@@ -32,54 +28,40 @@ def detections(fluentd: FakeFluentd) -> list[dict[str, Any]]:
     return [each.record for chunk in fluentd.chunks if chunk.tag == TAG for each in chunk.entries]
 
 
-async def test_killed_between_two_events_of_a_detection(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-    tmp_path: Path,
-) -> None:
+async def test_killed_between_two_events_of_a_detection(rig: Rig, fluentd: FakeFluentd) -> None:
     """The first event was acked before a kill -9, the second one comes after: the detection has both."""
-    stream = make_stream()
+    stream = rig.make_stream()
     config = {
-        **configuration(stream_section(stream, certificates), fluentd),
+        **configuration(rig.section(stream), fluentd),
         "detections": {"window": "1h"},
-        "state": {"path": str(tmp_path / "state.db")},
+        "state": {"path": str(rig.folder / "state.db")},
     }
-    broker.publish(stream.queue, [event(1, 1090519054)])
-    plugin = run(config)
+    rig.broker.publish(stream.queue, [event(1, 1090519054)])
+    plugin = rig.run(config)
     await fluentd.wait_for(lambda: fluentd.records)
-    await eventually(lambda: broker.queue_depth(stream.queue)[:2] == (0, 0))
+    await eventually(lambda: rig.broker.queue_depth(stream.queue)[:2] == (0, 0))
     plugin.signal(signal.SIGKILL)
     await plugin.ended()
-    broker.publish(stream.queue, [event(2, 553648143)])
-    plugin = run(config)
+    rig.broker.publish(stream.queue, [event(2, 553648143)])
+    plugin = rig.run(config)
     await eventually(lambda: detections(fluentd))
     assert await plugin.stopped() == 0
     (record,) = detections(fluentd)
     assert (record["event_ids"], record["status"], record["revision"]) == ([1, 2], "quarantined", 1)
 
 
-async def test_garbled_rows_in_the_state_file_stop_nothing(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-    tmp_path: Path,
-) -> None:
+async def test_garbled_rows_in_the_state_file_stop_nothing(rig: Rig, fluentd: FakeFluentd) -> None:
     """Of every table: what was open is set aside and told, and all that comes is delivered, combined and acked."""
-    stream = make_stream()
-    path = tmp_path / "state.db"
+    stream = rig.make_stream()
+    path = rig.folder / "state.db"
     config = {
-        **configuration(stream_section(stream, certificates), fluentd),
+        **configuration(rig.section(stream), fluentd),
         "detections": {"window": "1h"},
         "incidents": {"window": "5m"},
         "state": {"path": str(path)},
     }
-    broker.publish(stream.queue, [event(1, 1090519054)])
-    assert await run(config, "--once").ended() == 0
+    rig.broker.publish(stream.queue, [event(1, 1090519054)])
+    assert await rig.run(config, "--once").ended() == 0
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE combined SET data = 'garbage ' || name WHERE name LIKE 'h%'")
         connection.execute("UPDATE combined SET data = randomblob(100) WHERE name NOT LIKE 'h%'")
@@ -88,51 +70,38 @@ async def test_garbled_rows_in_the_state_file_stop_nothing(
         connection.execute("INSERT INTO letters VALUES (1, x'ff', 7, 7, 7, 'x', 'x', 'x', 'garbage')")
     fields = {"timestamp": 1_600_000_000, "event_type_id": 1090519054}
     bodies = [json.dumps({**fields, "id": number, "detection_id": f"D{number}"}).encode() for number in range(1500)]
-    broker.publish(stream.queue, bodies)
-    plugin = run(config, "--once")
+    rig.broker.publish(stream.queue, bodies)
+    plugin = rig.run(config, "--once")
     assert await plugin.ended() == 0
     assert {record["id"] for record in fluentd.records if "id" in record} == set(range(1500))
-    assert broker.queue_depth(stream.queue)[:2] == (0, 0)
+    assert rig.broker.queue_depth(stream.queue)[:2] == (0, 0)
     assert "[state.corrupt]" in plugin.log
     for table in ("combined", "delivered", "streams", "letters"):
         assert f"set aside in the table garbled_{table}" in plugin.log
 
 
-async def test_without_a_state_file_what_is_open_is_written_at_the_stop(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-) -> None:
+async def test_without_a_state_file_what_is_open_is_written_at_the_stop(rig: Rig, fluentd: FakeFluentd) -> None:
     """It would be lost otherwise."""
-    stream = make_stream()
-    config = {**configuration(stream_section(stream, certificates), fluentd), "detections": {"window": "1h"}}
-    broker.publish(stream.queue, [event(1, 1090519054)])
-    plugin = run(config, "--once")
+    stream = rig.make_stream()
+    config = {**configuration(rig.section(stream), fluentd), "detections": {"window": "1h"}}
+    rig.broker.publish(stream.queue, [event(1, 1090519054)])
+    plugin = rig.run(config, "--once")
     assert await plugin.ended() == 0
     assert [record["status"] for record in detections(fluentd)] == ["detected"]
 
 
-async def test_a_computer_that_was_away_is_one_incident(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-    tmp_path: Path,
-) -> None:
+async def test_a_computer_that_was_away_is_one_incident(rig: Rig, fluentd: FakeFluentd) -> None:
     """Its events come an hour late between those of another: one incident of six, written when nothing more comes."""
-    stream = make_stream()
+    stream = rig.make_stream()
     config = {
-        **configuration(stream_section(stream, certificates), fluentd),
+        **configuration(rig.section(stream), fluentd),
         "incidents": {"window": "5s", "lateness": "0s", "by": ["computer"]},
-        "state": {"path": str(tmp_path / "state.db")},
+        "state": {"path": str(rig.folder / "state.db")},
     }
     late = [detected("b", 1_600_000_000 - 3600, number) for number in range(6)]
     others = [detected("a", 1_600_000_000 + second, 0) for second in (0, 1, 30)]
-    broker.publish(stream.queue, [*others[:2], *late, others[2]])
-    plugin = run(config)
+    rig.broker.publish(stream.queue, [*others[:2], *late, others[2]])
+    plugin = rig.run(config)
 
     def counts() -> list[tuple[str, int]]:
         incidents = [

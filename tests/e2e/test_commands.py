@@ -27,7 +27,7 @@ from fluent_plugin_amp.testing.reactions import NoAck
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, ids_of, stream_section
-from tests.e2e.conftest import StartPlugin
+from tests.e2e.conftest import Rig, StartPlugin
 from tests.e2e.plugin import Plugin
 
 EVENTS = 50
@@ -111,21 +111,19 @@ async def test_once(
 
 
 async def test_once_unavailable(
-    broker: PrivateRabbitMQ,
+    rig: Rig,
     stream: StreamCredentials,
     section: dict[str, Any],
     finish: Finish,
     nowhere: dict[str, Any],
     fluentd: FakeFluentd,
-    make_stream: MakeStream,
-    certificates: Certificates,
 ) -> None:
     """Without a server, with one that never acks, or without a broker it ends with 69 after pause_after."""
-    other = make_stream()
+    other = rig.make_stream()
     for each in (stream, other):
-        broker.publish(each.queue, bodies(EVENTS))
+        rig.broker.publish(each.queue, bodies(EVENTS))
     fluentd.reaction = NoAck()
-    second = stream_section(other, certificates)
+    second = rig.section(other)
     no_broker = section | {"url": f"amqps://localhost:{nowhere['port']}"}
     no_server, no_ack, unreachable = await asyncio.gather(
         *(
@@ -138,7 +136,7 @@ async def test_once_unavailable(
     assert "error [run.no-progress]: " in no_ack.err
     assert "error [amqp.unreachable]: " in unreachable.err
     for each in (stream, other):
-        assert broker.queue_depth(each.queue)[:2] == (EVENTS, 0)
+        assert rig.broker.queue_depth(each.queue)[:2] == (EVENTS, 0)
 
 
 async def test_once_refused(section: dict[str, Any], finish: Finish, fluentd: FakeFluentd) -> None:

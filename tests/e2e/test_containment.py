@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.ports import free_port
-from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
-from tests.conftest import MakeStream
-from tests.e2e.configs import bodies, configuration, ids_of, stream_section
-from tests.e2e.conftest import StartPlugin
+from tests.e2e.configs import bodies, configuration, ids_of
+from tests.e2e.conftest import Rig
 from tests.e2e.plugin import eventually
 from tests.e2e.receiving import DEAD_LETTERS, is_empty, receiving
 
@@ -36,24 +32,18 @@ module.Links.__call__ = trips
 """
 
 
-def test_an_event_that_trips_a_step_is_a_dead_letter(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    tmp_path: Path,
-) -> None:
+def test_an_event_that_trips_a_step_is_a_dead_letter(rig: Rig) -> None:
     """The others arrive, and after a restart nothing is met again."""
-    stream = make_stream()
+    stream = rig.make_stream()
     odd = json.dumps({"id": 1, "odd": True, "computer": {"user": "johndoe"}}).encode()
     good = bodies(40)
-    broker.publish(stream.queue, [*good[:20], odd, *good[20:]])
+    rig.broker.publish(stream.queue, [*good[:20], odd, *good[20:]])
     port = free_port()
     with_endpoints = {"observe": {"listen": f"127.0.0.1:{port}"}}
-    with receiving("built-in", tmp_path / "receiver") as receiver:
-        section = stream_section(stream, certificates, cloud="eu", transform={"links": True})
-        plugin = run({**configuration(section, receiver), **with_endpoints}, prelude=ODD)
-        broker.wait_for_depth(stream.queue, is_empty)
+    with receiving("built-in", rig.folder / "receiver") as receiver:
+        section = rig.section(stream, cloud="eu", transform={"links": True})
+        plugin = rig.run({**configuration(section, receiver), **with_endpoints}, prelude=ODD)
+        rig.broker.wait_for_depth(stream.queue, is_empty)
         plugin.wait_for_log(f"http://127.0.0.1:{port}/")
         metrics = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_S).read().decode()
         ready = json.load(urlopen(f"http://127.0.0.1:{port}/readyz", timeout=DEADLINE_S))
@@ -86,34 +76,26 @@ def test_an_event_that_trips_a_step_is_a_dead_letter(
     ],
 )
 async def test_a_part_that_always_fails_costs_its_domain(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-    tmp_path: Path,
-    module: str,
-    name: str,
-    where: str,
+    rig: Rig, fluentd: FakeFluentd, module: str, name: str, where: str
 ) -> None:
     """Events arrive, but for those of a stream that cannot; the process goes on, and stops in order."""
-    stream = make_stream()
+    stream = rig.make_stream()
     events = [json.dumps({**json.loads(body), "detection_id": "D"}).encode() for body in bodies(20)]
-    broker.publish(stream.queue, events)
+    rig.broker.publish(stream.queue, events)
     config = {
-        **configuration(stream_section(stream, certificates), fluentd),
+        **configuration(rig.section(stream), fluentd),
         "observe": {"listen": f"127.0.0.1:{free_port()}", "statistics_every": "1s"},
         "detections": {"window": "1s"},
         "incidents": {},
-        "state": {"path": str(tmp_path / "state.db")},
+        "state": {"path": str(rig.folder / "state.db")},
     }
-    plugin = run(config, prelude=TRIPS.format(module=module, name=name))
+    plugin = rig.run(config, prelude=TRIPS.format(module=module, name=name))
     told = f"{where}: [internal.error]"
     if where == "observer":  # that one writes the log, in which nothing of it can be
         told = ""
     await plugin.logged(told)
     if where != "stream":
-        await eventually(lambda: is_empty(broker.queue_depth(stream.queue)))
+        await eventually(lambda: is_empty(rig.broker.queue_depth(stream.queue)))
         delivered = [
             each.record for chunk in fluentd.chunks if chunk.tag.endswith("events") for each in chunk.entries
         ]

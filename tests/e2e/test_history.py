@@ -12,6 +12,7 @@ from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.organisation import Request
+from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.e2e.configs import configuration
 from tests.e2e.conftest import StartPlugin
 from tests.e2e.plugin import eventually
@@ -21,7 +22,12 @@ AGE_S = 3600.0
 
 
 async def test_what_the_queue_brought_is_known_and_the_rest_is_filled_in(
-    cloud: LocalCloud, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd, tmp_path: object
+    broker: PrivateRabbitMQ,
+    cloud: LocalCloud,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: object,
 ) -> None:
     """Events of before the stream are not known to the daemon's state file, one that got lost is missing; with ids
     rounded; then all are delivered, and the daemon goes on.
@@ -46,6 +52,7 @@ async def test_what_the_queue_brought_is_known_and_the_rest_is_filled_in(
     await asyncio.to_thread(organisation.publish, streamed)
     await fluentd.wait_for(lambda: len(fluentd.records) == DELIVERED)
     await daemon.logged("in use")
+    await eventually(lambda: sum(broker.queue_depth(siem.queue_name)[:2]) == 0)  # acked, so remembered
 
     options = ["--since", "2h", "--until", "10m"]
     found = run(config, *options, "--json", command="reconcile")

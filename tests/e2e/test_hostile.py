@@ -6,18 +6,14 @@ import json
 import time
 from collections import Counter
 from itertools import chain, zip_longest
-from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.hostile import INTEGER_TOO_LARGE, LARGE_BYTES, HostileBody, hostile_bodies
-from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.receivers import KINDS, Kind
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
-from tests.conftest import MakeStream
-from tests.e2e.configs import bodies, configuration, stream_section
-from tests.e2e.conftest import StartPlugin
+from tests.e2e.configs import bodies, configuration
+from tests.e2e.conftest import Rig
 from tests.e2e.receiving import DEAD_LETTERS, is_empty, letters_in, receiving, texts
 
 REFUSED_BY_SERVER = "event.refused-by-server"
@@ -32,27 +28,20 @@ def fate(hostile: HostileBody, kind: Kind) -> str | None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_lost(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    tmp_path: Path,
-    kind: Kind,
-) -> None:
+def test_nothing_is_lost(rig: Rig, kind: Kind) -> None:
     """Among good events every hostile body arrives once, as a record or a dead letter, and the log says why."""
-    stream = make_stream()
+    stream = rig.make_stream()
     hostile = hostile_bodies()
     good = bodies(len(hostile))
-    broker.publish(stream.queue, chain(*zip_longest((each.body for each in hostile), good)))
-    with receiving(kind, tmp_path / kind) as receiver:
+    rig.broker.publish(stream.queue, chain(*zip_longest((each.body for each in hostile), good)))
+    with receiving(kind, rig.folder / kind) as receiver:
         told_each = {"logging": {"level": "debug"}}  # of many of a kind, only the first are said otherwise
-        plugin = run({**configuration(stream_section(stream, certificates), receiver), **told_each})
+        plugin = rig.run({**configuration(rig.section(stream), receiver), **told_each})
         deadline = time.monotonic() + DEADLINE_S
-        while not is_empty(broker.queue_depth(stream.queue)):
+        while not is_empty(rig.broker.queue_depth(stream.queue)):
             assert time.monotonic() < deadline, plugin.log
             good += bodies(1, first=len(good))
-            broker.publish(stream.queue, good[-1:])
+            rig.broker.publish(stream.queue, good[-1:])
             time.sleep(FLOW_S)  # events that flow on tell the one that a server refuses from a server that is ill
         assert plugin.stop() == 0
         receiver.stop()
@@ -71,26 +60,24 @@ def test_nothing_is_lost(
         assert '"violations":[]' in server_log
 
 
-def test_transforms(
-    broker: PrivateRabbitMQ, make_stream: MakeStream, certificates: Certificates, run: StartPlugin, tmp_path: Path
-) -> None:
+def test_transforms(rig: Rig) -> None:
     """With tags made of fields, flattening and serializing no hostile body is lost or changed either."""
     hostile = [each for each in hostile_bodies() if len(each.body) < LARGE_BYTES]
-    whole = make_stream()
-    flat = make_stream()
+    whole = rig.make_stream()
+    flat = rig.make_stream()
     for stream in (whole, flat):
-        broker.publish(stream.queue, [each.body for each in hostile])
+        rig.broker.publish(stream.queue, [each.body for each in hostile])
     tag = "amp.{stream}.{event_type}.{event_type_id}.{severity}"
     serialize = {"serialize": "message"}
     flatten = {"flatten": {"lists": "index"}, "pulling_id": True, "add": {"id": "static", "a": {"b": 1}}}
     sections = [
-        stream_section(whole, certificates, tag=tag, transform=serialize),
-        stream_section(flat, certificates, tag=tag, transform=flatten),
+        rig.section(whole, tag=tag, transform=serialize),
+        rig.section(flat, tag=tag, transform=flatten),
     ]
-    with receiving("built-in", tmp_path / "receiver") as receiver:
-        plugin = run(configuration(sections, receiver))
+    with receiving("built-in", rig.folder / "receiver") as receiver:
+        plugin = rig.run(configuration(sections, receiver))
         for stream in (whole, flat):
-            broker.wait_for_depth(stream.queue, is_empty)
+            rig.broker.wait_for_depth(stream.queue, is_empty)
         assert plugin.stop() == 0
         receiver.stop()
         received = list(receiver.received())

@@ -37,9 +37,8 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.forward import Handshake, Security, decode_message, make_unpacker
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from fluent_plugin_amp.tls import client_context
-from tests.conftest import MakeStream
-from tests.e2e.configs import configuration, stream_section
-from tests.e2e.conftest import StartPlugin
+from tests.e2e.configs import configuration
+from tests.e2e.conftest import Rig
 
 BASE: dict[str, Any] = {
     "streams": [{"url": "amqp://localhost", "username": "user", "password": "password", "queue": "event_stream_1"}],
@@ -593,13 +592,12 @@ def test_elsewhere(key: str, test: str) -> None:
     assert key.rpartition(".")[2] in (ast.get_source_segment(source, found[function]) or "")
 
 
-async def test_what_an_operator_sees(
-    make_stream: MakeStream, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd, free_port: int
-) -> None:
+async def test_what_an_operator_sees(rig: Rig, fluentd: FakeFluentd, free_port: int) -> None:
     """`logging` with `format`, `level` and `forward_tag`, `observe` with `listen` and `statistics_every`."""
-    config = configuration(stream_section(make_stream(), certificates), fluentd)
+    stream = rig.make_stream()
+    config = configuration(rig.section(stream), fluentd)
     talkative, taciturn = (
-        run(config | {"logging": logging, "observe": observe})
+        rig.run(config | {"logging": logging, "observe": observe})
         for logging, observe in (
             (
                 {"format": "json", "level": "debug", "forward_tag": "amp.log"},
@@ -615,5 +613,6 @@ async def test_what_an_operator_sees(
         urllib.request.urlopen, f"http://127.0.0.1:{free_port}/healthz", timeout=DEADLINE_S
     )
     assert answer.status == 200
+    await asyncio.to_thread(rig.broker.wait_for_depth, stream.queue, lambda depth: depth.consumers == 2)
     assert await taciturn.stopped() == 0
     assert taciturn.log == ""

@@ -7,7 +7,6 @@ whatever the other ones do.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 from collections import Counter
@@ -21,13 +20,11 @@ from fluent_plugin_amp.commands.state import show
 from fluent_plugin_amp.config import load
 from fluent_plugin_amp.errors import ConfigError, QueueInUse
 from fluent_plugin_amp.source import amqp
-from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
 from fluent_plugin_amp.testing.reactions import HoldAck
-from tests.conftest import MakeStream
-from tests.e2e.configs import configuration, ids_of, stream_section
-from tests.e2e.conftest import StartPlugin
+from tests.e2e.configs import configuration, ids_of
+from tests.e2e.conftest import Rig
 from tests.e2e.plugin import eventually
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -196,23 +193,16 @@ class Arrived:
 
 
 @pytest.mark.parametrize("options", RUNS, ids=lambda options: " + ".join(o for o in OPTIONS if o in options))
-async def test_together(
-    options: set[str],
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-) -> None:
+async def test_together(rig: Rig, options: set[str], fluentd: FakeFluentd) -> None:
     """Each option has its effect, each event arrives once, and the end is in order."""
-    stream = make_stream()
-    await asyncio.to_thread(broker.publish, stream.queue, [*(json.dumps(event).encode() for event in EVENTS), BROKEN])
+    stream = rig.make_stream()
+    await rig.publish(stream, [*(json.dumps(event).encode() for event in EVENTS), BROKEN])
     fluentd.script(HoldAck())
-    section = stream_section(stream, certificates, name="emea")
-    plugin = run(configured(options, section, fluentd), *(["--once"] if "once" in options else []))
+    section = rig.section(stream, name="emea")
+    plugin = rig.run(configured(options, section, fluentd), *(["--once"] if "once" in options else []))
     arrived = Arrived(fluentd, options)
     await fluentd.wait_for(lambda: fluentd.chunks)
-    assert await is_taken(broker, stream) is ("exclusive" in options)
+    assert await is_taken(rig.broker, stream) is ("exclusive" in options)
     fluentd.release()
 
     expected = {DEAD_LETTERS} | {f"amp.{each}" for each in ("detections", "incidents") if each in options}
@@ -224,10 +214,10 @@ async def test_together(
     if "poll_interval" in options:
         await eventually(lambda: "polled in" in plugin.log)
     if "once" not in options:
-        await eventually(lambda: broker.queue_depth(stream.queue)[:2] == (0, 0))
+        await eventually(lambda: rig.broker.queue_depth(stream.queue)[:2] == (0, 0))
         assert await plugin.stopped() == 0
     assert await plugin.ended() == 0
-    assert broker.queue_depth(stream.queue)[:3] == (0, 0, 0)
+    assert rig.broker.queue_depth(stream.queue)[:3] == (0, 0, 0)
 
     assert fluentd.violations == []
     assert all(("compressed" in chunk.option) is ("gzip" in options) for chunk in fluentd.chunks)

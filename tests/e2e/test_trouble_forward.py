@@ -34,7 +34,7 @@ from fluent_plugin_amp.testing.reactions import (
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, ids_of, stream_section
-from tests.e2e.conftest import StartPlugin
+from tests.e2e.conftest import Rig, StartPlugin
 from tests.e2e.plugin import eventually
 
 EVENTS = 100
@@ -180,38 +180,26 @@ async def test_poison_in_a_flow(source: Source, run: StartPlugin, fluentd: FakeF
     assert fluentd.violations == []
 
 
-async def test_poison_and_nothing_else(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-) -> None:
+async def test_poison_and_nothing_else(rig: Rig, fluentd: FakeFluentd) -> None:
     """A poisonous event with nothing beside or behind it becomes a dead letter too: probes are the proof."""
-    stream = make_stream()
+    stream = rig.make_stream()
     published = bodies(1)
-    broker.publish(stream.queue, published)
+    rig.broker.publish(stream.queue, published)
     fluentd.poison = lambda entry: "id" in entry.record
-    run(configuration(stream_section(stream, certificates), fluentd), prelude=BRISK)
+    rig.run(configuration(rig.section(stream), fluentd), prelude=BRISK)
     await fluentd.wait_for(lambda: letters_of(fluentd), timeout_s=DEADLINE_S)
-    await eventually(lambda: broker.queue_depth(stream.queue)[:2] == (0, 0))
+    await eventually(lambda: rig.broker.queue_depth(stream.queue)[:2] == (0, 0))
     assert original_body(letters_of(fluentd)) == published[0]
     assert fluentd.violations == []
 
 
-async def test_once_ends_with_poison_and_nothing_else(
-    broker: PrivateRabbitMQ,
-    make_stream: MakeStream,
-    certificates: Certificates,
-    run: StartPlugin,
-    fluentd: FakeFluentd,
-) -> None:
+async def test_once_ends_with_poison_and_nothing_else(rig: Rig, fluentd: FakeFluentd) -> None:
     """Within a short pause_after, with the back-off as it is: the event is a dead letter, and all is well."""
-    stream = make_stream()
+    stream = rig.make_stream()
     published = bodies(1)
-    broker.publish(stream.queue, published)
+    rig.broker.publish(stream.queue, published)
     fluentd.poison = lambda entry: "id" in entry.record
-    plugin = run(configuration(stream_section(stream, certificates), fluentd, pause_after="30s"), "--once")
+    plugin = rig.run(configuration(rig.section(stream), fluentd, pause_after="30s"), "--once")
     assert await plugin.ended() == 0, plugin.log
     assert original_body(letters_of(fluentd)) == published[0]
 
