@@ -101,8 +101,8 @@ dist: $(VENV)/test
 
 # In a copy, as Debian's tools write beside the sources and into them.
 deb:
-	@command -v dh >/dev/null && /usr/bin/python3 -c 'import ensurepip' 2>/dev/null \
-	  || { echo "installing Debian's packaging tools"; $(APT) update -qq && $(APT) install -y -qq debhelper dpkg-dev python3-venv >/dev/null; }
+	@dpkg-checkbuilddeps 2>/dev/null || { echo "installing Debian's packaging tools"; \
+	  $(APT) update -qq && $(APT) install -y -qq dpkg-dev >/dev/null && $(APT) build-dep -y -qq ./ >/dev/null; }
 	rm -rf build/deb
 	mkdir -p build/deb/source dist
 	cp -a setup.cfg pyproject.toml README.md CHANGELOG.md LICENSE MANIFEST.in conf docs examples share fluent_plugin_amp debian build/deb/source
