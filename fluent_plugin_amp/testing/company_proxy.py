@@ -97,8 +97,8 @@ class CompanyProxy:
             target = await (self._socks(reader, writer) if first[0] == SOCKS_VERSION else self._http(reader, writer))
             if target is not None:
                 await join(reader, writer, *target)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, ValueError, asyncio.IncompleteReadError):
+            pass  # gone; or it said what no client says
         finally:
             writer.close()
             await self._note(self._tasks.discard, task)
@@ -118,17 +118,17 @@ class CompanyProxy:
         self.asked.append(f"{host}:{port}")
         user = f"proxy-authorization: basic {base64.b64encode(self._user.encode()).decode()}"
         if self._user and user.lower() not in (header.lower() for header in headers):
-            await self._say(writer, b"HTTP/1.1 407 Authenticate yourself, user\r\ncontent-length: 0\r\n\r\n")
+            await self.say(writer, b"HTTP/1.1 407 Authenticate yourself, user\r\ncontent-length: 0\r\n\r\n")
             return None
         try:
             target = await self._reach(host.strip("[]"), int(port))
         except PermissionError:
-            await self._say(writer, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+            await self.say(writer, b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
             return None
         except OSError:
-            await self._say(writer, b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
+            await self.say(writer, b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
             return None
-        await self._say(writer, b"HTTP/1.1 200 Connection established\r\nvia: a company\r\n\r\n")
+        await self.say(writer, b"HTTP/1.1 200 Connection established\r\nvia: a company\r\n\r\n")
         return target
 
     async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Pair | None:
@@ -139,17 +139,17 @@ class CompanyProxy:
             return None
         if self._user:
             if 2 not in methods:
-                await self._say(writer, b"\x05\xff")
+                await self.say(writer, b"\x05\xff")
                 return None
-            await self._say(writer, b"\x05\x02")
+            await self.say(writer, b"\x05\x02")
             await reader.readexactly(1)
             given = [await reader.readexactly((await reader.readexactly(1))[0]) for _ in range(2)]
-            if b":".join(given).decode() != self._user:
-                await self._say(writer, b"\x01\x01")
+            if b":".join(given) != self._user.encode():
+                await self.say(writer, b"\x01\x01")
                 return None
-            await self._say(writer, b"\x01\x00")
+            await self.say(writer, b"\x01\x00")
         else:
-            await self._say(writer, b"\x05\x00")
+            await self.say(writer, b"\x05\x00")
         kind = (await reader.readexactly(4))[3]
         if kind == 3:
             host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
@@ -167,7 +167,7 @@ class CompanyProxy:
             code = 4
         except OSError:
             code = 5
-        await self._say(writer, bytes([5, code, 0, 1, 127, 0, 0, 1, 0, 0]))
+        await self.say(writer, bytes([5, code, 0, 1, 127, 0, 0, 1, 0, 0]))
         return target
 
     async def _reach(self, host: str, port: int) -> _Pair:
@@ -175,7 +175,8 @@ class CompanyProxy:
             raise PermissionError
         return await asyncio.open_connection(self._names.get(host, host), port)
 
-    async def _say(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+    async def say(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        """Send one answer."""
         pieces = [answer[i : i + 1] for i in range(len(answer))] if self._piecewise else [answer]
         for piece in pieces:
             writer.write(piece)
@@ -185,7 +186,7 @@ class CompanyProxy:
 
     async def _say_anything(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer as told, and take whatever comes."""
-        await self._say(writer, self._answer or b"")
+        await self.say(writer, self._answer or b"")
         while await reader.read(READ_BYTES):
             pass
 
