@@ -52,7 +52,7 @@ AGAIN_AFTER_S = 60.0
 
 
 class Conductor(Lines):
-    """See the module.
+    """Takes the deliveries of all streams, sends chunks, and has each delivery resolved when it is safe.
 
     Args:
         transforms: of each stream, by its name.

@@ -18,7 +18,7 @@ _OUTPUTS = (1, 2)
 
 
 class Beginning:
-    """See the module; made first of all.
+    """Holds signals, and watches the parent, until the process can act on them.  Made first of all.
 
     Args:
         arguments: of the command line.

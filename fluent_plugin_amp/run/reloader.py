@@ -26,7 +26,7 @@ READ_TIMEOUT_S = 60.0
 
 
 class Reloader:
-    """See the module.
+    """Carries out one reload after the other.
 
     Args:
         config: in force at the beginning.

@@ -33,7 +33,7 @@ class _Running:
 
 
 class RunningStreams:
-    """See the module.
+    """The tasks of the streams, by name.
 
     Args:
         tell: hears of what nobody foresaw.

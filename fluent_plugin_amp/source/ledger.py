@@ -27,7 +27,7 @@ class Ack(NamedTuple):
 
 
 class Ledger:
-    """See the module.
+    """Which deliveries of a channel are unacked, and what may be acked of them.
 
     Args:
         on_resolved: called when a delivery was resolved and nothing else had been since the last `due`.

@@ -106,7 +106,7 @@ def delivery_frames(
 
 
 class HostileBroker:
-    """See the module.
+    """A broker for one test; use it with ``async with``.
 
     Args:
         script: run for each consumer, right after its consume-ok.

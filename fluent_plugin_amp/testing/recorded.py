@@ -30,7 +30,7 @@ class _Row(NamedTuple):
 
 
 class RecordedEvents:
-    """See the module."""
+    """Recorded events, and the queries that are made of them."""
 
     def __init__(self) -> None:
         self.rounded_ids = False

@@ -100,6 +100,7 @@ def idle_streams(ground: Ground) -> bool:
     streams = [ground.stream(queue, "idle", "idle", ground.broker.tls_port) for queue in queues]
     config = ground.config("idle", streams)
     config["observe"] = {"listen": f"127.0.0.1:{free_port()}"}  # with the endpoints, as it is run
+    config["logging"] = {"level": "debug"}  # otherwise so many streams have one line between them
     with Plugin(ground.folder / "idle", config) as plugin:
         _log_has(plugin, ": connected to queue", IDLE_STREAMS)
         for queue in queues:

@@ -62,7 +62,7 @@ class Keeper(Protocol):
 
 
 class Combiner:
-    """See the module.
+    """Makes detections and incidents of delivered events, and sees to it that servers get them.
 
     Args:
         detections: None: they are not wanted.

@@ -88,7 +88,7 @@ class Attach(NamedTuple):
 
 
 class Plan:
-    """See the module."""
+    """Where each field of an event goes, for one class of events."""
 
     def __init__(self, rows: Rows) -> None:
         self._numbers: dict[str, int] = {"": RECORD, "?": UNKNOWN, "!": MISFITS}
