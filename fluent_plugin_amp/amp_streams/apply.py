@@ -1,4 +1,4 @@
-"""Many organisations brought to the streams that they are to have: compare, then change, each on its own.
+"""Gives many organisations the streams of a fleet file: compares, then changes, each on its own.
 
 ::
 
@@ -35,7 +35,7 @@ from fluent_plugin_amp.errors import PluginError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is to be done, or was done, with one stream of one tenant."""
+    """What happens, or happened, to one stream of one tenant."""
 
     tenant: str
     stream: str
@@ -71,7 +71,7 @@ def _count(ids: Sequence[object] | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do to bring a tenant there."""
+    """One change to a tenant, or one stream to leave as it is."""
 
     action: str
     name: str
@@ -86,7 +86,7 @@ class Step:
 def compare(
     wanted: Sequence[tuple[WantedStream, Filters]], there: Sequence[EventStream], *, prune: bool
 ) -> list[Step]:
-    """What has to be done, deletions first.
+    """The steps that are needed, deletions first.
 
     Raises EventStreamAmbiguous when two streams there have a wanted name, EventStreamLimit when the wanted ones
     do not fit beside those that stay.
@@ -136,7 +136,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How `apply` goes about it."""
+    """The options of `apply`."""
 
     dry_run: bool = False
     prune: bool = False
@@ -172,13 +172,13 @@ async def apply(
     done: Callable[[Tenant, list[Row]], None],
     check: Callable[[], None] = lambda: None,
 ) -> list[Row]:
-    """Bring every tenant to its streams; rows in the order of the file.
+    """Give every tenant its streams; returns rows in the order of the file.
 
     Args:
         open_api: a client for a tenant.
         broker: asked with `Options.verify` and `Options.finish` only.
         done: told the rows of each tenant as it is finished.
-        check: called before anything is begun; what it raises is the failure of what is not begun yet.
+        check: called before each step; what it raises is the failure of the steps that have not begun.
     """
     if not options.dry_run:
         files.prepare()
@@ -223,7 +223,7 @@ class _Work:
         self._check = check
 
     async def rows(self) -> list[Row]:
-        """Everything that was done, or failed."""
+        """Do everything; returns what was done, or failed."""
         try:
             self._check()
             steps = compare(await self._wanted(), await self._api.event_streams(), prune=self._options.prune)
@@ -262,7 +262,7 @@ class _Work:
         return Row(self._tenant.name, step.name, action, detail)
 
     async def _do(self, step: Step) -> tuple[str, str]:
-        """One step, and what the options ask for besides of a stream that is there: what was done, and details."""
+        """Do one step, and what the options ask for besides; returns what was done, and details."""
         wanted, there, rotation, detail = step.wanted, step.there, step.rotation, step.detail
         if not self._options.dry_run:
             detail = await self._take(step) or detail
@@ -330,7 +330,7 @@ class _Work:
         return "rotate", f"id {twin.id} has taken the place of {of}; reload the plugin"
 
     async def _take(self, step: Step) -> str:
-        """Do what a step says; returns what to tell of it besides."""
+        """Do what a step says; returns details for the user."""
         match step:
             case Step(action="delete", there=EventStream() as there):
                 await self._api.delete_event_stream(there.id)

@@ -1,4 +1,4 @@
-"""Does a key work, where, and what may it do?  Changes nothing in any cloud."""
+"""Asks the clouds whether a key works, and what it may do.  Changes nothing in any cloud."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fluent_plugin_amp.observe import units
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one cloud says to a key."""
+    """What one cloud says about a key."""
 
     cloud: Cloud
     version: str = ""
@@ -75,7 +75,7 @@ async def _ask(api: CiscoApi) -> Finding:
 def verdict(findings: Sequence[Finding]) -> PluginError | None:
     """The error of a key that works nowhere, or None.
 
-    Where every cloud refused it, the key is wrong; where one could not be asked, that is not known.
+    If every cloud refused it, the key is wrong; if one could not be asked, the answer is open.
     """
     errors = [finding.error for finding in findings if finding.error is not None]
     if len(errors) < len(findings) or not errors:

@@ -1,4 +1,4 @@
-"""What `amp-streams apply` leaves for the plugin: ``credentials/LABEL.yml`` and ``streams.d/TENANT.yml`` in a folder.
+"""What `amp-streams apply` writes for the plugin: ``credentials/LABEL.yml`` and ``streams.d/TENANT.yml`` in a folder.
 
 While a stream is rotated, its twin's credentials are in ``credentials/LABEL.rotating.yml``; what was replaced is kept
 as ``….old``.
@@ -43,7 +43,7 @@ class PluginFiles:
         return self._credentials / f"{label}.rotating.yml"
 
     def ca_file(self, tenant: Tenant, wanted: WantedStream) -> str | None:
-        """What the broker's certificate is verified with, as the plugin will: see `write_streams`."""
+        """The CA file for the broker's certificate, the same that the plugin will use: see `write_streams`."""
         tls = wanted.config.get("tls")
         own = tls.get("ca_file") if isinstance(tls, dict) else None
         return str(self._streams / own) if isinstance(own, str) else tenant.cloud.ca_file
@@ -76,7 +76,7 @@ class PluginFiles:
         return self._found.get((stream.id, stream.amqp.user_name)) if stream.amqp is not None else None
 
     def take_place(self, label: str) -> None:
-        """The twin has taken the stream's place: so do its credentials.  Those of before open nothing any more."""
+        """Let the twin's credentials take the place of the stream's, which are no longer valid."""
         self._move(self.rotating(label), self.credentials(label))
 
     def set_aside(self, path: Path) -> None:

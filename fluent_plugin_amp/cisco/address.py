@@ -1,4 +1,4 @@
-"""Turns Cisco's words for where an event stream is consumed into a URL, in this one place.  Pure."""
+"""The broker's URL, from what Cisco's API says about an event stream.  Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes sense of what the Cisco cloud answers.  Pure.
+"""Reads the answers of the Cisco cloud.  Pure.
 
 Cisco's answers are documented loosely and have been seen to differ from their documentation: this module is
 tolerant where no source is certain (a port as a string, a list or one object, three shapes of errors, two

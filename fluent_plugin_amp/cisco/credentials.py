@@ -225,7 +225,7 @@ class Reservation:
         self.close()
 
     def commit(self, text: str) -> None:
-        """Put ``text`` there, mode 0600, on disk when this returns.  Raises OSError, and then nothing is there."""
+        """Write ``text``, mode 0600, to the disk.  Raises OSError; then there is no file."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         content = text.encode("utf-8")
         _write_all(self._descriptor, content)
@@ -242,7 +242,7 @@ class Reservation:
             os.close(folder)
 
     def _appear(self) -> None:
-        """Take the name, unless someone took it meanwhile (FileExistsError)."""
+        """Give the file its name.  Raises FileExistsError when another file has it by now."""
         try:
             os.link(self._hidden, self.path)
         except FileExistsError:
@@ -253,7 +253,7 @@ class Reservation:
             self._hidden.unlink()
 
     def close(self) -> None:
-        """Remove what is left; harmless when repeated, and after `commit`."""
+        """Remove what is left.  May be called again, and after `commit`."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -30,14 +30,14 @@ class CloudServerError(UnavailableError):
 
 
 class CloudRateLimited(UnavailableError):
-    """The organisation's rate limit is used up for longer than may be waited."""
+    """The organisation's rate limit is used up, for longer than the command may wait."""
 
     id = "cloud.rate-limited"
     default_remedy = "Try again later, or allow a longer wait with --max-wait."
 
 
 class CloudAnswerNotUnderstood(UnavailableError):
-    """The answer is not what the API documents: no JSON, too large, a field missing, endless pages, a redirect."""
+    """The answer is not what the API documents: not JSON, too large, a field missing, endless pages, a redirect."""
 
     id = "cloud.answer-not-understood"
     default_remedy = "Check that the host is a Cisco API (a proxy's or a portal's page may have answered instead)."
@@ -94,7 +94,7 @@ class CloudRefused(RefusedError):
 
 
 class EventStreamNotFound(RefusedError):
-    """There is no such event stream, or there is none any more."""
+    """The event stream does not exist, or no longer exists."""
 
     id = "cloud.stream-not-found"
     default_remedy = "See `amp-streams list`."
@@ -122,21 +122,21 @@ class EventStreamNameTaken(RefusedError):
 
 
 class NameUnknown(UsageError):
-    """A name or id that fits nothing the organisation has."""
+    """The organisation has nothing of this name or id."""
 
     id = "name.unknown"
     default_remedy = "See `amp-streams event-types --search` and `amp-streams groups --search`."
 
 
 class NameAmbiguous(UsageError):
-    """A name that fits several things."""
+    """Several things have this name."""
 
     id = "name.ambiguous"
     default_remedy = "Give the full name, or the id."
 
 
 class NameAbbreviated(NameAmbiguous):
-    """The beginning of one name only: accepted if somebody at a terminal agrees, refused where nobody is asked."""
+    """Only the beginning of a name was given: accepted if a user at a terminal agrees, refused elsewhere."""
 
     id = "name.abbreviated"
     default_remedy = "Write the full name, or the id."

@@ -1,8 +1,8 @@
-"""Which cloud, and which key: from options, the environment, or a stream's ``api:`` in the configuration.
+"""Finds the cloud and the key to it: in options, the environment, or a stream's ``api:`` in the configuration.
 
-The first that says something decides: an option, then AMP_CLIENT_ID, AMP_API_KEY, AMP_API_KEY_FILE, AMP_REGION
-and AMP_API_HOST, then the configuration file.  The key itself is never an option: options are seen by everybody
-who lists the processes.
+The first one that is given counts: an option, then AMP_CLIENT_ID, AMP_API_KEY, AMP_API_KEY_FILE, AMP_REGION
+and AMP_API_HOST, then the configuration file.  The key itself is never an option: everybody who lists
+the processes sees its options.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the command line says; None for what it leaves open."""
+    """What the command line says; None where it says nothing."""
 
     region: str | None = None
     api_host: str | None = None

@@ -155,7 +155,7 @@ def _holder(root: MarkedDict, loc: tuple[str | int, ...]) -> str:
 
 
 def _is_cut(root: MarkedDict, loc: tuple[str | int, ...]) -> bool:
-    """Whether a key is there, and what was meant as its value is none to YAML."""
+    """Whether a key stands there without a value, because YAML took the value for a comment or an anchor."""
     node: Any = root
     for step in loc[:-1]:
         child = node.child(step) if isinstance(node, (MarkedDict, MarkedList)) else None
@@ -164,7 +164,7 @@ def _is_cut(root: MarkedDict, loc: tuple[str | int, ...]) -> bool:
 
 
 def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
-    """What cannot work together."""
+    """Note keys that cannot work together."""
     is_exclusive = any(stream.exclusive for stream in config.streams)
     for key in ("detections", "incidents"):
         if getattr(config, key) is not None and is_exclusive and config.state.path is None:
@@ -173,7 +173,7 @@ def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
 
 
 def _unwise(config: Config) -> list[str]:
-    """What works, and should not be left so."""
+    """Warnings about settings that work and are unsafe."""
     of_streams: dict[str, list[str]] = {}
     for stream in config.streams:
         if not stream.use_tls:

@@ -1,4 +1,4 @@
-"""What may be configured: one class for each mapping of the file, one attribute for each key.  Pure.
+"""The models of the configuration: a class for each mapping of the file, an attribute for each key.  Pure.
 
 The whole is here, its larger parts in ``streams`` and ``forward``, what they share in ``section``.  Invariants:
 
@@ -149,7 +149,7 @@ class ShardConfig(Section):
         return index
 
     def has(self, stream_name: str) -> bool:
-        """Whether a stream is this process's; the same for ever, whatever other streams there are."""
+        """Whether a stream belongs to this process.  Other streams make no difference to the answer."""
         digest = hashlib.sha256(stream_name.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.of == self.index
 

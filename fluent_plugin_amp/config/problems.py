@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where: the values that reading and validation report.  Pure."""
+"""The mistakes of a configuration, each with its place.  Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading files for a configuration, and the book of what was wrong with them.
+"""Reads the files of a configuration, and collects their mistakes.
 
-The shell around the models: with ``gather``, which looks for files, the only part that touches them.  What cannot be
-had is noted once, with its place, and BROKEN is put there so that nothing more is said about it.
+The shell around the models: only this module and ``gather`` touch files.  What cannot be read is noted once, with its
+place, and replaced by BROKEN, so that nothing more is said about it.
 
 Relative names begin at the folder of the file that holds them.  No message holds a secret, nor the name given as
 ``password_file``: people put the password itself there.
@@ -64,7 +64,7 @@ class Reading:
 
     @contextlib.contextmanager
     def blaming(self, file: str) -> Iterator[None]:
-        """Mistakes noted meanwhile are this file's, even those in a file that it names."""
+        """Count the mistakes of this block for ``file``, even those in a file that it names."""
         before = len(self.problems)
         yield
         if new := len(self.problems) - before:
@@ -92,7 +92,7 @@ class Reading:
         return tree
 
     def _warn_of_cuts(self, tree: Any, variables: bool) -> None:
-        """Of secrets of which YAML may have taken the end for a comment."""
+        """Warn of secrets whose end YAML may have taken for a comment."""
         if isinstance(tree, MarkedList):
             for item in tree:
                 self._warn_of_cuts(item, variables)

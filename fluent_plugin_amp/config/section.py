@@ -1,4 +1,4 @@
-"""What every mapping of the configuration has in common, and the one that several hold.  Pure."""
+"""The base of all sections of the configuration, and `TlsConfig`, which several hold.  Pure."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from fluent_plugin_amp.errors import ConfigError, ConfigUnreadable
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What the configuration says; None for what it leaves open."""
+    """What the configuration says; None where it says nothing."""
 
     client_id: str | None
     api_key: str | None

@@ -228,7 +228,7 @@ class StreamConfig(Section):
     @field_validator("cloud", mode="before")
     @classmethod
     def without_nulls(cls, cloud: object) -> object:
-        """``cloud``, or None where it says null of everything."""
+        """``cloud``, or None where all its keys are null."""
         return None if isinstance(cloud, dict) and cloud and all(value is None for value in cloud.values()) else cloud
 
     @field_validator("cloud")

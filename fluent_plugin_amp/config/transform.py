@@ -171,5 +171,5 @@ class TransformConfig(Section):
         return rules
 
     def over(self, base: TransformConfig) -> TransformConfig:
-        """``base`` with the keys that were given here in place of its own."""
+        """``base``, with the keys that were given here replaced."""
         return base.model_copy(update={key: getattr(self, key) for key in self.model_fields_set})

@@ -57,7 +57,7 @@ class BrokerUrl:
 
 
 def is_name(host: str) -> bool:
-    """Whether the system can be asked for it at all: for anything else Python raises no OSError."""
+    """Whether ``host`` can be looked up: for anything else Python raises something other than OSError."""
     try:
         host.encode("idna")
     except UnicodeError:
