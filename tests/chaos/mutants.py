@@ -39,7 +39,6 @@ def lose(self, server, now):
     self._up.discard(server)
     self._blocked.discard(server)
     forgotten = self._windows[server].lost()
-    self._in_windows -= len(forgotten)
     return len(forgotten)
 Dispatcher.lost = lose
 """
