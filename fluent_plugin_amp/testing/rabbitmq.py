@@ -321,7 +321,7 @@ class PrivateRabbitMQ:
         """Let the broker close every client's connection (320), or one user's; returns how many."""
         mine = "true"
         if username is not None:
-            mine = f"rabbit_networking:connection_info(Pid, [user]) =:= [{{user, {erlang_binary(username)}}}]"
+            mine = f"(catch rabbit_networking:connection_info(Pid, [user])) =:= [{{user, {erlang_binary(username)}}}]"
         return int(
             self.evaluate(
                 f"Pids = [Pid || Pid <- rabbit_networking:connections(), {mine}], "
