@@ -5,6 +5,8 @@ Two sources of frames, and before each a relay that mangles what the client gets
 * a broker that does nothing but harm: what it sends after a good handshake is drawn by the seed;
 * a real RabbitMQ, whose frames are good, as they come.
 
+A proxy, by CONNECT and SOCKS 5, leads to the first of them; half of its answers are spoilt.
+
 Every connection has a `random.Random` of its own, made of the seed and its number: ``1/scripted/7`` repeats what the
 seventh connection of seed 1 was sent.  On standard output first a line of JSON with the ports, at the end one with
 what was done.  It ends with its standard input.
@@ -26,6 +28,7 @@ from typing import Any
 import click
 from pika import spec
 
+from fluent_plugin_amp.testing.company_proxy import CompanyProxy
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.hostile_broker import (
     Consumer,
@@ -221,6 +224,45 @@ class Relay:
         to_broker.transport.abort()
 
 
+class HostileProxy(CompanyProxy):
+    """A proxy that answers as it should, or anything else."""
+
+    def __init__(self, seed: str) -> None:
+        super().__init__(username="fuzz", password="fuzz")
+        self.answers: Counter[str] = Counter()
+        self._random = Random(seed)
+
+    async def say(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        """The answer, or what became of it."""
+        spoilt = self._random.choice(
+            (
+                self._answer_good,
+                self._answer_good,
+                self._answer_changed,
+                self._answer_garbage,
+                self._answer_cut,
+                self._answer_endless,
+            )
+        )
+        self.answers[f"proxy{spoilt.__name__}"] += 1
+        await super().say(writer, spoilt(answer))
+
+    def _answer_good(self, answer: bytes) -> bytes:
+        return answer
+
+    def _answer_changed(self, answer: bytes) -> bytes:
+        return mutate(self._random, answer)
+
+    def _answer_garbage(self, answer: bytes) -> bytes:
+        return self._random.randbytes(self._random.randrange(1, 4096))
+
+    def _answer_cut(self, answer: bytes) -> bytes:
+        return answer[: self._random.randrange(len(answer))]
+
+    def _answer_endless(self, answer: bytes) -> bytes:
+        return answer.partition(b"\r\n")[0] + b"\r\n" + b"x: y\r\n" * (1 << 18)
+
+
 async def _mangled(random: Random, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     chance, rest, seen = random.choice(CHANCES), b"", list[bytes]()
     while data := await reader.read(READ_BYTES):
@@ -251,16 +293,22 @@ async def serve(seed: int, real_port: int) -> None:
             if exc.obj is not None:
                 raise
 
-    async with HostileBroker(script, messages=1000) as broker:
+    async with HostileBroker(script, messages=1000) as broker, contextlib.AsyncExitStack() as stack:
         scripted, real = Relay(f"{seed}/relay", broker.port), Relay(f"{seed}/real", real_port)
-        print(json.dumps({"scripted": await scripted.start(), "real": await real.start()}), flush=True)
+        proxy = await stack.enter_async_context(HostileProxy(f"{seed}/proxy"))
+        ports = {"scripted": await scripted.start(), "real": await real.start(), "proxy": proxy.port}
+        print(json.dumps(ports), flush=True)
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(
             sys.stdin, lambda: None if os.read(sys.stdin.fileno(), 4096) else ended.set()
         )
         await ended.wait()
         failures = sorted({repr(failure) for failure in broker.failures})
-    figures = {"connections": scripted.connections + real.connections, "moves": done, "failures": failures}
+    figures = {
+        "connections": scripted.connections + real.connections,
+        "moves": done + proxy.answers,
+        "failures": failures,
+    }
     print(json.dumps(figures), flush=True)
 
 

@@ -5,6 +5,7 @@
     RabbitMQ ─────────── plain, garbage ──────────▶                       ──▶ receiver
     RabbitMQ ──▶ relay that mangles (real) ───────▶ fluent-plugin-amp run
     hostile broker ──▶ relay that mangles ────────▶                       ──▶ hostile server
+                       └─▶ hostile proxy ─────────▶
                          rude HTTP clients, broken configurations and SIGHUP ─┘
 
 The plain stream is what must not notice.  Back-off is shortened, so that a run sees thousands of connections.
@@ -284,6 +285,8 @@ def _configuration(
         ports = hostile["broker"].ports
         streams += [stream(queue, ports["real"], heartbeat=HEARTBEAT_S) for queue in REAL]
         streams += [stream(queue, ports["scripted"], heartbeat=HEARTBEAT_S) for queue in SCRIPTED]
+        for section, scheme in zip(streams[-2:], ("http", "socks5"), strict=True):
+            section["proxy"] = f"{scheme}://fuzz:fuzz@127.0.0.1:{ports['proxy']}"
     if "server" in hostile:
         port = hostile["server"].ports["port"]
         servers += [{"host": host, "port": port, "weight": 15} for host in HOSTS]
