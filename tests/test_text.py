@@ -34,7 +34,18 @@ from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.state.values import StreamSummary
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.text import MAX_CHARS, in_json, lines, modules_of, of_bug, of_error, one_line, place_of, values
+from fluent_plugin_amp.text import (
+    MAX_CHARS,
+    host_and_port,
+    in_json,
+    lines,
+    modules_of,
+    of_bug,
+    of_error,
+    one_line,
+    place_of,
+    values,
+)
 from tests.observe.scenes import Scene
 
 FORGED = (
@@ -302,3 +313,10 @@ def test_where_an_error_was_raised() -> None:
     assert modules_of(caught.value) == [__name__, "fluent_plugin_amp.text"]
     assert re.fullmatch(r"AttributeError in text\.py:\d+", of_bug(caught.value))
     assert (place_of(ValueError()), modules_of(ValueError())) == ("", [])
+
+
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    """Otherwise nobody can tell its last group from the port."""
+    assert host_and_port("broker.example", 5671) == "broker.example:5671"
+    assert host_and_port("192.0.2.7", 443) == "192.0.2.7:443"
+    assert host_and_port("2001:db8::7", 443) == "[2001:db8::7]:443"

@@ -144,3 +144,10 @@ def test_the_picture_is_that_of_the_table() -> None:
     assert stays == {State.PAUSED, State.STOPPING}
     assert "A new channel leads to HELD; only PAUSED and STOPPING stay." in " ".join(text.split())
     assert "A stop leads to STOPPING from everywhere" in " ".join(text.split())
+
+
+def test_a_state_is_held_or_consumes_or_ends_or_drains() -> None:
+    """No state is two of these; only BRAKED, whose consumer is cancelled until it has delivered, is none."""
+    kinds = {state: [state.is_held, state.consumes, state.ends].count(True) for state in State}
+    assert {state for state, count in kinds.items() if count != 1} == {State.BRAKED}
+    assert kinds[State.BRAKED] == 0
