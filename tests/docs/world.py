@@ -98,11 +98,15 @@ class World:
         self.plugins.append(plugin)
         return plugin.start()
 
-    def publish(self, count: int, *, age_s: float = 0.0, first: int = 0) -> None:
-        """Events happen, the last of them so long ago, a second apart."""
+    def publish(self, count: int, *, age_s: float = 0.0, first: int = 0, apart_s: int = 1) -> None:
+        """Events happen, the last of them so long ago."""
         last = int(time.time() - age_s)
         events = [
-            {"id": 2**60 + number, "timestamp": last - (first + count - 1 - number), "timestamp_nanoseconds": 1}
+            {
+                "id": 2**60 + number,
+                "timestamp": last - apart_s * (first + count - 1 - number),
+                "timestamp_nanoseconds": 1,
+            }
             for number in range(first, first + count)
         ]
         self.cloud.publish([json.dumps(event | {"event_type_id": 1090519054}).encode() for event in events])
