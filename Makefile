@@ -28,13 +28,14 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint coverage unit steady bench chaos mutants fuzz limits conformance systemd containers sbom \
+.PHONY: demo test lint coverage rest unit steady bench chaos mutants fuzz limits conformance systemd containers sbom \
   install-try history floors dist deb docs system tools peer clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
 
-test: lint coverage unit
+# Each test is run once: those of the pure modules by `coverage`, all others by `rest`.
+test: lint coverage rest
 
 lint: $(VENV)/test
 	$(BIN)/ruff check .
@@ -43,6 +44,9 @@ lint: $(VENV)/test
 
 coverage: $(VENV)/test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --hypothesis-seed=0 --cov --cov-config=setup.cfg $$($(BIN)/python -m tests.covered)
+
+rest: system tools peer $(VENV)/test
+	$(BIN)/python -m pytest -n 2 --dist loadfile $$($(BIN)/python -m tests.covered --ignore) $(PYTEST_ARGS)
 
 unit: system tools peer $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)

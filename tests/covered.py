@@ -1,8 +1,12 @@
-"""The tests that have to reach every branch: one file for each module in setup.cfg, printed for `make coverage`."""
+"""The tests that have to reach every branch: one file for each module in setup.cfg, printed for `make coverage`.
+
+With ``--ignore`` they are printed as pytest's options that leave them out: `make test` runs each test once.
+"""
 
 from __future__ import annotations
 
 import configparser
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,4 +25,5 @@ def mirrored(module: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(*map(mirrored, covered_modules()))
+    option = "--ignore=" if sys.argv[1:] == ["--ignore"] else ""
+    print(*(f"{option}{mirrored(module)}" for module in covered_modules()))
