@@ -165,6 +165,12 @@ def broker(name: str) -> Look:
     return lambda config, given: getattr(make_broker(config.streams[0]), name)
 
 
+def way(config: Config, given: Given) -> str | None:
+    """The proxy on the way to the broker."""
+    proxy = make_broker(config.streams[0]).proxy
+    return None if proxy is None else str(proxy)
+
+
 def stream(name: str) -> Look:
     """What a stream is told."""
     return lambda config, given: getattr(first_stream(config).settings, name)
@@ -457,6 +463,8 @@ CASES = [
     *of_tls("streams[].tls", broker_handshake),
     *of_tls("forward.tls", server_handshake),
     Case("streams[].name", "emea", stream("name"), "emea"),
+    Case("proxy", "http://proxy.example:3128", way, "proxy.example:3128"),
+    Case("streams[].proxy", "socks5://proxy.example", way, "proxy.example:1080", {"proxy": "direct"}),
     Case("streams[].url", "amqps://other:5671/vhost", broker("vhost"), "vhost"),
     Case("streams[].username", "other", broker("username"), "other"),
     Case("streams[].password", "other", broker("password"), "other"),

@@ -184,12 +184,13 @@ async def test_certificate_refused(
     source: Source, certificates: Certificates, run: StartPlugin, fluentd: FakeFluentd, fault: str
 ) -> None:
     """A broker whose certificate does not prove who it is gets neither user name nor password."""
+    right_ca = "Give the right CA as tls.ca_file"
     reasons = {
-        "not trusted": (certificates.untrusted_server, "unable to get local issuer certificate"),
-        "for another host": (certificates.other_host, "Hostname mismatch"),
-        "expired": (certificates.expired, "certificate has expired"),
+        "not trusted": (certificates.untrusted_server, "unable to get local issuer certificate", right_ca),
+        "for another host": (certificates.other_host, "Hostname mismatch", right_ca),
+        "expired": (certificates.expired, "certificate has expired", "Check this machine's clock"),
     }
-    pair, reason = reasons[fault]
+    pair, reason, remedy = reasons[fault]
     said = asyncio.Queue[bytes]()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -202,7 +203,7 @@ async def test_certificate_refused(
         plugin = run(configuration(source.section | {"url": f"amqps://localhost:{port}"}, fluentd))
         await plugin.logged(f"[amqp.certificate-refused] localhost:{port}: ")
         assert reason in plugin.log
-        await plugin.logged("Give the right CA as tls.ca_file")
+        await plugin.logged(remedy)
     assert said.empty()
 
 
