@@ -97,6 +97,16 @@ def test_shaping(shape: Schema) -> None:
     shape(long_lists(50_000), 0.0)
 
 
+@pytest.mark.parametrize("shape", [OcsfShape("emea"), EcsShape("emea")], ids=["ocsf", "ecs"])
+def test_an_event_cannot_multiply_under_shape(shape: Schema) -> None:
+    """A program with a name of 100,000 characters, beside 2,000 CVEs: packed it was 200 MB, and growing squarely."""
+    cves = [{"name": "n" * 100_000, "version": "1", "cve": "CVE-0"}, *[{"cve": "CVE-1"}] * 2000]
+    event = {"event_type_id": 1107296274, "vulnerabilities": cves}
+    record = shape(event, 0.0)
+    assert len(msgspec.msgpack.encode(record)) < 3 * len(msgspec.msgpack.encode(event))
+    assert "n" * 100_000 in str(record)  # and yet it is not lost
+
+
 @pytest.mark.parametrize(
     "body",
     [

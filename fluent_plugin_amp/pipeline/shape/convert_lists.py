@@ -15,6 +15,9 @@ from fluent_plugin_amp.pipeline.shape.convert import id_text, ip, mac, text
 _is_technique = re.compile(r"T\d+(\.\d+)?").fullmatch
 _is_tactic = re.compile(r"TA\d+").fullmatch
 
+MAX_REPEATED_CHARACTERS = 256 * 1024
+"""Of what stands beside each item of a list: a long one beside many items multiplies, once it is packed."""
+
 Made = tuple[list[Any], bool]
 _NOTHING: Made = ([], False)
 
@@ -196,7 +199,9 @@ def vulnerabilities(value: Any) -> Made:
             made.append({"cve": cve})
         else:
             whole = False
-    if "name" in package and "version" in package:
+    if sum(map(len, package.values())) * len(made) > MAX_REPEATED_CHARACTERS:  # no program's: kept with the value
+        whole = False
+    elif "name" in package and "version" in package:
         packages: Any = [package]
         for vulnerability in made:
             vulnerability["affected_packages"] = packages
