@@ -34,9 +34,12 @@ SOURCES = (
 """The fields that links are made from."""
 
 MAX_SEARCHED = 2048
-"""Characters of a file name or a URL that is searched for: no browser takes much more."""
+"""Characters of the values in a link: no browser takes much more.  Of longer ones none is made: all links of a long
+value would be many times the event."""
 
 _DAYS_30_IN_HOURS = 720
+_SHA256 = ("file", "identity", "sha256")
+_REMOTE_IP = ("network_info", "remote_ip")
 _encode_json = msgspec.json.Encoder().encode
 _is_plain = re.compile(r"[A-Za-z0-9_.~-]+", re.ASCII).fullmatch  # percent-encoding leaves these as they are
 
@@ -66,21 +69,21 @@ class Links:
         if type(type_id) is int and "event_type_id" not in hidden:
             links["dashboard_event_type"] = f"{self._dashboard}&event_type={type_id}"
             links["events_event_type"] = self._list_of("tid", str(type_id))
-        detection = record.get("detection")
-        if type(detection) is str and detection and "detection" not in hidden:
+        detection = None if "detection" in hidden else _short(record, "detection")
+        if detection is not None:
             links["events_detection"] = self._list_of("det_name", _quote_json(detection))
         groups = record.get("group_guids")
         if type(groups) is list and "group_guids" not in hidden:
-            guids = [_quote_json(guid) for guid in groups if type(guid) is str and guid]
-            if guids:
-                links["events_group"] = self._list_of("agg", "%2C".join(guids))
-        sha256 = None if "file.identity.sha256" in hidden else sha256_of(record)
+            guids = [guid for guid in groups if type(guid) is str and guid]
+            if guids and sum(map(len, guids)) <= MAX_SEARCHED:
+                links["events_group"] = self._list_of("agg", "%2C".join(map(_quote_json, guids)))
+        sha256 = None if "file.identity.sha256" in hidden else _short(record, *_SHA256)
         if sha256 is not None:
             links["events_sha256"] = self._list_of("sha", _quote_json(sha256))
             sha256 = _quote(sha256)
             links["dashboard_sha256"] = f"{self._dashboard}&artifact_type=sha&artifact={sha256}"
             links["file_trajectory"] = self._file + sha256
-        address = None if "network_info.remote_ip" in hidden else remote_ip_of(record)
+        address = None if "network_info.remote_ip" in hidden else _short(record, *_REMOTE_IP)
         if address is not None:
             address = _quote(address)
             links["dashboard_ip"] = f"{self._dashboard}&artifact_type=ip&artifact={address}"
@@ -97,7 +100,7 @@ class Links:
         links["events_computer"] = self._list_of("ag", _quote_json(guid))
         links["device_trajectory"] = f"{computer}/trajectory2"
         event_id = record.get("id")
-        if type(event_id) in (int, str) and event_id != "" and "id" not in self._hidden:
+        if (type(event_id) is int or _short(record, "id") is not None) and "id" not in self._hidden:
             links["device_trajectory_event"] = f"{computer}/trajectory2?id={_quote(str(event_id))}"
         for name, value in searched.items():
             if value is not None:
@@ -106,12 +109,12 @@ class Links:
     def _searched(self, record: Record) -> Iterator[tuple[str, str]]:
         """A file's name, a URL and its domain, percent-encoded."""
         if "file.file_name" not in self._hidden:
-            file_name = text_at(record, "file", "file_name")
-            if file_name is not None and len(file_name) <= MAX_SEARCHED:
+            file_name = _short(record, "file", "file_name")
+            if file_name is not None:
                 yield "file", _quote(file_name)
         if "network_info.dirty_url" not in self._hidden:
-            url = text_at(record, "network_info", "dirty_url")
-            if url is not None and len(url) <= MAX_SEARCHED:
+            url = _short(record, "network_info", "dirty_url")
+            if url is not None:
                 yield "url", _quote(url)
                 if domain := _domain_of(url):
                     yield "domain", _quote(domain)
@@ -124,10 +127,10 @@ class Links:
     def _connector_guid(self, record: Record) -> str | None:
         """From either of the two places where Cisco writes it."""
         if "computer.connector_guid" not in self._hidden:
-            guid = text_at(record, "computer", "connector_guid")
+            guid = _short(record, "computer", "connector_guid")
             if guid is not None:
                 return guid
-        return None if "connector_guid" in self._hidden else text_at(record, "connector_guid")
+        return None if "connector_guid" in self._hidden else _short(record, "connector_guid")
 
 
 def text_at(record: Record, *path: str) -> str | None:
@@ -142,12 +145,18 @@ def text_at(record: Record, *path: str) -> str | None:
 
 def sha256_of(record: Record) -> str | None:
     """The SHA-256 of the event's file."""
-    return text_at(record, "file", "identity", "sha256")
+    return text_at(record, *_SHA256)
 
 
 def remote_ip_of(record: Record) -> str | None:
     """The address that a computer was connected with."""
-    return text_at(record, "network_info", "remote_ip")
+    return text_at(record, *_REMOTE_IP)
+
+
+def _short(record: Record, *path: str) -> str | None:
+    """The same as `text_at`; None too where it is longer than a link may be."""
+    value = text_at(record, *path)
+    return value if value is not None and len(value) <= MAX_SEARCHED else None
 
 
 def _domain_of(url: str) -> str | None:

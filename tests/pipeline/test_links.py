@@ -138,11 +138,20 @@ def test_a_url_without_a_domain(url: str) -> None:
     assert "device_trajectory_domain" not in made
 
 
-def test_what_no_browser_takes_is_not_searched_for() -> None:
-    """A link is no place for a megabyte."""
+def test_what_no_browser_takes_is_in_no_link() -> None:
+    """A link is no place for a megabyte: of an event with long values the links were six times as long."""
     long = "http://example.com/" + "x" * MAX_SEARCHED
-    made = Links(CONSOLE)(event(network_info={"dirty_url": long}, file={"file_name": long}))
-    assert not {"device_trajectory_url", "device_trajectory_domain", "device_trajectory_file"} & made.keys()
+    values = {
+        "id": long,
+        "detection": long,
+        "connector_guid": long,
+        "group_guids": [long[:1000]] * 3,
+        "computer": {"connector_guid": long},
+        "file": {"file_name": long, "identity": {"sha256": long}},
+        "network_info": {"dirty_url": long, "remote_ip": long},
+    }
+    assert Links(CONSOLE)(values) == {}
+    assert all("example.com" not in each for each in Links(CONSOLE)({**values, "connector_guid": "g"}).values())
 
 
 @given(st.text(min_size=1))
