@@ -159,7 +159,8 @@ class Obfuscation:
 def _hide(hidden: dict[str, str], rule: Rule, value: str) -> None:
     # One more than may be shows that they are too many; what has no letter and no digit tells nothing.
     if len(hidden) <= presets.MAX_VALUES and any(map(str.isalnum, value)):
-        hidden[value.lower() if len(value) <= presets.MAX_LENGTH else value] = str(rule.replacement(value))
+        looked_for = presets.either_case(value) if len(value) <= presets.MAX_LENGTH else value
+        hidden[looked_for] = str(rule.replacement(value))
 
 
 def _hide_in_texts(texts: list[presets.Found], hidden: dict[str, str]) -> None:

@@ -100,12 +100,22 @@ def is_there(container: Any, place: Any, text: str) -> bool:
     return place < len(container) and container[place] is text
 
 
+def either_case(text: str) -> str:
+    """``text`` as it is looked for: letters that a pattern takes for one are one, wherever in a word they stand.
+
+    ``lower`` makes two characters of İ, and of Σ one or another letter by what stands around it.
+    """
+    if text.isascii():
+        return text.lower()
+    return text.replace("İ", "i").lower().replace("ı", "i").replace("ς", "σ")
+
+
 def replace(text: str, values: Mapping[str, str]) -> str:
-    """``text`` with these values (lower-cased; those longer than `MAX_LENGTH` as they are) replaced."""
-    lowered = text.lower()
-    words = tuple([value for value in values if value in lowered and len(value) <= MAX_LENGTH])
+    """``text`` with these values (in `either_case`; those longer than `MAX_LENGTH` as they are) replaced."""
+    folded = either_case(text)
+    words = tuple([value for value in values if value in folded and len(value) <= MAX_LENGTH])
     if words:
-        text = _finder(words)(lambda match: values.get(match[0].lower(), "***"), text)
+        text = _finder(words)(lambda match: values.get(either_case(match[0]), "***"), text)
     if len(text) > MAX_LENGTH:
         for value in values:
             if len(value) > MAX_LENGTH:

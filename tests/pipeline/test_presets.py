@@ -187,6 +187,26 @@ def test_a_short_value_is_found_in_a_long_text() -> None:
     assert replace(f"{long} by johndoe", {"johndoe": "***", long: "+++"}) == "+++ by ***"
 
 
+@pytest.mark.parametrize(
+    ("user", "written"),
+    [
+        ("İbrahim", "İbrahim"),
+        ("İbrahim", "İBRAHİM"),
+        ("ibrahim", "İbrahim"),
+        ("Ilgaz", "ılgaz"),
+        ("ΝΙΚΟΣ", "ΝΙΚΟΣ"),
+        ("Νίκος", "ΝΊΚΟΣ"),
+        ("Özgür", "ÖZGÜR"),
+    ],
+)
+@pytest.mark.parametrize("text", [r"C:\Users\{}\a", "by {}.Α.Β", "{}"])
+def test_letters_of_every_alphabet_are_found_in_either_case(user: str, written: str, text: str) -> None:
+    """Lower-cased, İ is two characters, and Σ at the end of a word another letter than within one."""
+    record = {"computer": {"user": user}, "scan": {"description": text.format(written)}}
+    hiding("user")(record)
+    assert record["scan"]["description"] == text.format(MASK)
+
+
 def test_only_texts_are_searched() -> None:
     """Numbers hide nothing, wherever they are."""
     assert list(texts_of({"a": 1, "b": [2, {"c": None, "d": "text"}]})) == [({"c": None, "d": "text"}, "d", "text")]
