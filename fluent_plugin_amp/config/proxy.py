@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import PlainValidator, WithJsonSchema
 
 from fluent_plugin_amp.config.url import HOW_TO_ENCODE, is_name, take_credentials
+from fluent_plugin_amp.config.variables import is_unicode
 from fluent_plugin_amp.proxy import Proxy
 from fluent_plugin_amp.text import host_and_port
 
@@ -24,6 +25,8 @@ _WORDS = ("environment", "direct")
 
 def parse_proxy(text: str) -> Proxy:
     """Read a proxy's URL; ValueError says what is wrong."""
+    if not is_unicode(text):  # the environment holds bytes
+        raise ValueError("is not UTF-8")
     address, username, password = take_credentials(text)
     address = address.replace("socks5h://", "socks5://", 1)  # as curl calls one that resolves names
     try:

@@ -43,6 +43,7 @@ def test_what_is_read(text: str, proxy: Proxy) -> None:
         ("http://me:hunter2@proxy:0", "names no valid host and port"),
         ("http://me:hunter2@a..b:1", "names no valid host and port"),
         ("http://me:hunter2@proxy:port", "has no valid host and port"),
+        ("http://me:hunter2\udcff@proxy:1", "is not UTF-8"),
         ("http://me:hunter2/x@proxy:1", "has no valid host and port"),
         ("http://me:x@proxy:1/hunter2", "has something behind host and port"),
         ("http://:hunter2@proxy:1", "has a password and no user"),
