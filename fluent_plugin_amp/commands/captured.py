@@ -17,7 +17,7 @@ from __future__ import annotations
 import ast
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, ClassVar
 
 import msgspec
@@ -45,7 +45,7 @@ def one_event(file: BinaryIO, name: str) -> bytes:
     Raises:
         CapturedFileUnusable: it is too large for an event.
     """
-    return _bounded(file.read(MAX_EVENT_BYTES + 1), name).strip()
+    return _bounded(_read(file.read, MAX_EVENT_BYTES + 1, name), name).strip()
 
 
 def events(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -88,7 +88,15 @@ def _first_line(file: BinaryIO, name: str) -> tuple[int, bytes]:
 
 
 def _line(file: BinaryIO, name: str, number: int) -> bytes:
-    return _bounded(file.readline(MAX_EVENT_BYTES + 1), f"{name}, line {number}")
+    place = f"{name}, line {number}"
+    return _bounded(_read(file.readline, MAX_EVENT_BYTES + 1, place), place)
+
+
+def _read(read: Callable[[int], bytes], size: int, place: str) -> bytes:
+    try:
+        return read(size)
+    except OSError as error:
+        raise CapturedFileUnusable(f"{place}: {error.strerror}") from error
 
 
 def _bounded(read: bytes, place: str) -> bytes:
@@ -158,7 +166,8 @@ class _Values:
             self._begin = None if self._begin is None else 0
             if len(self._text) > MAX_EVENT_BYTES:
                 raise self._wrong(f"an event is longer than {MAX_EVENT_BYTES} bytes")
-            more = self._file.read(max(_READ_BYTES, len(self._text)))  # so that nothing is looked at very often
+            size = max(_READ_BYTES, len(self._text))  # so that nothing is looked at very often
+            more = _read(self._file.read, size, self._name)
             is_left = bool(more)
             self._text += more
         if self._depth:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -218,6 +220,30 @@ class Endless(io.BytesIO):
         return piece
 
     read = readline
+
+
+@pytest.mark.parametrize("begins", [b"", b'{"id": 1}\n', b"["])
+def test_a_file_that_cannot_be_read_to_its_end(begins: bytes) -> None:
+    """Of a broken disk, or a network that went away: no bug of ours."""
+
+    class Broken(io.RawIOBase):
+        """Has some bytes, and then an error."""
+
+        left = begins
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            data, self.left = self.left, b""
+            if not data:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            buffer[: len(data)] = data
+            return len(data)
+
+    for read in (captured.events, captured.one_event):
+        with pytest.raises(CapturedFileUnusable, match=r"^f\.ndjson.*: Input/output error$"):
+            list(read(io.BufferedReader(Broken()), "f.ndjson"))
 
 
 def test_an_array_is_not_read_to_its_end_first() -> None:
