@@ -29,6 +29,9 @@ STREAM = "captured"
 MAX_PATHS = 1000
 """Fields that are listed: events with names at random would be held without end."""
 
+MAX_PATH = 1000
+"""Characters of a field's path: a long name before many fields multiplies."""
+
 Shape = OcsfShape | EcsShape
 
 
@@ -129,6 +132,6 @@ def _fields(value: Record, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every field that says something and is no object, with its path; a list is one."""
     for name, item in value.items():
         if type(item) is dict and item:
-            yield from _fields(item, f"{path}{name}.")
+            yield from _fields(item, f"{path}{name}."[:MAX_PATH])
         elif not says_nothing(item):
-            yield f"{path}{name}", item
+            yield f"{path}{name}"[:MAX_PATH], item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_fields_and_where_they_go(captured: Path) -> None:
     assert rows["file.disposition"] == ["file.disposition", "2", "2"]
     assert rows["novelty.deep"] == ["novelty.deep", "1", "1"]
     assert "not in the table: 1 field\n  field novelty\n" in done.output
+
+
+@pytest.mark.parametrize("schema", ["ocsf", "ecs"])
+def test_a_long_name_before_many_fields(schema: str, tmp_path: Path) -> None:
+    """200 kB with a name of 100,000 characters before 10,000 fields: the list of the fields would be a gigabyte."""
+    file = tmp_path / "events.ndjson"
+    file.write_text(json.dumps({"id": 1, "k" * 100_000: {str(number): 1 for number in range(10_000)}}))
+    tracemalloc.start()
+    try:
+        done = CliRunner().invoke(cli, ["shape", "--to", schema, str(file)])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert done.exit_code == 0
+    assert peak < 50_000_000
 
 
 @pytest.mark.parametrize("schema", ["ocsf", "ecs"])
