@@ -69,7 +69,7 @@ class PluginFiles:
         return path
 
     def find(self, stream: EventStream) -> Path | None:
-        """The file in ``credentials/`` that holds a stream's credentials, as it was at the first look."""
+        """The file in ``credentials/`` that holds a stream's credentials.  They are read once; moves are followed."""
         if self._found is None:
             paths = sorted(path for end in ("yml", "json") for path in self._credentials.glob(f"*.{end}"))
             self._found = {key: path for path in paths if (key := _key_in(path)) is not None}
@@ -89,6 +89,10 @@ class PluginFiles:
             os.replace(path, to)
         except OSError as exc:
             raise CredentialsFileUnusable(f"{path} cannot be renamed to {to.name}: {exc.strerror}") from exc
+        known = self._found or {}
+        for key, found in known.items():
+            if found == path:
+                known[key] = to
 
     def forget(self, label: str, stream: EventStream) -> None:
         """Remove the credentials of a stream that was deleted."""

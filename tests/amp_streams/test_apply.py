@@ -310,6 +310,21 @@ async def test_a_rotation_that_was_interrupted_is_finished(
     assert saved["password"] == twin.password
 
 
+async def test_streams_that_swapped_their_names_keep_their_own_credentials(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """A file that had to make way for another one is found where it is then."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM, WantedStream("SOC", "acme-soc", None, None))
+    await run([tenant])
+    first, second = organisation.streams.values()
+    first.name, second.name = second.name, first.name
+    for _ in range(2):
+        assert summary(await run([tenant])) == [("acme", "SIEM", "keep"), ("acme", "SOC", "keep")]
+        for stream, label in (first, "acme-soc"), (second, "acme-siem"):
+            saved = credentials.read(tmp_path / "credentials" / f"{label}.yml")
+            assert (saved.id, saved.password) == (stream.id, stream.password)
+
+
 async def test_a_rotation_that_was_finished_by_hand_is_found(
     run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
 ) -> None:
