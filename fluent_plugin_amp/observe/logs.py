@@ -165,14 +165,14 @@ def describe(fact: facts.Fact) -> Said:
         case facts.DeliveryRequeuedOften():
             text = (
                 f"stream {fact.stream}: an event was requeued {fact.count} times; at the queue's "
-                "delivery limit (20 by default) the broker deletes it.  Going on with one event at a time; mend what "
+                "delivery limit (20 by default) the broker deletes it. Going on with one event at a time; mend what "
                 "keeps servers from acknowledging"
             )
-            return logging.ERROR, text, {"stream": fact.stream, "returns": fact.count}
+            return logging.ERROR, text, {"stream": fact.stream, "requeues": fact.count}
         case facts.EventsVanished():
             text = (
                 f"stream {fact.stream}: {fact.count} event(s) left the queue without an acknowledgement: "
-                "deleted at its delivery limit, expired, or taken by somebody else.  `fluent-plugin-amp reconcile` "
+                "deleted at its delivery limit, expired, or taken by somebody else. `fluent-plugin-amp reconcile` "
                 "tells which, and fetches them"
             )
             return logging.ERROR, text, {"stream": fact.stream, "events": fact.count}
