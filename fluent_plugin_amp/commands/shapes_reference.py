@@ -48,8 +48,8 @@ _INTRODUCTION = """\
 # Shapes
 
 With `transform: {shape: …}` events leave in a public schema, as a SIEM reads it, instead of as Cisco sends them. The
-step comes after `obfuscate`, `links`, `add` and `pulling_id`, and before `flatten` and `serialize`; the tag is made
-from the event as Cisco sent it. Detections and incidents are shaped too, dead letters are not.
+step comes after `obfuscate`, `links`, `add` and `pulling_id`, and before `ids`, `flatten` and `serialize`; the tag is
+made from the event as Cisco sent it. Detections and incidents are shaped too, dead letters are not.
 
 **No value is lost.** What the schema has no place for, or does not take (a masked address, a number where it wants a
 text), stays under its own path, as Cisco named it. Only what says nothing is left out: null, `""`, an empty list or
