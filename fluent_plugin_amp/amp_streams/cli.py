@@ -321,7 +321,7 @@ def rotate(
     interrupted and repeated.
 
     \b
-    Example:
+    Examples:
       amp-streams rotate SIEM --save siem-new.yml
       amp-streams rotate SIEM --save siem-new.yml --finish
     """
@@ -380,7 +380,7 @@ def apply(
     place, in the cloud and in the folder, once the old queue is empty. Either can be repeated.
 
     \b
-    Example:
+    Examples:
       amp-streams apply fleet.yml --dry-run
       amp-streams apply fleet.yml --verify
       amp-streams apply fleet.yml --rotate "Acme Corp"
