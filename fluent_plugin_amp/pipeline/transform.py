@@ -134,7 +134,7 @@ class Transform:
         return tag, record
 
     def shape(self, record: Record) -> Record:
-        """A combined record in the form of the events: with the same static fields, flattened, serialized."""
+        """A combined record in the form of the events: it goes through the steps of `SHAPING`."""
         for name, change in self._steps:
             if name in SHAPING:
                 record = change(record, 0.0)

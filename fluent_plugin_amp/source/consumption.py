@@ -1,7 +1,8 @@
 """The consumption of one stream over a connection: channel after channel, as its flow says.
 
 A new channel begins when everything was requeued, and when somebody else was quicker to take the queue.  What becomes
-of the deliveries of a channel is seen to by `consumer.Consumer`.  The task wakes only when something changes.
+of the deliveries of a channel is seen to by `consumer.Consumer`.  The task wakes when something changes, and after a
+tick for what nobody tells: that a delivery has grown old, or that another consumer has left.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How fast a stream tries again, by what troubles it.  Pure.  `backoff.Outage` does the waiting.
+"""How fast a stream tries again, by what troubles it.  Pure.  `backoff.Outage` says how long to wait.
 
 - Time mends most troubles: the tries are quick at first, and slower the longer the outage lasts.
 - Time does not mend a refusal, and frees no file descriptor: the stream asks rarely from the beginning on.
