@@ -305,12 +305,14 @@ class OcsfShape:
                 continue
             break
         self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
+        second_file: Record | None = None
         if dropped:
             process = objects[ocsf_class.plan.number("actor.process")]
             ocsf_class.plan.forget(objects, dropped)
             if "actor.process" in dropped and ocsf_class.number == _FINDING and "file" in process:
                 # without its number it is no process; its file is an evidence all the same
-                record.setdefault("evidences", []).append({"file": process["file"]})
+                second_file = process["file"]
+                record.setdefault("evidences", []).append({"file": second_file})
                 dropped.remove("actor.process")
             ocsf_class.plan.give_back(event, left, dropped)
         seconds, nanoseconds = event_time(event, received_at)
@@ -332,6 +334,8 @@ class OcsfShape:
             ocsf_class.turn(record["evidences"][0], objects)
         if self._observables:
             observables = _observe(ocsf_class, objects)
+            if second_file is not None:
+                observables += _observe(ocsf_class, _only_file(ocsf_class.plan, objects, second_file))
             if observables:
                 record["observables"] = observables
         if left.get("stream") == self._stream:
@@ -341,6 +345,14 @@ class OcsfShape:
         if self._raw_data:
             record["raw_data"] = _encode_json(event).decode()
         return record
+
+
+def _only_file(plan: Plan, objects: Objects, file: Record) -> Objects:
+    """Objects of a finding of which nothing is there but an evidence's file."""
+    only: Objects = [type(each)() for each in objects]
+    only[plan.number("evidences[].file")] = file
+    only[plan.number("evidences[].file.hashes[+]")] = file.get("hashes", [])
+    return only
 
 
 def _observe(ocsf_class: OcsfClass, objects: Objects) -> list[Record]:

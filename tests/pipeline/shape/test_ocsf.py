@@ -132,13 +132,15 @@ def test_an_incoming_connection_has_its_source_at_the_other_end() -> None:
 
 
 def test_a_parent_without_its_number_is_a_file() -> None:
-    """Its file is a second evidence, since a process needs a number."""
+    """Its file is a second evidence, since a process needs a number; it can be searched for all the same."""
     event = EventGenerator(1).event(DETECTED)
-    event["file"] = {"file_name": "a.exe", "parent": {"file_name": "b.exe"}}
+    event["file"] = {"file_name": "a.exe", "parent": {"file_name": "b.exe", "identity": {"md5": "0" * 32}}}
     record = OcsfShape("emea")(event, ARRIVAL)
     assert [evidence["file"]["name"] for evidence in record["evidences"]] == ["a.exe", "b.exe"]
     assert "process" not in record.get("actor", {})
-    assert "actor.process.name" not in {each["name"] for each in record["observables"]}
+    observed = {(each["name"], each["value"]) for each in record["observables"]}
+    assert {("evidences[].file.name", "b.exe"), ("evidences[].file.hashes[].value", "0" * 32)} <= observed
+    assert "actor.process.name" not in {name for name, _ in observed}
 
 
 def test_options() -> None:
