@@ -362,13 +362,15 @@ def test_a_summary_of_many_streams() -> None:
 
 
 def test_conditions_have_ids_of_their_own() -> None:
-    """No two of them, and none that an error has."""
+    """No two of them, and none that an error has; `ALL` has every one, and so has docs/operations.md."""
     from fluent_plugin_amp.commands.errors_reference import MODULES
 
     of_errors = {getattr(value, "id", None) for module in MODULES for value in vars(module).values()}
     assert len({condition.id for condition in conditions.ALL}) == len(conditions.ALL)
     assert not of_errors & {condition.id for condition in conditions.ALL}
     assert all(len(condition.remedy) > 20 for condition in conditions.ALL)
+    written = {value.id for value in vars(conditions).values() if isinstance(value, conditions.Condition)}
+    assert written == {condition.id for condition in conditions.ALL}
 
 
 def test_every_state_has_a_word() -> None:
