@@ -83,6 +83,7 @@ Some choices, and why:
 - A process with a command line and no number has the event's id for its `uid`, since it must have one.
 - Cisco tells no confidence, no type of device, and which of several addresses is meant: the first one is
   `device.ip`.
+- A hunt's own severity is that of the event where Cisco sends no other; in `unmapped` it stays as it was.
 - In version 1.1 a fetched file is a Base Event: as an update of a finding it would look like a threat.
 
 **Amazon Security Lake** takes version 1.1.0, one class a source, as Parquet: the next hop splits by `class_uid` and
@@ -116,6 +117,7 @@ Where it differs from what the package makes: `event.kind` is `alert` for findin
 are those of the kind; `event.severity` is 21, 47, 73 or 99, as Elastic Security counts; times keep their
 nanoseconds; a user's domain is taken off; paths and hashes are written in one way; tactics and techniques are there
 in whichever form Cisco sends them; a command line belongs to the event's file, whose parent is `process.parent`.
+A hunt's own severity is that of the event where Cisco sends no other.
 
 ### Example
 

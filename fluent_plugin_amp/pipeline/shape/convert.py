@@ -165,6 +165,11 @@ def _path(value: str) -> str:
     return plain or value
 
 
+def orbital(value: str) -> str | None:
+    """The application that an event is about, if that is Orbital: its type's name begins so."""
+    return "Orbital" if value.startswith("Orbital") else None
+
+
 def last_name(value: str) -> str | None:
     """The file's name at the end of its path."""
     return re.split(r"[\\/]", value)[-1] or None
@@ -195,13 +200,19 @@ def severity(value: Any) -> dict[str, Any] | None:
     return {"severity_id": number, "severity": name}
 
 
+def hunt_severity(event: dict[str, Any]) -> Any:
+    """What a hunt's own report says; it is the event's where that has none."""
+    hunt = event["threat_hunting"]
+    return hunt.get("severity") if type(hunt) is dict else None
+
+
 _SYSTEMS = (
     ("windows", 100, "Windows"),
     ("osx", 300, "macOS"),
     ("mac", 300, "macOS"),
     ("android", 201, "Android"),
-    ("ios", 301, "iOS"),
     ("linux", 200, "Linux"),
+    ("ios", 301, "iOS"),
 )
 
 
@@ -360,7 +371,7 @@ CONVERTERS: dict[str, Callable[[Any], Any]] = {
     each.__name__: each
     for each in (
         *(text, lower_text, id_text, integer, port, milliseconds, nanoseconds, any_nanoseconds, moment, moment_text),
-        *(ip, mac, ascii_hostname, sha256, sha1, md5, path, last_name, user),
+        *(ip, mac, ascii_hostname, sha256, sha1, md5, path, last_name, orbital, user),
         *(severity, operating_system, direction, malware_classes),
         *(lower_hash_256, lower_hash_1, lower_hash_5, iso_seconds, ecs_severity, ecs_system, ecs_direction),
         *(scalar, long, objects, seconds, scalars),

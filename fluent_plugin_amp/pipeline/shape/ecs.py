@@ -12,7 +12,7 @@ from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.shape import ecs_table as table
 from fluent_plugin_amp.pipeline.shape import ocsf_table
-from fluent_plugin_amp.pipeline.shape.convert import second
+from fluent_plugin_amp.pipeline.shape.convert import ecs_severity, hunt_severity, second
 from fluent_plugin_amp.pipeline.shape.drift import Drift
 from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
 from fluent_plugin_amp.pipeline.shape.rules import MISFITS, UNKNOWN, Objects
@@ -150,6 +150,10 @@ class EcsShape:
         self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
         seconds, nanoseconds = event_time(event, received_at)
         about = record["event"] = {**ecs.events[kind], **record.get("event", {})}
+        if "threat_hunting" in event and "severity" not in about:
+            hunts = ecs_severity(hunt_severity(event))
+            if hunts is not None:
+                about["severity"] = hunts
         last_seen = about.get("end") if "timestamp" not in event else None
         record["@timestamp"] = last_seen if last_seen is not None else f"{second(seconds)}.{nanoseconds:09}Z"
         record["ecs"] = {"version": table.VERSION}

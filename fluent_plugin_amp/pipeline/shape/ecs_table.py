@@ -42,10 +42,10 @@ isolation unlock limit    | event      | host                         | change  
 isolation failed          | event      | host                         | change              | failure
 isolation stop failed     | event      | host                         | change              | failure
 isolation update failed   | event      | host                         | change              | failure
-scan started              | event      | malware                      | info                | unknown
-scan completed            | event      | malware                      | info                | success
-scan failed               | event      | malware                      | info                | failure
-scan summary              | event      | malware                      | info                |
+scan started              | event      | host                         | info                | unknown
+scan completed            | event      | host                         | info                | success
+scan failed               | event      | host                         | info                | failure
+scan summary              | event      | host                         | info                |
 update available          | event      | package                      | info                |
 update started            | event      | package                      | change              | unknown
 updated                   | event      | package                      | change              | success
@@ -58,15 +58,16 @@ uninstall failed          | event      | package                      | deletion
 configured                | event      | configuration                | change              | success
 policy update failed      | event      | configuration                | change              | failure
 schedule not saved        | event      | configuration                | change              | failure
-minor fault               | event      | host                         | info                | failure
-major fault               | event      | host                         | info                | failure
-critical fault            | event      | host                         | info                | failure
+minor fault               | event      | host                         | info                |
+major fault               | event      | host                         | info                |
+critical fault            | event      | host                         | info                |
 fault cleared             | event      | host                         | info                | success
 reboot pending            | event      | host                         | info                |
 reboot completed          | event      | host                         | start               | success
 unexpected reboot         | event      | host                         | info                | failure
 computer registered       | event      | host                         | info                | success
 account and application   | event      | iam                          | info                |
+report or nameless        | event      |                              |                     |
 quarantine_failed         | alert      | malware file                 | change              | failure
 incident                  | alert      | intrusion_detection          | info                |
 unknown                   | event      |                              |                     |
@@ -96,14 +97,14 @@ group_guids                              | group.id[+]                   | texts
 hostname                                 | host.hostname                 | text             |
 computer.hostname                        | host.hostname                 | text             |
 computer.connector_guid                  | host.id                       | text             | scalar
-computer.external_ip                     |                               |                  | ip
+computer.external_ip                     | related.ip[+]                 | ip               | ip
 computer.active                          |                               |                  | boolean
 computer.network_addresses               | host.ip[+]                    | interface_ips    | objects
 computer.network_addresses               | host.mac[+]                   | interface_macs   | objects
 computer.internal_ips                    | host.ip[+]                    | ips              |
 computer.user                            | user.*                        | user             |
 computer.operating_system                | host.os.*                     | ecs_system       |
-console_links.device_trajectory_event    | event.reference               | text             |
+console_links.device_trajectory_event    | event.url                     | text             |
 file.file_name                           | file.name                     | text             |
 file.file_path                           | file.path                     | path + original  |
 file.identity.sha256                     | file.hash.sha256              | lower_hash_256   |
@@ -200,7 +201,7 @@ process.hash  | file.hash
 
 # What searches go by: lists of everything in an event that is an address, a hash, and so on.
 RELATED = """
-related.ip        | host.ip[+] source.ip destination.ip
+related.ip        | related.ip[+] host.ip[+] source.ip destination.ip
 related.hash      | file.hash.* process.hash.* process.parent.hash.*
 related.user      | user.name
 related.hosts     | host.hostname

@@ -12,6 +12,7 @@ import msgspec
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.shape import ocsf_table as table
+from fluent_plugin_amp.pipeline.shape.convert import hunt_severity, severity
 from fluent_plugin_amp.pipeline.shape.drift import Drift
 from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
 from fluent_plugin_amp.pipeline.shape.rules import UNKNOWN, Objects
@@ -306,6 +307,8 @@ class OcsfShape:
             break
         self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
         second_file: Record | None = None
+        if "threat_hunting" in event and severity(event.get("severity")) is None:
+            record.update(severity(hunt_severity(event)) or {})
         if dropped:
             process = objects[ocsf_class.plan.number("actor.process")]
             ocsf_class.plan.forget(objects, dropped)

@@ -26,9 +26,10 @@ CLASSES = """
 7002    | 7 Remediation          | File Remediation Activity  | host security_control |              | file or 7001
 """
 
-# status: what became of it; where it is 99, the words that say so.  action, disposition: of a security control.
-# (where the class has that profile, or the class that takes its place).  alert: whether somebody should look.  severity: where Cisco sends none.  states: of the computer's security, + it is
-# in this state now, - it was before.  event types: Cisco's ids.
+# status: what became of it; where it is 99, the words that say so.  action, disposition: of a security control
+# (where the class has that profile, or the class that takes its place).  alert: whether somebody should look.
+# severity: where Cisco sends none.  states: of the computer's security, + it is in this state now, - it was before.
+# event types: Cisco's ids.
 KINDS = """
 # kind                    | class | activity | status       | action | disposition | alert | severity | states | event types
 detected                  | 2004  | 1        | 1            | 3      | 15          | yes   | 0        |    | 1090519054 1090519081 1090519105 1090524040 1090524041 553648147 553648222
@@ -48,7 +49,7 @@ deleted                   | 7002  | 2        | 1            | 2      | 5        
 delete started            | 7002  | 2        | 99 Started   | 0      | 0           | no    | 1        |    | 553648151
 delete failed             | 7002  | 2        | 2            | 0      | 27          | no    | 1        |    | 2164260889
 quarantine not delivered  | 7002  | 1        | 2            | 3      | 13          | yes   | 1        |    | 2181038130
-file fetched              | 7002  | 5        | 1            | 3      | 15          | no    | 1        |    | 553648161 553648173
+file fetched              | 7002  | 5        | 1            | 3      | 17          | no    | 1        |    | 553648161 553648173
 upload started            | 7002  | 5        | 99 Started   | 0      | 0           | no    | 1        |    | 553648160
 file fetch failed         | 7002  | 5        | 2            | 0      | 27          | no    | 1        |    | 2164260898 2164260910
 isolated                  | 7001  | 1        | 1            | 2      | 4           | no    | 1        | +3 | 553648202
@@ -82,7 +83,8 @@ reboot pending            | 5019  | 1        | 1            |        |          
 reboot completed          | 5019  | 1        | 1            |        |             |       | 1        | -9 | 553648171
 unexpected reboot         | 5019  | 1        | 2            |        |             |       | 1        | +9 | 2164260922
 computer registered       | 5001  | 1        | 1            |        |             |       | 1        |    | 50331649 570425395
-account and application   | 0     | 99       |              |        |             |       | 1        |    | 1003 1004 1005 2001 553648225 570425396-570425399
+account and application   | 0     | 99       |              |        |             |       | 1        |    | 1003 1004 1005 570425396-570425399
+report or nameless        | 0     | 99       |              |        |             |       | 1        |    | 2001 553648225
 """
 
 # Combined records: a detection by its status, activity 2 from its second revision on; an incident.
@@ -129,7 +131,7 @@ remediation        | 2004 7001 7002
 vulnerabilities    | 2002 2004
 security_states    | 5019
 app                | 6002
-command_uid        | 6007 7001 7002
+command_uid        | 7001 7002
 scan               | 6007
 file               | 7002
 num_files          | 6007
@@ -202,7 +204,7 @@ threat_hunting.tactics                   | finding_info.attacks[+]              
 threat_hunting.techniques                | finding_info.attacks[+]               | techniques      |
 threat_hunting.incident_report_guid      | finding_info.uid                      | text            |
 threat_hunting.incident_hunt_guid        |                                       |                 |
-threat_hunting.incident_id               |                                       |                 |
+threat_hunting.incident_id               | finding_info.uid_alt                  | id_text         | 1.5+
 threat_hunting.incident_title            | finding_info.title                    | text            |
 threat_hunting.incident_summary          | finding_info.desc                     | text            |
 threat_hunting.incident_remediation      | remediation.desc                      | text            |
@@ -293,7 +295,7 @@ DEFAULTS = """
 finding_info.uid              | metadata.correlation_uid, metadata.uid, = unknown
 finding_info.title            | malware[].name, finding_info.analytic.name, message, = Cisco Secure Endpoint
 scan.name                     | message, = Scan
-app.name                      | = Secure Endpoint
+app.name                      | message by orbital, = Secure Endpoint
 app.vendor_name               | = Cisco
 command_uid                   | metadata.correlation_uid, metadata.uid, = unknown
 device.ip                     | device.network_interfaces[].ip
@@ -352,7 +354,7 @@ status 2002      | 1 New, 4 Resolved
 status 2004      | 1 New, 4 Resolved
 status           | 1 Success, 2 Failure
 action           | 0 Unknown, 1 Allowed, 2 Denied, 3 Observed, 4 Modified
-disposition      | 0 Unknown, 1 Allowed, 2 Blocked, 3 Quarantined, 4 Isolated, 5 Deleted, 9 Restored, 10 Exonerated, 13 Uncorrected, 15 Detected, 16 No Action, 27 Error
+disposition      | 0 Unknown, 1 Allowed, 2 Blocked, 3 Quarantined, 4 Isolated, 5 Deleted, 9 Restored, 10 Exonerated, 13 Uncorrected, 15 Detected, 16 No Action, 17 Logged, 27 Error
 severity         | 0 Unknown, 1 Informational, 2 Low, 3 Medium, 4 High, 5 Critical
 state            | 2 Policy mismatch, 3 In network quarantine, 5 Protection malfunction, 9 Reboot pending
 """

@@ -21,7 +21,7 @@ FIELDS = {
     "@timestamp": DATE,
     "ecs.version": KEYWORD,
     **dict.fromkeys((f"event.{name}" for name in ("id", "code", "action", "module", "dataset", "original")), KEYWORD),
-    **dict.fromkeys((f"event.{name}" for name in ("kind", "category", "type", "outcome", "reference")), KEYWORD),
+    **dict.fromkeys((f"event.{name}" for name in ("kind", "category", "type", "outcome", "url")), KEYWORD),
     "event.severity": LONG,
     "event.start": DATE,
     "event.end": DATE,

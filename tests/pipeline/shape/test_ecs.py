@@ -20,6 +20,8 @@ ARRIVAL = 1557506167.25
 DETECTED = 1090519054
 COMPROMISE = 1107296273
 DFC = 1090519084
+HUNT = 1107296344
+SCAN_STARTED = 554696714
 
 
 def own(record: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +127,29 @@ def test_a_masked_address_is_no_address() -> None:
     record = EcsShape("emea")(event, ARRIVAL)
     assert own(record)["unmapped"] == {"computer": {"external_ip": "***"}}
     assert (record["host"]["name"], record["host"]["hostname"]) == ("kiosk-7", "Kiosk-7")
+
+
+def test_the_severity_of_a_hunt() -> None:
+    """It is the event's where that has none."""
+    event = EventGenerator(1).event(HUNT)
+    event = {"threat_hunting": {**event["threat_hunting"], "severity": "critical"}, **event}
+    for given, expected in (("Low", 21), (None, 99)):
+        assert EcsShape("emea")({**event, "severity": given}, ARRIVAL)["event"]["severity"] == expected
+    hidden = {**event, "severity": None, "threat_hunting": "***"}
+    assert "severity" not in EcsShape("emea")(hidden, ARRIVAL)["event"]
+
+
+def test_where_a_search_finds_an_event() -> None:
+    """All of its addresses are related, a link to the console is its own page, and a scan is no malware."""
+    shape, generator = EcsShape("emea"), EventGenerator(1)
+    event = generator.event(DETECTED)
+    event["computer"]["external_ip"] = "203.0.113.7"
+    record = shape({**event, "console_links": {"device_trajectory_event": "https://x"}}, ARRIVAL)
+    assert "203.0.113.7" in record["related"]["ip"]
+    assert own(record)["computer"]["external_ip"] == "203.0.113.7"
+    assert record["event"]["url"] == "https://x"
+    assert faults(record) == []
+    assert shape(generator.event(SCAN_STARTED), ARRIVAL)["event"]["category"] == ["host"]
 
 
 def test_the_event_goes_along() -> None:

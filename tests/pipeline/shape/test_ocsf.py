@@ -25,6 +25,9 @@ DETECTED = 1090519054
 RESTORED = 553648149
 REGISTERED = 50331649
 DFC = 1090519084
+HUNT = 1107296344
+FETCHED = 553648173
+SCAN_STARTED = 554696714
 DISPOSITIONS = {"detected": "Detected", "quarantined": "Quarantined", "quarantine_failed": "Uncorrected"}
 
 
@@ -141,6 +144,36 @@ def test_a_parent_without_its_number_is_a_file() -> None:
     observed = {(each["name"], each["value"]) for each in record["observables"]}
     assert {("evidences[].file.name", "b.exe"), ("evidences[].file.hashes[].value", "0" * 32)} <= observed
     assert "actor.process.name" not in {name for name, _ in observed}
+
+
+@pytest.mark.parametrize("version", table.VERSIONS)
+def test_the_severity_of_a_hunt(version: str) -> None:
+    """It is the event's where that has none, and stays where it is, too."""
+    shape, event = OcsfShape("emea", version), EventGenerator(1).event(HUNT)
+    event = {"threat_hunting": {**event["threat_hunting"], "severity": "critical"}, **event}
+    for given, expected in (("Low", "Low"), (None, "Critical")):
+        record = shape({**event, "severity": given}, ARRIVAL)
+        assert (record["severity"], record["unmapped"]["threat_hunting"]["severity"]) == (expected, "critical")
+        assert faults(record) == []
+    assert shape({**event, "severity": None, "threat_hunting": "***"}, ARRIVAL)["severity"] == "Unknown"
+
+
+@pytest.mark.parametrize("version", table.VERSIONS)
+def test_the_application_is_the_one_that_the_event_is_about(version: str) -> None:
+    """Orbital comes with its own events."""
+    shape, generator = OcsfShape("emea", version), EventGenerator(1)
+    for entry in catalogue():
+        record = shape({**generator.event(entry.id), "event_type": entry.name}, ARRIVAL)
+        if record["class_uid"] == 6002:
+            expected = "Orbital" if "Orbital" in entry.name else "Secure Endpoint"
+            assert (record["app"]["name"], faults(record)) == (expected, [])
+
+
+def test_what_is_told_of_no_command_and_no_threat() -> None:
+    """A scan has no id of a command, and a file that somebody fetched is logged: nothing detected it."""
+    shape, generator = OcsfShape("emea"), EventGenerator(1)
+    assert "command_uid" not in shape(generator.event(SCAN_STARTED), ARRIVAL)
+    assert shape(generator.event(FETCHED), ARRIVAL)["disposition"] == "Logged"
 
 
 def test_options() -> None:
