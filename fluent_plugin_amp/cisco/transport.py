@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import socksio
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.cisco.errors import (
@@ -168,8 +169,12 @@ async def exchange(
             late = CloudUnreachable(f"{method} {url}: the answer is not there as a whole after {deadline_s:g} s")
             raise ExchangeFailed(late, passing=False, in_doubt=True, late=True)
         return sending.result()
+    except httpx.RemoteProtocolError as exc:
+        raise _failure(exc, way) from None  # it quotes what it was sent
     except httpx.RequestError as exc:
         raise _failure(exc, way) from exc
+    except socksio.ProtocolError as exc:
+        raise _refused_by_proxy("it does not answer in SOCKS 5", way.proxy) from exc
     except httpx.InvalidURL as exc:
         raise ExchangeFailed(CloudAnswerNotUnderstood(f"{way.host}: {exc}"), passing=False, in_doubt=False) from exc
     finally:
@@ -265,6 +270,8 @@ def _reason(exc: httpx.RequestError) -> str:
     """In words: the system's, where there are any."""
     if isinstance(exc, httpx.TimeoutException):
         return "timed out"
+    if isinstance(exc, httpx.RemoteProtocolError):
+        return str(exc).partition(": ")[0]  # what is quoted behind it may be a password that it was sent
     for cause in _causes(exc):
         if isinstance(cause, socket.gaierror):
             return cause.strerror or "unknown host"

@@ -88,8 +88,8 @@ class Tunnel:
                     if not data:
                         raise self.failed("it closed the connection without an answer")
                     http.receive_data(data)
-        except h11.RemoteProtocolError as exc:
-            raise self.failed("it does not answer in HTTP") from exc
+        except h11.RemoteProtocolError:
+            raise self.failed("it does not answer in HTTP") from None  # its cause quotes what was answered
         status = event.status_code
         if not 200 <= status < 300:
             said = f"the proxy {self.proxy} answered {status_line(status)}"

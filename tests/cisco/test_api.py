@@ -42,6 +42,7 @@ from fluent_plugin_amp.testing.cloud import (
     too_many_requests,
     web_page,
 )
+from fluent_plugin_amp.testing.company_proxy import CompanyProxy
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.ports import silent_address
 from tests.cisco.helpers import Connect, Proxy, Waits
@@ -559,6 +560,8 @@ async def test_a_proxy_that_cannot_connect_may_recover(
         (b"HTTP/1.1 499 user:hunter2\r\ncontent-length: 0\r\n\r\n", CloudProxyRefused, "answered 499$"),
         (b"HTTP/1.1 302 Found\r\nlocation: http://user:hunter2@x/\r\n\r\n", CloudProxyFailed, "answered 302 Found$"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", CloudProxyFailed, "no way to amp.invalid through the proxy"),
+        (b"user:secret:hunter2\r\n\r\n", CloudProxyFailed, "proxy [^ ]*: illegal status line$"),
+        (b"HTTP/1.1 200 OK\r\nsecret hunter2\r\n\r\n", CloudProxyFailed, "proxy [^ ]*: illegal header line$"),
         (b"HTTP/1.1 200 OK\r\nx: " + b"x" * 200_000, CloudProxyFailed, "no way to amp.invalid through the proxy"),
     ],
 )
@@ -573,6 +576,26 @@ async def test_what_a_proxy_answers_is_never_taken_for_the_clouds_answer(
     assert proxy.address in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x05",
+        b"\x05\x02\x01",
+        b"\x05\x02\x01\x00\x05\x00\x00\x09\x00\x00",
+    ],
+)
+async def test_a_proxy_that_does_not_answer_in_socks(
+    connect: Connect, organisation: Organisation, answer: bytes
+) -> None:
+    """It is named as any other."""
+    async with CompanyProxy(answer=answer) as proxy:
+        url = f"socks5://user:secret@127.0.0.1:{proxy.port}"
+        async with connect(organisation, url="https://amp.invalid", proxy=url) as api:
+            with pytest.raises(CloudProxyFailed, match=f"the proxy 127.0.0.1:{proxy.port}: it does not answer in"):
+                await api.version()
 
 
 async def test_a_proxy_that_is_not_there_is_named(connect: Connect, organisation: Organisation) -> None:
