@@ -69,7 +69,7 @@ def milliseconds(value: Any) -> int | None:
 
 
 def nanoseconds(value: Any) -> int | None:
-    """Of a second, as whole milliseconds."""
+    """Of a second, as whole milliseconds, which are added to ``time``."""
     if type(value) is int and 0 <= value < 1_000_000_000 and not value % 1_000_000:
         return value // 1_000_000
     return None
