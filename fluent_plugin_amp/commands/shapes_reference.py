@@ -51,6 +51,11 @@ With `transform: {shape: …}` events leave in a public schema, as a SIEM reads 
 step comes after `obfuscate`, `links`, `add` and `pulling_id`, and before `ids`, `flatten` and `serialize`; the tag is
 made from the event as Cisco sent it. Detections and incidents are shaped too, dead letters are not.
 
+**What you add stays at the top.** Fields of `add` and `@devo_pulling_id` are no part of the event: they stand beside
+what the schema has, under their own names, or with a suffix where the schema has such a name (`time_2`). Neither
+schema has them. Elasticsearch takes them as they are; where a receiver checks against OCSF, as Amazon Security Lake
+does, do without them.
+
 **No value is lost.** What the schema has no place for, or does not take (a masked address, a number where it wants a
 text), stays under its own path, as Cisco named it. Only what says nothing is left out: null, `""`, an empty list or
 object. **A repeated event makes the same record**: nothing in it tells when it was shaped, unless the event has no
@@ -68,7 +73,7 @@ _OCSF = """\
 
 `shape: ocsf`, or with options `shape: {to: ocsf, version: 1.6.0, raw_data: false, observables: true}`. Versions:
 VERSIONS. The tests hold every kind of event in every version against OCSF's own schema. What has no
-place is in `unmapped`, fields of `add` as well.
+place is in `unmapped`.
 
 The default version, the classes and the ids of a kind change with major releases only.
 

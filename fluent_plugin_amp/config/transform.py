@@ -52,7 +52,7 @@ class ShapeConfig(Section):
     )
     raw_data: bool = Field(
         default=False,
-        description="The event goes along as JSON, after `obfuscate`, `links` and `add`: in `raw_data`, ECS: "
+        description="The event goes along as JSON, after `obfuscate` and `links`: in `raw_data`, ECS: "
         "`event.original`.",
     )
     observables: bool = Field(
@@ -136,7 +136,8 @@ class TransformConfig(Section):
     )
     add: StaticFields = Field(
         default={},
-        description="Static fields for every event. Where the event has that name, the new one gets a suffix.",
+        description="Static fields for every event, at the top of the record. Where the event has that name, the new "
+        "one gets a suffix.",
     )
     pulling_id: bool = Field(
         default=False,

@@ -1,13 +1,14 @@
 """What the configuration asks to do with an event, compiled once for each stream.  Pure.
 
 The order is fixed: drop_event_types, obfuscate, links, add, pulling_id, tag, shape, ids, flatten, serialize.  The tag
-is taken from the event as Cisco named its fields, before it is shaped and flattened.
+is taken from the event as Cisco named its fields, before it is shaped and flattened.  What add and pulling_id gave
+is set aside while the event is shaped, and is at the top of the record again: it is no part of what Cisco sent.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,20 +85,27 @@ class Transform:
     """Those that change an event, as configured."""
     _before_tag: tuple[Change, ...] = field(init=False, repr=False, compare=False)
     _after_tag: tuple[Change, ...] = field(init=False, repr=False, compare=False)
+    _of_combined: tuple[Change, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        steps = tuple(self._configured())
+        added = [*self.add]
+        of_combined = tuple(change for name, change in self._configured(added) if name in SHAPING)
+        steps = tuple(self._configured([*added, PULLING_ID] if self.pulling_id else added))
         compiled = {
             "_tag": compile_tag(self.tag, self.stream, self.max_tags),
             "_steps": steps,
             "_before_tag": tuple(change for name, change in steps if name not in AFTER_TAG),
             "_after_tag": tuple(change for name, change in steps if name in AFTER_TAG),
+            "_of_combined": of_combined,
         }
         for name, value in compiled.items():
             object.__setattr__(self, name, value)
 
-    def _configured(self) -> Iterator[tuple[str, Change]]:
-        """In the order in which they are done; each is listed here, and nowhere else."""
+    def _configured(self, added: Sequence[str]) -> Iterator[tuple[str, Change]]:
+        """In the order in which they are done; each is listed here, and nowhere else.
+
+        ``added``: names of the fields that a record was given last when it is shaped.
+        """
         if self.obfuscate is not None:
             yield "obfuscate", _obfuscate(self.obfuscate)
         if self.links is not None:
@@ -107,7 +115,7 @@ class Transform:
         if self.pulling_id:
             yield "pulling_id", _add_pulling_id
         if self.schema is not None:
-            yield "shape", self.schema
+            yield "shape", _shape(self.schema, added) if added else self.schema
         if self.ids_as_texts:
             yield "ids", lambda record, received_at: ids_as_texts(record)
         if self.flatten is not None:
@@ -135,9 +143,8 @@ class Transform:
 
     def shape(self, record: Record) -> Record:
         """A combined record in the form of the events: it goes through the steps of `SHAPING`."""
-        for name, change in self._steps:
-            if name in SHAPING:
-                record = change(record, 0.0)
+        for change in self._of_combined:
+            record = change(record, 0.0)
         return record
 
     def steps(self, record: Record, received_at: float) -> Iterator[Step]:
@@ -187,6 +194,17 @@ def _add(fields: Mapping[str, Any]) -> Change:
 def _add_pulling_id(record: Record, received_at: float) -> Record:
     record[free_name(record, PULLING_ID)] = f"{received_at:.6f}"
     return record
+
+
+def _shape(schema: Schema, added: Sequence[str]) -> Change:
+    def change(record: Record, received_at: float) -> Record:
+        values = [record.popitem()[1] for _ in added]
+        shaped = schema(record, received_at)
+        for name in added:
+            shaped[free_name(shaped, name)] = values.pop()
+        return shaped
+
+    return change
 
 
 def _flatten(flatten: Flattener) -> Change:

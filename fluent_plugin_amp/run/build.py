@@ -178,12 +178,10 @@ def make_shape(stream: StreamConfig) -> Schema | None:
     if shape.to == "ecs":
         from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 
-        return EcsShape(stream.name, raw_data=shape.raw_data, ours=stream.add)
+        return EcsShape(stream.name, raw_data=shape.raw_data)
     from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 
-    return OcsfShape(
-        stream.name, shape.version, raw_data=shape.raw_data, observables=shape.observables, ours=stream.add
-    )
+    return OcsfShape(stream.name, shape.version, raw_data=shape.raw_data, observables=shape.observables)
 
 
 def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:

@@ -10,8 +10,9 @@ import pytest
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
+from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
-from fluent_plugin_amp.pipeline.transform import PULLING_ID, Transform
+from fluent_plugin_amp.pipeline.transform import PULLING_ID, Schema, Transform
 
 ARRIVAL = 1557506167.123456
 
@@ -181,7 +182,7 @@ def test_the_tags_that_were_made() -> None:
 
 
 def test_an_event_is_shaped_after_its_tag_and_before_it_is_flattened() -> None:
-    """The tag and the static fields are there already; what the schema has no place for is `unmapped`."""
+    """The tag is there already; what the schema has no place for is `unmapped`, and static fields stay at the top."""
     transform = Transform(
         "emea", tag="{event_type_id}", add={"tenant": "acme"}, schema=OcsfShape("emea"), flatten=Flattener()
     )
@@ -189,5 +190,31 @@ def test_an_event_is_shaped_after_its_tag_and_before_it_is_flattened() -> None:
     assert made is not None
     tag, record = made
     assert tag == "1090519054"
-    assert (record["class_uid"], record["unmapped_tenant"]) == (2004, "acme")
+    assert (record["class_uid"], record["tenant"]) == (2004, "acme")
     assert record["unmapped_file_disposition"] == "Malicious"
+
+
+@pytest.mark.parametrize("schema", [OcsfShape("emea"), EcsShape("emea")])
+def test_what_was_added_is_no_part_of_what_is_shaped(schema: Schema) -> None:
+    """It is at the top of the record, whatever it is called, and the schema's own fields are what Cisco sent."""
+    add = {"hostname": "collector-1", "observer": 7, "event_type_id": 1, "tenant": {"name": "acme"}, "site": "acme"}
+    transform = Transform("emea", tag="{site}", add=add, pulling_id=True, schema=schema)
+    made = transform(event(), ARRIVAL)
+    assert made is not None
+    tag, record = made
+    assert tag == "acme"
+    assert [record.pop(name) for name in ("hostname", "tenant", "site")] == ["collector-1", {"name": "acme"}, "acme"]
+    assert record.pop(PULLING_ID) == f"{ARRIVAL:.6f}"
+    assert record.pop("event_type_id") == 1
+    assert record.pop("observer_2" if "ecs" in record else "observer") == 7
+    assert record == schema(event(), ARRIVAL)
+    assert schema.drift.counts["field"] == 0
+
+
+def test_a_combined_record_is_shaped_with_its_static_fields() -> None:
+    """It has no pulling id; the last of its own fields are its own."""
+    transform = Transform("emea", add={"tenant": "acme"}, pulling_id=True, schema=OcsfShape("emea"))
+    combined = {"event_ids": ["1"], "status": "detected", "revision": 1, "count": 2}
+    made = transform.shape(combined)
+    assert (made["tenant"], made["count"], made["class_uid"]) == ("acme", 2, 2004)
+    assert PULLING_ID not in made

@@ -5,7 +5,6 @@ Nothing is lost by it; the table, or a newer release, may have a better place fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from fluent_plugin_amp.model import Record
@@ -13,7 +12,7 @@ from fluent_plugin_amp.pipeline.shape.convert import SEVERITIES, direction
 from fluent_plugin_amp.text import one_line
 
 OURS = frozenset({"console_links", "@devo_pulling_id"})
-"""Fields that are not Cisco's; the names of ``add`` are none either."""
+"""Fields that are not Cisco's; captured events may have both."""
 
 MAX_SAMPLES = 100
 MAX_SAMPLE = 200
@@ -23,14 +22,9 @@ _SEVERITIES = frozenset({*SEVERITIES, *map(str.capitalize, SEVERITIES)})
 
 
 class Drift:
-    """Of one stream, since the start of the process.
+    """Of one stream, since the start of the process."""
 
-    Args:
-        ours: names of fields that are not Cisco's.
-    """
-
-    def __init__(self, ours: Iterable[str] = ()) -> None:
-        self._ours = OURS.union(ours)
+    def __init__(self) -> None:
         self.counts = {"event_type": 0, "field": 0, "value": 0}
         """How often: an event type, a field, a word in a field whose words are known."""
         self.samples: dict[tuple[str, str], None] = {}
@@ -44,7 +38,7 @@ class Drift:
                 "event_type", str(type_id) if type(type_id) is int and abs(type_id) < 2**64 else "event_type_id"
             )
         for path in unknown:
-            if path.partition(".")[0] not in self._ours:
+            if path.partition(".")[0] not in OURS:
                 self._add("field", path)
         severity = event.get("severity")
         if type(severity) is str and severity not in _SEVERITIES:

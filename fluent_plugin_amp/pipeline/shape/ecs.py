@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -121,11 +121,10 @@ class EcsShape:
     Args:
         stream: its name.
         raw_data: the event goes along as JSON, in ``event.original``.
-        ours: names of fields that are not Cisco's.
     """
 
-    def __init__(self, stream: str, *, raw_data: bool = False, ours: Iterable[str] = ()) -> None:
-        self.drift = Drift(ours)
+    def __init__(self, stream: str, *, raw_data: bool = False) -> None:
+        self.drift = Drift()
         self._stream = stream
         self._ecs = compiled()
         self._raw_data = raw_data

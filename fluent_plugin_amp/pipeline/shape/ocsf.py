@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -267,7 +267,6 @@ class OcsfShape:
         version: of OCSF, one of `ocsf_table.VERSIONS`.
         raw_data: the event goes along, as JSON.
         observables: what analysts search for is listed once more.
-        ours: names of fields that are not Cisco's.
     """
 
     def __init__(
@@ -277,9 +276,8 @@ class OcsfShape:
         *,
         raw_data: bool = False,
         observables: bool = True,
-        ours: Iterable[str] = (),
     ) -> None:
-        self.drift = Drift(ours)
+        self.drift = Drift()
         self._stream = stream
         self._ocsf = compiled(version)
         self._raw_data = raw_data
