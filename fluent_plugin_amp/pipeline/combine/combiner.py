@@ -211,7 +211,9 @@ class Combiner:
         self._send(emissions)
         early, self._early = self._early, []
         for deliveries, pending in early:
-            recorded = self.record(deliveries)
+            recorded = None
+            with contained("memory", self._tell):  # as in `Recorder`: servers have them, so nothing holds them up
+                recorded = self.record(deliveries)
             if recorded is None:
                 pending.is_safe_now()
             else:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -409,6 +410,41 @@ def test_a_record_of_a_kind_that_is_no_longer_wanted_stays_where_it_is() -> None
     combiner.restore(world.disk.rows)
     assert world.disk.aside == []
     assert world.got == {}
+
+
+@dataclass
+class FailsOnce(Disk):
+    """The first `record` is too much for it."""
+
+    has_failed = False
+
+    def record(self, deliveries: list[Delivery]) -> Pending:
+        """See `Disk`."""
+        if not self.has_failed:
+            self.has_failed = True
+            raise ZeroDivisionError
+        return super().record(deliveries)
+
+
+def test_a_memory_that_fails_once_holds_up_nothing_that_came_before_the_start() -> None:
+    """What servers had before the kept rows were read is safe all the same, as it is later on (`Recorder`)."""
+    facts: list[Fact] = []
+    disk = FailsOnce()
+    combiner = Combiner(Detections(60, 1000), None, TAGS, disk, disk, post=lambda *record: None, tell=facts.append)
+    maker = MemberMaker(None, Links("console"), b"")
+    safe: list[int] = []
+    for number in range(3):
+        member = maker(event(number, 0, THREAT_DETECTED, "d", "a" * 64, "c"), START, 0, bytes(16))
+        delivery = Delivery("s", FakeLedger(), number, b"", digest=bytes([number]), member=member)
+        pending = combiner.record([delivery])
+        assert pending is not None
+        pending.then(partial(safe.append, number))
+    combiner.restore({})
+    disk.commit()
+    assert safe == [0, 1, 2]
+    (fact,) = facts
+    assert isinstance(fact, InternalError)
+    assert fact.where == "memory"
 
 
 # --- with the conductor --------------------------------------------------------------------------
