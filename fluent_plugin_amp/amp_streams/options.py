@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
@@ -55,7 +54,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | float) -> 
 
 
 def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and "@" in urlsplit(value).netloc:
+    if value is not None and "@" in value:
         raise click.BadParameter("a proxy's password belongs in HTTPS_PROXY: options are seen by everybody")
     return value
 

@@ -76,13 +76,16 @@ def find_cloud(region_or_host: str, *, console: str | None = None, ca_file: str 
 
 
 def _split(text: str) -> SplitResult:
-    url = urlsplit(text if "://" in text else f"https://{text}")
+    if "@" in text:  # first: every other message quotes the text
+        raise ValueError("the host of the API must not hold user or password")
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a region ({', '.join(CLOUDS)}) nor a host") from None
     try:
         port = url.port
     except ValueError:
         raise ValueError(f"{text!r}: the port must be a number from 1 to 65535") from None
-    if url.username is not None or url.password is not None:
-        raise ValueError("the host of the API must not hold user or password")
     host = (url.hostname or "").rstrip(".")
     if not host or any(character.isspace() for character in text):
         raise ValueError(f"{text!r} is neither a region ({', '.join(CLOUDS)}) nor a host")

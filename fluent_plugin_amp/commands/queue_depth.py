@@ -68,8 +68,8 @@ class Brokers:
         try:
             url = urlsplit(saved.url)
             host, port = url.hostname or "", url.port or 443
-        except ValueError as exc:
-            raise CredentialsFileUnusable(f"{path}: the url is none: {exc}") from None
+        except ValueError:  # which quotes what may be a piece of a password
+            raise CredentialsFileUnusable(f"{path}: the url is none") from None
         try:
             way = read_way(self._proxy) if isinstance(self._proxy, str) else self._proxy
             proxy = proxy_to(host, port, way, os.environ)

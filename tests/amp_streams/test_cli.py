@@ -115,7 +115,10 @@ def test_no_cloud_is_a_usage_error_except_for_test(run: Run, monkeypatch: pytest
 def test_the_api_key_is_no_option(run: Run) -> None:
     """Process arguments are seen by everybody."""
     assert "No such option" in run("list", "--api-key", "x", code=2).stderr
-    assert "belongs in HTTPS_PROXY" in run("list", "--proxy", "http://user:secret@proxy:1", code=2).stderr
+    for proxy in ("http://user:secret@proxy:1", "user:secret@proxy:1", "http://user:secret@[::1", "http://u:s@℀"):
+        said = run("list", "--proxy", proxy, code=2).stderr
+        assert "belongs in HTTPS_PROXY" in said
+        assert "secret" not in said
 
 
 # --- looking -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from fluent_plugin_amp.cisco.credentials import StreamCredentials as Saved
 from fluent_plugin_amp.cisco.credentials import render
+from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.commands.queue_depth import Brokers, count_waiting
 from fluent_plugin_amp.errors import BrokerProxyFailed
 from fluent_plugin_amp.testing.certificates import Certificates
@@ -83,3 +85,15 @@ async def test_what_cannot_be_told_is_not_known(
         os.mkfifo(ca_file)
     queue = "event_stream_0" if trouble == "no queue" else old.queue
     assert await count_waiting(queue, path, ca_file=str(ca_file)) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["amqps://me:hunter2/x@localhost", "amqps://me:hunter2@a\u2100", "amqps://me:hunter2@[::1"]
+)
+async def test_a_url_that_is_none_is_not_quoted(saved: Saved, tmp_path: Path, url: str) -> None:
+    """What looks like a port may be a piece of a password."""
+    path = tmp_path / "stream.yml"
+    path.write_text(render(replace(saved, url=url), "yaml"))
+    with pytest.raises(CredentialsFileUnusable, match=r"the url is none$") as caught:
+        await Brokers().verify(path, ca_file=None)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
