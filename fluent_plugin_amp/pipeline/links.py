@@ -33,9 +33,9 @@ SOURCES = (
 )
 """The fields that links are made from."""
 
-MAX_SEARCHED = 2048
-"""Characters of the values in a link: no browser takes much more.  Of longer ones none is made: all links of a long
-value would be many times the event."""
+MAX_LINKED = 2048
+"""Characters of the values in a link: no browser takes much more.  Longer ones get no link: all links of a long value
+would be many times as large as the event."""
 
 _DAYS_30_IN_HOURS = 720
 _SHA256 = ("file", "identity", "sha256")
@@ -75,7 +75,7 @@ class Links:
         groups = record.get("group_guids")
         if type(groups) is list and "group_guids" not in hidden:
             guids = [guid for guid in groups if type(guid) is str and guid]
-            if guids and sum(map(len, guids)) <= MAX_SEARCHED:
+            if guids and sum(map(len, guids)) <= MAX_LINKED:
                 links["events_group"] = self._list_of("agg", "%2C".join(map(_quote_json, guids)))
         sha256 = None if "file.identity.sha256" in hidden else _short(record, *_SHA256)
         if sha256 is not None:
@@ -156,7 +156,7 @@ def remote_ip_of(record: Record) -> str | None:
 def _short(record: Record, *path: str) -> str | None:
     """The same as `text_at`; None too where it is longer than a link may be."""
     value = text_at(record, *path)
-    return value if value is not None and len(value) <= MAX_SEARCHED else None
+    return value if value is not None and len(value) <= MAX_LINKED else None
 
 
 def _domain_of(url: str) -> str | None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco.regions import CLOUDS
-from fluent_plugin_amp.pipeline.links import MAX_SEARCHED, SOURCES, Links
+from fluent_plugin_amp.pipeline.links import MAX_LINKED, SOURCES, Links
 
 CONSOLE = "console.eu.amp.cisco.com"
 GUID = "0b4883d4-8ecf-4404-9453-13cba0ee7662"
@@ -140,7 +140,7 @@ def test_a_url_without_a_domain(url: str) -> None:
 
 def test_what_no_browser_takes_is_in_no_link() -> None:
     """A link is no place for a megabyte: of an event with long values the links were six times as long."""
-    long = "http://example.com/" + "x" * MAX_SEARCHED
+    long = "http://example.com/" + "x" * MAX_LINKED
     values = {
         "id": long,
         "detection": long,
