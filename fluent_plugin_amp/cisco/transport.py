@@ -103,11 +103,10 @@ async def http_client(
                 "user-agent": f"fluent-plugin-amp/{__version__}",
             },
         )
-    except ImportError as exc:
-        raise ValueError("a SOCKS proxy needs one more package: pip install 'httpx[socks]'") from exc
     except (ValueError, httpx.InvalidURL):
         # without its cause: httpx quotes the proxy's URL, which may hold a password
-        raise ValueError("the proxy (--proxy, HTTPS_PROXY, ALL_PROXY) is not an http:// or https:// URL") from None
+        schemes = "an http://, https:// or socks5:// URL"
+        raise ValueError(f"the proxy (--proxy, HTTPS_PROXY, ALL_PROXY) is not {schemes}") from None
     async with client:
         yield client
 

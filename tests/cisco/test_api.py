@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import sys
 import traceback
 from collections.abc import Iterator
 
@@ -642,15 +641,6 @@ async def test_a_proxy_that_is_no_url_is_refused_without_its_password(
         async with http_client(proxy=option):
             pass
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
-
-
-async def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is missing, it is named."""
-    monkeypatch.setitem(sys.modules, "socksio", None)
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    with pytest.raises(ValueError, match=r"httpx\[socks\]"):
-        async with http_client():
-            pass
 
 
 async def test_a_ca_file_that_is_none_is_refused() -> None:
