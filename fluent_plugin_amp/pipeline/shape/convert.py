@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 CACHED = 4096
-"""Addresses, paths and users that are known again: a computer has many events."""
+"""Addresses and paths that are known again: a computer has many events."""
 CACHED_LENGTH = 256
 """Longer texts are not kept."""
 
@@ -115,9 +115,12 @@ def _ip(value: str) -> str | None:
 
 def mac(value: Any) -> str | None:
     """``AA:BB:CC:DD:EE:FF``."""
-    if type(value) is str and _is_mac(value):
-        return value.upper().replace("-", ":")
-    return None
+    return _mac(value) if type(value) is str and len(value) == 17 else None
+
+
+@lru_cache(CACHED)
+def _mac(value: str) -> str | None:
+    return value.upper().replace("-", ":") if _is_mac(value) else None
 
 
 def ascii_hostname(value: Any) -> str | None:

@@ -34,20 +34,13 @@ def interfaces(value: Any) -> Made:
             continue
         interface: dict[str, Any] = {}
         for name, there in item.items():
-            if name == "ip":
-                good = ip(there)
-            elif name == "mac":
-                good = mac(there)
-            else:
-                good = None
+            good = ip(there) if name == "ip" else mac(there) if name == "mac" else None
             if good is not None:
                 interface[name] = good
             elif there is not None and there != "":
                 whole = False
         if interface:
-            interface["type_id"] = 0
-            interface["type"] = "Unknown"
-            made.append(interface)
+            made.append({**interface, "type_id": 0, "type": "Unknown"})
     return made, whole
 
 

@@ -63,17 +63,15 @@ def _collect(lists: tuple[tuple[str, tuple[tuple[int, str], ...]], ...], objects
     for name, places in lists:
         values: list[Any] = []
         for number, attribute in places:
-            there = objects[number]
-            if not there:
-                continue
-            if attribute == "[+]":
-                values += there
-            elif attribute == "*":
-                values += there.values()
-            elif (value := there.get(attribute)) is not None:
-                values.append(value)
+            if there := objects[number]:
+                if attribute == "[+]":
+                    values += there
+                elif attribute == "*":
+                    values += there.values()
+                elif attribute in there:
+                    values.append(there[attribute])
         if values:
-            made[name] = list(dict.fromkeys(values)) if len(values) > 1 else values
+            made[name] = values if len(values) == 1 else list(dict.fromkeys(values))
     return made
 
 

@@ -243,7 +243,7 @@ class Plan:
             for default in self.rows.defaults
             if _parent(default.target) == path
         ]
-        required = tuple(self.rows.required.get(path, ()))
+        required = frozenset(self.rows.required.get(path, ()))
         if not defaults and not required:
             return None
 
@@ -255,7 +255,7 @@ class Plan:
                         if value is not None:
                             made[attribute] = value
                             break
-            return not required or any(name in made for name in required)
+            return not required or not required.isdisjoint(made)
 
         return complete
 
