@@ -21,6 +21,11 @@ from fluent_plugin_amp.pipeline.shape.tables import ids, rows
 _VENDOR, _PRODUCT = table.OWN.split(".")
 _ADDED = ("stream", "related", "unmapped")
 """Beside what is left of the event; a field of these names that it has itself stands apart."""
+_EACH: Record = {
+    "ecs": {"version": table.VERSION},
+    "observer": {"vendor": "Cisco", "product": "Secure Endpoint"},
+}
+"""What each record begins with."""
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -142,7 +147,7 @@ class EcsShape:
         ecs = self._ecs
         kind, knows_type = ecs.kind_of(event)
         plan = ecs.of_process if "command_line" in event else ecs.plain
-        record: Record = {}
+        record = _EACH.copy()
         objects, own, _ = plan.plan(event, record)
         self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
         seconds, nanoseconds = event_time(event, received_at)
@@ -153,8 +158,6 @@ class EcsShape:
                 about["severity"] = hunts
         last_seen = about.get("end") if "timestamp" not in event else None
         record["@timestamp"] = last_seen if last_seen is not None else f"{second(seconds)}.{nanoseconds:09}Z"
-        record["ecs"] = {"version": table.VERSION}
-        record["observer"] = {"vendor": "Cisco", "product": "Secure Endpoint"}
         host = record.get("host")
         if host is not None and "hostname" in host:
             host["name"] = host["hostname"].lower()
