@@ -45,7 +45,10 @@ def client_context(tls: TlsConfig) -> ssl.SSLContext:
         TlsFilesUnusable: names the file that is not there, or not what it should be.
     """
     contents = [_digest(key, getattr(tls, key)) for key in ("ca_file", "cert_file", "key_file")]
-    key = (tls, *contents, None if tls.ca_file else _system_cas())
+    try:
+        key = (tls, *contents, None if tls.ca_file else _system_cas())
+    except OSError as error:
+        raise TlsFilesUnusable(f"the system's CAs: {error.strerror}") from error
     context = _shared.get(key)
     if context is None:
         _shared[key] = context = _new_context(tls)
@@ -56,7 +59,8 @@ def _new_context(tls: TlsConfig) -> ssl.SSLContext:
     try:
         context = trusting(tls.ca_file)
     except OSError as error:  # ssl.SSLError is one
-        raise TlsFilesUnusable(f"ca_file {tls.ca_file}: {_reason(error)}") from error
+        which_cas = f"ca_file {tls.ca_file}" if tls.ca_file else "the system's CAs"
+        raise TlsFilesUnusable(f"{which_cas}: {_reason(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not tls.verify:
         context.check_hostname = False

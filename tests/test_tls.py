@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trustme
@@ -196,3 +198,19 @@ def test_an_encrypted_key(files: Path) -> None:
     (files / "encrypted.key").write_bytes(encrypted)
     tls = TlsConfig(cert_file=files / "client.pem", key_file=files / "encrypted.key")
     assert refusal(tls) == f"key_file {files / 'encrypted.key'}: the key is encrypted"
+
+
+@pytest.mark.parametrize("name", ["stat", "iterdir"])
+def test_a_store_of_the_system_that_cannot_be_read(name: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renewed at that very moment, or closed to this user: it is named, and no fault of ours."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    paths = ssl.DefaultVerifyPaths(None, str(files), "SSL_CERT_FILE", "", "SSL_CERT_DIR", "")  # type: ignore[arg-type]
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    monkeypatch.setattr(os if name == "stat" else Path, name, refuse)
+    with pytest.raises(TlsFilesUnusable, match="the system's CAs: "):
+        client_context(TlsConfig())

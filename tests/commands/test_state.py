@@ -21,7 +21,6 @@ from fluent_plugin_amp.state.store import STEP_EVENTS, Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, KeptDeadLetter, split
 
 NOW = 1_700_000_000
-DIGEST = bytes(range(16))
 
 Run = Callable[..., Result]
 
