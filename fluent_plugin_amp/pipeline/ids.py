@@ -16,6 +16,10 @@ ID_FIELDS = frozenset({"id", "event_ids"})
 EXACT = 2**53 - 1
 """The last integer of which a double is sure, on either side of 0."""
 
+MOST_BITS = 128
+"""A longer integer is no id, and stays one: its event becomes a dead letter, as it does without these texts.  To
+write thousands of digits takes Python a tenth of a millisecond, and an event may hold thousands of such numbers."""
+
 
 def ids_as_texts(record: Record) -> Record:
     """Change a record in place: its own ids, and every other integer beyond `EXACT`, become decimal texts."""
@@ -28,14 +32,14 @@ def ids_as_texts(record: Record) -> Record:
 
 
 def _text(value: Any) -> Any:
-    return str(value) if type(value) is int else _exact(value)
+    return str(value) if type(value) is int and value.bit_length() <= MOST_BITS else _exact(value)
 
 
 def _exact(value: Any) -> Any:
     """A copy, since what `add` brings belongs to the configuration.  Nests at most `decode.MAX_DEPTH`."""
     kind = type(value)
     if kind is int:
-        return value if -EXACT <= value <= EXACT else str(value)
+        return value if -EXACT <= value <= EXACT or value.bit_length() > MOST_BITS else str(value)
     if kind is dict:
         return {name: _exact(item) for name, item in value.items()}
     return [_exact(item) for item in value] if kind is list else value
