@@ -81,7 +81,11 @@ class Memory:
     received: int = 0
     """Events so far, at the last sample."""
     heard_at: float = 0.0
-    """When an event was seen to have come last, or listening began; 0 while nobody listens."""
+    """When an event was seen to have come last, or when the stream was first read; 0 before that."""
+    read_at: float = 0.0
+    """When it was last seen to be read; 0 while it is not."""
+    read_s: float = 0.0
+    """How long it has been read since an event came."""
     silent_at: float = 0.0
     """0 while it is not."""
     shared_since: float = 0.0
@@ -212,23 +216,24 @@ class Troubles:
     def silent(self, snapshot: Snapshot) -> list[facts.Fact]:
         """Which streams have brought nothing for too long since the last call, or bring something again.
 
-        Only while a stream is read: what keeps it from that is told by itself.
+        Only the time counts while a stream is read: what keeps it from that is told by itself.
         """
         news: list[facts.Fact] = []
         for stream in snapshot.streams:
             memory = self.streams[stream.name]
             received, memory.received = memory.received, stream.counters.received
-            is_read = _is_read(stream, memory)
-            if not is_read or not memory.heard_at:
-                memory.heard_at, memory.silent_at = (snapshot.at if is_read else 0.0), 0.0
-            elif memory.received != received:
+            read_at, memory.read_at = memory.read_at, snapshot.at if _is_read(stream, memory) else 0.0
+            if read_at and memory.read_at:
+                memory.read_s += max(0.0, snapshot.at - read_at)
+            if memory.received != received:
                 if memory.silent_at:
                     news.append(facts.StreamHeard(stream.name, snapshot.at - memory.heard_at))
-                memory.heard_at = snapshot.at
-            elif stream.silent_after_s is not None and not memory.silent_at:
-                silent_s = snapshot.at - memory.heard_at
-                if silent_s >= stream.silent_after_s:
-                    news.append(facts.StreamSilent(stream.name, silent_s))
+                memory.heard_at, memory.read_s = snapshot.at, 0.0
+            elif stream.silent_after_s is None:
+                memory.silent_at = 0.0
+            elif memory.read_s >= stream.silent_after_s and not memory.silent_at:
+                news.append(facts.StreamSilent(stream.name, snapshot.at - memory.heard_at))
+            memory.heard_at = memory.heard_at or memory.read_at
         return news
 
     def shared(self, snapshot: Snapshot) -> list[facts.Fact]:

@@ -231,15 +231,27 @@ def test_a_stream_that_brought_nothing_yet_is_silent_since_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("kept", [{"is_connected": False}, {"state": State.HELD, "reason": Reason.NO_SERVER}])
-def test_a_stream_that_is_not_read_is_not_silent(kept: dict[str, Any]) -> None:
-    """What keeps it from its queue is told by itself; afterwards the time begins anew."""
+def test_only_the_time_counts_while_it_is_read(kept: dict[str, Any]) -> None:
+    """What keeps it from its queue is told by itself; a stream that connects again and again is told all the same."""
     scene = Scene()
     heard(scene, 6)
-    assert heard(scene, 6, after_s=600) != []
+    assert heard(scene, 6, after_s=300) == []
     assert heard(scene, 6, **kept) == []
-    assert not scene.troubles.streams["emea"].silent_at
     assert heard(scene, 6, after_s=5000) == []
-    assert heard(scene, 6, after_s=600) == [facts.StreamSilent("emea", 600.0)]
+    assert heard(scene, 6, after_s=299) == []
+    assert heard(scene, 6, after_s=1) == [facts.StreamSilent("emea", 300.0 + 60.0 + 5000.0 + 300.0)]
+    assert heard(scene, 6, after_s=5000, **kept) == []
+    assert scene.troubles.streams["emea"].silent_at
+    assert heard(scene, 6, after_s=5000) == []
+
+
+def test_a_clock_that_is_set_back_brings_no_silence() -> None:
+    """Nor does it take any away."""
+    scene = Scene()
+    heard(scene, 6)
+    assert heard(scene, 6, after_s=599) == []
+    assert heard(scene, 6, after_s=-10000) == []
+    assert [type(fact) for fact in heard(scene, 6, after_s=1)] == [facts.StreamSilent]
 
 
 def test_a_polled_stream_is_read_all_the_time() -> None:
