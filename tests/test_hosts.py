@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluent_plugin_amp.hosts import is_loopback
+from fluent_plugin_amp.hosts import is_address, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,19 @@ from fluent_plugin_amp.hosts import is_loopback
 def test_loopback(host: str, expected: bool) -> None:
     """By its one name and its addresses; no other name is looked up."""
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("192.0.2.1", True),
+        ("2001:db8::1", True),
+        ("[2001:db8::1]", False),
+        ("localhost", False),
+        ("192.0.2", False),
+        ("", False),
+    ],
+)
+def test_address(host: str, expected: bool) -> None:
+    """Of either version; a name is none, and brackets belong to a URL."""
+    assert is_address(host) is expected

@@ -22,6 +22,7 @@ from fluent_plugin_amp.observe.rates import History
 from fluent_plugin_amp.observe.snapshot import Snapshot
 from fluent_plugin_amp.observe.status import Status, judge
 from fluent_plugin_amp.observe.troubles import Troubles
+from fluent_plugin_amp.text import host_and_port
 
 LOOK_EVERY_S = 2.0
 """How often it asks for each queue's depth while somebody may be looking."""
@@ -175,7 +176,7 @@ class Watcher:
             "/healthz": lambda: probe(*healthz(self._heart)),
             "/readyz": lambda: probe(*readyz(self.status(), self._ready())),
         }
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        where = host_and_port(host, port)
         warned = False
         while True:
             try:

@@ -7,7 +7,6 @@ holds, it stays one value of its link: it is percent-encoded, and written as JSO
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from fluent_plugin_amp.hosts import is_address
 from fluent_plugin_amp.model import Record
 
 FIELD = "console_links"
@@ -165,15 +165,7 @@ def _domain_of(url: str) -> str | None:
         host = urlsplit(url).hostname
     except ValueError:  # brackets that do not close
         return None
-    return host if host and "." in host and not _is_address(host) else None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return host if host and "." in host and not is_address(host) else None
 
 
 def _quote(text: str) -> str:

@@ -5,13 +5,14 @@ Each takes whatever there is and never raises.  None: the schema does not take t
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
+
+from fluent_plugin_amp.hosts import is_address
 
 CACHED = 4096
 """Addresses and paths that are known again: a computer has many events."""
@@ -106,11 +107,7 @@ def ip(value: Any) -> str | None:
 
 @lru_cache(CACHED)
 def _ip(value: str) -> str | None:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return None
-    return value
+    return value if is_address(value) else None
 
 
 def mac(value: Any) -> str | None:

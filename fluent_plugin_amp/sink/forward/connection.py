@@ -11,7 +11,6 @@ connection is a fault domain: whatever goes wrong while it is read or written en
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import secrets
 import socket
@@ -30,6 +29,7 @@ from fluent_plugin_amp.errors import (
     ServerUnreachable,
     TooManyFiles,
 )
+from fluent_plugin_amp.hosts import is_address
 from fluent_plugin_amp.sink.forward.protocol import ClientProtocol
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.tls import clock_remedy
@@ -228,16 +228,8 @@ async def _create_connection(address: ServerAddress, settings: ForwardSettings, 
         ssl=settings.tls,
         server_hostname=(settings.server_hostname or address.host) if settings.tls else None,
         # Not for a single address: there it brings nothing, and cancelled at the wrong moment it forgets a socket.
-        happy_eyeballs_delay=None if _is_ip_address(address.host) else _NEXT_ADDRESS_AFTER_S,
+        happy_eyeballs_delay=None if is_address(address.host) else _NEXT_ADDRESS_AFTER_S,
     )
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 async def _shake_hands(settings: ForwardSettings, connection: Connection) -> None:
