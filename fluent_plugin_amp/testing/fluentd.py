@@ -20,9 +20,7 @@ Invariants: a chunk counts as accepted (``records``) from the moment its ack is 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,48 +29,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
+from fluent_plugin_amp.testing.fluentd_connection import Connection
 from fluent_plugin_amp.testing.forward import (
     Entry,
-    Handshake,
     Message,
     ReceivedChunk,
     Security,
-    Violation,
     decode_entries,
-    decode_message,
-    make_unpacker,
-    pack_ack,
 )
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.reactions import (
-    Ack,
-    AckThenClose,
-    Answer,
-    Close,
-    CloseAfterBytes,
-    CloseAtOnce,
-    CloseMidChunk,
-    CutShort,
-    Drip,
-    Flood,
-    Greet,
-    Hang,
-    HoldAck,
-    NoAck,
     Reaction,
     Script,
     Welcome,
-    WrongAck,
-    WrongPong,
 )
 from fluent_plugin_amp.testing.waiting import DEADLINE_S, Conditions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_CLIENT_HELLO = b"\x16\x03"  # how TLS begins
 
 
 @dataclass(slots=True)
@@ -129,11 +103,11 @@ class FakeFluentd:
         self._tls = tls
         self._on_message = on_message
         self._server: asyncio.Server | None = None
-        self._connections: set[_Connection] = set()
-        self._script = Script()
-        self._held: list[Callable[[], None]] = []
+        self.open_connections: set[Connection] = set()
+        self.scripted = Script()
+        self.held: list[Callable[[], None]] = []
         self._accepted_ids: set[str] = set()
-        self._conditions = Conditions()
+        self.conditions = Conditions()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -150,9 +124,9 @@ class FakeFluentd:
         """Listen; after ``stop`` or ``stop_listening`` again, on the same port."""
         loop = asyncio.get_running_loop()
         if self.unix_path is not None:
-            self._server = await loop.create_unix_server(partial(_Connection, self), self.unix_path, ssl=self._tls)
+            self._server = await loop.create_unix_server(partial(Connection, self), self.unix_path, ssl=self._tls)
         else:
-            self._server = await loop.create_server(partial(_Connection, self), self.host, self.port, ssl=self._tls)
+            self._server = await loop.create_server(partial(Connection, self), self.host, self.port, ssl=self._tls)
 
     def stop_listening(self) -> None:
         """Refuse new connections; open ones stay."""
@@ -164,11 +138,11 @@ class FakeFluentd:
         """Refuse new connections and cut (RST) the open ones, as a server that is killed."""
         self.stop_listening()
         self.drop_connections()
-        await self.wait_for(lambda: not self._connections)
+        await self.wait_for(lambda: not self.open_connections)
 
     def drop_connections(self, *, reset: bool = True) -> None:
         """Close the open connections; with ``reset=False`` orderly, after what is still to be written."""
-        for connection in list(self._connections):
+        for connection in list(self.open_connections):
             connection.close(reset=reset)
 
     # --- the script ------------------------------------------------------------------------------
@@ -176,32 +150,32 @@ class FakeFluentd:
     @property
     def reaction(self) -> Reaction:
         """What becomes of a chunk for which nothing is scripted; may be set."""
-        return self._script.reaction
+        return self.scripted.reaction
 
     @reaction.setter
     def reaction(self, reaction: Reaction) -> None:
-        self._script.reaction = reaction
+        self.scripted.reaction = reaction
 
     @property
     def welcome(self) -> Welcome:
         """What becomes of a connection for which nothing is scripted; may be set."""
-        return self._script.welcome
+        return self.scripted.welcome
 
     @welcome.setter
     def welcome(self, welcome: Welcome) -> None:
-        self._script.welcome = welcome
+        self.scripted.welcome = welcome
 
     def script(self, *reactions: Reaction) -> None:
         """What becomes of the next chunks, one after the other, on whichever connection they arrive."""
-        self._script.reactions.extend(reactions)
+        self.scripted.reactions.extend(reactions)
 
     def script_connections(self, *welcomes: Welcome) -> None:
         """What becomes of the next connections."""
-        self._script.welcomes.extend(welcomes)
+        self.scripted.welcomes.extend(welcomes)
 
     def release(self) -> int:
         """Send the acks held back by `HoldAck`, oldest first; returns how many there were."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for send in held:
             send()
         return len(held)
@@ -211,7 +185,7 @@ class FakeFluentd:
     @property
     def connections(self) -> int:
         """Connections open now."""
-        return len(self._connections)
+        return len(self.open_connections)
 
     @property
     def violations(self) -> list[str]:
@@ -234,16 +208,16 @@ class FakeFluentd:
         Raises TimeoutError, with what had happened instead.
         """
         try:
-            await self._conditions.wait_for(condition, timeout_s)
+            await self.conditions.wait_for(condition, timeout_s)
         except (TimeoutError, asyncio.TimeoutError) as exc:
             raise TimeoutError(
                 f"not within {timeout_s:g} s: {self.connections} connections, {self.counts}, "
-                f"{len(self.acks)} acks, {len(self._held)} held"
+                f"{len(self.acks)} acks, {len(self.held)} held"
             ) from exc
 
     # --- for the connections ---------------------------------------------------------------------
 
-    def _take(self, message: Message, connection: int) -> ReceivedChunk:
+    def take(self, message: Message, connection: int) -> ReceivedChunk:
         """What happens to every chunk that arrives whole; raises Violation for what cannot be taken."""
         entries = decode_entries(message) if self.keep else []
         chunk = ReceivedChunk(connection, message.tag, message.chunk, message.option, entries)
@@ -253,10 +227,12 @@ class FakeFluentd:
             self._on_message(message)
         return chunk
 
-    def _is_poisoned(self, chunk: ReceivedChunk) -> bool:
+    def is_poisoned(self, chunk: ReceivedChunk) -> bool:
+        """Whether it has an entry that closes the connection."""
         return self.poison is not None and any(map(self.poison, chunk.entries))
 
-    def _accept(self, message: Message, chunk: ReceivedChunk) -> None:
+    def accept(self, message: Message, chunk: ReceivedChunk) -> None:
+        """Count a chunk that is being acknowledged."""
         counts = self.counts
         counts.last_at = time.time()
         counts.first_at = counts.first_at or counts.last_at
@@ -269,166 +245,6 @@ class FakeFluentd:
         if message.chunk is not None and self.keep:
             self.acks.append(message.chunk)
         chunk.accepted = True
-
-
-class _Connection(asyncio.Protocol):
-    """One connection: bytes in, messages to the server, its reactions out."""
-
-    def __init__(self, server: FakeFluentd) -> None:
-        self._server = server
-        self._unpacker = make_unpacker()
-        self._handshake: Handshake | None = None
-        self._bytes_read = 0
-        self._bytes_used = 0
-        """Bytes of whole messages."""
-        self._talking: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        server = self._server
-        self._transport = transport
-        server.counts.connections += 1
-        self._number = server.counts.connections
-        self._welcome = server._script.next_welcome()
-        server._connections.add(self)
-        match self._welcome:
-            case Hang():
-                # In the loop's next turn: Python 3.10 begins to read after this call, whatever was said in it.
-                asyncio.get_running_loop().call_soon(transport.pause_reading)
-            case CloseAtOnce(reset):
-                self.close(reset=reset)
-            case Greet(data):
-                transport.write(data)
-            case Flood() | Drip() | CutShort() as talk:
-                self._talk(talk)
-            case _ if server.security is not None:
-                self._handshake = Handshake(server.security)
-                transport.write(self._handshake.helo())
-        server._conditions.changed()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._talking is not None:
-            self._talking.cancel()
-        self._server._connections.discard(self)
-        self._server._conditions.changed()
-
-    def data_received(self, data: bytes) -> None:
-        self._server.counts.bytes += len(data)
-        match self._welcome:
-            case Greet() | Flood() | Drip() | CutShort():
-                pass
-            case CloseAfterBytes(count) if self._bytes_read + len(data) >= count:
-                self._read(data[: count - self._bytes_read])
-                self.close(reset=True)
-            case _ if not self._bytes_read and data.startswith(_CLIENT_HELLO):  # only asks: no client of ours
-                self._server.counts.connections -= 1
-                self.close(reset=True)
-            case _:
-                self._read(data)
-        self._server._conditions.changed()
-
-    def close(self, *, reset: bool) -> None:
-        if reset:
-            linger = struct.pack("ii", 1, 0)
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self._transport.abort()
-        else:
-            self._transport.close()
-
-    def _read(self, data: bytes) -> None:
-        self._unpacker.feed(data)
-        self._bytes_read += len(data)
-        try:
-            while not self._transport.is_closing() and self._bytes_used < self._bytes_read:
-                if self._handshake is None and self._server._script.closes_mid_chunk():
-                    self.close(reset=True)
-                    return
-                self._handle(self._next_message())
-        except msgpack.OutOfData:
-            pass
-        except Violation as exc:
-            self._server.violations.append(f"connection {self._number}: {exc}")
-            self.close(reset=False)
-
-    def _next_message(self) -> Any:
-        try:
-            message = self._unpacker.unpack()
-        except (ValueError, TypeError) as exc:
-            raise Violation(f"no msgpack: {exc!r}") from exc
-        self._bytes_used = self._unpacker.tell()
-        return message
-
-    def _handle(self, message: Any) -> None:
-        server = self._server
-        if self._handshake is not None:
-            pong, refusal = self._handshake.answer(message, wrong_digest=isinstance(self._welcome, WrongPong))
-            self._handshake = None
-            self._transport.write(pong)
-            if refusal:
-                server.refusals.append(refusal)
-                self.close(reset=False)
-            return
-        decoded = decode_message(message)
-        chunk = server._take(decoded, self._number)
-        reaction = server._script.next_reaction()
-        if server._is_poisoned(chunk):
-            reaction = Close()
-        self._react(reaction, decoded, chunk)
-
-    def _react(self, reaction: Reaction, message: Message, chunk: ReceivedChunk) -> None:
-        acknowledge = partial(self._acknowledge, message, chunk)
-        match reaction:
-            case Ack(delay_s, times) if delay_s:
-                asyncio.get_running_loop().call_later(delay_s, acknowledge, times)
-            case Ack(_, times):
-                acknowledge(times)
-            case AckThenClose():
-                acknowledge()
-                self.close(reset=False)
-            case HoldAck():
-                self._server._held.append(acknowledge)
-            case WrongAck(ack):
-                self._transport.write(pack_ack(ack))
-            case Answer(data):
-                self._transport.write(data)
-            case Flood() | Drip() | CutShort() as talk:
-                self._talk(talk)
-            case Close(reset):
-                self.close(reset=reset)
-            case NoAck() | CloseMidChunk():
-                pass
-
-    def _talk(self, talk: Flood | Drip | CutShort) -> None:
-        if isinstance(talk, CutShort):
-            self._transport.write(talk.data)
-            self.close(reset=False)
-        else:
-            self._talking = asyncio.ensure_future(self._talk_on(talk))
-
-    async def _talk_on(self, talk: Flood | Drip) -> None:
-        """Until the client has had enough."""
-        if isinstance(talk, Flood):
-            self._transport.write(talk.first)
-        place = 0
-        while not self._transport.is_closing():
-            if isinstance(talk, Drip):
-                self._transport.write(talk.data[place : place + 1])
-                place = (place + 1) % len(talk.data)
-                await asyncio.sleep(talk.every_s)
-            elif self._transport.get_write_buffer_size() < len(talk.again):
-                self._transport.write(talk.again)
-                await asyncio.sleep(0)
-            else:
-                await asyncio.sleep(0.001)
-
-    def _acknowledge(self, message: Message, chunk: ReceivedChunk, times: int = 1) -> None:
-        """Answer, unless the connection is gone by now: then the client never learns that the chunk arrived."""
-        if self._transport.is_closing():
-            return
-        self._server._accept(message, chunk)
-        if message.chunk is not None:
-            self._transport.write(pack_ack(message.chunk) * times)
-        self._server._conditions.changed()
 
 
 if __name__ == "__main__":

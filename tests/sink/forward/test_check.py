@@ -91,7 +91,7 @@ async def test_a_helo_that_comes_late_is_heard(certificates: Certificates, clien
     helo = msgpack.packb(["HELO", {"nonce": "n", "auth": ""}])
 
     def greet() -> None:
-        for connection in server._connections:
+        for connection in server.open_connections:
             connection._transport.write(helo)
 
     async with FakeFluentd(tls=server_context(certificates.server)) as server:

@@ -114,7 +114,7 @@ async def test_bytes_after_the_handshake_count_as_acks(running: Any) -> None:
         server.welcome = reactions.Serve()
         async with running(server, security=SECURITY) as client:
             await client.connected()
-            for connection in list(server._connections):
+            for connection in list(server.open_connections):
                 connection._transport.write(forward.pack_ack("never sent"))
             await client.until(client.troubles)
             assert client.troubles() == ["forward.wrong-ack"]
