@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Literal
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import OutputClosed
@@ -132,11 +132,15 @@ def test_the_records_own_time_and_tag_make_way(render: Callable[[Chunk], bytes])
         st.text() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.none(),
     )
 )
+@example({"tag": None})
+@example({"time": "", "time_2": 0})
 def test_a_line_is_one_line_and_exact(record: dict[str, Any]) -> None:
-    """Whatever the values: one line of JSON with the record in it."""
+    """Whatever the values: one line of JSON with the record in it, behind time and tag."""
     data = json_lines(chunk(record))
     assert data.count(b"\n") == 1
-    assert record.items() <= json.loads(data).items()
+    _, _, *fields = json.loads(data).items()
+    assert [value for _, value in fields] == [*record.values()]
+    assert {*fields} >= {(name, value) for name, value in record.items() if name not in ("time", "tag")}
 
 
 # --- how it is written ---------------------------------------------------------------------------
