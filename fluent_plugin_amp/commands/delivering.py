@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fluent_plugin_amp.commands.feed import Feed
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.run.build import SINK_CLOSE_TIMEOUT_S, ClosableSink, make_sink
 from fluent_plugin_amp.run.pipeline import Pipeline
 from fluent_plugin_amp.state.tool import DeliveredByTool

@@ -35,11 +35,15 @@ class Lines:
 
     def close(self, stream: str) -> bool:
         """Forget a stream that has gone; False while there is something of it on its way."""
-        line = self.lines[stream]
-        if line.held_bytes or line.in_flight:
+        if not self.has_nothing_of(stream):
             return False
         del self.lines[stream]
         return True
+
+    def has_nothing_of(self, stream: str) -> bool:
+        """Whether nothing of a stream is on its way."""
+        line = self.lines[stream]
+        return not (line.held_bytes or line.in_flight)
 
     def line_of(self, stream: str) -> Line:
         """One stream; it may be configured no more, and something of it was kept or is open."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
-from fluent_plugin_amp.commands.feed import Feed
 from fluent_plugin_amp.commands.history.alone import alone
 from fluent_plugin_amp.commands.history.batches import (
     Around,
@@ -30,6 +29,7 @@ from fluent_plugin_amp.commands.state import state_path
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
 from fluent_plugin_amp.observe.units import day_and_time, moment
+from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.run.build import make_locate
 from fluent_plugin_amp.state.store import Store
 
