@@ -282,6 +282,8 @@ def show_state(own_config_path: Path | None, as_json: bool) -> int:
         return EXIT_OK
     click.echo(job.heading(report))
     click.echo(table_text(job.table(report)), nl=False)
+    if report.kept:
+        click.echo("\n" + table_text(job.kept_table(report)), nl=False)
     return EXIT_OK
 
 

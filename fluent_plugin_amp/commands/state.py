@@ -14,7 +14,7 @@ from fluent_plugin_amp.pipeline.combine.combiner import UNSENT
 from fluent_plugin_amp.state.check import size_on_disk
 from fluent_plugin_amp.state.lock import holder
 from fluent_plugin_amp.state.store import Store
-from fluent_plugin_amp.state.values import StreamSummary
+from fluent_plugin_amp.state.values import KeptSummary, StreamSummary
 from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Report:
     holder: str | None
     """The process that uses it."""
     streams: tuple[StreamSummary, ...]
+    kept: tuple[KeptSummary, ...] = ()
+    """What the daemon's parts keep, such as how far a polled source has come."""
 
     @property
     def letters(self) -> int:
@@ -45,6 +47,7 @@ class Report:
             "holder": self.holder,
             "letters": self.letters,
             "streams": [stream._asdict() for stream in self.streams],
+            "kept": [source._asdict() for source in self.kept],
         }
 
 
@@ -67,10 +70,10 @@ def show(path: Path, now: float) -> Report:
     """
     store = Store.open(path)
     try:
-        streams = tuple(store.summary(int(now)))
+        streams, kept = tuple(store.summary(int(now))), tuple(store.kept_summary())
     finally:
         store.close()
-    return Report(path, size_on_disk(path), holder(path), streams)
+    return Report(path, size_on_disk(path), holder(path), streams, kept)
 
 
 def reset(path: Path, stream: str) -> None:
@@ -113,6 +116,16 @@ def table(report: Report) -> Table:
         counts = (stream.events, stream.last_hour, stream.last_day)
         times = (_moment(stream.oldest_at), _moment(stream.newest_at))
         made.add_row(Text(one_line(stream.stream)), *map(str, counts), *times, str(stream.letters))
+    return made
+
+
+def kept_table(report: Report) -> Table:
+    """A row for each source that keeps values."""
+    from rich.text import Text
+
+    made = new_table("source", "values kept", "size")
+    for source in report.kept:
+        made.add_row(Text(one_line(source.source)), str(source.values), units.size(source.size_bytes))
     return made
 
 

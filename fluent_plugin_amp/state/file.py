@@ -19,12 +19,12 @@ from typing import Any
 from fluent_plugin_amp.containment import keep_running
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer
-from fluent_plugin_amp.state.combined import KeptCombined
 from fluent_plugin_amp.state.database import tighten
 from fluent_plugin_amp.state.dead_letters import KeptDeadLetters, Post
 from fluent_plugin_amp.state.delivered import FileDelivered
 from fluent_plugin_amp.state.errors import StateCorrupt
 from fluent_plugin_amp.state.lock import Lock
+from fluent_plugin_amp.state.rows import KeptRows
 from fluent_plugin_amp.state.salvage import aside_file, can_be_replaced, replace
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.translate import SET_ASIDE_REMEDY, garbled_rows
@@ -61,7 +61,10 @@ class StateFile:
         self.writer = Writer(path, self._open, self._opened, observer)
         self.delivered = FileDelivered(self.writer, remember_s, on_reset=on_reset, clock=clock)
         self.dead_letters = KeptDeadLetters(self.writer, observer, post, is_available)
-        self.combined = KeptCombined(self.writer)
+        self.combined = KeptRows(self.writer, "combined")
+        """What combined records are made from."""
+        self.kept = KeptRows(self.writer, "kept")
+        """What the parts of the daemon keep, each under a source of its own."""
         self.task: asyncio.Task[None] | None = None
         """The task of the file, from `start` on; it ends only by a fault of our own."""
 

@@ -18,7 +18,7 @@ from fluent_plugin_amp.state.database import BESIDE, connect, resolved
 from fluent_plugin_amp.state.schema import APPLICATION_ID
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.translate import FOREIGN, translate_os_error
-from fluent_plugin_amp.state.valid_rows import SOUND
+from fluent_plugin_amp.state.valid_rows import OWNERS, SOUND
 
 ROWS_AT_ONCE = 500
 
@@ -96,7 +96,7 @@ def _copy(old: sqlite3.Connection, table: str, order: str, store: Store) -> bool
 
     def readable() -> Iterator[Sequence[object]]:
         nonlocal came_to_the_end
-        key = f"stream{order}, name{order}" if table == "combined" else f"rowid{order}"
+        key = f"{OWNERS[table]}{order}, name{order}" if table in OWNERS else f"rowid{order}"
         with contextlib.suppress(*FOREIGN):
             yield from old.execute(f"SELECT {', '.join(store.columns(table))} FROM {table} ORDER BY {key}")
             came_to_the_end = True

@@ -72,4 +72,13 @@ MIGRATIONS: tuple[Migration, ...] = (
             PRIMARY KEY (stream, name)
         ) WITHOUT ROWID""",
     ),
+    (
+        # What parts of the daemon know, such as how far a polled source has come; the names are each source's own.
+        """CREATE TABLE kept (
+            source TEXT NOT NULL,
+            name TEXT NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (source, name)
+        ) WITHOUT ROWID""",
+    ),
 )

@@ -17,8 +17,8 @@ from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state.database import Database, translated
 from fluent_plugin_amp.state.errors import StateCorrupt
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
-from fluent_plugin_amp.state.valid_rows import COUNTED, SOUND, set_aside_combined, set_garbled_aside
-from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptDeadLetter, StreamSummary
+from fluent_plugin_amp.state.valid_rows import COUNTED, OWNERS, SOUND, set_garbled_aside, set_row_aside
+from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptDeadLetter, KeptSummary, StreamSummary
 
 STEP_EVENTS = 1000
 """`Store.index`, `Store.prune`, `Store.forget` and `Store.forget_combined` handle about as many at once."""
@@ -64,10 +64,10 @@ class Store(Database):
         return counts
 
     @translated
-    def set_combined_aside(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Set aside rows of combined records that cannot be read, by stream and name."""
+    def set_rows_aside(self, table: str, keys: Sequence[tuple[str, str]]) -> None:
+        """Set aside rows that their reader cannot decode, by owner and name.  ``table`` is one of `OWNERS`."""
         for key in keys:
-            set_aside_combined(self._connection, *key)
+            set_row_aside(self._connection, table, *key)
 
     @translated
     def columns(self, table: str) -> list[str]:
@@ -253,24 +253,28 @@ class Store(Database):
         """How many are kept."""
         return int(self._execute("SELECT count(*) FROM letters").fetchall()[0][0])
 
-    # --- combined records --------------------------------------------------------------------------------------
+    # --- small named values ------------------------------------------------------------------------------------
 
     @translated
-    def put_combined(self, rows: Mapping[tuple[str, str], bytes | None]) -> None:
-        """Keep these rows, by stream and name; None: remove the row."""
+    def put_rows(self, table: str, rows: Mapping[tuple[str, str], bytes | None]) -> None:
+        """Keep these rows, by owner and name; None: remove the row.  ``table`` is one of `OWNERS`."""
         self._connection.executemany(
-            "INSERT OR REPLACE INTO combined (stream, name, data) VALUES (?, ?, ?)",
+            f"INSERT OR REPLACE INTO {table} ({OWNERS[table]}, name, data) VALUES (?, ?, ?)",
             [(*key, data) for key, data in rows.items() if data is not None],
         )
         self._connection.executemany(
-            "DELETE FROM combined WHERE stream = ? AND name = ?", [key for key, data in rows.items() if data is None]
+            f"DELETE FROM {table} WHERE {OWNERS[table]} = ? AND name = ?",
+            [key for key, data in rows.items() if data is None],
         )
 
     @translated
-    def combined(self) -> dict[tuple[str, str], bytes]:
-        """All rows that are kept, except garbled ones."""
-        rows = self._execute(f"SELECT stream, name, data FROM combined WHERE {SOUND['combined']}").fetchall()
-        return {(stream, name): data for stream, name, data in rows}
+    def rows(self, table: str, owner: str | None = None) -> dict[tuple[str, str], bytes]:
+        """All rows that are kept, or those of one owner, except garbled ones."""
+        chosen, values = ("", ()) if owner is None else (f" AND {OWNERS[table]} = ?", (owner,))
+        rows = self._execute(
+            f"SELECT {OWNERS[table]}, name, data FROM {table} WHERE {SOUND[table]}{chosen}", values
+        ).fetchall()
+        return {(owner, name): data for owner, name, data in rows}
 
     @translated
     def forget_combined(self, stream: str, but: str) -> bool:
@@ -311,6 +315,15 @@ class Store(Database):
                 {"now": now},
             ).fetchall()
         ]
+
+    @translated
+    def kept_summary(self) -> list[KeptSummary]:
+        """One summary for each source that keeps values, by name."""
+        rows = self._execute(
+            "SELECT CAST(source AS TEXT) AS source, count(*), sum(length(CAST(data AS BLOB)))"
+            " FROM kept GROUP BY source ORDER BY source"
+        ).fetchall()
+        return [KeptSummary(*row) for row in rows]
 
     # --- within -----------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ _FORGOTTEN = {
     "streams": "events that the broker delivers again may arrive twice",
     "letters": "dead letters that no server has yet",
     "combined": "detections and incidents may lack events, or be written anew",
+    "kept": "a polled source that has lost its place goes on from now: `backfill` brings what is in between",
 }
 
 _NOT_KEPT = (OverflowError, UnicodeEncodeError, sqlite3.DataError)

@@ -25,10 +25,14 @@ LAST_EVENT_SECOND = 2**32 - 1
 LAST_NUMBER = 2**62
 """The highest number of a row.  At the end of 63 bits SQLite has no more numbers, and says that the disk is full."""
 MAX_FACTS_BYTES = 4 * 1024 * 1024
-MAX_COMBINED_BYTES = 16 * 1024 * 1024
+MAX_ROW_BYTES = 16 * 1024 * 1024
+"""Of a named value, in the tables of `OWNERS`."""
 MAX_LETTER_BYTES = 128 * 1024 * 1024
 """RabbitMQ takes no larger message by default."""
 MAX_TEXT_BYTES = 1024 * 1024
+
+OWNERS = {"combined": "stream", "kept": "source"}
+"""The tables of small named values (``owner, name, data``), and the column that says whose each is."""
 
 _decode_facts = msgspec.msgpack.Decoder(list[EventIdentity]).decode
 
@@ -71,7 +75,10 @@ SOUND = {
             _blob("body", MAX_LETTER_BYTES),
         ]
     ),
-    "combined": f"{_text('stream')} AND {_text('name')} AND {_blob('data', MAX_COMBINED_BYTES)}",
+    **{
+        table: f"{_text(owner)} AND {_text('name')} AND {_blob('data', MAX_ROW_BYTES)}"
+        for table, owner in OWNERS.items()
+    },
 }
 """For each table, the condition that a sound row meets.  It is never NULL."""
 
@@ -99,9 +106,9 @@ def set_garbled_aside(connection: sqlite3.Connection, *, all_of_it: bool) -> dic
     return {table: count for table, count in counts.items() if count}
 
 
-def set_aside_combined(connection: sqlite3.Connection, stream: str, name: str) -> int:
-    """Set aside a row that its reader cannot decode."""
-    return _set_aside(connection, "combined", "stream = ? AND name = ?", stream, name)
+def set_row_aside(connection: sqlite3.Connection, table: str, owner: str, name: str) -> int:
+    """Set aside a row of one of `OWNERS` that its reader cannot decode."""
+    return _set_aside(connection, table, f"{OWNERS[table]} = ? AND name = ?", owner, name)
 
 
 def _set_aside(connection: sqlite3.Connection, table: str, condition: str, *values: str) -> int:

@@ -74,3 +74,11 @@ class StreamSummary(NamedTuple):
     last_hour: int
     last_day: int
     letters: int
+
+
+class KeptSummary(NamedTuple):
+    """What a part of the daemon keeps."""
+
+    source: str
+    values: int
+    size_bytes: int

@@ -119,6 +119,17 @@ def test_the_command_prints_json(run: Run, daemon: Store) -> None:
     assert shown["streams"][1]["oldest_at"] == NOW - 9 * 7200
 
 
+def test_what_polled_sources_keep_is_shown(run: Run, daemon: Store) -> None:
+    """How much of it there is, in the table and as JSON; what it is, is the sources' own."""
+    with daemon.transaction():
+        daemon.put_rows("kept", {("acme/audit_logs", "cursor"): b"12345", ("acme/audit_logs", "more"): b"1"})
+    last = run("state", "show").output.splitlines()[-1]
+    assert last.split() == ["acme/audit_logs", "2", "6", "B"]
+    assert json.loads(run("state", "show", "--json").output)["kept"] == [
+        {"source": "acme/audit_logs", "values": 2, "size_bytes": 6}
+    ]
+
+
 def test_the_configuration_may_stand_before_the_command(tmp_path: Path, run: Run, daemon: Store) -> None:
     """`state -c FILE show` is `state show -c FILE`."""
     result = CliRunner().invoke(cli, ["state", "-c", str(tmp_path / "config.yml"), "show", "--json"])
@@ -154,10 +165,10 @@ def test_open_detections_and_incidents_are_forgotten_too(path: Path, daemon: Sto
     rows = {("emea", f"part {number}"): b"x" for number in range(2 * STEP_EVENTS)}
     stay = {("emea", "unsent detection D/1"): b"x", ("[us]", "part 1"): b"x"}
     with daemon.transaction():
-        daemon.put_combined({**rows, **stay, ("emea", "clock"): b"x"})
+        daemon.put_rows("combined", {**rows, **stay, ("emea", "clock"): b"x"})
     before = daemon.resets()
     job.reset(path, "emea")
-    assert daemon.combined() == stay
+    assert daemon.rows("combined") == stay
     after = daemon.resets()
     assert after["emea"] > before["emea"]
     assert after["[us]"] == before["[us]"]
@@ -168,9 +179,9 @@ def test_a_stream_of_which_only_detections_are_left(path: Path, daemon: Store) -
     job.reset(path, "emea")
     before = daemon.resets()["emea"]
     with daemon.transaction():
-        daemon.put_combined({("emea", "head D"): b"x"})
+        daemon.put_rows("combined", {("emea", "head D"): b"x"})
     job.reset(path, "emea")
-    assert daemon.combined() == {}
+    assert daemon.rows("combined") == {}
     assert daemon.resets()["emea"] == before + 1
 
 

@@ -64,7 +64,8 @@ def make_file(path: Path) -> None:
     with store.transaction():
         for number in range(LETTERS):
             store.add_letter(KeptDeadLetter("s0", "event.not-json", "why", "key", False, 1e9, b"%d" % number * 9000))
-        store.put_combined(ROWS)
+        store.put_rows("combined", ROWS)
+        store.put_rows("kept", ROWS)
     store.close()
 
 
@@ -81,7 +82,7 @@ class Run:
             path, 86400.0, self.facts.append, post=self._post, is_available=lambda: self.is_available
         )
         self.file.writer._pace = Pace(0.001, 30.0)
-        self.file.combined._retry_s = 0.001
+        self.file.combined._retry_s = self.file.kept._retry_s = 0.001
 
     def _post(self, delivery: Delivery, error: InvalidEvent) -> None:
         """A server takes the letter."""
@@ -98,6 +99,7 @@ class Run:
         rows: dict[tuple[str, str], bytes] = {}
         if needs_file:
             rows = await asyncio.wait_for(self.file.combined.load(), DEADLINE_S)
+            await asyncio.wait_for(self.file.kept.load(), DEADLINE_S)
         for number in range(3):
             deliveries = batch(number)
             self.file.delivered.record(deliveries).then(partial(self.done.extend, deliveries))
@@ -166,6 +168,7 @@ COLUMNS = {
     "delivered": ("stream", "delivered_at", "first_at", "last_at", "events", "digests", "facts"),
     "letters": ("stream", "error_id", "reason", "routing_key", "redelivered", "received_at", "tries", "body"),
     "combined": ("data",),
+    "kept": ("data",),
     "known": ("number",),
     "streams": ("resets",),
     "progress": ("indexed_to",),
@@ -175,8 +178,8 @@ COLUMNS = {
 @pytest.mark.parametrize(("table", "column"), [(table, each) for table, names in COLUMNS.items() for each in names])
 async def test_any_value_in_any_column_stops_nothing(path: Path, table: str, column: str) -> None:
     """Everything is answered, the file is in use again by itself, and what comes later is remembered."""
-    key = {"combined": "length(name)", "known": "number"}.get(table, "rowid")
-    for shift in range(0, len(GARBAGE), 1 if table in ("progress", "letters", "streams", "combined") else 12):
+    key = {"combined": "length(name)", "kept": "length(name)", "known": "number"}.get(table, "rowid")
+    for shift in range(0, len(GARBAGE), 1 if table in ("progress", "letters", "streams", "combined", "kept") else 12):
         make_file(path)
         before = count(path, table)
         for number, value in enumerate(GARBAGE):
