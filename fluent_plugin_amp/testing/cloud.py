@@ -32,7 +32,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from fluent_plugin_amp.testing.organisation import Broker, Organisation, Request, Response, refused
+from fluent_plugin_amp.testing.organisation import Broker, Organisation
+from fluent_plugin_amp.testing.rest import Request, Response, refused
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -1,4 +1,4 @@
-"""One organisation of the local Cisco cloud: its groups, event streams and recorded events.
+"""One organisation of the local Cisco cloud: its groups, event streams, recorded events, and what it owns.
 
 Answers requests of the REST API as Cisco's cloud is documented and was seen to: singular keys in, plural keys
 out, an omitted or empty list meaning all, the password only in the answer to a creation, five streams at most,
@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlencode
 
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
 from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.testing.inventory import Inventory
 from fluent_plugin_amp.testing.recorded import RecordedEvents
-
-API_VERSION = "v1.2.0"
+from fluent_plugin_amp.testing.rest import Request, Response, answer, page, refused
 
 DEFAULT_GROUPS = {
     "b077d6bc-bbdf-42f7-8838-a06053fbd98a": "Audit",
@@ -46,31 +45,6 @@ class Broker(Protocol):
 
     def publish(self, queue: str, bodies: Iterable[bytes]) -> object:
         """Put messages into a queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request with good credentials, taken apart."""
-
-    method: str
-    path: str
-    base_url: str
-    """Scheme and host as the client used them: links in the answer begin with it."""
-    query: Sequence[tuple[str, str]] = ()
-    body: bytes = b""
-
-    def values(self, name: str) -> list[str]:
-        """Every value of a query parameter, ``name`` or ``name[]``."""
-        return [value for key, value in self.query if key in (name, f"{name}[]")]
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """The answer to a request; ``body`` None is an answer without one."""
-
-    status: int
-    body: bytes | None
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -152,6 +126,8 @@ class Organisation:
         self.groups = dict(DEFAULT_GROUPS)
         self.streams: dict[int, LocalStream] = {}
         self.requests = RequestLimit()
+        self.inventory = Inventory(lambda: self.groups)
+        """Its computers, policies and vulnerabilities."""
         self.events = RecordedEvents()
         """What ``GET /v1/events`` shows."""
         self.arriving: Iterator[list[bytes]] = iter(())
@@ -178,18 +154,19 @@ class Organisation:
             return refused(403, "Forbidden", "This API credential is read-only")
         match request.method, request.path.strip("/").split("/"):
             case "GET", ["v1", "version"]:
-                return _answer(200, {}, {"links": {"self": request.base_url + request.path}})
+                return answer(200, {}, {"links": {"self": request.base_url + request.path}})
             case "GET", ["v1", "event_types"]:
-                return _answer(200, self.event_types, {"results": {"total": len(self.event_types)}})
+                return answer(200, self.event_types, {"results": {"total": len(self.event_types)}})
             case "GET", ["v1", "groups"]:
-                groups = [{"guid": guid, "name": name, "description": ""} for guid, name in self.groups.items()]
-                return self._page(request, groups)
+                return self._page(request, [self.inventory.group(guid) for guid in self.groups])
+            case "GET", ["v1", "computers" | "policies" | "vulnerabilities", *_]:
+                return self.inventory.answer(request)
             case "GET", ["v1", "events"]:
                 if bodies := next(self.arriving, None):
                     self.publish(bodies)
                 return self._page(request, self.events.newest_first(request.query))
             case "GET", ["v1", "event_streams"]:
-                return _answer(200, [self._described(stream) for stream in self.streams.values()])
+                return answer(200, [self._described(stream) for stream in self.streams.values()])
             case "POST", ["v1", "event_streams"]:
                 return self._create(request)
             case method, ["v1", "event_streams", number] if method in ("GET", "PATCH", "DELETE"):
@@ -198,7 +175,7 @@ class Organisation:
         return refused(404, "Not Found", f"No route matches {request.path}")
 
     def _page(self, request: Request, found: Sequence[object]) -> Response:
-        return _page(request, found, next_always=self.next_on_the_last_page)
+        return page(request, found, next_always=self.next_on_the_last_page)
 
     def _create(self, request: Request) -> Response:
         try:
@@ -223,12 +200,12 @@ class Organisation:
         self.streams[id_] = stream
         described = self._described(stream)
         described["amqp_credentials"]["password"] = stream.password
-        return _answer(201, described)
+        return answer(201, described)
 
     def _one(self, request: Request, stream: LocalStream) -> Response:
         if request.method == "DELETE":
             self.delete(stream.id)
-            return _answer(200, {})
+            return answer(200, {})
         if request.method == "PATCH":
             try:
                 name, types, guids = self._wanted(request.body)
@@ -237,7 +214,7 @@ class Organisation:
             stream.name = stream.name if name is None else name
             stream.event_types = stream.event_types if types is None else tuple(types)
             stream.group_guids = stream.group_guids if guids is None else tuple(guids)
-        return _answer(200, self._described(stream))
+        return answer(200, self._described(stream))
 
     def _wanted(self, body: bytes) -> tuple[str | None, list[int] | None, list[str] | None]:
         """Name, types and groups of a creation or change; None for what it leaves out."""
@@ -307,50 +284,3 @@ def _decoded(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}
-
-
-# --- answers -------------------------------------------------------------------------------------
-
-
-def refused(status: int, description: str, detail: str) -> Response:
-    """An error as the API words them."""
-    errors = [{"error_code": status, "description": description, "details": [detail]}]
-    return Response(status, _encoded({"version": API_VERSION, "data": {}, "errors": errors}))
-
-
-def _answer(status: int, data: object, metadata: object = None) -> Response:
-    return Response(status, _encoded({"version": API_VERSION, "metadata": metadata or {}, "data": data}))
-
-
-def _encoded(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _page(request: Request, found: Sequence[object], *, next_always: bool = False) -> Response:
-    """The part of ``found`` that ``limit`` (500 at most) and ``offset`` ask for, with links to its neighbours."""
-    limit = min(_number(request, "limit", 500), 500) or 500
-    offset = _number(request, "offset", 0)
-    here = found[offset : offset + limit]
-    others = [pair for pair in request.query if pair[0] not in ("limit", "offset")]
-
-    def link(start: int) -> str:
-        query = urlencode([*others, ("limit", limit), ("offset", start)])
-        return f"{request.base_url}{request.path}?{query}"
-
-    links = {"self": link(offset)}
-    if offset > 0:
-        links["prev"] = link(max(0, offset - limit))
-    if next_always or offset + limit < len(found):
-        links["next"] = link(offset + limit)
-    results = {
-        "total": len(found),
-        "current_item_count": len(here),
-        "index": offset,
-        "items_per_page": limit,
-    }
-    return _answer(200, here, {"links": links, "results": results})
-
-
-def _number(request: Request, name: str, default: int) -> int:
-    text = (request.values(name) or [""])[0]
-    return int(text) if text.isdecimal() else default

@@ -10,8 +10,9 @@ import pytest
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.testing.organisation import Organisation, Request
+from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.rest import Request
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.conftest import MakeStream
 from tests.e2e.configs import bodies, configuration, ids_of, stream_section

@@ -11,8 +11,8 @@ from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.testing.organisation import Request
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
+from fluent_plugin_amp.testing.rest import Request
 from tests.e2e.configs import configuration
 from tests.e2e.conftest import StartPlugin
 from tests.e2e.plugin import eventually

@@ -22,9 +22,10 @@ from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import split
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.events import EventGenerator
-from fluent_plugin_amp.testing.organisation import Organisation, Request
+from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.receivers import whole_lines
 from fluent_plugin_amp.testing.recorded import rounded
+from fluent_plugin_amp.testing.rest import Request
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 STREAM = "emea"

@@ -22,7 +22,7 @@ from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import split
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
-from fluent_plugin_amp.testing.organisation import Request
+from fluent_plugin_amp.testing.rest import Request
 
 NOW = 1_700_000_000
 """A quarter past an hour, 800 seconds into it."""
