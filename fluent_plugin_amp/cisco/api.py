@@ -166,6 +166,10 @@ class CiscoApi:
             is_last=answers.next_page(decoded) is None,
         )
 
+    async def get(self, path: str, query: Query = ()) -> bytes:
+        """The body of the answer to ``GET path``, as it is: for whoever decodes it piece by piece."""
+        return await self._send("GET", path, query)
+
     # --- changes ---------------------------------------------------------------------------------
 
     async def create_event_stream(

@@ -1,0 +1,167 @@
+"""A long list of the REST API, item by item, although it moves while it is read.
+
+Computers come and go while tens of thousands of them are listed, and pages are addressed by offset.  So an item may
+come twice, and one may be skipped.  A `Listing` passes over what came before, by its key.  When the total changed
+during a pass it reads the list again, `MAX_PASSES` times at most, and gives what is new.
+
+Memory: one page as it arrived, one item decoded, and 16 bytes for each key.
+A page of vulnerabilities may have 25 MB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.api import CiscoApi, Query
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+
+MAX_PAGES = 2000
+"""Of one pass; a list of more is refused: it would take most of an hour's requests."""
+MAX_PASSES = 3
+FAIR_STEP = 50
+"""So many items are decoded in one turn of the event loop."""
+
+Json = dict[str, Any]
+
+_decode_data = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_item = msgspec.json.Decoder(dict[str, Any]).decode
+_NOT_AS_DOCUMENTED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _Envelope(msgspec.Struct):
+    data: msgspec.Raw
+    metadata: Any = None
+
+
+class Listing:
+    """One reading of a list.
+
+    Args:
+        api: of the organisation.
+        path: as ``/v1/computers``.
+        key_of: by what an item is known; None: it is not what it should be, and is counted as `odd`.
+        query: filters of the list.
+        limit: items of a page.
+        inside: the field of ``data`` that holds the list; None: ``data`` is the list.
+    """
+
+    def __init__(
+        self,
+        api: CiscoApi,
+        path: str,
+        key_of: Callable[[Json], str | None],
+        *,
+        query: Query = (),
+        limit: int = 500,
+        inside: str | None = None,
+    ) -> None:
+        self.read = 0
+        """Items that came, of this pass."""
+        self.total: int | None = None
+        """Of all pages, as the cloud told last; None: it does not tell."""
+        self.odd = 0
+        """Items that are no objects, or have no key."""
+        self.is_steady = False
+        """The last pass found the same total on each page: what did not come is not in the list."""
+        self._api = api
+        self._path = path
+        self._key_of = key_of
+        self._query = query
+        self._limit = limit
+        self._inside = inside
+        self._seen: set[bytes] = set()
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the item of this key came."""
+        return _digest(key) in self._seen
+
+    async def items(self) -> AsyncIterator[Json]:
+        """Each item once, in the order of the list.
+
+        Raises:
+            CloudAnswerNotUnderstood: a page is not a list, or there is no end of pages; and what `CiscoApi` raises.
+        """
+        for _ in range(MAX_PASSES):
+            self.is_steady = True
+            async for item in self._one_pass():
+                yield item
+            if self.is_steady:
+                return
+
+    async def _one_pass(self) -> AsyncIterator[Json]:
+        self.read, self.total = 0, None
+        asked = f"GET {self._path}"
+        for page_number in range(MAX_PAGES):
+            query = [*self._query, ("limit", str(self._limit)), ("offset", str(self.read))]
+            envelope = _envelope(await self._api.get(self._path, query), asked)
+            metadata = {"metadata": envelope.metadata}
+            total = answers.total(metadata)
+            if page_number and total != self.total:
+                self.is_steady = False
+            self.total = total
+            page = self._items_of(envelope.data, asked)
+            for number, raw in enumerate(page):
+                item = self._take(raw)
+                if item is not None:
+                    yield item
+                if number % FAIR_STEP == FAIR_STEP - 1:
+                    await asyncio.sleep(0)
+            self.read += len(page)
+            if not page or answers.next_page(metadata) is None:
+                return
+        raise CloudAnswerNotUnderstood(f"{asked}: no end after {MAX_PAGES} pages")
+
+    def _items_of(self, data: msgspec.Raw, asked: str) -> list[msgspec.Raw]:
+        try:
+            if self._inside is not None:
+                data = _decode_fields(data).get(self._inside, msgspec.Raw(b"[]"))
+            return _decode_data(data)
+        except _NOT_AS_DOCUMENTED:
+            where = "data" if self._inside is None else f"data.{self._inside}"
+            raise CloudAnswerNotUnderstood(f"{asked}: {where} is not a list") from None
+
+    def _take(self, raw: msgspec.Raw) -> Json | None:
+        """The item, unless it came before or is none."""
+        try:
+            item = _decode_item(raw)
+            key = self._key_of(item)
+        except _NOT_AS_DOCUMENTED:
+            key = None
+        if key is None:
+            self.odd += 1
+            return None
+        digest = _digest(key)
+        if digest in self._seen:
+            return None
+        self._seen.add(digest)
+        return item
+
+
+def guid_of(name: str) -> Callable[[Json], str | None]:
+    """Takes an item's key from its field ``name``, in lower case."""
+
+    def key_of(item: Json) -> str | None:
+        guid = item.get(name)
+        return guid.lower() if isinstance(guid, str) and 0 < len(guid) <= answers.MAX_TEXT else None
+
+    return key_of
+
+
+def _envelope(body: bytes, asked: str) -> _Envelope:
+    try:
+        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=_Envelope)
+    except _NOT_AS_DOCUMENTED:
+        answers.envelope(body, asked)  # says what it is instead
+        raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data") from None
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,149 @@
+"""Long lists of the cloud, read item by item while they move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from fluent_plugin_amp.cisco import listing
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.cisco.listing import MAX_PASSES, Listing, guid_of
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
+from fluent_plugin_amp.testing.organisation import Organisation
+
+
+def computers(api: CiscoApi, **options: Any) -> Listing:
+    """The list of computers, in pages of two."""
+    return Listing(api, "/v1/computers", guid_of("connector_guid"), **({"limit": 2} | options))
+
+
+async def guids(listing: Listing) -> list[str]:
+    """Of all computers that come."""
+    return [item["connector_guid"] async for item in listing.items()]
+
+
+def page(*items: object, total: object = None, has_next: bool = False) -> bytes:
+    """An answer."""
+    links = {"next": "https://cloud/v1/computers?limit=2&offset=2"} if has_next else {}
+    return msgspec.json.encode({"metadata": {"links": links, "results": {"total": total}}, "data": items})
+
+
+async def test_every_item_of_every_page_comes_once(api: CiscoApi, organisation: Organisation) -> None:
+    """And those that came are known afterwards."""
+    added = organisation.inventory.add_computers(5)
+    reading = computers(api)
+    assert sorted(await guids(reading)) == sorted(added)
+    assert (reading.read, reading.total, reading.is_steady, reading.odd) == (5, 5, True, 0)
+    assert added[0] in reading
+    assert added[0].upper() not in reading
+    assert organisation.requests.used == 3
+
+
+async def test_filters_and_limit_are_asked_for(api: CiscoApi, organisation: Organisation, cloud: LocalCloud) -> None:
+    """On each page."""
+    organisation.inventory.add_computers(3, last_seen=1_700_000_000)
+    recent = organisation.inventory.add_computers(3)
+    assert sorted(await guids(computers(api, query=[("last_seen_within", "1")]))) == sorted(recent)
+
+
+async def test_a_list_that_moves_is_read_again(api: CiscoApi, organisation: Organisation) -> None:
+    """A computer that goes shifts the others to pages that were read: none of them is left out, none comes twice."""
+    inventory = organisation.inventory
+    added = inventory.add_computers(6)
+    inventory.happening = iter([lambda: None, lambda: inventory.computers.pop(added[0])])
+    reading = computers(api)
+    found = await guids(reading)
+    assert sorted(found) == sorted(added)
+    assert reading.is_steady
+
+
+async def test_a_list_that_never_rests_ends(api: CiscoApi, organisation: Organisation) -> None:
+    """After some passes: then it is not known whether what did not come is there."""
+    inventory = organisation.inventory
+    inventory.add_computers(3)
+    inventory.happening = iter([lambda: inventory.add_computers(1) for _ in range(100)])
+    reading = computers(api)
+    found = await guids(reading)
+    assert not reading.is_steady
+    assert len(set(found)) == len(found)
+    assert organisation.requests.used < 2 * MAX_PASSES * len(found)
+
+
+async def test_a_list_inside_an_object_is_read(api: CiscoApi, organisation: Organisation) -> None:
+    """``data`` has other fields beside it."""
+    (guid,) = organisation.inventory.add_computers(1)
+    for number in range(3):
+        organisation.inventory.add_vulnerability(number, [guid])
+    reading = Listing(
+        api, f"/v1/computers/{guid}/vulnerabilities", guid_of("application"), limit=2, inside="vulnerabilities"
+    )
+    assert sorted([item["application"] async for item in reading.items()]) == [f"Program {n}" for n in range(3)]
+
+
+async def test_an_object_without_the_list_has_nothing_in_it(api: CiscoApi, cloud: LocalCloud) -> None:
+    """``data`` is empty when there is nothing."""
+    cloud.fail(Failure(status=200, body=b'{"data":{}}'))
+    assert await guids(computers(api, inside="vulnerabilities")) == []
+
+
+@pytest.mark.parametrize("item", [7, None, [], {}, {"connector_guid": 1}, {"connector_guid": ""}])
+async def test_what_is_no_item_is_counted_and_left_out(api: CiscoApi, cloud: LocalCloud, item: object) -> None:
+    """The others come."""
+    cloud.fail(Failure(status=200, body=page({"connector_guid": "A"}, item)))
+    reading = computers(api)
+    assert await guids(reading) == ["A"]
+    assert reading.odd == 1
+    assert "a" in reading
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "empty instead of JSON"),
+        (b"<html></html>", "a web page"),
+        (b"[]", "holds no data"),
+        (b"{}", "holds no data"),
+        (b'{"data":7}', "data is not a list"),
+        (b'{"data":{}}', "data is not a list"),
+        (b'{"data":"\xff"}', "data is not a list"),
+        (b'{"data":' + b"[" * 100_000, "instead of JSON"),
+    ],
+)
+async def test_what_is_no_list_is_said_so(api: CiscoApi, cloud: LocalCloud, body: bytes, said: str) -> None:
+    """Whatever answers."""
+    cloud.fail(Failure(status=200, body=body))
+    with pytest.raises(CloudAnswerNotUnderstood, match=said):
+        await guids(computers(api))
+
+
+async def test_the_field_of_an_object_must_be_a_list(api: CiscoApi, cloud: LocalCloud) -> None:
+    """The error names it."""
+    cloud.fail(Failure(status=200, body=b'{"data":{"items":7}}'))
+    with pytest.raises(CloudAnswerNotUnderstood, match=r"data\.items is not a list"):
+        await guids(computers(api, inside="items"))
+
+
+async def test_a_byte_order_mark_is_passed_over(api: CiscoApi, cloud: LocalCloud) -> None:
+    """As elsewhere."""
+    cloud.fail(Failure(status=200, body=b"\xef\xbb\xbf" + page({"connector_guid": "a"})))
+    assert await guids(computers(api)) == ["a"]
+
+
+async def test_an_empty_page_is_the_last(api: CiscoApi, cloud: LocalCloud) -> None:
+    """Even with a link to the next."""
+    cloud.fail(Failure(status=200, body=page({"connector_guid": "a"}, has_next=True)))
+    cloud.fail(Failure(status=200, body=page(has_next=True)))
+    assert await guids(computers(api)) == ["a"]
+
+
+async def test_pages_without_end_are_refused(
+    api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although each has something."""
+    monkeypatch.setattr(listing, "MAX_PAGES", 3)
+    cloud.fail(Failure(times=9, status=200, body=page({"connector_guid": "a"}, has_next=True)))
+    with pytest.raises(CloudAnswerNotUnderstood, match="no end after 3 pages"):
+        await guids(computers(api))
