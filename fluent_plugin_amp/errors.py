@@ -1,7 +1,7 @@
 """Errors that a user can meet: each has an id, a cause, a remedy, and the exit code it asks for.  Pure.
 
 The kinds of error stand here, and the errors that several rooms of the package know.  Those of the state file, of the
-Cisco cloud and of single programs stand in an ``errors`` of their own: `state`, `cisco`, `commands`, `amp_streams`.
+Cisco cloud and of single programs stand in an ``errors`` of their own: `state`, `cisco`, `commands`, `admin`.
 
 The tree is named by the reaction it asks for::
 

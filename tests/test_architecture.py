@@ -27,6 +27,7 @@ PARTS = ("source", "pipeline", "sink", "cisco")
 
 FLOORS = (
     ("amp_streams",),
+    ("admin",),
     ("commands",),
     ("run",),
     ("observe", "state"),
@@ -246,7 +247,7 @@ def test_imports_point_down() -> None:
     }
     # Errors page, man pages and shell completion are about both programs.
     assert upward == {
-        ("commands.errors_reference", "amp_streams.errors"),
+        ("commands.errors_reference", "admin.errors"),
         ("commands.manual", "amp_streams.cli"),
     }
     assert {module for module in GROUND if any(map(room_of, own_imports(module)))} == {"__main__"}

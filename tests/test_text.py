@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp import facts
-from fluent_plugin_amp.amp_streams.screen import Screen
+from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.commands import state
 from fluent_plugin_amp.commands.check import Row, table
 from fluent_plugin_amp.commands.cli import cli

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fluent_plugin_amp.admin.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
 from fluent_plugin_amp.amp_streams.rotation import Rotation, check_saved, create_twin, finish, twin_name
-from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import reserve

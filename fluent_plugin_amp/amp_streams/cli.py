@@ -1,7 +1,7 @@
 """The command `amp-streams`: parse, call, map errors to exit codes.
 
-What is done is in `cisco`; what is shown, in `screen`.  Each command imports what it runs and no more, so
-that `--help` answers at once.
+What is done is in `cisco`; what is shown, in `description` and `admin.screen`.  Each command imports what it runs
+and no more, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.amp_streams.options import (
+from fluent_plugin_amp.admin.options import (
     dry_run_option,
     event_type_option,
     format_option,
@@ -21,7 +21,7 @@ from fluent_plugin_amp.amp_streams.options import (
     save_option,
     yes_option,
 )
-from fluent_plugin_amp.amp_streams.session import Session, connected, networked
+from fluent_plugin_amp.admin.session import Session, connected, networked
 from fluent_plugin_amp.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def list_(session: Session, as_json: bool) -> int:
     Example:
       amp-streams list
     """
-    from fluent_plugin_amp.amp_streams.description import describe
+    from fluent_plugin_amp.amp_streams.description import describe, show_all
 
     async def look(api: CiscoApi) -> list[Description]:
         return await describe(api, await api.event_streams())
@@ -103,7 +103,7 @@ def list_(session: Session, as_json: bool) -> int:
     if as_json:
         session.screen.json([each.as_json() for each in found])
     else:
-        session.screen.descriptions(found)
+        show_all(session.screen, found)
     return EXIT_OK
 
 
@@ -118,7 +118,7 @@ def show(session: Session, stream: str, as_json: bool) -> int:
     Example:
       amp-streams show SIEM
     """
-    from fluent_plugin_amp.amp_streams.description import describe
+    from fluent_plugin_amp.amp_streams.description import describe, show_one
     from fluent_plugin_amp.cisco.streams import find
 
     async def look(api: CiscoApi) -> Description:
@@ -129,7 +129,7 @@ def show(session: Session, stream: str, as_json: bool) -> int:
     if as_json:
         session.screen.json(found.as_json())
     else:
-        session.screen.description(found)
+        show_one(session.screen, found)
     return EXIT_OK
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -13,6 +14,7 @@ from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.names import Id, Names
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.cisco.streams import event_type_names, group_names
+from fluent_plugin_amp.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,40 @@ def _url(stream: EventStream, cloud: Cloud) -> str:
         return address_of(stream, cloud).url
     except CloudAnswerNotUnderstood:
         return ""
+
+
+# --- as text -------------------------------------------------------------------------------------
+
+
+def show_all(screen: Screen, found: Sequence[Description]) -> None:
+    """Event streams, a row each."""
+    rows = [(str(one.stream.id), one.stream.name, few(one.event_types), few(one.groups), one.queue) for one in found]
+    screen.table(("ID", "NAME", "EVENT TYPES", "GROUPS", "QUEUE"), rows)
+
+
+def show_one(screen: Screen, each: Description) -> None:
+    """One event stream, everything about it."""
+    rows = [
+        ("id", str(each.stream.id)),
+        ("name", each.stream.name),
+        *_listed("event types", each.event_types),
+        *_listed("groups", each.groups),
+        ("url", each.url),
+        ("username", each.username),
+        ("queue", each.queue),
+    ]
+    screen.data("".join(f"{label:<13}{one_line(value)}\n" for label, value in rows))
+
+
+def few(named: Sequence[tuple[object, str]] | None, most: int = 4) -> str:
+    """The first names, and how many more there are; "all" where nothing is restricted."""
+    if named is None:
+        return "all"
+    more = f" and {len(named) - most} more" if len(named) > most else ""
+    return ", ".join(name for _, name in named[:most]) + more
+
+
+def _listed(label: str, named: Sequence[tuple[object, str]] | None) -> list[tuple[str, str]]:
+    if named is None:
+        return [(label, "all")]
+    return [(label if n == 0 else "", f"{name} ({id_})") for n, (id_, name) in enumerate(named)]

@@ -11,18 +11,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from fluent_plugin_amp.admin.fleet_file import read_fleet
+from fluent_plugin_amp.admin.screen import Screen
+from fluent_plugin_amp.admin.session import Session
+from fluent_plugin_amp.admin.tenants import Tenant, chosen_tenants
 from fluent_plugin_amp.amp_streams.apply import Options, Row, apply
-from fluent_plugin_amp.amp_streams.fleet_file import read_fleet
 from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
-from fluent_plugin_amp.amp_streams.screen import Screen
-from fluent_plugin_amp.amp_streams.session import Session
-from fluent_plugin_amp.amp_streams.tenants import Tenant
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CredentialsNotSaved
-from fluent_plugin_amp.cisco.names import fold, is_all
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.commands.queue_depth import Brokers
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK
 
 
 def apply_file(
@@ -33,7 +32,7 @@ def apply_file(
     Returns the exit code that all failures share, else 1; 1 too where an old stream waits to be drained.
     """
     tenants = read_fleet(path, os.environ)
-    chosen = _chosen(tenants, only)
+    chosen = chosen_tenants(tenants, only)
     if options.prune and not options.dry_run:
         session.confirm("Delete the event streams that are not in the file (--dry-run lists them)?", yes)
     if options.finish and not options.dry_run:
@@ -48,19 +47,6 @@ def apply_file(
             _show_rows(session.screen, rows, chosen, dry_run=options.dry_run)
     code = shared_code(row.error.exit_code for row in rows if row.error is not None)
     return code or (EXIT_NO if any(row.action == "wait" for row in rows) else EXIT_OK)
-
-
-def _chosen(tenants: Sequence[Tenant], names: Sequence[str]) -> Sequence[Tenant]:
-    """The tenants that are named, in the order of the file; all of them for ``all``, and for no name."""
-    if not names or any(map(is_all, names)):
-        return tenants
-    wanted = {fold(name): name for name in names}
-    for tenant in tenants:
-        wanted.pop(fold(tenant.name), None)
-    if wanted:
-        there = ", ".join(repr(tenant.name) for tenant in tenants[:12]) + (", …" if len(tenants) > 12 else "")
-        raise UsageError(f"the fleet has no tenant {', '.join(map(repr, wanted.values()))}; there are: {there}")
-    return [tenant for tenant in tenants if fold(tenant.name) in {fold(name) for name in names}]
 
 
 async def _apply(session: Session, tenants: Sequence[Tenant], folder: Path, options: Options) -> list[Row]:

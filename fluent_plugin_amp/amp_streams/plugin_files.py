@@ -10,7 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream
+from fluent_plugin_amp.admin.tenants import Tenant, WantedStream
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.credentials import flow, read, reserve
 from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fluent_plugin_amp.admin.screen import Screen, Unprintable
+from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_streams import rotation as rotations
-from fluent_plugin_amp.amp_streams.description import Description, describe
+from fluent_plugin_amp.amp_streams.description import Description, describe, few
 from fluent_plugin_amp.amp_streams.rotation import Rotation, Stage
-from fluent_plugin_amp.amp_streams.screen import Screen, Unprintable, few
-from fluent_plugin_amp.amp_streams.session import Session
 from fluent_plugin_amp.cisco import streams
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from fluent_plugin_amp.admin.tenants import Tenant, WantedStream
 from fluent_plugin_amp.amp_streams.apply import Filters, Options, Row, apply, compare
 from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
-from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream
 from fluent_plugin_amp.cisco import credentials
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi

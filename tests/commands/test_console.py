@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
-from fluent_plugin_amp.amp_streams.session import connected
+from fluent_plugin_amp.admin.session import connected
 from fluent_plugin_amp.commands.console import (
     Unconfirmed,
     count_down,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fluent_plugin_amp.amp_streams.interrupts import Interrupts
+from fluent_plugin_amp.admin.interrupts import Interrupts
 from fluent_plugin_amp.errors import Interrupted
 
 

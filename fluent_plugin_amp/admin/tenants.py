@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fluent_plugin_amp.cisco.api_key import ApiKey
-from fluent_plugin_amp.cisco.names import slug
+from fluent_plugin_amp.cisco.names import fold, is_all, slug
 from fluent_plugin_amp.cisco.regions import Cloud
+from fluent_plugin_amp.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,16 @@ def label_of(name: str) -> str:
     if plain == re.sub(r"[\s_]+", "-", name.strip().lower()):
         return plain
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def chosen_tenants(tenants: Sequence[Tenant], names: Sequence[str]) -> Sequence[Tenant]:
+    """The tenants that are named, in the order of the file; all of them for ``all``, and for no name."""
+    if not names or any(map(is_all, names)):
+        return tenants
+    wanted = {fold(name): name for name in names}
+    for tenant in tenants:
+        wanted.pop(fold(tenant.name), None)
+    if wanted:
+        there = ", ".join(repr(tenant.name) for tenant in tenants[:12]) + (", …" if len(tenants) > 12 else "")
+        raise UsageError(f"the fleet has no tenant {', '.join(map(repr, wanted.values()))}; there are: {there}")
+    return [tenant for tenant in tenants if fold(tenant.name) in {fold(name) for name in names}]

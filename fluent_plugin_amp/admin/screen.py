@@ -1,4 +1,4 @@
-"""What `amp-streams` shows: data on standard output, everything else on standard error.
+"""What these programs show: data on standard output, everything else on standard error.
 
 Colours, countdowns and progress are for terminals only; into a file or a pipe goes plain text, each row on one
 line.  Names come from the cloud and may hold anything: what is not printable is shown escaped, and nothing is
@@ -21,7 +21,6 @@ from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.text import in_json, one_line
 
 if TYPE_CHECKING:
-    from fluent_plugin_amp.amp_streams.description import Description
     from fluent_plugin_amp.cisco.api import Wait
 
 
@@ -83,26 +82,6 @@ class Screen:
             table.add_row(*(Text(one_line(cell)) for cell in row))
         self.data(console.table_text(table))
 
-    def descriptions(self, found: Sequence[Description]) -> None:
-        """Event streams, a row each."""
-        rows = [
-            (str(one.stream.id), one.stream.name, few(one.event_types), few(one.groups), one.queue) for one in found
-        ]
-        self.table(("ID", "NAME", "EVENT TYPES", "GROUPS", "QUEUE"), rows)
-
-    def description(self, each: Description) -> None:
-        """One event stream, everything about it."""
-        rows = [
-            ("id", str(each.stream.id)),
-            ("name", each.stream.name),
-            *_listed("event types", each.event_types),
-            *_listed("groups", each.groups),
-            ("url", each.url),
-            ("username", each.username),
-            ("queue", each.queue),
-        ]
-        self.data("".join(f"{label:<13}{one_line(value)}\n" for label, value in rows))
-
     # --- notes -----------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
@@ -161,17 +140,3 @@ class Screen:
         with console.progress_bar(TimeElapsedColumn()) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
-
-
-def few(named: Sequence[tuple[object, str]] | None, most: int = 4) -> str:
-    """The first names, and how many more there are; "all" where nothing is restricted."""
-    if named is None:
-        return "all"
-    more = f" and {len(named) - most} more" if len(named) > most else ""
-    return ", ".join(name for _, name in named[:most]) + more
-
-
-def _listed(label: str, named: Sequence[tuple[object, str]] | None) -> list[tuple[str, str]]:
-    if named is None:
-        return [(label, "all")]
-    return [(label if n == 0 else "", f"{name} ({id_})") for n, (id_, name) in enumerate(named)]

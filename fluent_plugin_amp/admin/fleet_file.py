@@ -13,8 +13,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from fluent_plugin_amp.amp_streams.errors import FleetInvalid
-from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream, label_of
+from fluent_plugin_amp.admin.errors import FleetInvalid
+from fluent_plugin_amp.admin.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
 from fluent_plugin_amp.cisco.names import is_all
 from fluent_plugin_amp.cisco.regions import Cloud, find_cloud

@@ -1,4 +1,4 @@
-"""The options that several commands of `amp-streams` have, each with its words and its check."""
+"""The options that several commands have, each with its words and its check."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import pytest
 
-from fluent_plugin_amp.amp_streams.errors import FleetInvalid
-from fluent_plugin_amp.amp_streams.fleet_file import read_fleet
-from fluent_plugin_amp.amp_streams.tenants import Tenant, WantedStream, label_of
+from fluent_plugin_amp.admin.errors import FleetInvalid
+from fluent_plugin_amp.admin.fleet_file import read_fleet
+from fluent_plugin_amp.admin.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.cisco.regions import CLOUDS
 
 SECRET = "hunter2hunter2"

@@ -1,4 +1,4 @@
-"""What every command of `amp-streams` shares: a `Session` with the cloud and the key that its options name.
+"""What every command shares: a `Session` with the cloud and the key that its options name.
 
 A `Session` lives for one command.  It opens the API client when the command needs it, asks the user, and holds
 signals back while a password is under way.
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fluent_plugin_amp.amp_streams.interrupts import Interrupts
-from fluent_plugin_amp.amp_streams.options import ACCESS_OPTIONS, NETWORK_OPTIONS
-from fluent_plugin_amp.amp_streams.screen import Screen, Unprintable
+from fluent_plugin_amp.admin.interrupts import Interrupts
+from fluent_plugin_amp.admin.options import ACCESS_OPTIONS, NETWORK_OPTIONS
+from fluent_plugin_amp.admin.screen import Screen, Unprintable
 from fluent_plugin_amp.commands.console import Unconfirmed, conclude, nobody_agreed
 from fluent_plugin_amp.errors import EXIT_OK, OutputClosed, UsageError
 

@@ -1,4 +1,4 @@
-"""Errors of `amp-streams` alone.  Pure."""
+"""Errors of the fleet file.  Pure."""
 
 from __future__ import annotations
 

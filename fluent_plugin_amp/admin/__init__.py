@@ -1,0 +1,1 @@
+"""What the programs that administer Cisco's cloud share: options, session, screen, interrupts, tenants."""
