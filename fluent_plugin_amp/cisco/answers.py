@@ -182,6 +182,12 @@ def items(decoded: Mapping[str, Any], asked: str) -> list[dict[str, Any]]:
     return data
 
 
+def opened(decoded: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """The same answer with the list that stands in a field of ``data`` as its ``data``."""
+    data = decoded["data"]
+    return {**decoded, "data": data.get(field) if isinstance(data, dict) else None}
+
+
 def one(decoded: Mapping[str, Any], asked: str) -> dict[str, Any]:
     """``data`` as the one object that was asked for, or created."""
     found = items(decoded, asked)
@@ -208,7 +214,7 @@ def total(decoded: Mapping[str, Any]) -> int | None:
 
 def event_type(item: Mapping[str, Any]) -> Named[int]:
     """An entry of ``GET /v1/event_types``; a name may be missing."""
-    return Named(_id(item, "event type"), _text(item.get("name")), description=_text(item.get("description")))
+    return Named(_id(item, "event type"), text(item.get("name")), description=text(item.get("description")))
 
 
 def group(item: Mapping[str, Any]) -> Named[str]:
@@ -216,7 +222,7 @@ def group(item: Mapping[str, Any]) -> Named[str]:
     guid = item.get("guid")
     if not isinstance(guid, str) or not guid:
         raise CloudAnswerNotUnderstood("a group without a guid")
-    return Named(guid, _text(item.get("name")), description=_text(item.get("description")))
+    return Named(guid, text(item.get("name")), description=text(item.get("description")))
 
 
 def event_stream(item: Mapping[str, Any]) -> EventStream:
@@ -225,7 +231,7 @@ def event_stream(item: Mapping[str, Any]) -> EventStream:
     guids = item.get("group_guids", item.get("group_guid"))
     return EventStream(
         id=_id(item, "event stream"),
-        name=_text(item.get("name")),
+        name=text(item.get("name")),
         event_types=tuple(_integer(value, "event type") for value in _list(types)) or None,
         group_guids=tuple(str(value) for value in _list(guids)) or None,
         amqp=_amqp(item.get("amqp_credentials")),
@@ -242,9 +248,9 @@ def _amqp(item: object) -> AmqpCredentials | None:
     return AmqpCredentials(
         user_name=user,
         queue_name=queue,
-        host=_text(item.get("host")) or None,
+        host=text(item.get("host")) or None,
         port=None if port in (None, "") else _integer(port, "port"),
-        proto=_text(item.get("proto")) or "https",
+        proto=text(item.get("proto")) or "https",
         password=password if isinstance(password, str) and password else None,
     )
 
@@ -261,7 +267,8 @@ def _integer(value: object, kind: str) -> int:
     raise CloudAnswerNotUnderstood(f"an {kind} is no integer" if kind[0] in "aeiou" else f"a {kind} is no integer")
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A name or a description, shortened; empty where there is none."""
     return value[:MAX_TEXT] if isinstance(value, str) else ""
 
 
@@ -310,9 +317,8 @@ def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location
         return CloudAnswerNotUnderstood(f"{asked} was answered {status}, a redirect to {where}")
     if _names_one_stream(asked) and (status == 404 or "not found" in words.lower()):
         return EventStreamNotFound(what)
-    if status == 404:
-        return CloudRefused(what, remedy="Check that this host is the API of an AMP for Endpoints cloud.")
-    return CloudRefused(what)
+    remedy = "Check that this host is the API of an AMP for Endpoints cloud." if status == 404 else None
+    return CloudRefused(what, remedy=remedy, status=status)
 
 
 def _names_one_stream(asked: str) -> bool:

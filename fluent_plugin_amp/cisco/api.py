@@ -5,6 +5,7 @@ What may be repeated, and what not::
     GET, PATCH, DELETE   repeated after connection errors and 5xx, with jittered back-off
     POST                 repeated only when it surely was not sent, or was turned away by the rate limit;
                          otherwise `CreationInDoubt`: `streams.create` then looks whether the stream exists
+    `CiscoApi.act`       the same for what is done to computers and lists of files, in any method: `ActionInDoubt`
     429                  waited out (`Wait` shows it), for at most ``max_wait_s`` in all
 
 The API key travels in one header to one host: no redirect is followed, and of a link to the next page only
@@ -19,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +32,7 @@ from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventPage, EventStream, RateLimit
 from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.errors import (
+    ActionInDoubt,
     CloudAnswerLost,
     CloudAnswerNotUnderstood,
     CloudCredentialsRefused,
@@ -40,7 +43,7 @@ from fluent_plugin_amp.cisco.errors import (
 )
 from fluent_plugin_amp.cisco.names import Named
 from fluent_plugin_amp.cisco.regions import Cloud
-from fluent_plugin_amp.cisco.transport import ExchangeFailed, exchange
+from fluent_plugin_amp.cisco.transport import ExchangeFailed, HttpAnswer, exchange
 from fluent_plugin_amp.errors import PluginError
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ MAX_LINK = 2000
 
 Query = Sequence[tuple[str, str]]
 
-_FULL_PAGES: Query = (("limit", "500"),)
+FULL_PAGES: Query = (("limit", "500"),)
 """The most items that Cisco puts into one page, for the lists that are paged."""
 
 
@@ -119,7 +122,7 @@ class CiscoApi:
 
     async def version(self) -> str:
         """The API's version; the cheapest test of a key."""
-        decoded = await self._get("/v1/version")
+        decoded = await self.get("/v1/version")
         return str(decoded.get("version", ""))
 
     async def may_write(self) -> bool | None:
@@ -141,7 +144,7 @@ class CiscoApi:
 
     async def groups(self) -> list[Named[str]]:
         """The groups of computers."""
-        return [answers.group(item) async for item in self._all("/v1/groups", _FULL_PAGES)]
+        return [answers.group(item) async for item in self._all("/v1/groups", FULL_PAGES)]
 
     async def event_streams(self) -> list[EventStream]:
         """The event streams there are, none with its password."""
@@ -150,7 +153,7 @@ class CiscoApi:
     async def event_stream(self, stream_id: int) -> EventStream:
         """One event stream.  Raises EventStreamNotFound."""
         path = f"/v1/event_streams/{stream_id}"
-        return answers.event_stream(answers.one(await self._get(path), f"GET {path}"))
+        return answers.event_stream(answers.one(await self.get(path), f"GET {path}"))
 
     async def event_page(self, filters: Query, *, offset: int, limit: int) -> EventPage:
         """Recorded events, newest first, from the ``offset``-th on; ``limit`` is 500 at most.
@@ -159,7 +162,7 @@ class CiscoApi:
         New events push the older ones along, so the same ``offset`` is another event a moment later.
         """
         path = "/v1/events"
-        decoded = await self._get(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
+        decoded = await self.get(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
         return EventPage(
             answers.items(decoded, f"GET {path}"),
             total=answers.total(decoded),
@@ -205,18 +208,35 @@ class CiscoApi:
         """Delete a stream, its queue, and what is left in it.  Raises EventStreamNotFound."""
         await self._send("DELETE", f"/v1/event_streams/{stream_id}")
 
+    async def act(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> HttpAnswer:
+        """Do something that is not to be done twice without a look; the 2xx answer.
+
+        Raises ActionInDoubt when it may have been done or not; CloudRefused, with the answer's status.
+        """
+        return await self._exchange(method, path, body=body, once=True)
+
+    # --- what there is, by path ------------------------------------------------------------------
+
+    async def get(self, path: str, query: Query = ()) -> dict[str, Any]:
+        """The envelope of one answer."""
+        return answers.envelope(await self._send("GET", path, query), f"GET {path}")
+
+    def every(self, path: str, query: Query = FULL_PAGES, *, inside: str = "") -> AsyncIterator[dict[str, Any]]:
+        """The items of all pages; ``inside``: they stand in this field of ``data``."""
+        return self._all(path, query, inside)
+
     # --- pages -----------------------------------------------------------------------------------
 
-    async def _all(self, path: str, query: Query = ()) -> AsyncIterator[dict[str, Any]]:
+    async def _all(self, path: str, query: Query = (), inside: str = "") -> AsyncIterator[dict[str, Any]]:
         previous: list[dict[str, Any]] = []
-        async for page in self._pages(path, query):
+        async for page in self._pages(path, query, inside):
             if page == previous:
                 raise CloudAnswerNotUnderstood(f"GET {path}: the same page came twice")
             for item in page:
                 yield item
             previous = page
 
-    async def _pages(self, path: str, query: Query) -> AsyncIterator[list[dict[str, Any]]]:
+    async def _pages(self, path: str, query: Query, inside: str) -> AsyncIterator[list[dict[str, Any]]]:
         """Every page, following ``next`` until it is absent; a link that leads back is refused."""
         asked = f"GET {path}"
         asked_before = set[frozenset[tuple[str, str]]]()
@@ -225,7 +245,7 @@ class CiscoApi:
             asked_before.add(frozenset(query))
             body = await self._send("GET", path, query)
             decoded = answers.envelope(body, asked)
-            page = answers.items(decoded, asked)
+            page = answers.items(answers.opened(decoded, inside) if inside else decoded, asked)
             received += len(body)
             if len(asked_before) > MAX_PAGES or received > MAX_LIST_BYTES:
                 raise CloudAnswerNotUnderstood(f"{asked}: no end after {len(asked_before)} pages, {received} bytes")
@@ -239,11 +259,22 @@ class CiscoApi:
 
     # --- one request -----------------------------------------------------------------------------
 
-    async def _get(self, path: str, query: Query = ()) -> dict[str, Any]:
-        return answers.envelope(await self._send("GET", path, query), f"GET {path}")
-
     async def _send(self, method: str, path: str, query: Query = (), body: Mapping[str, Any] | None = None) -> bytes:
-        """The body of a 2xx answer, after as many tries as are safe and as the rate limit allows."""
+        return (await self._exchange(method, path, query, body)).body
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Query = (),
+        body: Mapping[str, Any] | None = None,
+        *,
+        once: bool = False,
+    ) -> HttpAnswer:
+        """A 2xx answer, after as many tries as are safe and as the rate limit allows.
+
+        ``once``: what may have been done is not tried again.
+        """
         waited_s, turned_away, troubles = 0.0, 0, 0
         while True:
             try:
@@ -258,18 +289,20 @@ class CiscoApi:
                         raise CloudRateLimited(f"{error}; {limits}") from failed
                     waited_s += pause_s
                     await self._wait(pause_s, "the rate limit is used up")
+                elif once and failed.in_doubt:
+                    raise ActionInDoubt(f"it is not known whether it was done: {error}", late=failed.late) from failed
                 elif method == "POST" and failed.in_doubt:
                     raise CreationInDoubt(error, late=failed.late) from failed
                 elif method == "DELETE" and troubles and isinstance(error, EventStreamNotFound):
-                    return b""  # an earlier try did it, only its answer was lost
+                    return HttpAnswer(204, (), b"")  # an earlier try did it, only its answer was lost
                 elif failed.passing and troubles < RETRIES:
                     troubles += 1
                     await self._wait(backoff_s(troubles, random.random(), cap_s=8.0), str(error))
                 else:
                     raise error from failed
 
-    async def _try(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None) -> bytes:
-        """The body of a 2xx answer to one request; anything else is ExchangeFailed."""
+    async def _try(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None) -> HttpAnswer:
+        """The 2xx answer to one request; anything else is ExchangeFailed."""
         key = self._key
         answer = await exchange(
             self._http,
@@ -287,7 +320,7 @@ class CiscoApi:
             hidden = answers.hidden_refusal(self._masked(answer.body), asked=asked)
             if hidden is not None:
                 raise ExchangeFailed(hidden, passing=False, in_doubt=False)
-            return answer.body
+            return answer
         location = next((value for name, value in answer.headers if name.lower() == "location"), "")
         error = answers.refusal(
             answer.status,
@@ -307,7 +340,12 @@ class CiscoApi:
     def _masked(self, body: bytes) -> bytes:
         key = self._key
         basic = base64.b64encode(f"{key.client_id}:{key.api_key}".encode())
-        return body.replace(basic, b"***").replace(key.api_key.encode(), b"***")
+        body = body.replace(basic, b"***").replace(key.api_key.encode(), b"***")
+        return _UNLOCK_CODE.sub(rb"\1***", body)
+
+
+_UNLOCK_CODE = re.compile(rb"(unlock[_ ]?code[\"']{0,1}\s{0,4}[:=]?\s{0,4}[\"']?)(?!null)[^\"'\s,}]+", re.IGNORECASE)
+"""Whoever has it ends a computer's isolation at the computer: no error may quote it."""
 
 
 def _query_of(link: str, asked: str) -> Query:

@@ -50,6 +50,20 @@ class CloudAnswerLost(UnavailableError):
     default_remedy = "See with `amp-streams list` whether the stream exists; if so, delete it and create it again."
 
 
+class ActionInDoubt(UnavailableError):
+    """An action was sent, its answer was lost, and what the cloud shows does not tell that it was done."""
+
+    id = "cloud.action-in-doubt"
+    default_remedy = (
+        "Look at the state (`amp-respond status`, `amp-respond lists --files`); the action can be repeated."
+    )
+
+    def __init__(self, what: str, *, remedy: str | None = None, late: bool = False) -> None:
+        super().__init__(what, remedy=remedy)
+        self.late = late
+        """The cloud may still be doing it."""
+
+
 class CloudCredentialsRefused(RefusedError):
     """The Cisco cloud does not accept the API key."""
 
@@ -61,7 +75,7 @@ class CloudCredentialsRefused(RefusedError):
 
 
 class CloudReadOnlyKey(RefusedError):
-    """The API key may read, but not create, change or delete event streams."""
+    """The API key may read, but not change anything: event streams, computers, lists of files."""
 
     id = "cloud.read-only-key"
     default_remedy = "Make a key with the scope Read & Write in the console (Accounts > API Credentials)."
@@ -92,6 +106,11 @@ class CloudRefused(RefusedError):
     id = "cloud.refused"
     default_remedy = "See the cloud's words above."
 
+    def __init__(self, what: str, *, remedy: str | None = None, status: int | None = None) -> None:
+        super().__init__(what, remedy=remedy)
+        self.status = status
+        """The HTTP status of the answer."""
+
 
 class EventStreamNotFound(RefusedError):
     """The event stream does not exist, or no longer exists."""
@@ -119,6 +138,55 @@ class EventStreamNameTaken(RefusedError):
 
     id = "cloud.name-taken"
     default_remedy = "Choose another name; `amp-streams rotate` makes a new password for an existing stream."
+
+
+class ComputerNotFound(RefusedError):
+    """The organisation has no computer with this GUID or host name."""
+
+    id = "cloud.computer-not-found"
+    default_remedy = "Give the connector GUID, or the host name as the console shows it, in full."
+
+
+class ComputerAmbiguous(RefusedError):
+    """Several computers have this host name."""
+
+    id = "cloud.computer-ambiguous"
+    default_remedy = "Give the connector GUID of the one that is meant."
+
+
+class IsolationForbidden(RefusedError):
+    """The policy of the computer does not let it be isolated."""
+
+    id = "cloud.isolation-forbidden"
+    default_remedy = "Allow endpoint isolation in the policy of the computer (console: Management > Policies)."
+
+
+class IsolationConflict(RefusedError):
+    """The computer is in a state in which it can be neither isolated nor released; mostly on its way to the other."""
+
+    id = "cloud.isolation-conflict"
+    default_remedy = "Wait until `amp-respond status` shows that the state was reached; then try again."
+
+
+class FileListNotFound(RefusedError):
+    """No list of files for blocking has this name or GUID. Allow lists are not looked at: they are never changed."""
+
+    id = "cloud.list-not-found"
+    default_remedy = "See `amp-respond lists`."
+
+
+class FileListAmbiguous(RefusedError):
+    """Several lists of files have this name."""
+
+    id = "cloud.list-ambiguous"
+    default_remedy = "Give the GUID of the one that is meant: `amp-respond lists`."
+
+
+class FileListWrongType(RefusedError):
+    """The list of files is not one for blocking: a bad file on an allow list would be let through."""
+
+    id = "cloud.list-wrong-type"
+    default_remedy = "Name a list of the type simple custom detections or application blocking: `amp-respond lists`."
 
 
 class NameUnknown(UsageError):

@@ -291,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(response)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _serve
+    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = do_OPTIONS = _serve
 
     def _send(self, response: Response) -> None:
         body = response.body or b""
@@ -306,7 +306,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(response.status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("content-length", str(len(body)))
+        if response.status != 204:
+            self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 

@@ -20,6 +20,7 @@ from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
 from fluent_plugin_amp.cisco.event_types import catalogue
 from fluent_plugin_amp.testing.inventory import Inventory
 from fluent_plugin_amp.testing.recorded import RecordedEvents
+from fluent_plugin_amp.testing.responses import Responses
 from fluent_plugin_amp.testing.rest import Request, Response, answer, page, refused
 
 DEFAULT_GROUPS = {
@@ -128,6 +129,8 @@ class Organisation:
         self.requests = RequestLimit()
         self.inventory = Inventory(lambda: self.groups)
         """Its computers, policies and vulnerabilities."""
+        self.responses = Responses(self.groups, lambda event: self.publish([json.dumps(event).encode()]))
+        """Computers that can be isolated and moved, lists of files, and what was seen where."""
         self.events = RecordedEvents()
         """What ``GET /v1/events`` shows."""
         self.arriving: Iterator[list[bytes]] = iter(())
@@ -150,8 +153,10 @@ class Organisation:
             return response
 
     def _route(self, request: Request) -> Response:
-        if self.read_only and request.method != "GET":
+        if self.read_only and request.method not in ("GET", "OPTIONS"):
             return refused(403, "Forbidden", "This API credential is read-only")
+        if (response := self.responses.answer(request)) is not None:
+            return response
         match request.method, request.path.strip("/").split("/"):
             case "GET", ["v1", "version"]:
                 return answer(200, {}, {"links": {"self": request.base_url + request.path}})

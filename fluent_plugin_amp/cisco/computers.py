@@ -1,0 +1,117 @@
+"""Computers: found without a guess, and moved to another group.
+
+What is found here may be about to be cut off from its network.  So a host name counts only in full, and one that
+several computers have is an error that lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.api import FULL_PAGES, CiscoApi
+from fluent_plugin_amp.cisco.errors import (
+    CloudAnswerNotUnderstood,
+    CloudRefused,
+    ComputerAmbiguous,
+    ComputerNotFound,
+)
+
+MAX_SHOWN = 12
+"""So many candidates an error lists."""
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Computer:
+    """A computer as Cisco's cloud describes it; what an answer does not have is empty."""
+
+    guid: str
+    """Of the connector."""
+    hostname: str
+    group_guid: str = ""
+    policy: str = ""
+    operating_system: str = ""
+    last_seen: str = ""
+    isolation: str = ""
+    """``not_isolated``, ``pending_start``, ``isolated``, ``pending_stop``."""
+
+    def __str__(self) -> str:
+        more = ", ".join(filter(None, (self.operating_system, self.last_seen and f"last seen {self.last_seen}")))
+        return f"{self.hostname or '(no name)'} ({self.guid}{', ' + more if more else ''})"
+
+
+def is_guid(text: str) -> bool:
+    """``text`` has the form of a GUID."""
+    return _GUID.fullmatch(text) is not None
+
+
+def computer(item: Mapping[str, Any]) -> Computer:
+    """An entry of ``/v1/computers``, or of a list that tells less about each.  Raises CloudAnswerNotUnderstood."""
+    guid = item.get("connector_guid")
+    if not isinstance(guid, str) or not is_guid(guid):
+        raise CloudAnswerNotUnderstood("a computer without a connector_guid")
+    policy, isolation = item.get("policy"), item.get("isolation")
+    return Computer(
+        guid=guid.lower(),
+        hostname=answers.text(item.get("hostname")),
+        group_guid=answers.text(item.get("group_guid")).lower(),
+        policy=answers.text(policy.get("name")) if isinstance(policy, dict) else "",
+        operating_system=answers.text(item.get("operating_system")),
+        last_seen=answers.text(item.get("last_seen")),
+        isolation=answers.text(isolation.get("status")) if isinstance(isolation, dict) else "",
+    )
+
+
+async def find(api: CiscoApi, text: str) -> Computer:
+    """The computer with this connector GUID, or with exactly this host name, whatever the case.
+
+    Raises ComputerNotFound, and ComputerAmbiguous with the candidates.
+    """
+    text = text.strip()
+    if is_guid(text):
+        return await by_guid(api, text)
+    if not text:
+        raise ComputerNotFound("an empty name is no computer's")
+    # Whether the cloud looks for a part of the name is not documented: only the whole name counts.
+    query = (("hostname[]", text), *FULL_PAGES)
+    near = [computer(item) async for item in api.every("/v1/computers", query)]
+    found = [one for one in {one.guid: one for one in near}.values() if one.hostname.casefold() == text.casefold()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ComputerAmbiguous(f"{len(found)} computers are called {text!r}: {listed(found)}")
+    hint = f"; meant perhaps: {listed(near)}" if near else ""
+    raise ComputerNotFound(f"no computer is called {text!r}{hint}")
+
+
+async def by_guid(api: CiscoApi, guid: str) -> Computer:
+    """The computer with this connector GUID.  Raises ComputerNotFound."""
+    path = f"/v1/computers/{guid.lower()}"
+    try:
+        return computer(answers.one(await api.get(path), f"GET {path}"))
+    except CloudRefused as error:
+        if error.status == 404:
+            raise ComputerNotFound(f"no computer has the connector GUID {guid}") from error
+        raise
+
+
+async def count_in_group(api: CiscoApi, group_guid: str) -> int | None:
+    """How many computers are in a group; None where the cloud does not tell."""
+    return answers.total(await api.get("/v1/computers", (("group_guid[]", group_guid), ("limit", "1"))))
+
+
+async def move(api: CiscoApi, guid: str, group_guid: str) -> None:
+    """Put a computer into another group; its policy follows later.  Raises ActionInDoubt, CloudRefused."""
+    await api.act("PATCH", f"/v1/computers/{guid}", {"group_guid": group_guid})
+
+
+def listed(computers: Iterable[Computer]) -> str:
+    """The first of them, in words."""
+    computers = list(computers)
+    more = len(computers) - MAX_SHOWN
+    return "; ".join(map(str, computers[:MAX_SHOWN])) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,150 @@
+"""Lists of files by SHA-256: simple custom detections and application blocking, which policies use.
+
+An allow list takes a hash in the same way, and lets the file through.  So a list is found only among those of the two
+blocking types, its type is checked again where it is found, and nothing else is ever changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.computers import is_guid
+from fluent_plugin_amp.cisco.errors import (
+    CloudAnswerNotUnderstood,
+    CloudRefused,
+    FileListAmbiguous,
+    FileListNotFound,
+    FileListWrongType,
+)
+from fluent_plugin_amp.cisco.names import fold
+from fluent_plugin_amp.errors import UsageError
+
+BLOCKING = ("simple_custom_detections", "application_blocking")
+"""The types of lists that keep a file from running."""
+NO_FILE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""The SHA-256 of an empty file: nobody means it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """One list."""
+
+    guid: str
+    name: str
+    type: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({self.type}, {self.guid})"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file on a list."""
+
+    sha256: str
+    """Lower case."""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is on a list, and which policies use it."""
+
+    files: tuple[ListedFile, ...]
+    policies: tuple[str, ...]
+
+
+def sha256_of(text: str) -> str:
+    """``text`` as a SHA-256, in lower case.  Raises UsageError."""
+    sha256 = text.strip().lower()
+    if re.fullmatch(r"[0-9a-f]{64}", sha256) is None:
+        raise UsageError(f"{text[:80]!r} is no SHA-256: 64 hexadecimal digits")
+    if sha256 == NO_FILE:
+        raise UsageError("this is the SHA-256 of an empty file: it means no file")
+    return sha256
+
+
+def file_list(item: Mapping[str, Any], type_: str) -> FileList:
+    """An entry of the lists of a type.
+
+    Raises:
+        FileListWrongType: it says that it is of another one.
+    """
+    guid, told = item.get("guid"), item.get("type")
+    if not isinstance(guid, str) or not is_guid(guid):
+        raise CloudAnswerNotUnderstood("a list of files without a guid")
+    found = FileList(guid, answers.text(item.get("name")), answers.text(told) or type_)
+    if found.type != type_:
+        raise FileListWrongType(f"the list {found} was told among those of the type {type_}")
+    return found
+
+
+async def file_lists(api: CiscoApi) -> list[FileList]:
+    """All lists of the blocking types."""
+    return [file_list(item, type_) for type_ in BLOCKING async for item in api.every(f"/v1/file_lists/{type_}")]
+
+
+async def find(api: CiscoApi, text: str) -> FileList:
+    """The blocking list with this GUID, or exactly this name, whatever the case.
+
+    Raises FileListNotFound, FileListAmbiguous.
+    """
+    return pick(await file_lists(api), text)
+
+
+def pick(lists: Sequence[FileList], text: str) -> FileList:
+    """The one of them that ``text`` means, as `find` says."""
+    found = [one for one in lists if one.guid.lower() == text.strip().lower()]
+    found = found or [one for one in lists if one.name == text]
+    found = found or [one for one in lists if fold(one.name) == fold(text)]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(map(str, (found or lists)[:12]))
+    if found:
+        raise FileListAmbiguous(f"several lists are called {text!r}: {there}")
+    raise FileListNotFound(
+        f"no list for blocking is called {text!r}; {f'there are: {there}' if there else 'none is'}"
+    )
+
+
+async def content(api: CiscoApi, guid: str) -> Content:
+    """All files on a list, and the names of the policies that use it.  Raises FileListNotFound."""
+    path = f"/v1/file_lists/{guid}/files"
+    try:
+        data = (await api.get(path, (("limit", "1"),)))["data"]
+        found = tuple([one async for one in _files(api, path)])
+    except CloudRefused as error:
+        if error.status == 404:
+            raise FileListNotFound(f"there is no list {guid}") from error
+        raise
+    policies = data.get("policies") if isinstance(data, dict) else None
+    named = [one for one in policies if isinstance(one, dict)] if isinstance(policies, list) else []
+    return Content(found, tuple(answers.text(one.get("name")) for one in named))
+
+
+async def has(api: CiscoApi, guid: str, sha256: str) -> bool:
+    """Whether a file is on a list."""
+    async for one in _files(api, f"/v1/file_lists/{guid}/files"):
+        if one.sha256 == sha256:
+            return True
+    return False
+
+
+async def _files(api: CiscoApi, path: str) -> AsyncIterator[ListedFile]:
+    async for item in api.every(path, inside="items"):
+        yield ListedFile(answers.text(item.get("sha256")).lower(), answers.text(item.get("description")))
+
+
+async def add(api: CiscoApi, guid: str, sha256: str, description: str) -> None:
+    """Put a file on a list.  Raises ActionInDoubt, CloudRefused (409: it is there already)."""
+    await api.act("POST", f"/v1/file_lists/{guid}/files/{sha256}", {"description": description})
+
+
+async def remove(api: CiscoApi, guid: str, sha256: str) -> None:
+    """Take a file off a list.  Raises ActionInDoubt, CloudRefused (404: it is not there)."""
+    await api.act("DELETE", f"/v1/file_lists/{guid}/files/{sha256}")

@@ -1,0 +1,85 @@
+"""Who has seen a file, an address or a name, and who raised no event for it: Cisco's own workflow for hunting.
+
+::
+
+    seen(q)        computers in whose history it is: the newest 5000 entries of the organisation, no more
+    told(sha256)   computers that raised an event for the file
+    ran(guid, …)   whether a computer ran the file: one request a computer
+
+What is seen, and not told, is the finding.  The file must be known to be bad: one that is clean finds every computer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.api import FULL_PAGES, CiscoApi
+from fluent_plugin_amp.cisco.computers import Computer, computer, is_guid
+
+HISTORY = 5000
+"""Historical entries that the cloud searches at most."""
+MAX_EVENTS = 50_000
+"""Events of one file that are read: a hundred requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The computers in whose history something is."""
+
+    computers: tuple[Computer, ...]
+    is_complete: bool
+    """The search did not end at `HISTORY`, as far as can be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The computers that raised an event."""
+
+    guids: frozenset[str]
+    is_complete: bool
+    """Not more than `MAX_EVENTS` events were there."""
+
+
+async def seen(api: CiscoApi, what: str) -> Seen:
+    """Who has seen a SHA-256, an IPv4 address, a file's name or a part of a URL."""
+    found: dict[str, Computer] = {}
+    count = 0
+    async for item in api.every("/v1/computers/activity", (("q", what), *FULL_PAGES)):
+        one = computer(item)
+        found.setdefault(one.guid, one)
+        count += 1
+        if count >= HISTORY:
+            break
+    return Seen(tuple(found.values()), count < HISTORY)
+
+
+async def told(api: CiscoApi, sha256: str) -> Told:
+    """Who raised an event for a file."""
+    found = set[str]()
+    count = 0
+    async for event in api.every("/v1/events", (("detection_sha256", sha256), *FULL_PAGES)):
+        about = event.get("computer")
+        guid = event.get("connector_guid") or (about.get("connector_guid") if isinstance(about, dict) else None)
+        if isinstance(guid, str) and is_guid(guid):
+            found.add(guid.lower())
+        count += 1
+        if count >= MAX_EVENTS:
+            return Told(frozenset(found), is_complete=False)
+    return Told(frozenset(found), is_complete=True)
+
+
+async def ran(api: CiscoApi, guid: str, sha256: str) -> bool:
+    """Whether the trajectory of a computer shows that it ran a file; it does not go back for ever."""
+    path = f"/v1/computers/{guid}/trajectory"
+    data = answers.one(await api.get(path, (("q", sha256), *FULL_PAGES)), f"GET {path}")
+    events = data.get("events")
+    return any(
+        isinstance(event, dict) and event.get("event_type") == "Executed by" and _sha256(event.get("file")) == sha256
+        for event in (events if isinstance(events, list) else ())
+    )
+
+
+def _sha256(file: object) -> str:
+    identity = file.get("identity") if isinstance(file, dict) else None
+    return answers.text(identity.get("sha256")).lower() if isinstance(identity, dict) else ""

@@ -1,0 +1,73 @@
+"""Lists of files: a bad hash never gets onto an allow list."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluent_plugin_amp.cisco import file_lists
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudRefused, FileListAmbiguous, FileListNotFound, FileListWrongType
+from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.testing.organisation import Organisation
+
+SHA256 = "95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba"
+
+
+async def test_a_file_comes_and_goes(api: CiscoApi, organisation: Organisation) -> None:
+    """With its description; 409 and 404 say that it was so before."""
+    made = organisation.responses.add_list("SOC list", "simple_custom_detections", "Protect")
+    found = await file_lists.find(api, "soc list")
+    assert not await file_lists.has(api, found.guid, SHA256)
+    await file_lists.add(api, found.guid, SHA256, "case 77")
+    assert await file_lists.has(api, found.guid, SHA256)
+    content = await file_lists.content(api, found.guid)
+    assert content == file_lists.Content((file_lists.ListedFile(SHA256, "case 77"),), ("Protect",))
+    with pytest.raises(CloudRefused) as raised:
+        await file_lists.add(api, found.guid, SHA256, "case 77")
+    assert raised.value.status == 409
+    await file_lists.remove(api, found.guid, SHA256)
+    assert made.files == {}
+    with pytest.raises(CloudRefused) as raised:
+        await file_lists.remove(api, found.guid, SHA256)
+    assert raised.value.status == 404
+
+
+async def test_all_pages_of_a_list_are_read(api: CiscoApi, organisation: Organisation) -> None:
+    """The items stand inside an object."""
+    made = organisation.responses.add_list("SOC list")
+    made.files = {f"{number:064x}": "" for number in range(1201)}
+    assert len((await file_lists.content(api, made.guid)).files) == 1201
+    assert await file_lists.has(api, made.guid, f"{1200:064x}")
+
+
+async def test_an_allow_list_is_not_found(api: CiscoApi, organisation: Organisation) -> None:
+    """Neither by name nor by GUID."""
+    allowed = organisation.responses.add_list("Known good", "allowed_applications")
+    organisation.responses.add_list("Execution list", "application_blocking")
+    for text in ("Known good", allowed.guid):
+        with pytest.raises(FileListNotFound, match=r"'Execution list' \(application_blocking"):
+            await file_lists.find(api, text)
+
+
+def test_a_list_that_says_it_is_another_is_refused() -> None:
+    """Wherever it was told."""
+    item = {"guid": "807b32de-e9a0-4b16-8fa1-dffadb5c7799", "name": "x", "type": "allowed_applications"}
+    with pytest.raises(FileListWrongType):
+        file_lists.file_list(item, "simple_custom_detections")
+
+
+async def test_a_name_of_two_lists_is_an_error(api: CiscoApi, organisation: Organisation) -> None:
+    """One of each type: the GUID decides."""
+    detections = organisation.responses.add_list("SOC")
+    organisation.responses.add_list("SOC", "application_blocking")
+    with pytest.raises(FileListAmbiguous, match=detections.guid):
+        await file_lists.find(api, "SOC")
+    assert (await file_lists.find(api, detections.guid)).type == "simple_custom_detections"
+
+
+def test_a_hash_is_64_hexadecimal_digits() -> None:
+    """In either case; and not the one of nothing."""
+    assert file_lists.sha256_of(f" {SHA256.upper()} ") == SHA256
+    for text in ("", SHA256[:-1], SHA256 + "0", "g" * 64, file_lists.NO_FILE):
+        with pytest.raises(UsageError):
+            file_lists.sha256_of(text)
