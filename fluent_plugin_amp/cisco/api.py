@@ -169,7 +169,7 @@ class CiscoApi:
             is_last=answers.next_page(decoded) is None,
         )
 
-    async def get(self, path: str, query: Query = ()) -> bytes:
+    async def get_body(self, path: str, query: Query = ()) -> bytes:
         """The body of the answer to ``GET path``, as it is: for whoever decodes it piece by piece."""
         return await self._send("GET", path, query)
 

@@ -101,7 +101,7 @@ class Listing:
         asked = f"GET {self._path}"
         for page_number in range(MAX_PAGES):
             query = [*self._query, ("limit", str(self._limit)), ("offset", str(self.read))]
-            envelope = _envelope(await self._api.get(self._path, query), asked)
+            envelope = _envelope(await self._api.get_body(self._path, query), asked)
             metadata = {"metadata": envelope.metadata}
             total = answers.total(metadata)
             if page_number and total != self.total:

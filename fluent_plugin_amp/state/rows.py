@@ -21,12 +21,9 @@ from fluent_plugin_amp.state.errors import StateValueRefused
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.translate import garbled_rows
 from fluent_plugin_amp.state.valid_rows import MAX_ROW_BYTES
-from fluent_plugin_amp.state.writer import Writer
+from fluent_plugin_amp.state.writer import Rows, Writer
 
 RETRY_S = 1.0
-
-Rows = Mapping[tuple[str, str], bytes | None]
-"""By stream or source, and name; None removes a row."""
 
 
 class KeptRows:
@@ -80,7 +77,7 @@ class KeptRows:
                 await asyncio.sleep(self._retry_s)
 
     def _write(self, rows: Rows) -> None:
-        self._writer.put(partial(Store.put_rows, table=self._table, rows=rows), self._answered)
+        self._writer.keep(self._table, rows, self._answered)
 
     def _answered(self, error: PluginError | None) -> None:
         """Take the answer for the first rows that wait: they are committed, refused, or to be put again."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -23,11 +25,17 @@ from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptDeadLetter
 STEP_EVENTS = 1000
 """`Store.index`, `Store.prune`, `Store.forget` and `Store.forget_combined` handle about as many at once."""
 BLOCKS_AT_ONCE = 16
+ROWS_AT_ONCE = 256
+"""Of combined records; three values each, of which SQLite took 999 at most before its version 3.32."""
+ROWS_STEP = 16
+"""Statements are made for multiples of it, so that they are few, and prepared once."""
 
 _KEYS_OF = f"""
     SELECT substr(digests, 1 + {DIGEST_BYTES} * i, {KEY_BYTES}) AS key, stream, number
     FROM delivered CROSS JOIN place ON i < events WHERE number"""
 """A row for each event of the blocks whose numbers the rest of the statement chooses."""
+
+Row = TypeVar("Row")
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(list[EventIdentity]).decode
@@ -257,15 +265,21 @@ class Store(Database):
 
     @translated
     def put_rows(self, table: str, rows: Mapping[tuple[str, str], bytes | None]) -> None:
-        """Keep these rows, by owner and name; None: remove the row.  ``table`` is one of `OWNERS`."""
-        self._connection.executemany(
-            f"INSERT OR REPLACE INTO {table} ({OWNERS[table]}, name, data) VALUES (?, ?, ?)",
-            [(*key, data) for key, data in rows.items() if data is not None],
-        )
-        self._connection.executemany(
-            f"DELETE FROM {table} WHERE {OWNERS[table]} = ? AND name = ?",
-            [key for key, data in rows.items() if data is None],
-        )
+        """Keep these rows, by owner and name; None: remove the row.  ``table`` is one of `OWNERS`.
+
+        `ROWS_AT_ONCE` are one statement, since the interpreter is let go of for each, and a busy loop takes it.
+        """
+        owner = OWNERS[table]
+        kept = [(*key, data) for key, data in rows.items() if data is not None]
+        removed = [key for key, data in rows.items() if data is None]
+        for statement, places, values in (
+            (f"INSERT OR REPLACE INTO {table} ({owner}, name, data) VALUES {{}}", "(?, ?, ?)", kept),
+            (f"DELETE FROM {table} WHERE ({owner}, name) IN (SELECT * FROM (VALUES {{}}))", "(?, ?)", removed),
+        ):
+            for some in _evenly(values):
+                self._connection.executemany(
+                    statement.format(", ".join([places] * len(some))), [tuple(chain.from_iterable(some))]
+                )
 
     @translated
     def rows(self, table: str, owner: str | None = None) -> dict[tuple[str, str], bytes]:
@@ -364,6 +378,13 @@ class Store(Database):
             (chosen,),
         )
         self._execute("DELETE FROM delivered WHERE number IN (SELECT value FROM json_each(?))", (chosen,))
+
+
+def _evenly(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Up to `ROWS_AT_ONCE` of the rows at a time; the last of them again and again, up to the next `ROWS_STEP`."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        yield [*some, *[some[-1]] * (-len(some) % ROWS_STEP)]
 
 
 def _cut(digests: bytes) -> list[bytes]:

@@ -22,7 +22,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,9 @@ RETRY_CAP_S = 30.0
 
 Job = Callable[[Store], object]
 """Runs in the thread, within a transaction.  It runs again when that failed, so it must change nothing else."""
+
+Rows = Mapping[tuple[str, str], bytes | None]
+"""By stream or source, and name; None: the row is removed."""
 
 Done = Callable[[PluginError | None], None]
 """Called on the loop: None when the job is committed."""
@@ -76,6 +79,9 @@ class _Item:
     events: int
     deliveries: Sequence[Delivery] = ()
     delivered_at: int = 0
+    table: str = ""
+    rows: Rows = field(default_factory=dict)
+    """To be kept in ``table``."""
     is_answered: bool = False
 
     def answer(self, error: PluginError | None) -> None:
@@ -132,6 +138,10 @@ class Writer:
     def remember(self, deliveries: Sequence[Delivery], delivered_at: int, done: Done) -> None:
         """Remember these as delivered, at ``delivered_at`` seconds since the epoch; ``done`` as with `put`."""
         self._put(_Item(None, done, len(deliveries), deliveries, delivered_at))
+
+    def keep(self, table: str, rows: Rows, done: Done) -> None:
+        """Keep rows of one of `store.OWNERS`; ``done`` as with `put`.  They are not tried again after trouble."""
+        self._put(_Item(None, done, 0, table=table, rows=rows))
 
     def put(self, job: Job, done: Done = lambda error: None, *, events: int = 0) -> None:
         """Queue a job; ``done`` is called once, perhaps at once.
@@ -323,11 +333,24 @@ def _commit(store: Store, items: list[_Item]) -> list[StateValueRefused | None]:
 def _commit_together(store: Store, items: list[_Item]) -> None:
     at = max(item.delivered_at for item in items)
     blocks = blocks_of((delivery for item in items for delivery in item.deliveries), at)
-    jobs = [item.job for item in items if item.job is not None]
-    if not jobs and len(blocks) <= BLOCKS_AT_ONCE:
+    is_more = any(item.job is not None or item.rows for item in items)
+    if not is_more and len(blocks) <= BLOCKS_AT_ONCE:
         store.add_delivered(blocks)
         return
     with store.transaction():
         store.add_delivered(blocks)
-        for job in jobs:
-            job(store)
+        tables: dict[str, dict[tuple[str, str], bytes | None]] = {}
+        for item in items:
+            if item.rows:
+                tables.setdefault(item.table, {}).update(item.rows)  # of many puts as few statements as of one
+            if item.job is not None:
+                _put_rows(store, tables)
+                item.job(store)
+        _put_rows(store, tables)
+
+
+def _put_rows(store: Store, tables: dict[str, dict[tuple[str, str], bytes | None]]) -> None:
+    """Put what is collected, and begin anew."""
+    for table, rows in tables.items():
+        store.put_rows(table, rows)
+    tables.clear()

@@ -503,6 +503,36 @@ def test_without_letters_there_is_no_next(store: Store) -> None:
     assert store.next_letter() is None
 
 
+# --- combined records ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 256, 257, 600])
+def test_any_number_of_rows_is_put_and_removed(store: Store, count: int) -> None:
+    """Exactly those, however they are divided into statements."""
+    rows = {("a", f"{number}"): b"%d" % number for number in range(count)}
+    with store.transaction():
+        store.put_rows("combined", {**rows, ("b", "0"): b"stays"})
+    assert store.rows("combined") == {**rows, ("b", "0"): b"stays"}
+    with store.transaction():
+        store.put_rows("combined", {**dict.fromkeys(rows), ("c", "0"): b"new"})
+    assert store.rows("combined") == {("b", "0"): b"stays", ("c", "0"): b"new"}
+
+
+def test_many_rows_are_few_statements(store: Store) -> None:
+    """Each statement waits for the interpreter, which a busy loop has; and none of them looks at every row."""
+    first = {("a", f"{number}"): b"" for number in range(200)}
+    second = {("a", f"{number}"): b"" for number in range(200, 400)}
+    with store.transaction():
+        store.put_rows("combined", first)
+    ran: list[str] = []
+    store._connection.set_trace_callback(ran.append)
+    store.put_rows("combined", {**second, **dict.fromkeys(first)})
+    store._connection.set_trace_callback(None)
+    assert [statement.split()[0] for statement in ran] == ["INSERT", "DELETE"]
+    plan = [row[-1] for row in store._execute(f"EXPLAIN QUERY PLAN {ran[1]}").fetchall()]
+    assert any(step.startswith("SEARCH") and "combined" in step for step in plan)
+
+
 # --- for the operator ----------------------------------------------------------------------------
 
 

@@ -187,6 +187,27 @@ async def test_what_waits_is_committed_together(rig: Rig) -> None:
     assert rig.commits == 2
 
 
+async def test_rows_of_many_puts_are_few_statements(rig: Rig) -> None:
+    """Of one key the last one counts, and what is put before and after a job stays so."""
+    rig.start()
+    await rig.until(lambda: rig.opened)
+    ran: list[str] = []
+    rig.opened[0].store._connection.set_trace_callback(ran.append)
+    done: list[int] = []
+    for number in range(50):
+        rows = {("s", "a"): b"%d" % number, ("s", str(number)): b"x"}
+        rig.writer.keep("combined", rows, lambda error, number=number: done.append(number))  # type: ignore[misc]
+    between: list[dict[tuple[str, str], bytes]] = []
+    rig.writer.put(lambda store: between.append(store.rows("combined")))
+    rig.writer.keep("combined", {("s", "a"): None}, lambda error: done.append(50))
+    await rig.until(lambda: len(done) == 51)
+    assert between == [{("s", "a"): b"49", **{("s", str(number)): b"x" for number in range(50)}}]
+    assert done == list(range(51))
+    assert ("s", "a") not in await rig.writer.call(lambda store: store.rows("combined"))
+    changes = [words[0] for words in map(str.split, ran) if "combined" in words and words[0] != "SELECT"]
+    assert changes == ["INSERT", "DELETE"]
+
+
 async def test_a_call_returns_what_the_job_found(rig: Rig) -> None:
     """After the commit."""
     rig.start()

@@ -244,13 +244,13 @@ class Combiner:
             for stream, detection_id, head, members in _taken(self._detections.changes):
                 rows[stream, _HEAD + detection_id] = None if head is None else _encode(tuple(head))
                 for member in members:
-                    rows[stream, _PART + member.digest.hex()] = None if head is None else _encode_member(member)
+                    rows[stream, _member_name(_PART, member)] = None if head is None else _encode_member(member)
         if self._incidents is not None:
             # An event that left several groups at once changed several times.
             changed = {(stream, member.digest): member for stream, member in _taken(self._incidents.changes)}
-            for (stream, digest), member in changed.items():
+            for (stream, _), member in changed.items():
                 by = self._incidents.places(stream, member)
-                rows[stream, _PLACE + digest.hex()] = _encode_member(member, by) if by else None
+                rows[stream, _member_name(_PLACE, member)] = _encode_member(member, by) if by else None
             for stream in {stream for stream, _ in changed} & self._incidents.clocks.keys():
                 rows[stream, _CLOCK] = _encode(self._incidents.clocks[stream])
         return rows
@@ -323,7 +323,7 @@ class _Kept:
         """Raises what tells that it is garbled."""
         stream, name = key
         if name.startswith(_PART):
-            member, _ = _whole_member(data, name.removeprefix(_PART))
+            member, _ = _whole_member(data, _PART, name)
             if member.detection_id is None or not member.details:
                 raise ValueError("no part of a detection")
             detection = stream, member.detection_id
@@ -346,7 +346,7 @@ class _Kept:
                 raise ValueError("no such time")
             self.clocks[stream] = clock
         elif name.startswith(_PLACE):
-            member, by = _whole_member(data, name.removeprefix(_PLACE))
+            member, by = _whole_member(data, _PLACE, name)
             if not by or not all(each in GROUPINGS and GROUPINGS[each](member) is not None for each in by):
                 raise ValueError("no place in an incident")
             self.places.append((stream, member, by))
@@ -364,15 +364,22 @@ class _Kept:
         self.heads = [kept for kept in self.heads if kept[:2] in self.parts]
 
 
-def _whole_member(data: bytes, digest: str) -> tuple[Member, tuple[str, ...]]:
+def _whole_member(data: bytes, kind: str, name: str) -> tuple[Member, tuple[str, ...]]:
     member, by = _decode_member(data)
-    if not member.is_whole or member.digest.hex() != digest:
+    if not member.is_whole or name != _member_name(kind, member):
         raise ValueError("not as it was made")
     return member, by
 
 
+# The time comes first: what comes together is on the same pages of the file, and a commit writes few of them.
+
+
+def _member_name(kind: str, member: Member) -> str:
+    return f"{kind}{member.seconds:08x} {member.digest.hex()}"
+
+
 def _unsent_name(emission: Emission) -> str:
-    return f"{UNSENT}{emission.kind} {emission.name}"
+    return f"{UNSENT}{emission.seconds:08x} {emission.kind} {emission.name}"
 
 
 def _encode_member(member: Member, by: tuple[str, ...] = ()) -> bytes:

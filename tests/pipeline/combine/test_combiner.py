@@ -285,6 +285,17 @@ def test_a_record_is_sent_after_it_is_safe() -> None:
     assert [tag for tag, *_ in world.got] == ["detections"]
 
 
+def test_rows_of_one_time_are_neighbours() -> None:
+    """Sorted by name, rows of a kind are in the order of their events, so a commit writes few pages of the file."""
+    events = [event(number, number, THREAT_DETECTED, f"D{number}", f"{number:064}", "C") for number in range(400)]
+    world = World(events, by=("sha256",))
+    world.deliver(400)
+    world.disk.commit()
+    for kind in ("part", "place"):
+        names = sorted(name for _, name in world.disk.rows if name.startswith(f"{kind} "))
+        assert [int(name.split()[1], 16) for name in names] == [START + number for number in range(400)]
+
+
 def test_a_stream_that_is_forgotten_leaves_nothing_open() -> None:
     """Neither in memory nor in what is kept; what was made before is sent, and the same events begin anew."""
     opened = event(1, 0, THREAT_DETECTED, "D", "a" * 64, "C")
@@ -296,7 +307,7 @@ def test_a_stream_that_is_forgotten_leaves_nothing_open() -> None:
     world.combiner.forget("s")
     world.disk.commit()
     assert (world.combiner.detections_open, world.combiner.incidents_open) == (0, 0)
-    assert {name for _, name in world.disk.rows} == {"unsent detection e/1"}
+    assert {name for _, name in world.disk.rows} == {f"unsent {START:08x} detection e/1"}
     world.now += 10_000
     world.combiner.tick(["s"], ["s"], 0.0)
     world.combiner.tick(["s"], ["s"], 10_000.0)
