@@ -50,6 +50,7 @@ PURE_BY_DESIGN = frozenset(
         "source.transitions",
         "pipeline.decode",
         "pipeline.flatten",
+        "pipeline.names",
         "pipeline.obfuscate",
         "pipeline.links",
         "pipeline.tags",

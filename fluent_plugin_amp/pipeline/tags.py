@@ -12,9 +12,11 @@ import re
 from typing import Any
 
 from fluent_plugin_amp.model import Record
+from fluent_plugin_amp.pipeline.names import group_of
 
-EVENT_FIELDS = ("event_type", "event_type_id", "severity")
-"""Fields of the event that a tag template may name; ``stream`` is the fourth."""
+EVENT_FIELDS = ("event_type", "event_type_id", "severity", "group")
+"""Fields of the event that a tag template may name, ``group`` being the first name of its groups; ``stream`` is the
+fifth."""
 
 MAX_TAG_LENGTH = 255
 """Characters: many a server makes a file name of it."""
@@ -42,6 +44,7 @@ class Tags:
         self.max_tags = max_tags
         self._constants = _FIELD.split(template)[::2]  # before, between and behind the fields
         self._fields = tuple(_FIELD.findall(template))
+        self._has_group = "group" in self._fields
         self._level_length = max(1, (MAX_TAG_LENGTH - len("".join(self._constants))) // len(self._fields))
         self._known: dict[tuple[str, ...], str] = {}  # by the values as they come
         self._made: dict[tuple[str, ...], str] = {}  # by the levels of the tag
@@ -50,6 +53,8 @@ class Tags:
 
     def __call__(self, record: Record) -> str:
         """The event's tag."""
+        if self._has_group:
+            return self._of_group(record)
         values = tuple(map(str, map(record.get, self._fields)))
         return self._known.get(values) or self._make(record, values)
 
@@ -60,6 +65,12 @@ class Tags:
     def are_used_up(self) -> bool:
         """There were more than may be: what is new is `FALLBACK`."""
         return bool(self._wide)
+
+    def _of_group(self, record: Record) -> str:
+        """The same, of a copy that has the group as a field of its own."""
+        values = {name: record.get(name) for name in self._fields} | {"group": group_of(record)}
+        known_by = tuple(map(str, values.values()))
+        return self._known.get(known_by) or self._make(values, known_by)
 
     def _make(self, record: Record, values: tuple[str, ...]) -> str:
         levels = tuple(self._level(record.get(field)) for field in self._fields)

@@ -1,8 +1,9 @@
 """What the configuration asks to do with an event, compiled once for each stream.  Pure.
 
-The order is fixed: drop_event_types, obfuscate, links, add, pulling_id, tag, shape, ids, flatten, serialize.  The tag
-is taken from the event as Cisco named its fields, before it is shaped and flattened.  What add and pulling_id gave
-is set aside while the event is shaped, and is at the top of the record again: it is no part of what Cisco sent.
+The order is fixed: drop_event_types, names, obfuscate, links, add, pulling_id, tag, shape, ids, flatten, serialize.
+The tag is taken from the event as Cisco named its fields, before it is shaped and flattened.  What names, add and
+pulling_id gave is set aside while the event is shaped, and is at the top of the record again: it is no part of what
+Cisco sent.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from fluent_plugin_amp.pipeline.flatten import Flattener, free_name
 from fluent_plugin_amp.pipeline.ids import ids_as_texts
 from fluent_plugin_amp.pipeline.links import FIELD as LINKS_FIELD
 from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.names import FIELD as NAMES_FIELD
+from fluent_plugin_amp.pipeline.names import Naming
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation
 from fluent_plugin_amp.pipeline.shape.drift import Drift
 from fluent_plugin_amp.pipeline.tags import MAX_TAGS, Tags, compile_tag
@@ -69,6 +72,7 @@ class Transform:
     tag: str = "edr.cisco.amp.events"
     max_tags: int = MAX_TAGS
     drop_event_types: frozenset[int] = frozenset()
+    names: Naming | None = None
     obfuscate: Obfuscation | None = None
     links: Links | None = None
     add: Mapping[str, Any] = field(default_factory=dict)
@@ -106,6 +110,8 @@ class Transform:
 
         ``added``: names of the fields that a record was given last when it is shaped.
         """
+        if self.names is not None:
+            yield "names", _add_names(self.names)
         if self.obfuscate is not None:
             yield "obfuscate", _obfuscate(self.obfuscate)
         if self.links is not None:
@@ -115,7 +121,8 @@ class Transform:
         if self.pulling_id:
             yield "pulling_id", _add_pulling_id
         if self.schema is not None:
-            yield "shape", _shape(self.schema, added) if added else self.schema
+            has_more = added or self.names is not None
+            yield "shape", _shape(self.schema, added, self.names is not None) if has_more else self.schema
         if self.ids_as_texts:
             yield "ids", lambda record, received_at: ids_as_texts(record)
         if self.flatten is not None:
@@ -163,6 +170,14 @@ class Transform:
         return type(type_id) is int and type_id in self.drop_event_types  # a list would not even be hashable
 
 
+def _add_names(names: Naming) -> Change:
+    def change(record: Record, received_at: float) -> Record:
+        record[free_name(record, NAMES_FIELD)] = names(record)
+        return record
+
+    return change
+
+
 def _obfuscate(obfuscate: Obfuscation) -> Change:
     def change(record: Record, received_at: float) -> Record:
         obfuscate(record)
@@ -196,10 +211,13 @@ def _add_pulling_id(record: Record, received_at: float) -> Record:
     return record
 
 
-def _shape(schema: Schema, added: Sequence[str]) -> Change:
+def _shape(schema: Schema, added: Sequence[str], has_names: bool) -> Change:
     def change(record: Record, received_at: float) -> Record:
         values = [record.popitem()[1] for _ in added]
+        names = record.pop(NAMES_FIELD, None) if has_names else None
         shaped = schema(record, received_at)
+        if names is not None:
+            shaped[free_name(shaped, NAMES_FIELD)] = names
         for name in added:
             shaped[free_name(shaped, name)] = values.pop()
         return shaped

@@ -17,6 +17,7 @@ from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.names import Computer, Names, Naming
 from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 from fluent_plugin_amp.pipeline.transform import Transform
@@ -48,6 +49,7 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
         for tag, body in enumerate(bodies, 1)
     )
     transform = Transform("bench")
+    named = Transform("bench", names=Naming(known(records)))
     ocsf, ecs = OcsfShape("bench"), EcsShape("bench")
     ledger = Ledger()
     deliveries = [Delivery("bench", ledger, number + 1, body) for number, body in enumerate(bodies)]
@@ -83,6 +85,7 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
         "chunk to bytes": lambda: each(lambda chunk: encode_chunk(chunk, "none"), chunks),
         "remember as delivered": lambda: DeliveredMemory().record(deliveries),
         "acks to the broker": acknowledge,
+        "names, where asked for": lambda: each(lambda record: named({**record}, 0.0), records),
         "flatten, where asked for": lambda: each(Flattener(), records),
         "shape: ocsf, where asked for": lambda: each(lambda record: ocsf(record, 0.0), records),
         "shape: ecs, where asked for": lambda: each(lambda record: ecs(record, 0.0), records),
@@ -90,6 +93,18 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
     }
     for name, work in passes.items():
         yield name, min(seconds(work) for _ in range(ROUNDS)) / len(bodies) * 1e6
+
+
+def known(records: list[dict[str, Any]]) -> Names:
+    """An organisation of which everything is known, and as many computers as large ones have."""
+    names = Names("bench")
+    guids = {guid for record in records for guid in record.get("group_guids", ())}
+    names.learn_groups((guid, f"Group {number}") for number, guid in enumerate(sorted(guids)))
+    computers = [record["connector_guid"] for record in records if "connector_guid" in record]
+    for guid in (*computers, *map(str, range(50_000))):
+        names.learn_computer(guid, Computer((), "Protect", "Windows 10", "8.4.0.30201"))
+    names.as_of = "2026-03-02T09:10:00Z"
+    return names
 
 
 def each(function: Callable[[Any], object], items: Iterable[Any]) -> None:

@@ -28,6 +28,8 @@ from fluent_plugin_amp.pipeline.combine.member import (
     Order,
     moment,
 )
+from fluent_plugin_amp.pipeline.names import FIELD as NAMES_FIELD
+from fluent_plugin_amp.pipeline.names import together
 
 KEEP_S = 11 * 86400.0
 MAX_EVENTS = 1000
@@ -226,6 +228,8 @@ def _record(stream: str, detection_id: str, detection: _Detection) -> Record:
     }
     if links:
         record["console_links"] = links
+    if (names := together(member.names for member in members)) is not None:
+        record[NAMES_FIELD] = names
     return record
 
 

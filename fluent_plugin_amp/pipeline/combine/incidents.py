@@ -29,6 +29,8 @@ import msgspec
 
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.combine.member import Emission, Member, Order, moment
+from fluent_plugin_amp.pipeline.names import FIELD as NAMES_FIELD
+from fluent_plugin_amp.pipeline.names import together
 
 LISTED = 1000
 """So many events, computers, … are listed in a record; ``count`` counts them all."""
@@ -253,6 +255,8 @@ def _emission(group: GroupKey, members: list[Member]) -> Emission:
         "ips": _listed({member.remote_ip for member in members}),
         "detections": _listed({member.detection_id for member in members}),
     }
+    if (names := together(member.names for member in members)) is not None:
+        record[NAMES_FIELD] = names
     return Emission(stream, "incident", incident_id, last.seconds, last.nanoseconds, record)
 
 

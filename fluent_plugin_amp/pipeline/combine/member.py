@@ -16,6 +16,8 @@ import msgspec
 
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.links import SOURCES, Links, remote_ip_of, sha256_of, text_at
+from fluent_plugin_amp.pipeline.names import FIELD as NAMES_FIELD
+from fluent_plugin_amp.pipeline.names import Naming, is_made
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, keyed_hash
 
 THREAT_DETECTED = 1090519054
@@ -74,6 +76,8 @@ class Member(NamedTuple):
     remote_ip: str | None
     details: bytes
     """What `shown` gives: JSON, compressed, since many wait; empty but for what `is_combined`."""
+    names: dict[str, Any] | None = None
+    """The names that the event has (`pipeline.names`)."""
 
     @property
     def shown(self) -> list[Any]:
@@ -89,7 +93,8 @@ class Member(NamedTuple):
         except (zlib.error, msgspec.MsgspecError, ValueError):
             return False
         is_time = 0 <= self.seconds <= MAX_SECONDS and 0 <= self.nanoseconds < 1_000_000_000
-        return is_time and len(parts) == 3 and (parts[2] is None or type(parts[2]) is dict)
+        is_named = self.names is None or is_made(self.names)
+        return is_time and is_named and len(parts) == 3 and (parts[2] is None or type(parts[2]) is dict)
 
     @property
     def is_combined(self) -> bool:
@@ -110,15 +115,20 @@ class MemberMaker:
         obfuscate: the stream's rules.
         links: makes ``console_links``.
         secret: keys the hashes of fields that are masked or dropped.
+        names: makes ``names``.
     """
 
-    def __init__(self, obfuscate: Obfuscation | None, links: Links | None, secret: bytes) -> None:
+    def __init__(
+        self, obfuscate: Obfuscation | None, links: Links | None, secret: bytes, names: Naming | None = None
+    ) -> None:
         self._obfuscate = obfuscate
         self._links = links
+        self._make_names = names
         self._detection_id_key = self._hasher("detection_id", secret)
         self._sha256_key = self._hasher("file.identity.sha256", secret)
         self._remote_ip_key = self._hasher("network_info.remote_ip", secret)
         self._names: dict[int | str, int | str] = {}
+        self._names_made: dict[bytes, dict[str, Any]] = {}
         self._computer_key = self._hasher("computer.connector_guid", secret) or self._hasher("connector_guid", secret)
 
     def __call__(self, record: Record, seconds: int, nanoseconds: int, digest: bytes) -> Member | None:
@@ -139,9 +149,14 @@ class MemberMaker:
         )
         is_combined = keys[0] is not None and type_id in COMBINED_TYPES
         shown = record
+        names = self._make_names.of(record) if self._make_names is not None else None
         if self._obfuscate is not None:
-            shown = {name: _copied(record[name]) for name in (_SHOWN if is_combined else _NAMED) if name in record}
+            wanted = _SHOWN if is_combined or names is not None else _NAMED
+            shown = {name: _copied(record[name]) for name in wanted if name in record}
+            if names is not None:
+                shown[NAMES_FIELD] = names
             self._obfuscate.apply(shown)
+            names = shown.get(NAMES_FIELD) if names is not None else None
         details = b""
         if is_combined:
             links = self._links(shown) if self._links is not None else {}
@@ -157,6 +172,7 @@ class MemberMaker:
             self._shared(_shown(shown.get("severity"))),
             *keys,
             details,
+            None if type(names) is not dict else self._shared_names(names),
         )
 
     def _shared(self, value: Any) -> Any:
@@ -166,6 +182,12 @@ class MemberMaker:
         if len(self._names) >= MAX_NAMES:
             self._names.clear()
         return self._names.setdefault(value, value)
+
+    def _shared_names(self, names: dict[str, Any]) -> dict[str, Any]:
+        """The same object for the same names: a computer has many events."""
+        if len(self._names_made) >= MAX_NAMES:
+            self._names_made.clear()
+        return self._names_made.setdefault(msgspec.json.encode(names), names)
 
     def _hasher(self, source: str, secret: bytes) -> Callable[[str], str] | None:
         rule = self._obfuscate.rule_for(source) if self._obfuscate is not None else None

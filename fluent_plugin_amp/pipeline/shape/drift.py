@@ -11,8 +11,8 @@ from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.shape.convert import SEVERITIES, direction
 from fluent_plugin_amp.text import one_line
 
-OURS = frozenset({"console_links", "@devo_pulling_id"})
-"""Fields that are not Cisco's; captured events may have both."""
+OURS = frozenset({"console_links", "@devo_pulling_id", "names"})
+"""Fields that are not Cisco's; captured events may have them."""
 
 MAX_SAMPLES = 100
 MAX_SAMPLE = 200

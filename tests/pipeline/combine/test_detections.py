@@ -272,3 +272,14 @@ def test_very_many_events_of_one_detection(monkeypatch: pytest.MonkeyPatch) -> N
         return add
 
     assert grows_linearly(work, 200)
+
+
+def test_a_detection_has_the_names_of_its_events() -> None:
+    """The record has them beside its other fields; without names there is no such field."""
+    detections = Detections(60, 10)
+    names = {"organisation": "acme", "groups": ["Finance laptops"], "as_of": "2026-03-02T09:10:00Z"}
+    for number, type_id in enumerate((1090519054, 553648143)):
+        detections.add("s", member(type_id, number)._replace(names=names), NOW)
+    (record,) = records(detections)
+    assert record["names"] == names
+    assert "names" not in record_of(PAIR)

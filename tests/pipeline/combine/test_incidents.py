@@ -299,3 +299,14 @@ def test_keys_may_come_in_any_order_among_each_other(events: list[tuple[int, int
     assert sorted(made, key=str) == sorted(
         incidents(sorted(arrival, key=lambda each: each.order), ("computer",)), key=str
     )
+
+
+def test_an_incident_has_the_groups_of_all_its_computers() -> None:
+    """And what else their names agree on."""
+    named = [
+        member(at(f"18:00:0{number}"), computer=group)._replace(names={"groups": [group], "policy": "Protect"})
+        for number, group in enumerate(("Server", "Finance"))
+    ]
+    (record,) = incidents(named, ("sha256",))
+    assert record["names"] == {"policy": "Protect", "groups": ["Finance", "Server"]}
+    assert "names" not in incidents([member(at("18:00:00"))], ("sha256",))[0]

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.pipeline.combine import member as module
 from fluent_plugin_amp.pipeline.combine.member import MAX_TEXT, Member, MemberMaker, moment
 from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.names import Computer, Names, Naming
 from fluent_plugin_amp.pipeline.obfuscate import MASK, Obfuscation, Rule
 
 PAIR: list[dict[str, Any]] = json.loads(Path(__file__).with_name("cisco_pair.json").read_text())
@@ -165,3 +167,46 @@ def test_the_key_of_a_text_is_the_hash_that_the_event_shows() -> None:
 def test_moment() -> None:
     """ISO 8601 with nanoseconds."""
     assert moment(1593079552, 619000000) == "2020-06-25T10:05:52.619000000Z"
+
+
+def naming(*rules: Rule) -> MemberMaker:
+    """Makes members with names, of an organisation whose group has the name of the computer."""
+    names = Names("acme")
+    names.learn_groups([(DETECTED["group_guids"][0], DETECTED["computer"]["hostname"])])
+    names.learn_computer(DETECTED["connector_guid"], Computer(policy="Protect"))
+    obfuscation = Obfuscation(rules, rules)
+    return MemberMaker(obfuscation if rules else None, None, b"secret", Naming(names, obfuscation.hides))
+
+
+@pytest.mark.parametrize("event_type_id", [1090519054, 1])
+def test_a_member_has_the_names_of_its_event(event_type_id: int) -> None:
+    """Whether it belongs to a detection or not; equal names are one object, and nothing is counted twice."""
+    maker = naming()
+    one, other = (maker(DETECTED | {"event_type_id": event_type_id}, 5, 6, digest) for digest in (b"1", b"2"))
+    assert one is not None
+    assert other is not None
+    assert one.names == {"organisation": "acme", "groups": [DETECTED["computer"]["hostname"]], "policy": "Protect"}
+    assert one.names is other.names
+    assert one.is_whole
+    assert not one._replace(names={"groups": [7]}).is_whole
+
+
+@pytest.mark.parametrize("event_type_id", [1090519054, 1])
+def test_a_members_names_hide_what_its_event_hides(event_type_id: int) -> None:
+    """A host name stands in the name of a group, too."""
+    one = naming(Rule("computer.hostname", "mask"))(DETECTED | {"event_type_id": event_type_id}, 5, 6, b"1")
+    assert one is not None
+    assert one.names == {"organisation": "acme", "groups": [MASK], "policy": "Protect"}
+    gone = naming(Rule("names", "drop"))(DETECTED, 5, 6, b"1")
+    assert gone is not None
+    assert gone.names is None
+
+
+def test_names_that_are_shared_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like all that a maker knows again."""
+    monkeypatch.setattr(module, "MAX_NAMES", 1)
+    maker = naming()
+    for number in range(3):
+        made = maker(DETECTED | {"connector_guid": str(number)}, 5, 6, b"1")
+        assert made is not None
+        assert made.names is not None
