@@ -30,7 +30,7 @@ FLOORS = (
     ("admin",),
     ("commands",),
     ("run",),
-    ("observe", "state"),
+    ("observe", "state", "organisation"),
     ("config",),
     PARTS,
 )
@@ -67,6 +67,8 @@ PURE_BY_DESIGN = frozenset(
         "sink.forward.dispatch",
         "cisco.regions",
         "cisco.errors",
+        "organisation.fleet",
+        "organisation.programs",
         "state.errors",
     }
 )

@@ -1,0 +1,210 @@
+"""What is known of an organisation's computers, and what has changed since.  Pure.
+
+Of each computer a digest of every field is kept, some 100 bytes, its host name, and what `pipeline.names` needs.  So
+it can be told which fields changed, but not from what.  `last_seen` changes with every report of a computer, and so
+does, nearly as often, when its definitions were updated: that alone is no change.  Lists are compared whatever their
+order.
+
+What is known is kept in `BUCKETS` parts, so that a change has one part written again, not everything.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from fluent_plugin_amp.pipeline.names import MAX_NAME, Computer, Names, computer_of
+
+BUCKETS = 256
+FIELD_BYTES = 5
+"""Of a field's digest: a byte for its name, and four for its value."""
+MAX_FIELDS = 250
+"""Names of fields that are told apart, of all computers together; Cisco's have some thirty."""
+MAX_BUCKET_BYTES = 64 * 1024 * 1024
+"""Unpacked: a bucket that was kept and is larger is none."""
+UNSTEADY = "last_seen"
+_UPDATED_AT = ("av_update_definitions", "updated_at")
+OTHER = "other"
+"""Stands for fields beyond `MAX_FIELDS`, and for those whose names are not known any more."""
+
+Json = dict[str, Any]
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_bucket = msgspec.msgpack.Decoder(list[tuple[str, bytes, str, Computer]]).decode
+_unpack_fields = msgspec.msgpack.Decoder(list[str]).decode
+
+
+class _Known(NamedTuple):
+    digests: bytes
+    hostname: str
+
+
+class Change(NamedTuple):
+    """What is to be told of a computer."""
+
+    change: Literal["appeared", "changed", "gone"]
+    changed: list[str]
+    """Names of the fields; empty but for ``changed``."""
+    computer: Json
+    """As the cloud told it; of one that has gone GUID and host name."""
+
+
+class Fleet:
+    """All computers of one organisation.
+
+    Args:
+        names: learns what events need of each computer.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self._known: dict[str, _Known] = {}
+        self._fields: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._dirty: set[int] = set()
+        self._fields_kept = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def guids(self) -> Iterator[str]:
+        """Of all computers, in lower case."""
+        return iter(tuple(self._known))
+
+    def take(self, computer: Json) -> Change | None:
+        """An entry of ``GET /v1/computers`` came, with its GUID; None: it is as it was."""
+        guid = str(computer["connector_guid"]).lower()
+        digests = self._digests(computer)
+        known = self._known.get(guid)
+        if known is not None and known.digests == digests:
+            return None
+        self._put(guid, _Known(digests, str(computer.get("hostname") or "")[:MAX_NAME]), computer_of(computer))
+        if known is None:
+            return Change("appeared", [], computer)
+        return Change("changed", self._changed(known.digests, digests), computer)
+
+    def lose(self, guid: str) -> Change | None:
+        """The computer is not in the list any more; None: it is not known either."""
+        known = self._known.pop(guid.lower(), None)
+        if known is None:
+            return None
+        self._dirty.add(_bucket_of(guid.lower()))
+        self.names.forget_computer(guid)
+        return Change("gone", [], {"connector_guid": guid.lower(), "hostname": known.hostname})
+
+    # --- what is kept ----------------------------------------------------------------------------
+
+    def rows(self) -> dict[str, bytes | None]:
+        """By name, what has changed since this was asked last, to be kept; None: nothing of it is left."""
+        rows: dict[str, bytes | None] = {}
+        if len(self._fields) > self._fields_kept:
+            rows["fields"] = _pack(self._fields)
+            self._fields_kept = len(self._fields)
+        if self._dirty:
+            buckets: dict[int, list[tuple[str, bytes, str, Computer]]] = {bucket: [] for bucket in self._dirty}
+            for guid, known in self._known.items():
+                if (bucket := buckets.get(_bucket_of(guid))) is not None:
+                    named = self.names.computers.get(guid, Computer())
+                    bucket.append((guid, known.digests, known.hostname, named))
+            for number, computers in buckets.items():
+                rows[f"bucket {number:02x}"] = zlib.compress(_pack(computers), 1) if computers else None
+            self._dirty = set()
+        return rows
+
+    def restore(self, rows: Mapping[str, bytes]) -> list[str]:
+        """Take up what was kept; returns the names of rows of which nothing can be made.
+
+        Their computers appear again.
+        """
+        odd = []
+        if "fields" in rows:
+            try:
+                for name in _unpack_fields(rows["fields"])[:MAX_FIELDS]:
+                    self._number(name)
+            except msgspec.MsgspecError:
+                odd.append("fields")
+        self._fields_kept = len(self._fields)
+        for name, data in rows.items():
+            if not name.startswith("bucket "):
+                continue
+            try:
+                computers = _unpack_bucket(_unpacked(data))
+            except (msgspec.MsgspecError, zlib.error, ValueError):
+                odd.append(name)
+                continue
+            for guid, digests, hostname, named in computers:
+                self._put(guid, _Known(digests, hostname), named)
+        self._dirty.clear()
+        return odd
+
+    def _put(self, guid: str, known: _Known, named: Computer) -> None:
+        self._known[guid] = known
+        self._dirty.add(_bucket_of(guid))
+        self.names.learn_computer(guid, named)
+
+    # --- what changed ----------------------------------------------------------------------------
+
+    def _digests(self, computer: Json) -> bytes:
+        """Of each field, in the order of their numbers."""
+        found = []
+        for name, value in computer.items():
+            if name == UNSTEADY or value is None:
+                continue
+            if name == _UPDATED_AT[0] and type(value) is dict:
+                value = {key: each for key, each in value.items() if key != _UPDATED_AT[1]}
+            written = _encode([name, _in_order(value)])
+            found.append(bytes([self._number(name)]) + zlib.crc32(written).to_bytes(FIELD_BYTES - 1, "big"))
+        return b"".join(sorted(found))
+
+    def _number(self, name: str) -> int:
+        """Of a field's name; one more for all that are beyond `MAX_FIELDS`."""
+        number = self._numbers.get(name)
+        if number is None:
+            if len(self._fields) >= MAX_FIELDS:
+                return MAX_FIELDS
+            number = self._numbers[name] = len(self._fields)
+            self._fields.append(name[:MAX_NAME])
+        return number
+
+    def _changed(self, before: bytes, after: bytes) -> list[str]:
+        differing = set(_parts(before)) ^ set(_parts(after))
+        numbers = sorted({part[0] for part in differing})
+        return [self._fields[number] if number < len(self._fields) else OTHER for number in numbers]
+
+
+def record_of(organisation: str, change: Change) -> Json:
+    """What is told of a computer."""
+    record: Json = {"organisation": organisation, "change": change.change}
+    if change.changed:
+        record["changed"] = change.changed
+    return record | {"computer": change.computer}
+
+
+def _parts(digests: bytes) -> Iterator[bytes]:
+    return (digests[at : at + FIELD_BYTES] for at in range(0, len(digests), FIELD_BYTES))
+
+
+def _bucket_of(guid: str) -> int:
+    return zlib.crc32(guid.encode("utf-8", "surrogatepass")) % BUCKETS
+
+
+def _in_order(value: Any) -> Any:
+    """``value`` with its lists sorted: the cloud gives addresses and groups in any order."""
+    if type(value) is dict:
+        return {key: _in_order(each) for key, each in value.items()}
+    if type(value) is list:
+        items = [_in_order(each) for each in value]
+        return sorted(items, key=_encode) if len(items) > 1 else items
+    return value
+
+
+def _unpacked(data: bytes) -> bytes:
+    unpacking = zlib.decompressobj()
+    unpacked = unpacking.decompress(data, MAX_BUCKET_BYTES)
+    if unpacking.unconsumed_tail or not unpacking.eof:
+        raise ValueError("too large, or cut off")
+    return unpacked

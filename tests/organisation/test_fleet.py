@@ -1,0 +1,194 @@
+"""What has changed of an organisation's computers."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import msgspec
+import pytest
+
+from fluent_plugin_amp.organisation import fleet as module
+from fluent_plugin_amp.organisation.fleet import OTHER, Change, Fleet, record_of
+from fluent_plugin_amp.pipeline.names import Computer, Names
+from fluent_plugin_amp.testing.inventory import Inventory
+
+GUID = "1e430eef-6245-4ff3-9977-13055f921de3"
+
+
+def computer(**fields: Any) -> dict[str, Any]:
+    """A computer as the cloud tells it."""
+    return {
+        "connector_guid": GUID,
+        "hostname": "desk-014",
+        "connector_version": "8.4.0",
+        "group_guid": "finance",
+        "policy": {"guid": "p", "name": "Protect"},
+        "internal_ips": ["10.0.0.1", "10.0.0.2"],
+        "last_seen": "2026-03-02T09:10:00Z",
+        "av_update_definitions": {"status": "Up", "updated_at": "2026-03-02"},
+    } | fields
+
+
+def new_fleet() -> Fleet:
+    """A fleet of which nothing is known."""
+    return Fleet(Names("acme"))
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    """A fleet of that computer."""
+    fleet = new_fleet()
+    fleet.take(computer())
+    return fleet
+
+
+def test_a_computer_appears_once() -> None:
+    """And is known by its GUID in either case."""
+    fleet = new_fleet()
+    assert fleet.take(computer()) == Change("appeared", [], computer())
+    assert fleet.take(computer()) is None
+    assert len(fleet) == 1
+    assert list(fleet.guids()) == [GUID]
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({"policy": {"guid": "q", "name": "Audit"}}, ["policy"]),
+        ({"policy": {"guid": "q", "name": "Audit"}, "group_guid": "sales"}, ["group_guid", "policy"]),
+        ({"os_version": "10.0"}, ["os_version"]),
+        ({"connector_version": None}, ["connector_version"]),
+        ({"av_update_definitions": {"status": "Outdated"}}, ["av_update_definitions"]),
+    ],
+)
+def test_a_change_names_its_fields(fleet: Fleet, fields: dict[str, Any], changed: list[str]) -> None:
+    """Also those that are new, or gone."""
+    told = fleet.take(computer(**fields))
+    assert told is not None
+    assert (told.change, sorted(told.changed), told.computer) == ("changed", changed, computer(**fields))
+    assert fleet.take(computer(**fields)) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"last_seen": "2026-03-03T09:10:00Z"},
+        {"av_update_definitions": {"status": "Up", "updated_at": "2026-03-03"}},
+        {"internal_ips": ["10.0.0.2", "10.0.0.1"]},
+        {"os_version": None},
+    ],
+)
+def test_what_is_no_change(fleet: Fleet, fields: dict[str, Any]) -> None:
+    """That it was seen again, and the order of a list."""
+    assert fleet.take(computer(**fields)) is None
+
+
+def test_a_computer_goes_once(fleet: Fleet) -> None:
+    """Told with its GUID and its host name; when it comes back, it appears."""
+    gone = Change("gone", [], {"connector_guid": GUID, "hostname": "desk-014"})
+    assert fleet.lose(GUID.upper()) == gone
+    assert fleet.lose(GUID) is None
+    appeared = fleet.take(computer())
+    assert appeared is not None
+    assert appeared.change == "appeared"
+
+
+def test_names_learn_of_each_change(fleet: Fleet) -> None:
+    """What events need of a computer."""
+    assert fleet.names.computers[GUID] == Computer(("finance",), "Protect", None, "8.4.0")
+    fleet.take(computer(connector_version="8.5.0"))
+    assert fleet.names.computers[GUID].connector_version == "8.5.0"
+    fleet.lose(GUID)
+    assert fleet.names.computers == {}
+
+
+def kept(rows: dict[str, bytes | None]) -> dict[str, bytes]:
+    """What is left when these were written."""
+    return {name: data for name, data in rows.items() if data is not None}
+
+
+def test_what_is_kept_is_taken_up_again(fleet: Fleet) -> None:
+    """With names; and only what changed is written again."""
+    rows = kept(fleet.rows())
+    assert fleet.rows() == {}
+    again = new_fleet()
+    assert again.restore({}) == again.restore(rows) == []
+    assert again.rows() == {}
+    assert again.take(computer()) is None
+    assert again.names.computers == fleet.names.computers
+    told = again.take(computer(hostname="desk-015"))
+    assert told is not None
+    assert told.changed == ["hostname"]
+    assert again.lose(GUID) is not None
+    (row,) = again.rows().items()
+    assert (row[0] in rows, row[1]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"?",
+        zlib.compress(b"?"),
+        zlib.compress(b"\x90")[:-1],
+        zlib.compress(msgspec.msgpack.encode([("guid", 7, "", Computer())])),
+        zlib.compress(bytes(1000)),
+    ],
+)
+def test_what_was_kept_and_is_garbled_is_told(fleet: Fleet, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its computers appear again; the others do not."""
+    monkeypatch.setattr(module, "MAX_BUCKET_BYTES", 500)
+    rows = kept(fleet.rows())
+    again = new_fleet()
+    assert again.restore(rows | {"bucket xx": data, "delivered_to": b"?"}) == ["bucket xx"]
+    assert again.take(computer()) is None
+
+
+def test_without_the_names_of_fields_changes_are_told_all_the_same(fleet: Fleet) -> None:
+    """The fields are called other."""
+    rows = kept(fleet.rows())
+    again = new_fleet()
+    assert again.restore(rows | {"fields": b"?"}) == ["fields"]
+    told = again.take({"connector_guid": GUID})
+    assert told is not None
+    assert told.change == "changed"
+    assert OTHER in told.changed
+
+
+def test_fields_beyond_what_is_told_apart_are_other(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their change is noticed."""
+    monkeypatch.setattr(module, "MAX_FIELDS", len(computer()))
+    told = fleet.take(computer(**{f"new {number}": number for number in range(3)}))
+    assert told is not None
+    assert set(told.changed) <= {"new 0", OTHER}
+    assert OTHER in told.changed
+
+
+def test_a_record_says_what_changed() -> None:
+    """Beside the computer as the cloud told it."""
+    assert record_of("acme", Change("changed", ["policy"], {"hostname": "x"})) == {
+        "organisation": "acme",
+        "change": "changed",
+        "changed": ["policy"],
+        "computer": {"hostname": "x"},
+    }
+    assert "changed" not in record_of("acme", Change("gone", [], {}))
+
+
+def test_many_computers_are_kept_in_small_parts() -> None:
+    """Some 200 bytes each; a change of one writes one part."""
+    inventory = Inventory(lambda: {"g": "Group"})
+    inventory.add_computers(2_000)
+    shown = inventory.find_computers(lambda name: [], "http://cloud")
+    fleet = new_fleet()
+    for at in range(0, 2_000, 500):
+        for one in shown[at : at + 500]:
+            fleet.take(one)
+    rows = kept(fleet.rows())
+    assert len(fleet) == len(fleet.names.computers) == 2_000
+    assert sum(map(len, rows.values())) < 400_000
+    changed = fleet.take(shown[0] | {"connector_version": "9"})
+    assert changed is not None
+    assert changed.changed == ["connector_version"]
+    assert len(fleet.rows()) == 1

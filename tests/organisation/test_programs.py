@@ -1,0 +1,131 @@
+"""Which vulnerable programs are new, and which have changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fluent_plugin_amp.organisation import programs as module
+from fluent_plugin_amp.organisation.programs import Change, Programs, is_complete, records_of, sha256_of
+
+SHA256 = "e6e53fa8273d50297097d180062f73a4d8ab0bea03aea09cc40ee902f65876ab"
+
+
+def program(**fields: Any) -> dict[str, Any]:
+    """A program as the cloud tells it."""
+    return {
+        "application": "Firefox",
+        "version": "41.0",
+        "file": {"filename": "firefox.exe", "identity": {"sha256": SHA256}},
+        "cves": [{"id": "CVE-1", "cvss": 10.0}, {"id": "CVE-2", "cvss": 6.8}],
+        "latest_timestamp": 1772439600,
+        "computers_total_count": 2,
+        "computers": [{"connector_guid": "a", "links": {}}, {"connector_guid": "b", "links": {}}],
+    } | fields
+
+
+@pytest.fixture
+def programs() -> Programs:
+    """One is known."""
+    programs = Programs()
+    assert programs.take(program()) == Change("appeared", [])
+    return programs
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"latest_timestamp": 1},
+        {"file": {"identity": {"sha256": SHA256.upper()}}},
+        {"cves": [{"id": "CVE-2", "cvss": 10}, {"id": "cve-1"}]},
+        {"computers": [{"connector_guid": "B"}, {"connector_guid": "A"}]},
+    ],
+)
+def test_what_is_no_change(programs: Programs, fields: dict[str, Any]) -> None:
+    """It was seen again; case and order of what it lists."""
+    assert programs.take(program(**fields)) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({"cves": [{"id": "CVE-1"}]}, ["cves"]),
+        ({"computers_total_count": 1, "computers": [{"connector_guid": "a"}]}, ["computers"]),
+        ({"cves": None, "computers": None, "computers_total_count": None}, ["cves", "computers"]),
+    ],
+)
+def test_a_change_says_of_what(programs: Programs, fields: dict[str, Any], changed: list[str]) -> None:
+    """The CVEs, the computers, or both."""
+    assert programs.take(program(**fields)) == Change("changed", changed)
+    assert programs.take(program(**fields)) is None
+
+
+@pytest.mark.parametrize("fields", [{"version": "42.0"}, {"file": {"identity": {"sha256": "0"}}}, {"file": 7}])
+def test_another_version_or_file_is_another_program(programs: Programs, fields: dict[str, Any]) -> None:
+    """It appears."""
+    assert programs.take(program(**fields)) == Change("appeared", [])
+    assert len(programs) == 2
+
+
+def test_of_a_list_that_was_cut_the_number_counts(programs: Programs) -> None:
+    """Which ones are listed differs from answer to answer."""
+    programs.take(program(computers_total_count=1402))
+    other = program(computers_total_count=1402, computers=[{"connector_guid": "c"}])
+    assert not is_complete(other)
+    assert programs.take(other) is None
+    assert programs.take(other | {"computers_total_count": 1403}) == Change("changed", ["computers"])
+
+
+def test_what_is_kept_is_taken_up_again(programs: Programs) -> None:
+    """And what is garbled is told."""
+    rows = {name: data for name, data in programs.rows().items() if data is not None}
+    assert programs.rows() == {}
+    again = Programs()
+    assert again.restore(rows | {"bucket xx": b"?", "delivered_to": b"?"}) == ["bucket xx"]
+    assert again.take(program()) is None
+    assert again.take(program(cves=[])) == Change("changed", ["cves"])
+
+
+def test_the_oldest_are_forgotten(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known is bounded; nothing is left of them where it is kept."""
+    monkeypatch.setattr(module, "MAX_PROGRAMS", 1)
+    programs.rows()
+    programs.take(program(version="42.0"))
+    assert len(programs) == 1
+    rows = programs.rows().values()
+    assert sum(len(data) for data in rows if data is not None) == module.ROW_BYTES
+    assert programs.take(program()) == Change("appeared", [])
+
+
+@pytest.mark.parametrize("file", [None, {}, {"identity": 7}, {"identity": {"sha256": 7}}])
+def test_a_program_may_have_no_hash(file: object) -> None:
+    """It is known by what there is."""
+    assert sha256_of({"file": file}) == ""
+
+
+def test_a_program_is_told_with_its_computers() -> None:
+    """Without links to the API; in parts where there are many."""
+    computers = [{"connector_guid": str(number), "links": {}} for number in range(5)]
+    (record,) = records_of("acme", program(), Change("appeared", []), computers[:2])
+    assert record == program() | {
+        "organisation": "acme",
+        "change": "appeared",
+        "computers": [{"connector_guid": "0"}, {"connector_guid": "1"}],
+    }
+    (record,) = records_of("acme", program(), Change("changed", ["cves"]), [])
+    assert record["changed"] == ["cves"]
+
+
+def test_many_computers_are_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part has the whole program."""
+    monkeypatch.setattr(module, "COMPUTERS_EACH", 2)
+    computers = [{"connector_guid": str(number)} for number in range(5)]
+    parts = list(records_of("acme", program(), Change("appeared", []), computers))
+    assert [(each["part"], each["parts"], len(each["computers"])) for each in parts] == [
+        (1, 3, 2),
+        (2, 3, 2),
+        (3, 3, 1),
+    ]
+    assert {each["application"] for each in parts} == {"Firefox"}
