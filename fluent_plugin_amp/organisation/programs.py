@@ -108,17 +108,22 @@ def is_complete(program: Json) -> bool:
     return type(count) is not int or count <= (len(listed) if type(listed) is list else 0)
 
 
-def records_of(organisation: str, program: Json, change: Change, computers: Sequence[Json]) -> Iterator[Json]:
-    """What is told of a program with all of its computers: one record, or several parts."""
-    parts = max(1, -(-len(computers) // COMPUTERS_EACH))
-    for number in range(parts):
-        record: Json = {"organisation": organisation, "change": change.change}
-        if change.changed:
-            record["changed"] = change.changed
-        if parts > 1:
-            record |= {"part": number + 1, "parts": parts}
-        mine = computers[number * COMPUTERS_EACH : (number + 1) * COMPUTERS_EACH]
-        yield record | program | {"computers": [_without_links(computer) for computer in mine]}
+def parts_of(program: Json) -> int:
+    """In how many records a program is told, as far as the number of its computers is known."""
+    count = program.get("computers_total_count")
+    return max(1, -(-count // COMPUTERS_EACH)) if type(count) is int else 1
+
+
+def record_of(
+    organisation: str, program: Json, change: Change, computers: Sequence[Json], *, part: int, parts: int
+) -> Json:
+    """What is told of a program, with all of its computers or a part of them."""
+    record: Json = {"organisation": organisation, "change": change.change}
+    if change.changed:
+        record["changed"] = change.changed
+    if parts > 1:
+        record |= {"part": part, "parts": parts}
+    return record | program | {"computers": [_without_links(computer) for computer in computers]}
 
 
 def _without_links(computer: Json) -> Json:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.organisation import programs as module
-from fluent_plugin_amp.organisation.programs import Change, Programs, is_complete, records_of, sha256_of
+from fluent_plugin_amp.organisation.programs import Change, Programs, is_complete, parts_of, record_of, sha256_of
 
 SHA256 = "e6e53fa8273d50297097d180062f73a4d8ab0bea03aea09cc40ee902f65876ab"
 
@@ -106,26 +106,19 @@ def test_a_program_may_have_no_hash(file: object) -> None:
 
 
 def test_a_program_is_told_with_its_computers() -> None:
-    """Without links to the API; in parts where there are many."""
-    computers = [{"connector_guid": str(number), "links": {}} for number in range(5)]
-    (record,) = records_of("acme", program(), Change("appeared", []), computers[:2])
-    assert record == program() | {
+    """Without links to the API; of several parts each has the whole program."""
+    computers = [{"connector_guid": str(number), "links": {}} for number in range(2)]
+    told = program() | {
         "organisation": "acme",
         "change": "appeared",
         "computers": [{"connector_guid": "0"}, {"connector_guid": "1"}],
     }
-    (record,) = records_of("acme", program(), Change("changed", ["cves"]), [])
-    assert record["changed"] == ["cves"]
+    assert record_of("acme", program(), Change("appeared", []), computers, part=1, parts=1) == told
+    part = record_of("acme", program(), Change("changed", ["cves"]), computers, part=2, parts=3)
+    assert part == told | {"change": "changed", "changed": ["cves"], "part": 2, "parts": 3}
 
 
-def test_many_computers_are_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part has the whole program."""
-    monkeypatch.setattr(module, "COMPUTERS_EACH", 2)
-    computers = [{"connector_guid": str(number)} for number in range(5)]
-    parts = list(records_of("acme", program(), Change("appeared", []), computers))
-    assert [(each["part"], each["parts"], len(each["computers"])) for each in parts] == [
-        (1, 3, 2),
-        (2, 3, 2),
-        (3, 3, 1),
-    ]
-    assert {each["application"] for each in parts} == {"Firefox"}
+@pytest.mark.parametrize(("count", "parts"), [(None, 1), (0, 1), (1000, 1), (1001, 2), (50_000, 50)])
+def test_many_computers_are_told_in_parts(count: object, parts: int) -> None:
+    """A thousand each."""
+    assert parts_of({"computers_total_count": count}) == parts

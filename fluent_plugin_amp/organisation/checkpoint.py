@@ -1,0 +1,74 @@
+"""When what is known may be kept: after a server has everything that was told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+MOST_TOLD = 5000
+"""So many records may be told between two checkpoints: after a crash as many are told again."""
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Feed(Protocol):
+    """Takes records; `pipeline.feed.Feed`."""
+
+    async def put(self, body: bytes, *, perhaps_again: bool = False) -> None:
+        """Take one."""
+
+    async def finish(self) -> None:
+        """Return when all are safe."""
+
+
+class Kept(Protocol):
+    """Keeps small values of a source in the state file; `state.rows.KeptRows`."""
+
+    async def load_of(self, source: str) -> dict[str, bytes]:
+        """Its values, by name."""
+
+    async def save(self, source: str, values: dict[str, bytes | None]) -> None:
+        """Return when they are committed; None removes one."""
+
+
+class Checkpoint:
+    """Hands in records of one source, and keeps what is known once they are safe.
+
+    Args:
+        name: under which it is kept.
+        feed: where the records go; None: nothing is told, only known.
+        kept: keeps what is known.
+        rows: gives what has changed of it since it was asked last.
+    """
+
+    def __init__(self, name: str, feed: Feed | None, kept: Kept, rows: Callable[[], dict[str, bytes | None]]) -> None:
+        self.told = 0
+        """Records, since the start."""
+        self._name = name
+        self._feed = feed
+        self._kept = kept
+        self._rows = rows
+        self._told_since = 0
+
+    async def load(self) -> dict[str, bytes]:
+        """What was kept."""
+        return await self._kept.load_of(self._name)
+
+    async def tell(self, record: dict[str, Any]) -> None:
+        """Hand in one record."""
+        if self._feed is not None:
+            await self._feed.put(_encode(record), perhaps_again=True)
+            self.told += 1
+        self._told_since += 1
+        if self._told_since >= MOST_TOLD:
+            await self.keep()
+
+    async def keep(self, **more: bytes) -> None:
+        """Wait until everything that was told is safe; then keep what is known, and ``more``."""
+        if self._feed is not None:
+            await self._feed.finish()
+        self._told_since = 0
+        if rows := {**self._rows(), **more}:
+            await self._kept.save(self._name, rows)

@@ -1,0 +1,140 @@
+"""The computers of an organisation: all of them once a day, between times those that reported within a day.
+
+The cloud tells neither what changed nor what went.  So what changed is found by digest (`fleet`), and what went by a
+sweep that does not find it.  A list that moved while it was read, or one that lacks more than half of what is known,
+proves nothing: then each computer that it lacks is asked for, `MOST_ASKED` in one round.
+
+Names for events are learnt on the way, with the lists of groups and policies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.computers import by_guid
+from fluent_plugin_amp.cisco.errors import ComputerNotFound
+from fluent_plugin_amp.cisco.listing import Listing, guid_of
+from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
+from fluent_plugin_amp.organisation.fleet import Fleet, record_of
+from fluent_plugin_amp.pipeline.names import Names
+
+MOST_ASKED = 100
+SWEPT_AT = "swept_at"
+_WITHIN_A_DAY = (("last_seen_within", "1"),)
+
+
+class Computers:
+    """One organisation's computers, and its names.
+
+    Args:
+        name: under which what is known is kept.
+        api: of the organisation.
+        feed: where what changed is told; None: only names are wanted.
+        kept: keeps what is known.
+        names: learns of groups, policies and computers.
+        sweep_s: from one sweep to the next.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        api: CiscoApi,
+        feed: Feed | None,
+        kept: Kept,
+        names: Names,
+        *,
+        sweep_s: float = 86_400.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.fleet = Fleet(names)
+        self.listing: Listing | None = None
+        """What is being read: how far it is."""
+        self.odd_rows: list[str] = []
+        """What was kept, and cannot be read."""
+        self._api = api
+        self._names = names
+        self._sweep_s = sweep_s
+        self._clock = clock
+        self._swept_at: int | None = None
+        self._checkpoint = Checkpoint(name, feed, kept, lambda: self.fleet.rows())
+
+    async def poll(self) -> None:
+        """One round: a sweep where it is due, else those that reported.
+
+        Raises:
+            PluginError: what the API gives; what was found by then is told, and known.
+            NoProgress: what was told got lost; it will be found, and told, again.
+        """
+        try:
+            await self._poll()
+        except NoProgress:
+            self._swept_at = None
+            raise
+
+    async def _poll(self) -> None:
+        if self._swept_at is None:
+            await self._load()
+        await self._learn_names()
+        began = int(self._clock())
+        is_sweep = not 0 <= began - (self._swept_at or 0) < self._sweep_s
+        listing = self.listing = Listing(
+            self._api, "/v1/computers", guid_of("connector_guid"), query=() if is_sweep else _WITHIN_A_DAY
+        )
+        try:
+            async for computer in listing.items():
+                change = self.fleet.take(computer)
+                if change is not None:
+                    await self._checkpoint.tell(record_of(self._names.organisation, change))
+        finally:
+            self.listing = None
+        if is_sweep:
+            await self._tell_gone(listing)
+            self._swept_at = began
+            self._names.as_of = _date_of(began)
+        await self._checkpoint.keep(**({SWEPT_AT: b"%d" % began} if is_sweep else {}))
+
+    async def _load(self) -> None:
+        rows = await self._checkpoint.load()
+        self.fleet = Fleet(self._names)
+        self.odd_rows = self.fleet.restore(rows)
+        swept_at = rows.get(SWEPT_AT, b"")
+        self._swept_at = int(swept_at) if swept_at.isdigit() and len(swept_at) <= 10 else 0
+        if self._swept_at and not self.odd_rows:
+            self._names.as_of = _date_of(self._swept_at)
+        elif self.odd_rows:
+            self._swept_at = 0
+
+    async def _learn_names(self) -> None:
+        for path, learn in (("/v1/groups", self._names.learn_groups), ("/v1/policies", self._names.learn_policies)):
+            listing = Listing(self._api, path, guid_of("guid"))
+            learn([(item["guid"], _text(item.get("name"))) async for item in listing.items()])
+
+    async def _tell_gone(self, listing: Listing) -> None:
+        missing = [guid for guid in self.fleet.guids() if guid not in listing]
+        if not listing.is_steady or 2 * len(missing) > len(self.fleet):
+            missing = [guid for guid in missing[:MOST_ASKED] if await self._is_gone(guid)]
+        for guid in missing:
+            gone = self.fleet.lose(guid)
+            if gone is not None:
+                await self._checkpoint.tell(record_of(self._names.organisation, gone))
+
+    async def _is_gone(self, guid: str) -> bool:
+        try:
+            await by_guid(self._api, guid)
+        except ComputerNotFound:
+            return True
+        return False
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _date_of(second: int) -> str:
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,214 @@
+"""The computers of an organisation, as they come, change and go."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused, CloudRefused
+from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.organisation import checkpoint, computers
+from fluent_plugin_amp.organisation.computers import Computers
+from fluent_plugin_amp.pipeline.names import Names, Naming
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
+from fluent_plugin_amp.testing.organisation import Organisation
+from tests.organisation.polling import Memory, Receiver
+
+DAY_S = 86_400
+
+
+class Polled(Computers):
+    """The computers, on a clock that only the test moves."""
+
+    def __init__(self, api: CiscoApi, receiver: Receiver | None, memory: Memory) -> None:
+        self.names = Names("acme")
+        self.now = time.time()
+        super().__init__("acme/computers", api, receiver, memory, self.names, clock=lambda: self.now)
+
+
+@pytest.fixture
+def polled(api: CiscoApi, receiver: Receiver, memory: Memory) -> Polled:
+    """The source, before its first round."""
+    return Polled(api, receiver, memory)
+
+
+def told(receiver: Receiver) -> list[tuple[str, str]]:
+    """What changed since this was called last: change and GUID."""
+    return sorted((each["change"], each["computer"]["connector_guid"]) for each in receiver.taken())
+
+
+async def test_what_appears_changes_and_goes_is_told_once(
+    polled: Polled, receiver: Receiver, organisation: Organisation
+) -> None:
+    """The first round tells all there are, the next ones what is different."""
+    inventory = organisation.inventory
+    guids = inventory.add_computers(4)
+    await polled.poll()
+    assert told(receiver) == sorted(("appeared", guid) for guid in guids)
+    await polled.poll()
+    assert told(receiver) == []
+    inventory.computers[guids[0]].connector_version = "9.0"
+    del inventory.computers[guids[1]]
+    await polled.poll()
+    (record,) = receiver.taken()
+    assert (record["organisation"], record["change"], record["changed"]) == ("acme", "changed", ["connector_version"])
+    assert record["computer"]["connector_version"] == "9.0"
+    polled.now += DAY_S
+    await polled.poll()
+    await polled.poll()
+    (record,) = receiver.taken()
+    assert record == {
+        "organisation": "acme",
+        "change": "gone",
+        "computer": {"connector_guid": guids[1], "hostname": "Lab’s Mac-00001"},
+    }
+
+
+async def test_between_sweeps_those_that_reported_are_asked_for(
+    polled: Polled, receiver: Receiver, organisation: Organisation
+) -> None:
+    """A silent computer waits for the sweep."""
+    (silent,) = organisation.inventory.add_computers(1, last_seen=1_700_000_000)
+    await polled.poll()
+    organisation.inventory.computers[silent].connector_version = "9.0"
+    (new,) = organisation.inventory.add_computers(1)
+    receiver.taken()
+    await polled.poll()
+    assert told(receiver) == [("appeared", new)]
+    polled.now += DAY_S
+    await polled.poll()
+    assert told(receiver) == [("changed", silent)]
+
+
+async def test_a_restart_goes_on_where_it_was(
+    polled: Polled, api: CiscoApi, receiver: Receiver, memory: Memory, organisation: Organisation
+) -> None:
+    """What is known is kept; with it the names, and when the next sweep is due."""
+    guids = organisation.inventory.add_computers(2)
+    await polled.poll()
+    receiver.taken()
+    del organisation.inventory.computers[guids[0]]
+    again = Polled(api, receiver, memory)
+    await again.poll()
+    assert told(receiver) == []
+    assert again.names.as_of == polled.names.as_of is not None
+    assert again.names.computers.keys() == polled.names.computers.keys() == set(guids)
+    again.now += DAY_S
+    await again.poll()
+    assert told(receiver) == [("gone", guids[0])]
+
+
+async def test_what_was_not_safe_is_told_again(
+    polled: Polled, api: CiscoApi, receiver: Receiver, memory: Memory, organisation: Organisation
+) -> None:
+    """Nothing is kept before a server has what was told: lost records, or a crash, repeat, and never skip."""
+    (guid,) = organisation.inventory.add_computers(1)
+    receiver.is_lossy = True
+    with pytest.raises(NoProgress):
+        await polled.poll()
+    assert memory.values == {}
+    assert told(receiver) == [("appeared", guid)]
+    receiver.is_lossy = False
+    for source in (Polled(api, receiver, Memory()), polled):
+        await source.poll()
+        assert told(receiver) == [("appeared", guid)]
+
+
+async def test_after_many_records_what_is_known_is_kept(
+    polled: Polled, memory: Memory, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a crash repeats a part of a long sweep."""
+    monkeypatch.setattr(checkpoint, "MOST_TOLD", 2)
+    organisation.inventory.add_computers(5)
+    await polled.poll()
+    assert memory.saves == 3
+
+
+async def test_a_cloud_that_fails_costs_a_round(
+    polled: Polled, receiver: Receiver, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """The next one tells what is missing, and nothing twice."""
+    guids = organisation.inventory.add_computers(600)
+    cloud.fail(Failure(path="/v1/computers"))  # the first page as it is
+    cloud.fail(Failure(path="/v1/computers", status=401, body=b"{}"))
+    with pytest.raises(CloudCredentialsRefused):
+        await polled.poll()
+    assert len(receiver.records) == 500
+    assert polled.listing is None
+    await polled.poll()
+    assert told(receiver) == sorted(("appeared", guid) for guid in guids)
+
+
+async def test_a_list_that_lacks_most_proves_nothing(
+    polled: Polled, receiver: Receiver, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """Each computer that it lacks is asked for, before it is told to have gone."""
+    guids = organisation.inventory.add_computers(3)
+    await polled.poll()
+    receiver.taken()
+    polled.now += DAY_S
+    del organisation.inventory.computers[guids[2]]
+    cloud.fail(Failure(path="/v1/computers", status=200, body=b'{"data":[]}'))
+    await polled.poll()
+    assert told(receiver) == [("gone", guids[2])]
+
+
+async def test_so_many_are_asked_for_in_one_round(
+    polled: Polled, organisation: Organisation, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is asked for after the next sweep; other refusals cost the round."""
+    monkeypatch.setattr(computers, "MOST_ASKED", 1)
+    organisation.inventory.add_computers(3)
+    await polled.poll()
+    polled.now += DAY_S
+    cloud.fail(Failure(path="/v1/computers", status=200, body=b'{"data":[]}'))
+    before = organisation.requests.used
+    await polled.poll()
+    assert organisation.requests.used - before == 3  # groups, policies, one computer
+    polled.now += DAY_S
+    cloud.fail(Failure(path="/v1/computers", status=200, body=b'{"data":[]}'))
+    cloud.fail(Failure(path="/v1/computers/", status=418, body=b"{}"))
+    with pytest.raises(CloudRefused):
+        await polled.poll()
+
+
+async def test_names_are_learnt_on_the_way(api: CiscoApi, memory: Memory, organisation: Organisation) -> None:
+    """Without telling of computers, too; what is kept is kept all the same."""
+    polled = Polled(api, None, memory)
+    (guid,) = organisation.inventory.add_computers(1)
+    await polled.poll()
+    group = organisation.inventory.computers[guid].group_guid
+    made = Naming(polled.names)({"connector_guid": guid, "group_guids": [group]})
+    assert made == {
+        "organisation": "acme",
+        "groups": [organisation.groups[group]],
+        "policy": "Protect",
+        "operating_system": "Windows 10",
+        "connector_version": "8.4.0.30201",
+        "as_of": polled.names.as_of,
+    }
+    assert "swept_at" in memory.values
+
+
+async def test_a_group_without_a_name_is_not_known(polled: Polled, cloud: LocalCloud) -> None:
+    """Whatever stands in its place."""
+    cloud.fail(
+        Failure(path="/v1/groups", status=200, body=b'{"data":[{"guid":"a","name":7},{"guid":"B","name":"b"}]}')
+    )
+    await polled.poll()
+    assert polled.names.groups == {"b": "b"}
+
+
+@pytest.mark.parametrize("odd", [{"swept_at": b"?"}, {"swept_at": b"9" * 30}, {"bucket 00": b"?"}])
+async def test_what_was_kept_and_is_garbled_is_found_again(
+    polled: Polled, memory: Memory, receiver: Receiver, organisation: Organisation, odd: dict[str, Any]
+) -> None:
+    """By a sweep."""
+    (guid,) = organisation.inventory.add_computers(1, last_seen=1_700_000_000)
+    memory.values = {"swept_at": b"%d" % int(polled.now)} | odd
+    await polled.poll()
+    assert polled.odd_rows == [name for name in odd if name != "swept_at"]
+    assert told(receiver) == [("appeared", guid)]
