@@ -30,6 +30,7 @@ FLOORS = (
     ("admin",),
     ("commands",),
     ("run",),
+    ("completeness",),
     ("observe", "state", "organisation"),
     ("config",),
     PARTS,
@@ -70,6 +71,10 @@ PURE_BY_DESIGN = frozenset(
         "organisation.fleet",
         "organisation.programs",
         "state.errors",
+        "completeness.record",
+        "completeness.reading",
+        "completeness.schedule",
+        "completeness.verify",
     }
 )
 IMPURE = frozenset(

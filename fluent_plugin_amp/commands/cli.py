@@ -27,6 +27,7 @@ from fluent_plugin_amp.commands.console import (
 )
 from fluent_plugin_amp.commands.history.cli import backfill, reconcile
 from fluent_plugin_amp.commands.shape_cli import shape
+from fluent_plugin_amp.commands.verify_cli import verify
 from fluent_plugin_amp.errors import EXIT_OK, DemoIncomplete, UsageError
 from fluent_plugin_amp.run.beginning import Beginning
 from fluent_plugin_amp.text import one_line
@@ -391,3 +392,4 @@ def _state_config(path: Path | None) -> Config:
 cli.add_command(backfill)
 cli.add_command(reconcile)
 cli.add_command(shape)
+cli.add_command(verify)

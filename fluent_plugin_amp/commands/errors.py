@@ -20,3 +20,13 @@ class FilesNotWritten(UsageError):
 
     id = "init.not-written"
     default_remedy = "Name another folder, or move what is there away; no file was written or changed."
+
+
+class CompletenessFileUnusable(UsageError):
+    """A file for `verify` cannot be read, has a line that is no JSON, or holds no completeness record."""
+
+    id = "verify.file-unusable"
+    default_remedy = (
+        "Export the completeness records as JSON, one object a line, with all their fields; `jq -c '.[]'` "
+        "makes lines of a pretty-printed array."
+    )

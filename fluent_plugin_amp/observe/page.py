@@ -5,7 +5,8 @@ It has no scripts and loads nothing from elsewhere.  The browser fetches it agai
 
 The markup is in page.html.jinja.
 
-Invariant: every value in the template is kept to one line and escaped; only page.css is inserted as it is.
+Invariant: every value in the template is kept to one line and escaped (`templates`); only page.css is inserted as it
+is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, TypeVar
 
 from fluent_plugin_amp import __version__
@@ -22,6 +22,7 @@ from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.rates import MINUTES, History
 from fluent_plugin_amp.observe.snapshot import Snapshot
 from fluent_plugin_amp.observe.status import Readiness, ServerStatus, Status, StreamStatus
+from fluent_plugin_amp.observe.templates import template, text_of
 from fluent_plugin_amp.text import one_line
 
 if TYPE_CHECKING:
@@ -62,24 +63,10 @@ def render(status: Status, histories: Mapping[str, History], started_at: float) 
 
 @cache
 def _template() -> Template:
-    # Imported here: a plugin whose page nobody opens needs no templates.
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    def on_one_line(value: object) -> str:
-        return value if isinstance(value, Markup) else one_line(str(value))
-
-    environment = Environment(
-        autoescape=True,
-        finalize=on_one_line,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    folder = resources.files(__package__)
-    environment.globals.update(
-        style=folder.joinpath("page.css").read_text("utf-8"),
+    return template(
+        __package__,
+        "page.html.jinja",
+        style=text_of(__package__, "page.css"),
         version=__version__,
         units=units,
         classes=_CLASSES,
@@ -93,7 +80,6 @@ def _template() -> Template:
         percent_of_ten_days=_percent_of_ten_days,
         by_backticks=_by_backticks,
     )
-    return environment.from_string(folder.joinpath("page.html.jinja").read_text("utf-8"))
 
 
 def verdict(status: Status) -> tuple[str, str]:

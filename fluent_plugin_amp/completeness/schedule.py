@@ -1,0 +1,90 @@
+"""When an hour is looked at.  Pure.
+
+An hour is looked at when it is two hours old: by then its events have arrived.  One that was not clean is looked at
+again after 6 hours, 24 hours and 8 days, while the broker still keeps its events (ten days).  One that was clean is
+looked at once more after 24 hours, as the cloud may record events late.
+
+Another look makes another record only where it finds something else than the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from fluent_plugin_amp.completeness.record import HOUR_S
+
+SETTLED_S = 2 * HOUR_S
+"""The age of an hour, from its end, at its first look."""
+AGAIN_S = (6 * HOUR_S, 24 * HOUR_S, 8 * 24 * HOUR_S)
+"""The ages of an hour that was not clean, at further looks."""
+AGAIN_CLEAN_S = (24 * HOUR_S,)
+"""The same for one that was clean."""
+LOST_S = 10 * 24 * HOUR_S
+"""An hour of this age that was never looked at gets a record which says so: nobody can tell any more."""
+DELAYED_S = HOUR_S
+"""A first look that is later than that is called delayed."""
+BEGINS_BEFORE_S = 24 * HOUR_S
+"""A new chain begins with the hours before it, so that the place where one chain follows another shows no hole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What became of an hour so far."""
+
+    revision: int = 0
+    """Of its last record; 0: it has none."""
+    age_s: int = 0
+    """Of the hour at the last look."""
+    is_clean: bool = False
+    counts: tuple[int | None, ...] = ()
+    """`Figures.what_counts` of its last record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An hour to look at."""
+
+    hour: int
+    """Its first second, since the epoch."""
+    since: int
+    """The second in which this look became due."""
+    is_lost: bool = False
+    """It is too late for a look."""
+
+    def delayed_by(self, now: float, revision: int) -> int | None:
+        """Seconds by which the first record of the hour is late; None: it is not, or not by much."""
+        late = int(now) - self.since
+        return late if revision == 1 and late > DELAYED_S else None
+
+
+def first_hour(now: float) -> int:
+    """With which a new chain begins."""
+    return (int(now) - BEGINS_BEFORE_S) // HOUR_S * HOUR_S
+
+
+def due(hours: Mapping[int, Looked], begins: int, now: float) -> Iterator[Due]:
+    """The hours to look at now, the oldest first.
+
+    Args:
+        hours: those that were looked at, of the last ten days.
+        begins: the first hour that is to have a record.
+        now: seconds since the epoch.
+    """
+    last = (int(now) - SETTLED_S) // HOUR_S * HOUR_S - HOUR_S
+    for hour in range(begins, last + 1, HOUR_S):
+        age_s = int(now) - (hour + HOUR_S)
+        looked = hours.get(hour)
+        if looked is None:
+            yield Due(hour, hour + HOUR_S + SETTLED_S, is_lost=age_s >= LOST_S)
+        elif age_s < LOST_S:
+            passed = [
+                again for again in (AGAIN_CLEAN_S if looked.is_clean else AGAIN_S) if looked.age_s < again <= age_s
+            ]
+            if passed:
+                yield Due(hour, hour + HOUR_S + passed[0])
+
+
+def is_over(hour: int, now: float) -> bool:
+    """Whether an hour is never looked at again."""
+    return now - (hour + HOUR_S) >= LOST_S
