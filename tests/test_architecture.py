@@ -30,7 +30,7 @@ FLOORS = (
     ("admin",),
     ("commands",),
     ("run",),
-    ("completeness",),
+    ("completeness", "history"),
     ("observe", "state", "organisation"),
     ("config",),
     PARTS,

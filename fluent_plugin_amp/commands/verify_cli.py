@@ -49,8 +49,8 @@ def verify(
       fluent-plugin-amp verify --key-file completeness.key --until 4h --html calendar.html -
     """
     from fluent_plugin_amp.commands import verify as job
-    from fluent_plugin_amp.commands.history.span import parse_time
     from fluent_plugin_amp.completeness.verify import verify as check
+    from fluent_plugin_amp.history.span import parse_time
 
     now = time.time()
     try:

@@ -17,16 +17,11 @@ from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.history import bookmark
 from fluent_plugin_amp.commands.history.alone import alone
-from fluent_plugin_amp.commands.history.batches import (
-    Around,
-    Batch,
-    batches,
-    find_stream,
-    open_api,
-)
-from fluent_plugin_amp.commands.history.span import Bookmark, Span, legs
+from fluent_plugin_amp.commands.history.around import Around, open_api
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.history.batches import Batch, batches, find_stream
+from fluent_plugin_amp.history.span import Bookmark, Span, legs
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.state.store import Store
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from fluent_plugin_amp.commands.history.span import Bookmark
 from fluent_plugin_amp.files import read_bytes
+from fluent_plugin_amp.history.span import Bookmark
 from fluent_plugin_amp.state.errors import StateUnusable
 
 MAX_BYTES = 4096

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from fluent_plugin_amp.commands.history.backfill import Backfill
-    from fluent_plugin_amp.commands.history.batches import Progress
     from fluent_plugin_amp.commands.history.reconcile import Reconciliation
-    from fluent_plugin_amp.commands.history.span import Span
     from fluent_plugin_amp.config import Config, StreamConfig
+    from fluent_plugin_amp.history.batches import Progress
+    from fluent_plugin_amp.history.span import Span
 
 LINE_EVERY_S = 30.0
 """Where nobody watches, so often a line says how far it is."""
@@ -161,7 +161,7 @@ def _asked(
     config_path: Path, stream_name: str | None, since: str, until: str | None
 ) -> tuple[Config, StreamConfig, Span]:
     """Configuration, stream and span that the options name."""
-    from fluent_plugin_amp.commands.history.span import Span, parse_time
+    from fluent_plugin_amp.history.span import Span, parse_time
     from fluent_plugin_amp.observe import logs
 
     config = load_config(config_path)
@@ -179,7 +179,7 @@ def _asked(
 
 def _run(what: str, job: Backfill | Reconciliation) -> None:
     """Run it to its end, watched, until a signal stops it."""
-    from fluent_plugin_amp.commands.history.batches import Around
+    from fluent_plugin_amp.commands.history.around import Around
     from fluent_plugin_amp.observe import logs
     from fluent_plugin_amp.run.signals import stop_on_signals
 

@@ -15,19 +15,14 @@ from typing import TYPE_CHECKING, Any
 from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.history.alone import alone
-from fluent_plugin_amp.commands.history.batches import (
-    Around,
-    Batch,
-    Progress,
-    batches,
-    find_stream,
-    open_api,
-)
-from fluent_plugin_amp.commands.history.span import Span, legs
+from fluent_plugin_amp.commands.history.around import Around, open_api
 from fluent_plugin_amp.commands.queue_depth import messages_ready
 from fluent_plugin_amp.commands.state import state_path
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
+from fluent_plugin_amp.history.batches import Batch, Progress, batches, find_stream
+from fluent_plugin_amp.history.hours import Hour, Hours, known_since
+from fluent_plugin_amp.history.span import Span, legs
 from fluent_plugin_amp.observe.units import day_and_time, moment
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.run.build import make_locate
@@ -35,31 +30,6 @@ from fluent_plugin_amp.state.store import Store
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-HOUR_S = 3600
-
-
-@dataclass(slots=True)
-class Hour:
-    """Events that happened in one hour."""
-
-    in_cloud: int = 0
-    missing: int = 0
-    not_known: int = 0
-
-    @property
-    def delivered(self) -> int:
-        """What is left of those in the cloud."""
-        return self.in_cloud - self.missing - self.not_known
-
-    def as_json(self) -> dict[str, int]:
-        """All four figures."""
-        return {
-            "in_cloud": self.in_cloud,
-            "delivered": self.delivered,
-            "missing": self.missing,
-            "not_known": self.not_known,
-        }
 
 
 @dataclass(slots=True)
@@ -80,11 +50,8 @@ class Reconciliation:
     now: float
     repair: bool = False
 
-    hours: dict[int, Hour] = field(default_factory=dict)
-    """By the second in which they begin."""
-    known_since: int | None = None
-    """Of what happened earlier, the state file cannot tell; None: it knows nothing of this stream."""
-    dropped: int = 0
+    found: Hours = field(default_factory=Hours)
+    """The figures of the cloud's events."""
     repaired: int = 0
     """Events sent and acknowledged; of events that are alike, also some that were not missing."""
     dead_letters: int = 0
@@ -108,7 +75,7 @@ class Reconciliation:
             stack.callback(store.close)
             api = await stack.enter_async_context(open_api(self.stream, around))
             event_stream = await find_stream(api, self.stream)
-            self.known_since = _known_since(store, self.stream.name, self.now, self.config.state.remember)
+            self.found.known_since = known_since(store, self.stream.name, self.now, self.config.state.remember)
             self.waiting = await _count_waiting(self.stream)
             delivering = None
             if self.repair:
@@ -127,7 +94,7 @@ class Reconciliation:
         self, found: AsyncIterator[Batch], feed: Feed | None, on_progress: Callable[[Progress], None]
     ) -> None:
         async for batch in found:
-            to_send = self._count(batch)
+            to_send = self.found.count(batch)
             if feed is not None:
                 for body, facts in batch.of(to_send):
                     await feed.put(body, facts)
@@ -135,56 +102,32 @@ class Reconciliation:
         if feed is not None:
             await feed.finish()
 
-    def _count(self, batch: Batch) -> list[int]:
-        """Count the batch; returns which of it have to be sent so that nothing is missing."""
-        self.dropped += batch.dropped
-        for facts in batch.facts:
-            self._hour(facts.seconds).in_cloud += 1
-        for index in batch.unknown.missing:
-            second = batch.facts[index].seconds
-            if self._is_known(second):
-                self._hour(second).missing += 1
-            else:
-                self._hour(second).not_known += 1
-        return [index for index in batch.unknown.candidates if self._is_known(batch.facts[index].seconds)]
-
-    def _hour(self, second: int) -> Hour:
-        return self.hours.setdefault(second // HOUR_S * HOUR_S, Hour())
-
-    def _is_known(self, second: int) -> bool:
-        return self.known_since is not None and second >= self.known_since
-
     # --- what came of it -------------------------------------------------------------------------
 
     @property
     def total(self) -> Hour:
         """Of all hours."""
-        hours = self.hours.values()
-        return Hour(
-            sum(hour.in_cloud for hour in hours),
-            sum(hour.missing for hour in hours),
-            sum(hour.not_known for hour in hours),
-        )
+        return self.found.total
 
     @property
     def exit_code(self) -> int:
         """1: something is missing, and was not repaired; or nothing can be said at all."""
         is_missing = self.total.missing > 0 and not self.repair
-        return EXIT_NO if is_missing or (self.known_since is None and self.total.in_cloud > 0) else EXIT_OK
+        return EXIT_NO if is_missing or (self.found.known_since is None and self.total.in_cloud > 0) else EXIT_OK
 
     def notes(self) -> list[str]:
         """What the figures do not say."""
         total = self.total
         notes = []
-        if self.known_since is None:
+        if self.found.known_since is None:
             notes.append(
                 f"The state file knows of no event delivered from {self.stream.name}: nobody can tell what was."
             )
-        elif self.span.since < self.known_since:
+        elif self.span.since < self.found.known_since:
             notes.append(
-                f"The state file goes back to {day_and_time(self.known_since)}. Earlier events that are not found in "
-                "it are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them in either "
-                "case."
+                f"The state file goes back to {day_and_time(self.found.known_since)}. Earlier events that are not "
+                "found in it are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them in "
+                "either case."
             )
         if total.missing or self.waiting:
             waiting = "" if self.waiting is None else f" ({self.waiting} messages at the moment)"
@@ -192,8 +135,8 @@ class Reconciliation:
                 f"Events that still wait in the queue{waiting} count as missing until `run` has delivered them, and "
                 "so do those delivered while the state file could not be written."
             )
-        if self.dropped:
-            notes.append(f"{self.dropped} events are left out here: `drop_event_types` names them.")
+        if self.found.dropped:
+            notes.append(f"{self.found.dropped} events are left out here: `drop_event_types` names them.")
         if self.repair:
             letters = f", {self.dead_letters} of them as dead letters" if self.dead_letters else ""
             notes.append(f"{self.repaired} events were delivered now{letters}.")
@@ -205,12 +148,12 @@ class Reconciliation:
             "stream": self.stream.name,
             "since": moment(self.span.since),
             "until": moment(self.span.until),
-            "known_since": None if self.known_since is None else moment(self.known_since),
+            "known_since": None if self.found.known_since is None else moment(self.found.known_since),
             **self.total.as_json(),
-            "dropped": self.dropped,
+            "dropped": self.found.dropped,
             "repaired": self.repaired,
             "waiting_in_queue": self.waiting,
-            "hours": [{"hour": moment(start), **hour.as_json()} for start, hour in sorted(self.hours.items())],
+            "hours": [{"hour": moment(start), **hour.as_json()} for start, hour in sorted(self.found.hours.items())],
             "notes": self.notes(),
         }
 
@@ -220,18 +163,11 @@ class Reconciliation:
 
         figures = ("in the cloud", "delivered", "missing", "not known")
         made = new_table("hour (UTC)", *(Column(name, justify="right") for name in figures))
-        rows = [(day_and_time(start)[:-4] + "Z", hour) for start, hour in sorted(self.hours.items())]
+        rows = [(day_and_time(start)[:-4] + "Z", hour) for start, hour in sorted(self.found.hours.items())]
         for name, hour in [*rows, ("total", self.total)]:
             row = (hour.in_cloud, hour.delivered, hour.missing, hour.not_known)
             made.add_row(name, *map(str, row), style="red" if hour.missing else None)
         return made
-
-
-def _known_since(store: Store, stream: str, now: float, remember_s: float) -> int | None:
-    for summary in store.summary(int(now)):
-        if summary.stream == stream and summary.oldest_at is not None:
-            return max(summary.oldest_at, int(now - remember_s))
-    return None
 
 
 async def _count_waiting(stream: StreamConfig) -> int | None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
+from fluent_plugin_amp.commands.history.around import Around
 from fluent_plugin_amp.commands.history.backfill import Backfill
-from fluent_plugin_amp.commands.history.batches import Around
 from fluent_plugin_amp.commands.history.reconcile import Reconciliation
-from fluent_plugin_amp.commands.history.span import Span
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.facts import Fact
+from fluent_plugin_amp.history.span import Span
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import digest_of, identity_of
 from fluent_plugin_amp.state.store import Store

@@ -10,8 +10,8 @@ import pytest
 from fluent_plugin_amp.cisco.errors import EventStreamNotFound
 from fluent_plugin_amp.cisco.walk import PAGE
 from fluent_plugin_amp.commands.history import bookmark
-from fluent_plugin_amp.commands.history.batches import Progress
 from fluent_plugin_amp.errors import RefusedError, UsageError
+from fluent_plugin_amp.history.batches import Progress
 from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.testing.cloud import Failure, error_body, too_many_requests

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.commands.history import bookmark
-from fluent_plugin_amp.commands.history.span import Bookmark
+from fluent_plugin_amp.history.span import Bookmark
 from fluent_plugin_amp.state.errors import StateUnusable
 
 MARK = Bookmark(since=100, until=900, down_to=100, floor=500, offset=7)

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from fluent_plugin_amp.commands.cli import cli
 from fluent_plugin_amp.commands.history import cli as history_cli
-from fluent_plugin_amp.commands.history.batches import Progress
 from fluent_plugin_amp.commands.history.cli import Watch
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, EXIT_USAGE
+from fluent_plugin_amp.history.batches import Progress
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from tests.cisco.helpers import clean_environment
 from tests.history.world import STREAM, World, history, second_of

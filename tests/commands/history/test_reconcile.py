@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.commands.history.reconcile import Hour, Reconciliation
+from fluent_plugin_amp.commands.history.reconcile import Reconciliation
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
+from fluent_plugin_amp.history.hours import Hour
 from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.testing.rabbitmq import StreamCredentials
 from tests.commands.history.history_rig import NOW, QUARANTINED, Rig, event, events, ids_of
@@ -35,8 +36,8 @@ async def test_gaps_are_found_hour_by_hour(rig: Rig, rounded_ids: bool) -> None:
     await rig.run(job)
     assert figures(job) == (1000, 882, 118, 0)
     assert job.exit_code == EXIT_NO
-    assert list(job.hours) == sorted(job.hours, reverse=True)
-    assert {start: hour.in_cloud for start, hour in job.hours.items()} == {
+    assert list(job.found.hours) == sorted(job.found.hours, reverse=True)
+    assert {start: hour.in_cloud for start, hour in job.found.hours.items()} == {
         HOUR: 80,
         HOUR - 3600: 360,
         HOUR - 7200: 360,

@@ -1,44 +1,32 @@
 """The events that the cloud has for a stream, in batches, each compared with what was delivered.
 
-For `backfill` and `reconcile`, which differ in what they do with a batch.  A batch holds whole seconds, since events
-of one second can be alike, and no more of them than fit a page or so: memory does not grow with the span.
+For `backfill`, `reconcile` and completeness records, which differ in what they do with a batch.  A batch holds whole
+seconds, since events of one second can be alike, and no more of them than fit a page or so: memory does not grow with
+the span.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, Wait
-from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.errors import EventStreamNotFound
 from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, read
 from fluent_plugin_amp.cisco.regions import CLOUDS, Cloud
 from fluent_plugin_amp.cisco.streams import find
 from fluent_plugin_amp.cisco.walk import Entry, Walk
-from fluent_plugin_amp.commands.history.compare import Comparison, compare
-from fluent_plugin_amp.commands.history.span import Bookmark
 from fluent_plugin_amp.config import StreamConfig
-from fluent_plugin_amp.config.access import Given, find_access
-from fluent_plugin_amp.errors import UsageError
-from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.history.compare import Comparison, compare
+from fluent_plugin_amp.history.span import Bookmark
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.delivered import identity_of, number_of
-from fluent_plugin_amp.run import lookup
 from fluent_plugin_amp.state.store import Store
 
-MAX_WAIT_S = 2 * 3600.0
-"""For the rate limit, at one request: longer than its window."""
 MAX_HELD = 5000
 """Events of one second that are compared together."""
-ACCESS_REMEDY = (
-    "Give the stream `api: {client_id: …, api_key_file: …}` and `cloud: us|eu|apjc` (or a mapping with `api`), or "
-    "set AMP_CLIENT_ID, AMP_API_KEY and AMP_REGION."
-)
 NEIGHBOURS_S = 3600
 """Events farther apart than that are looked up on their own."""
 
@@ -75,45 +63,11 @@ class Batch:
             yield self.events[index].body, self.facts[index]
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What a command works with that is not asked for by its user."""
-
-    environ: Mapping[str, str]
-    observer: Observer
-    wait: Wait
-    """For the rate limit."""
-    stop: asyncio.Event
-    """Set when the command is to end in order."""
-    on_progress: Callable[[Progress], None] = lambda progress: None
-
-
-def open_api(stream: StreamConfig, around: Around) -> contextlib.AbstractAsyncContextManager[CiscoApi]:
-    """The API of the organisation that a stream belongs to.
-
-    Raises:
-        UsageError: neither the stream nor the environment says which cloud, or has a key.
-        ConfigError: ``cloud.ca_file`` or the environment's proxy cannot be used.
-    """
-    return lookup.open_api(*_access(stream, around.environ), stream.proxy, wait=around.wait, max_wait_s=MAX_WAIT_S)
-
-
-def _access(stream: StreamConfig, environ: Mapping[str, str]) -> tuple[Cloud, ApiKey]:
-    """What the stream says, else the environment; a public cloud is known by its broker."""
-    cloud = stream.cloud.cloud if stream.cloud is not None else None
-    if cloud is None and stream.url:
-        cloud = next((each for each in CLOUDS.values() if each.broker_host == stream.host.lower()), None)
-    if stream.api is not None:
-        key = stream.api.key
-    else:
-        try:
-            access = find_access(Given(), environ)
-        except UsageError as error:
-            raise UsageError(f"stream {stream.name}: {error}", remedy=ACCESS_REMEDY) from error
-        key, cloud = access.key, cloud or access.cloud
-    if cloud is None:
-        raise UsageError(f"stream {stream.name}: which Cisco cloud is it from?", remedy=ACCESS_REMEDY)
-    return cloud, key
+def cloud_of(stream: StreamConfig) -> Cloud | None:
+    """The cloud that a stream names; a public one is known by its broker."""
+    if stream.cloud is not None:
+        return stream.cloud.cloud
+    return next((each for each in CLOUDS.values() if stream.url and each.broker_host == stream.host.lower()), None)
 
 
 async def find_stream(api: CiscoApi, stream: StreamConfig) -> EventStream:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.commands.history.span import Bookmark, Span, legs, parse_time
+from fluent_plugin_amp.history.span import Bookmark, Span, legs, parse_time
 
 NOW = 1_700_000_000.5
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.commands.history.compare import compare
+from fluent_plugin_amp.history.compare import compare
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.testing.recorded import rounded
 
