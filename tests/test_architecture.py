@@ -26,7 +26,7 @@ PARTS = ("source", "pipeline", "sink", "cisco")
 """What never imports each other: only the composition root joins them."""
 
 FLOORS = (
-    ("amp_streams",),
+    ("amp_streams", "amp_respond"),
     ("admin",),
     ("commands",),
     ("run",),
@@ -256,6 +256,8 @@ def test_imports_point_down() -> None:
     # Errors page, man pages and shell completion are about both programs.
     assert upward == {
         ("commands.errors_reference", "admin.errors"),
+        ("commands.errors_reference", "amp_respond.errors"),
+        ("commands.manual", "amp_respond.cli"),
         ("commands.manual", "amp_streams.cli"),
     }
     assert {module for module in GROUND if any(map(room_of, own_imports(module)))} == {"__main__"}

@@ -42,8 +42,9 @@ group_option = click.option(
 # --- which cloud, which key, which way there -----------------------------------------------------
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | float) -> float:
-    if isinstance(value, float):  # the default
+def duration(ctx: click.Context, param: click.Parameter, value: str | float | None) -> float | None:
+    """Seconds of an option such as ``--timeout 30s``."""
+    if value is None or isinstance(value, float):  # the default
         return value
     from fluent_plugin_amp.config.units import Duration  # takes its time, and few need it
 
@@ -84,7 +85,7 @@ NETWORK_OPTIONS = (
         "--timeout",
         "timeout_s",
         type=click.UNPROCESSED,
-        callback=_seconds,
+        callback=duration,
         metavar="TIME",
         default=30.0,
         show_default="30s",
@@ -94,7 +95,7 @@ NETWORK_OPTIONS = (
         "--max-wait",
         "max_wait_s",
         type=click.UNPROCESSED,
-        callback=_seconds,
+        callback=duration,
         metavar="TIME",
         default=300.0,
         show_default="5m",

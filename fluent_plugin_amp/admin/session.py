@@ -48,12 +48,18 @@ def networked(command: Command) -> Command:
     return _with_session(command, NETWORK_OPTIONS)
 
 
+def offline(command: Command) -> Command:
+    """The same for a command that asks no cloud."""
+
+    return _with_session(command, ())
+
+
 def _with_session(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
     @functools.wraps(command)
     def wrapper(
-        proxy: str | None,
-        timeout_s: float,
-        max_wait_s: float,
+        proxy: str | None = None,
+        timeout_s: float = 30.0,
+        max_wait_s: float = 300.0,
         region: str | None = None,
         api_host: str | None = None,
         client_id: str | None = None,
@@ -106,6 +112,12 @@ class Session:
         if self._access is None:  # once: standard input gives a key once
             self._access = find_access(self._given(), os.environ)
         return self._access
+
+    def use(self, cloud: Cloud, key: ApiKey) -> None:
+        """Take this cloud and this key, instead of what options and environment name."""
+        from fluent_plugin_amp.config.access import Access
+
+        self._access = Access(cloud, key)
 
     @property
     def broker_proxy(self) -> ProxyWay | str:

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from fluent_plugin_amp import errors
 from fluent_plugin_amp.admin import errors as admin_errors
+from fluent_plugin_amp.amp_respond import errors as amp_respond_errors
 from fluent_plugin_amp.cisco import errors as cisco_errors
 from fluent_plugin_amp.commands import errors as commands_errors
 from fluent_plugin_amp.errors import InvalidEvent, PluginError
 from fluent_plugin_amp.state import errors as state_errors
 
-MODULES = (errors, state_errors, cisco_errors, commands_errors, admin_errors)
+MODULES = (errors, state_errors, cisco_errors, commands_errors, admin_errors, amp_respond_errors)
 """Where errors are defined, in the order of the page."""
 
 _INTRODUCTION = """\

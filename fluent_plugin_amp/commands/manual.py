@@ -1,4 +1,4 @@
-"""Man pages and shell completion of both programs, made from their commands.
+"""Man pages and shell completion of all programs, made from their commands.
 
 ``python -m fluent_plugin_amp.commands.manual FOLDER`` writes them, each file where its reader looks for it below
 ``/usr/share``.  A page has all commands of its program.
@@ -16,10 +16,15 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.amp_respond.cli import cli as amp_respond
 from fluent_plugin_amp.amp_streams.cli import cli as amp_streams
 from fluent_plugin_amp.commands.cli import cli as fluent_plugin_amp
 
-PROGRAMS: Mapping[str, click.Group] = {"fluent-plugin-amp": fluent_plugin_amp, "amp-streams": amp_streams}
+PROGRAMS: Mapping[str, click.Group] = {
+    "fluent-plugin-amp": fluent_plugin_amp,
+    "amp-streams": amp_streams,
+    "amp-respond": amp_respond,
+}
 
 
 def files() -> dict[str, str]:

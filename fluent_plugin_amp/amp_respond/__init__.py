@@ -1,0 +1,1 @@
+"""The program `amp-respond`: hunts, isolates, blocks, and takes it back."""

@@ -1,0 +1,242 @@
+"""The command `amp-respond`: parse, call, map errors to exit codes.
+
+What is done is in `tasks` and `hunts`; how it is shown first, written down and done, in `doing`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fluent_plugin_amp import __version__
+from fluent_plugin_amp.admin.options import duration, json_option
+from fluent_plugin_amp.admin.session import Session, offline
+from fluent_plugin_amp.amp_respond.doing import Doing
+from fluent_plugin_amp.amp_respond.options import (
+    acting,
+    from_option,
+    journal_option,
+    of_tenant,
+    open_journal,
+    reason_option,
+    wait_option,
+)
+from fluent_plugin_amp.errors import EXIT_OK, UsageError
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="amp-respond")
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="The key: AMP_CLIENT_ID and AMP_API_KEY (or AMP_API_KEY_FILE); the cloud: AMP_REGION or AMP_API_HOST. "
+    "Exit codes: 0 done, 1 not so yet, 2 usage, 69 unavailable, 70 bug, 77 refused, 78 configuration, "
+    "130 interrupted.",
+)
+@click.version_option(__version__, "--version")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Hunt for a threat in Cisco AMP for Endpoints (Secure Endpoint), and respond to it.
+
+    One computer or file is asked about; several are only shown, unless --yes is given. Each action is written into a
+    journal before it is done, and `undo` takes it back.
+    """
+
+
+@cli.command()
+@click.option("--executed", is_flag=True, help="Ask each computer whether it ran the file, one request each.")
+@json_option
+@click.argument("what", metavar="SHA256|IP|NAME")
+@of_tenant
+def hunt(session: Session, tenant: str | None, what: str, executed: bool, as_json: bool) -> int:
+    """Show who has seen a file, an address or a name, and who raised no event for it.
+
+    \b
+    Example:
+      amp-respond hunt 95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba --executed
+    """
+    from fluent_plugin_amp.amp_respond import hunts
+
+    found = session.with_api(lambda api: hunts.hunt(api, what, executed=executed, tenant=tenant))
+    if as_json:
+        session.screen.json(found.as_json())
+        return EXIT_OK
+    words = {True: "yes", False: "no", None: "-"}
+    rows = [
+        (each.computer.hostname, each.computer.guid, words[each.raised_event], words[each.ran], each.link)
+        for each in found.found
+    ]
+    session.screen.table(("COMPUTER", "GUID", "EVENT", "EXECUTED", "CONSOLE"), rows)
+    silent = sum(each.is_finding for each in found.found)
+    session.screen.note(f"{len(rows)} have seen it, {silent} of them raised no event")
+    if not found.is_complete:
+        session.screen.note("not complete: the cloud searches its newest 5000 entries only")
+    return EXIT_OK
+
+
+@cli.command()
+@json_option
+@click.argument("computer")
+@of_tenant
+def status(session: Session, tenant: str | None, computer: str, as_json: bool) -> int:
+    """Show isolation, group, policy and last seen of a computer: its host name in full, or its connector GUID.
+
+    \b
+    Example:
+      amp-respond status desk-014
+    """
+    from fluent_plugin_amp.amp_respond.tasks import show_status
+
+    return show_status(session, computer, as_json=as_json)
+
+
+@cli.command()
+@click.option("--hash", "sha256", metavar="SHA256", help="Also every computer that has seen this file.")
+@click.option("--no-event", is_flag=True, help="With --hash: only those that raised no event for it.")
+@from_option
+@reason_option
+@wait_option
+@click.argument("computers", nargs=-1, metavar="[COMPUTER]...")
+@acting
+def isolate(
+    session: Session, doing: Doing, computers: tuple[str, ...], file: Path | None, sha256: str | None, no_event: bool
+) -> int:
+    """Cut computers off from their network, but for Cisco's cloud.
+
+    The policy is asked first whether it may. Then the state is shown until it is reached; an offline computer stays
+    pending.
+
+    \b
+    Examples:
+      amp-respond isolate desk-014 --reason "case 77"
+      amp-respond isolate --hash 95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba --reason "case 77"
+    """
+    from fluent_plugin_amp.amp_respond import tasks
+
+    if no_event and sha256 is None:
+        raise UsageError("--no-event belongs to --hash")
+    return tasks.isolate(session, doing, "isolate", computers, file, sha256, without_event=no_event)
+
+
+@cli.command()
+@from_option
+@reason_option
+@wait_option
+@click.argument("computers", nargs=-1, metavar="[COMPUTER]...")
+@acting
+def release(session: Session, doing: Doing, computers: tuple[str, ...], file: Path | None) -> int:
+    """End the isolation of computers.
+
+    \b
+    Example:
+      amp-respond release desk-014 --reason "case 77: cleaned"
+    """
+    from fluent_plugin_amp.amp_respond import tasks
+
+    return tasks.isolate(session, doing, "release", computers, file)
+
+
+list_option = click.option(
+    "--list", "list_name", required=True, metavar="NAME", help="The list: name in full, or GUID."
+)
+
+
+@cli.command()
+@list_option
+@from_option
+@reason_option
+@click.argument("hashes", nargs=-1, metavar="[SHA256]...")
+@acting
+def block(session: Session, doing: Doing, hashes: tuple[str, ...], file: Path | None, list_name: str) -> int:
+    """Put files on a list of simple custom detections or application blocking, never on an allow list.
+
+    \b
+    Example:
+      amp-respond block 95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba --list "SOC list" \\
+        --reason "case 77"
+    """
+    from fluent_plugin_amp.amp_respond import tasks
+
+    return tasks.block(session, doing, "block", hashes, file, list_name)
+
+
+@cli.command()
+@list_option
+@from_option
+@reason_option
+@click.argument("hashes", nargs=-1, metavar="[SHA256]...")
+@acting
+def unblock(session: Session, doing: Doing, hashes: tuple[str, ...], file: Path | None, list_name: str) -> int:
+    """Take files off such a list."""
+    from fluent_plugin_amp.amp_respond import tasks
+
+    return tasks.block(session, doing, "unblock", hashes, file, list_name)
+
+
+@cli.command()
+@click.option("--files", "with_files", is_flag=True, help="Each file on them, too.")
+@json_option
+@of_tenant
+def lists(session: Session, tenant: str | None, with_files: bool, as_json: bool) -> int:
+    """Show the lists for blocking, their types, and the policies that use them."""
+    from fluent_plugin_amp.amp_respond.tasks import show_lists
+
+    return show_lists(session, with_files=with_files, as_json=as_json)
+
+
+@cli.command()
+@click.option("--group", required=True, metavar="NAME", help="Where to: name in full, or GUID.")
+@click.option("--empty-group", is_flag=True, help="Also where a group is left without computers.")
+@from_option
+@reason_option
+@click.argument("computers", nargs=-1, metavar="[COMPUTER]...")
+@acting
+def move(
+    session: Session, doing: Doing, computers: tuple[str, ...], file: Path | None, group: str, empty_group: bool
+) -> int:
+    """Put computers into another group, whose policy follows when they are online.
+
+    \b
+    Example:
+      amp-respond move desk-014 --group Triage --reason "case 77"
+    """
+    from fluent_plugin_amp.amp_respond import tasks
+
+    return tasks.move(session, doing, computers, file, group, empty_group=empty_group)
+
+
+@cli.command()
+@click.option(
+    "--since", "since_s", type=click.UNPROCESSED, callback=duration, metavar="TIME", help="Not older than, as 7d."
+)
+@json_option
+@journal_option
+@offline
+def journal(session: Session, since_s: float | None, as_json: bool, journal_file: Path | None) -> int:
+    """Show what was done, by whom, why, and what became of it.
+
+    An entry without an answer is `unknown`: the program was killed before it could write it.
+    """
+    from fluent_plugin_amp.amp_respond.tasks import show_journal
+
+    return show_journal(session, open_journal(journal_file), since_s, as_json=as_json)
+
+
+@cli.command()
+@click.option("--reason", metavar="TEXT", help="Why; by default that of the entry.")
+@wait_option
+@click.argument("entry")
+@acting
+def undo(session: Session, doing: Doing, entry: str) -> int:
+    """Take back an entry of the journal: release what it isolated, unblock what it blocked, move back.
+
+    \b
+    Example:
+      amp-respond undo 7f3a91c2
+    """
+    from fluent_plugin_amp.amp_respond import tasks
+
+    return tasks.undo(session, doing, entry)

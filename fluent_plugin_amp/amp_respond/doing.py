@@ -1,0 +1,206 @@
+"""One command that changes something: shown, agreed to, written down, done, and written down again."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import click
+
+from fluent_plugin_amp.admin.session import Session
+from fluent_plugin_amp.amp_respond.actions import perform
+from fluent_plugin_amp.amp_respond.brakes import Brakes
+from fluent_plugin_amp.amp_respond.entries import IN_DOUBT, NOT_DONE, REFUSED, Action, Json
+from fluent_plugin_amp.amp_respond.errors import TooMany
+from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.cisco import isolation
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudReadOnlyKey
+from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, RefusedError, UsageError
+
+MAX_REASON = 500
+"""Characters: it is sent to the cloud as a comment, and written down."""
+FIRST_LOOK_S, LOOK_S = 2.0, 30.0
+"""How long to wait before an isolation is looked at, at first and at most."""
+
+FINISHING = "finishing the request that is under way, then stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What the options of such a command say."""
+
+    reason: str
+    """Empty: that of the entry that is undone."""
+    brakes: Brakes
+    journal: Journal
+    tenant: str | None
+    as_json: bool
+    wait_s: float = 0.0
+    """How long to wait for an isolation."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one action."""
+
+    action: Action
+    entry: str = ""
+    outcome: str = ""
+    state: str = ""
+    error: PluginError | None = None
+
+    def as_json(self) -> Json:
+        """For ``--json``."""
+        error = self.error and {"id": self.error.id, "message": str(self.error), "remedy": self.error.remedy}
+        told = {"entry": self.entry or None, **self.action.as_json(), "outcome": self.outcome}
+        return told | {"state": self.state or None, "error": error}
+
+
+def checked_reason(reason: str) -> str:
+    """The reason, on one line.  Raises UsageError."""
+    reason = " ".join(reason.split())
+    if not reason or len(reason) > MAX_REASON or not reason.isprintable():
+        raise UsageError(f"--reason: say why, in {MAX_REASON} characters at most")
+    return reason
+
+
+def agree(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool) -> bool:
+    """Show what would be done; whether it is to be done.
+
+    Raises:
+        TooMany, Unconfirmed, UsageError
+    """
+    way = doing.brakes.way(len(actions), named=named)
+    note = session.screen.note
+    for action in actions:
+        note(f"{'would ' if way == 'show' else ''}{action}")
+    if way == "show":
+        hint = "" if doing.brakes.dry_run else "; --yes does it"
+        note(f"{len(actions)} in all, nothing was done{hint}")
+        return False
+    if way == "ask":
+        session.confirm("Do it?", yes=False)
+    elif way == "type":
+        try:
+            typed = click.prompt(f"Type how many that are ({len(actions)} lines above)", err=True)
+        except click.Abort as abort:
+            if isinstance(abort.__context__, KeyboardInterrupt):
+                raise
+            raise Unconfirmed if session.can_ask else nobody_agreed() from None
+        if str(typed).strip() != str(len(actions)):
+            raise TooMany(f"{len(actions)} are meant, {str(typed)[:20]!r} was typed")
+    return True
+
+
+def do(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool = True, undoes: str = "") -> int:
+    """Show, ask, and do them one after the other; the exit code.
+
+    A computer or list that refuses stops nobody else; a key that may not, or a cloud that is away, ends it.
+    """
+    if not agree(session, doing, actions, named=named):
+        if doing.as_json:
+            session.screen.json([Result(action, outcome="dry run").as_json() for action in actions])
+        return EXIT_OK
+    with session.interrupts.held_back(FINISHING):
+        results = session.with_api(lambda api: _do_all(session, api, doing, actions, undoes))
+    if doing.as_json:
+        session.screen.json([result.as_json() for result in results])
+    else:
+        rows = [(r.entry or "-", str(r.action), r.outcome, r.state or "-") for r in results]
+        session.screen.table(("ENTRY", "ACTION", "OUTCOME", "STATE"), rows)
+    for error in {result.error.id: result.error for result in results if result.error}.values():
+        session.screen.error(error, debug=False)
+    code = shared_code(result.error.exit_code for result in results if result.error)
+    pending = [result for result in results if result.state.startswith("pending")]
+    if pending and doing.wait_s:
+        session.screen.note(
+            f"{len(pending)} pending: a computer hears of it when it is online; see amp-respond status"
+        )
+    return code or (EXIT_NO if pending and doing.wait_s else EXIT_OK)
+
+
+async def _do_all(
+    session: Session, api: CiscoApi, doing: Doing, actions: Sequence[Action], undoes: str
+) -> list[Result]:
+    results = [Result(action, outcome="not tried") for action in actions]
+    with doing.journal.writing():
+        for result in results:
+            session.interrupts.check()
+            await _do_one(api, doing, result, undoes)
+            if result.error is not None and not _is_its_own(result.error):
+                break
+    waiting = [r for r in results if r.error is None and r.action.kind in ("isolate", "release")]
+    if waiting:
+        await _watch(session, api, doing, waiting)
+    return results
+
+
+def _is_its_own(error: PluginError) -> bool:
+    """The refusal is about this one; others may go well."""
+    return isinstance(error, RefusedError) and not isinstance(error, (CloudReadOnlyKey, CloudCredentialsRefused))
+
+
+async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> None:
+    """Written down, done, written down.  Raises JournalUnusable; then the entry has no answer, which is true."""
+    result.entry = secrets.token_hex(4)
+    asked: Json = {"entry": result.entry, "phase": "asked", "at": now(), "by": who(os.environ)}
+    asked |= {"cloud": api.cloud.name, "tenant": doing.tenant, **result.action.as_json(), "reason": doing.reason}
+    doing.journal.append(asked | ({"undoes": undoes} if undoes else {}))
+    answered: Json = {"entry": result.entry, "phase": "answered"}
+    try:
+        outcome = await perform(api, result.action, f"{doing.reason} [{asked['by']}, {result.entry}]")
+        result.outcome, result.state = outcome.result, outcome.state
+        answered |= {"looked_up": True} if outcome.looked_up else {}
+    except PluginError as error:
+        result.error = error
+        result.outcome = (
+            IN_DOUBT if isinstance(error, ActionInDoubt) else REFUSED if isinstance(error, RefusedError) else NOT_DONE
+        )
+        answered["error"] = {"id": error.id, "message": str(error)}
+    answered |= {"at": now(), "outcome": result.outcome} | ({"state": result.state} if result.state else {})
+    doing.journal.append(answered)
+
+
+async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:
+    """Look at the states until none is pending, or the time is over; write down what was reached."""
+    deadline, pause_s = time.monotonic() + doing.wait_s, FIRST_LOOK_S
+    while True:
+        pending = [result for result in results if not result.state or result.state.startswith("pending")]
+        for result in pending:
+            computer = result.action.computer
+            if computer is not None:
+                state = (await isolation.status(api, computer.guid)).status
+                if state != result.state:
+                    result.state = state
+                    with doing.journal.writing():
+                        doing.journal.append({"entry": result.entry, "phase": "seen", "at": now(), "state": state})
+        left_s = deadline - time.monotonic()
+        pending = [result for result in pending if result.state.startswith("pending")]
+        if not pending or left_s <= 0:
+            return
+        await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")
+        pause_s = min(LOOK_S, pause_s * 2)
+
+
+def now() -> str:
+    """The time: ISO 8601, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def who(environ: Mapping[str, str]) -> str:
+    """The user and the machine; with sudo, who asked for it, too."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    sudo = environ.get("SUDO_USER", "")
+    asked_by = f"{sudo} as " if sudo and sudo != user and sudo.isprintable() else ""
+    return f"{asked_by}{user}@{socket.gethostname()}"

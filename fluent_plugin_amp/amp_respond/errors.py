@@ -1,0 +1,47 @@
+"""Errors of `amp-respond` alone.  Pure."""
+
+from __future__ import annotations
+
+from fluent_plugin_amp.errors import RefusedError, UnavailableError, UsageError
+
+
+class TooMany(UsageError):
+    """More computers or files are meant than --max allows, or other than --count says: nothing was done."""
+
+    id = "respond.too-many"
+    default_remedy = "See with --dry-run who is meant; then give --max, and --count with the number of them."
+
+
+class GroupWouldBeEmpty(RefusedError):
+    """The move would take the last computers out of a group."""
+
+    id = "respond.group-would-be-empty"
+    default_remedy = "Look at the names again; if it is meant, give --empty-group."
+
+
+class JournalUnusable(UsageError):
+    """The journal cannot be read or written: without it nothing is changed."""
+
+    id = "respond.journal-unusable"
+    default_remedy = "Name a file of your own with --journal or AMP_RESPOND_JOURNAL."
+
+
+class JournalInUse(UnavailableError):
+    """Another `amp-respond` is changing something, and writes the same journal."""
+
+    id = "respond.journal-in-use"
+    default_remedy = "Try again when it is done, or name another file with --journal."
+
+
+class EntryUnknown(UsageError):
+    """The journal has no such entry."""
+
+    id = "respond.entry-unknown"
+    default_remedy = "See `amp-respond journal`."
+
+
+class NothingToUndo(RefusedError):
+    """The entry changed nothing, or what it changed was changed again since."""
+
+    id = "respond.nothing-to-undo"
+    default_remedy = "See `amp-respond journal`, and give the command that is meant."

@@ -1,0 +1,126 @@
+"""The options that several commands of `amp-respond` have."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fluent_plugin_amp.admin.options import duration, json_option
+from fluent_plugin_amp.admin.session import Session, connected
+from fluent_plugin_amp.amp_respond.brakes import MAX, Brakes
+from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason
+from fluent_plugin_amp.amp_respond.journal import Journal, default_path
+from fluent_plugin_amp.errors import UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+journal_option = click.option(
+    "--journal",
+    "journal_file",
+    type=click.Path(path_type=Path),
+    envvar="AMP_RESPOND_JOURNAL",
+    metavar="FILE",
+    help="The journal.  [env: AMP_RESPOND_JOURNAL; default: ~/.local/state/amp-respond/journal.ndjson]",
+)
+from_option = click.option(
+    "--from",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Names from a file, one a line; - is stdin.",
+)
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    type=click.UNPROCESSED,
+    callback=duration,
+    metavar="TIME",
+    default=600.0,
+    show_default="10m",
+    help="How long to look until the state is reached; 0s: not at all.",
+)
+
+_TENANT_OPTIONS = (
+    click.option(
+        "--fleet", type=click.Path(path_type=Path), metavar="FLEET.yml", help="A fleet file, with --tenant."
+    ),
+    click.option("--tenant", metavar="NAME", help="The organisation of the fleet file that is meant."),
+)
+_ACTING_OPTIONS = (
+    click.option("--yes", is_flag=True, help="Do it: do not ask for one, do not only show several."),
+    click.option("--dry-run", is_flag=True, help="Only show what would be done."),
+    click.option(
+        "--max", "most", type=click.IntRange(1), default=MAX, show_default=True, help="So many are done at most."
+    ),
+    click.option("--count", type=click.IntRange(1), help="The number that has to be typed for more than ten."),
+    journal_option,
+)
+
+
+def open_journal(file: Path | None) -> Journal:
+    """The journal that is named, or the user's own."""
+    return Journal(file or default_path(os.environ))
+
+
+def of_tenant(command: Command) -> Command:
+    """Give a command a `Session` with the cloud and key of its options, or of the ``tenant`` in a fleet file."""
+
+    @functools.wraps(command)
+    def wrapper(session: Session, fleet: Path | None, tenant: str | None, **arguments: Any) -> Any:
+        if (fleet is None) != (tenant is None):
+            raise UsageError("--fleet and --tenant belong together")
+        if fleet is not None and tenant is not None:
+            from fluent_plugin_amp.admin.fleet_file import read_fleet
+            from fluent_plugin_amp.admin.tenants import chosen_tenants
+
+            chosen = chosen_tenants(read_fleet(fleet, os.environ), [tenant])
+            if len(chosen) != 1:
+                raise UsageError("--tenant: name one")
+            session.use(chosen[0].cloud, chosen[0].key)
+            tenant = chosen[0].name
+        return command(session, tenant=tenant, **arguments)
+
+    for option in reversed(_TENANT_OPTIONS):
+        wrapper = option(wrapper)
+    return connected(wrapper)  # type: ignore[return-value]
+
+
+def acting(command: Command) -> Command:
+    """The same for a command that changes something: it gets a `Doing`, made of the options that all of them have."""
+
+    @functools.wraps(command)
+    def wrapper(
+        session: Session,
+        tenant: str | None,
+        reason: str | None,
+        yes: bool,
+        dry_run: bool,
+        most: int,
+        count: int | None,
+        journal_file: Path | None,
+        as_json: bool,
+        wait_s: float = 0.0,
+        **arguments: Any,
+    ) -> Any:
+        brakes = Brakes(yes, dry_run, most, count)
+        doing = Doing(
+            "" if reason is None else checked_reason(reason),
+            brakes,
+            open_journal(journal_file),
+            tenant,
+            as_json,
+            wait_s,
+        )
+        return command(session, doing, **arguments)
+
+    for option in (json_option, *reversed(_ACTING_OPTIONS)):
+        wrapper = option(wrapper)
+    return of_tenant(wrapper)  # type: ignore[return-value]
+
+
+reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why: for the journal and the console.")

@@ -1,0 +1,61 @@
+"""Which computers and files are meant: names on the command line, lines of a file, or who has seen a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluent_plugin_amp.cisco import computers, hunting
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.computers import Computer
+from fluent_plugin_amp.cisco.file_lists import sha256_of
+from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.files import read_text
+
+MAX_LIST_BYTES = 1 << 20
+"""Of a file with names: some ten thousand."""
+MAX_NAMES = 1000
+"""Each name is a request."""
+
+
+def names(given: Sequence[str], file: Path | None) -> list[str]:
+    """The names of the command line, and of the lines of a file (``-``: standard input); ``#`` begins a comment.
+
+    Raises UsageError.
+    """
+    lines: list[str] = []
+    if file is not None:
+        try:
+            if str(file) == "-":
+                text = sys.stdin.read(MAX_LIST_BYTES + 1)
+                if len(text) > MAX_LIST_BYTES:
+                    raise UsageError(f"standard input: larger than the {MAX_LIST_BYTES >> 10} KiB that are read")
+            else:
+                text = read_text(file, MAX_LIST_BYTES)
+        except (OSError, UnicodeDecodeError) as exc:
+            raise UsageError(f"{file} cannot be read: {getattr(exc, 'strerror', None) or 'not UTF-8'}") from exc
+        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    found = list(dict.fromkeys([*given, *filter(None, lines)]))
+    if len(found) > MAX_NAMES:
+        raise UsageError(f"{len(found)} names are given, {MAX_NAMES} are the most")
+    return found
+
+
+async def find_computers(
+    api: CiscoApi, named: Sequence[str], sha256: str | None = None, *, without_event: bool = False
+) -> list[Computer]:
+    """Each computer once: those that are named, and those that have seen a file.
+
+    ``without_event``: of the latter only those that raised no event for it.
+
+    Raises:
+        ComputerNotFound, ComputerAmbiguous, UsageError: nothing is done to any of them then.
+    """
+    found = {one.guid: one for one in [await computers.find(api, name) for name in named]}
+    if sha256 is not None:
+        sha256 = sha256_of(sha256)
+        seen = (await hunting.seen(api, sha256)).computers
+        told = (await hunting.told(api, sha256)).guids if without_event else frozenset[str]()
+        found |= {one.guid: one for one in seen if one.guid not in told and one.guid not in found}
+    return list(found.values())

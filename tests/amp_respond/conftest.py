@@ -1,0 +1,82 @@
+"""The local cloud of the tests of `cisco`, with an organisation that has computers and lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fluent_plugin_amp.amp_respond import doing
+from fluent_plugin_amp.amp_respond.cli import cli
+from fluent_plugin_amp.cisco import api as api_module
+from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.organisation import Organisation
+from fluent_plugin_amp.testing.responses import LocalComputer, Responses
+from tests.cisco.conftest import api, cloud, connect, no_proxy_around, organisation, waits
+
+__all__ = ["api", "cloud", "connect", "no_proxy_around", "organisation", "waits"]
+
+SHA256 = "95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Where the journal is."""
+    return tmp_path / "state" / "journal.ndjson"
+
+
+@pytest.fixture
+def responses(organisation: Organisation) -> Responses:
+    """What there is to respond with: nothing yet."""
+    return organisation.responses
+
+
+@pytest.fixture
+def computer(responses: Responses) -> LocalComputer:
+    """One computer, and another that keeps its group from being empty."""
+    responses.add_computer("srv-linux-1")
+    return responses.add_computer("desk-014")
+
+
+@pytest.fixture(autouse=True)
+def around(
+    no_proxy_around: None,
+    monkeypatch: pytest.MonkeyPatch,
+    cloud: LocalCloud,
+    organisation: Organisation,
+    journal: Path,
+) -> None:
+    """The environment of an operator, and no waiting."""
+    monkeypatch.setenv("AMP_CLIENT_ID", organisation.client_id)
+    monkeypatch.setenv("AMP_API_KEY", organisation.api_key)
+    monkeypatch.setenv("AMP_API_HOST", cloud.url)
+    monkeypatch.setenv("AMP_RESPOND_JOURNAL", str(journal))
+    monkeypatch.setattr(api_module, "backoff_s", lambda *arguments, **options: 0.0)
+    monkeypatch.setattr(doing, "FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr(doing, "LOOK_S", 0.0)
+
+
+@pytest.fixture
+def run(organisation: Organisation, responses: Responses, journal: Path) -> Run:
+    """``run("isolate", "desk-014", …)``; neither what it says nor the journal holds the key or an unlock code."""
+
+    def run(*arguments: str, code: int = 0, stdin: str | None = None) -> Result:
+        result = CliRunner().invoke(cli, ["--debug", *arguments], input=stdin)
+        said = f"{result.stdout}\n--- stderr\n{result.stderr}"
+        assert result.exit_code == code, said
+        written = journal.read_text() if journal.exists() else ""
+        for secret in (organisation.api_key, *(one.unlock_code for one in responses.computers.values())):
+            assert secret not in said + written
+        return result
+
+    return run
+
+
+def told(journal: Path) -> list[dict[str, Any]]:
+    """The lines of the journal."""
+    return [json.loads(line) for line in journal.read_text().splitlines()]

@@ -1,0 +1,331 @@
+"""`amp-respond` against the local cloud, within this process: what it does, what it refuses, what it writes down."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
+from fluent_plugin_amp.testing.organisation import Organisation
+from fluent_plugin_amp.testing.responses import LocalComputer, Responses
+from tests.amp_respond.conftest import SHA256, Run, told
+
+WHY = ("--reason", "case 77")
+YES = (*WHY, "--yes")
+
+
+def changes(cloud: LocalCloud) -> list[str]:
+    """The methods of the requests that change something."""
+    return [method for method, _ in cloud.requests if method not in ("GET", "OPTIONS")]
+
+
+# --- the way there and back ----------------------------------------------------------------------
+
+
+def test_a_computer_is_isolated_and_released(run: Run, computer: LocalComputer, journal: Path) -> None:
+    """The states are waited for; the journal has who, what, why and what became of it; nobody else can read it."""
+    assert "isolated" in run("isolate", "desk-014", *YES).stdout
+    assert computer.status == "isolated"
+    run("release", computer.guid, *YES)
+    assert computer.status == "not_isolated"
+    lines = told(journal)
+    assert [line["phase"] for line in lines] == ["asked", "answered", "seen", "seen"] * 2
+    asked, answered = lines[:2]
+    assert asked["computer"] == {"guid": computer.guid, "name": "desk-014"}
+    assert (asked["action"], asked["reason"], answered["outcome"]) == ("isolate", "case 77", "done")
+    assert "@" in asked["by"]
+    assert computer.comment is not None
+    assert computer.comment.startswith("case 77 [")
+    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
+    shown = json.loads(run("journal", "--json").stdout)
+    assert [(one["action"], one["outcome"], one["state"]) for one in shown] == [
+        ("isolate", "done", "isolated"),
+        ("release", "done", "not_isolated"),
+    ]
+    assert run("journal", "--since", "7d").stdout.count("case 77") == 2
+
+
+@pytest.mark.parametrize(("kind", "other"), [("isolate", "release"), ("block", "unblock"), ("move", "move")])
+def test_what_was_done_is_undone(
+    run: Run, computer: LocalComputer, responses: Responses, journal: Path, kind: str, other: str
+) -> None:
+    """The inverse is done, and is an entry of its own that names the first."""
+    soc = responses.add_list("SOC list")
+    group = computer.group_guid
+    arguments = {
+        "isolate": ["desk-014"],
+        "block": [SHA256, "--list", "SOC list"],
+        "move": ["desk-014", "--group", "Triage"],
+    }[kind]
+    run(kind, *arguments, *YES)
+    assert (computer.status, list(soc.files), computer.group_guid) != ("not_isolated", [], group)
+    entry = told(journal)[0]["entry"]
+    run("undo", entry, "--yes")
+    assert (computer.status, list(soc.files), computer.group_guid) == ("not_isolated", [], group)
+    undone = next(line for line in told(journal) if line.get("undoes") == entry)
+    assert (undone["action"], undone["reason"]) == (other, f"undo of {entry}: case 77")
+
+
+def test_what_was_so_already_is_success_and_not_undone(run: Run, computer: LocalComputer, journal: Path) -> None:
+    """409 is no error; but to undo it would undo what somebody else did."""
+    computer.status = "isolated"
+    assert "already" in run("isolate", "desk-014", *YES).stdout
+    result = run("undo", told(journal)[0]["entry"], "--yes", code=77)
+    assert "respond.nothing-to-undo" in result.stderr
+    assert computer.status == "isolated"
+    assert "respond.entry-unknown" in run("undo", "00000000", "--yes", code=2).stderr
+
+
+def test_a_file_is_blocked_twice_and_unblocked_twice(run: Run, responses: Responses) -> None:
+    """409 and 404 say that it was so: both are success."""
+    soc = responses.add_list("SOC list")
+    for outcome in ("done", "already"):
+        assert outcome in run("block", SHA256.upper(), "--list", "soc list", *YES).stdout
+        assert list(soc.files) == [SHA256]
+    for outcome in ("done", "already"):
+        assert outcome in run("unblock", SHA256, "--list", "SOC list", *YES).stdout
+        assert soc.files == {}
+
+
+def test_lists_are_shown_with_the_policies_that_use_them(run: Run, responses: Responses) -> None:
+    """One that no policy uses has no effect, which is said; allow lists are not shown."""
+    responses.add_list("SOC list", "simple_custom_detections", "Protect").files[SHA256] = "case 77"
+    responses.add_list("Unused", "application_blocking")
+    responses.add_list("Known good", "allowed_applications")
+    shown = run("lists", "--files").stdout
+    assert SHA256 in shown
+    assert "no policy" in shown
+    assert "Known good" not in shown
+    assert json.loads(run("lists", "--json").stdout)[0]["policies"] == ["Protect"]
+
+
+def test_status_tells_what_is_known(run: Run, computer: LocalComputer) -> None:
+    """Isolation, group, policy, last seen."""
+    shown = run("status", "desk-014").stdout
+    assert all(word in shown for word in ("not_isolated", "Protect", computer.guid, "2026-03-02"))
+    assert json.loads(run("status", "desk-014", "--json").stdout)["group"] == "Protect"
+
+
+# --- what is only shown --------------------------------------------------------------------------
+
+
+def test_one_is_asked_about(run: Run, computer: LocalComputer, cloud: LocalCloud) -> None:
+    """No is no, and where nobody answers nothing is done."""
+    run("isolate", "desk-014", *WHY, stdin="n\n", code=2)
+    run("isolate", "desk-014", *WHY, stdin="", code=2)
+    assert changes(cloud) == []
+    run("isolate", "desk-014", *WHY, stdin="y\n")
+    assert computer.status == "isolated"
+
+
+@pytest.mark.parametrize("how", ["two names", "file", "hash", "dry run"])
+def test_what_nobody_saw_before_is_only_shown(
+    run: Run, computer: LocalComputer, responses: Responses, cloud: LocalCloud, tmp_path: Path, how: str
+) -> None:
+    """Several names, a file's names, whoever saw a hash: nothing is done without --yes, and none is written down."""
+    (tmp_path / "names").write_text("# case 77\ndesk-014\n\n")
+    responses.see(SHA256, computer)
+    arguments = {
+        "two names": ["desk-014", "srv-linux-1"],
+        "file": ["--from", str(tmp_path / "names")],
+        "hash": ["--hash", SHA256],
+        "dry run": ["desk-014", "--yes", "--dry-run"],
+    }[how]
+    assert "would isolate desk-014" in run("isolate", *arguments, *WHY).stderr
+    assert changes(cloud) == []
+    if how != "dry run":
+        run("isolate", *arguments, *YES)
+        assert computer.status == "isolated"
+
+
+def test_more_than_ten_need_their_number(run: Run, responses: Responses, cloud: LocalCloud) -> None:
+    """Typed at a prompt, or with --count; a wrong one stops everything."""
+    names = [responses.add_computer(f"desk-{number:03}").hostname for number in range(12)]
+    for stdin, code in (("11\n", 2), ("", 2), ("y\n", 2)):
+        run("isolate", *names, *YES, stdin=stdin, code=code)
+    assert "respond.too-many" in run("isolate", *names, *YES, "--count", "11", code=2).stderr
+    assert changes(cloud) == []
+    run("isolate", *names, *YES, stdin="12\n")
+    run("release", *names, *YES, "--count", "12")
+    assert len(changes(cloud)) == 24
+
+
+def test_more_than_max_are_refused(run: Run, responses: Responses, cloud: LocalCloud) -> None:
+    """25, unless it is said: a clean file that every computer has seen isolates nobody."""
+    responses.see(SHA256, *(responses.add_computer(f"desk-{number:03}") for number in range(26)))
+    assert "26 are meant, --max allows 25" in run("isolate", "--hash", SHA256, *YES, code=2).stderr
+    assert changes(cloud) == []
+
+
+# --- what a reviewer does not manage -------------------------------------------------------------
+
+
+def test_no_other_computer_is_isolated(run: Run, responses: Responses, cloud: LocalCloud) -> None:
+    """A part of a name, and a name of two computers, are errors; the other names of the command are not acted on."""
+    for name in ("desk-014", "DESK-014", "desk-015"):
+        responses.add_computer(name)
+    assert "cloud.computer-ambiguous" in run("isolate", "desk-015", "desk-014", *YES, code=77).stderr
+    assert "cloud.computer-not-found" in run("isolate", "desk-01", *YES, code=77).stderr
+    assert changes(cloud) == []
+
+
+def test_no_hash_gets_onto_an_allow_list(run: Run, responses: Responses, cloud: LocalCloud) -> None:
+    """Neither by name nor by GUID."""
+    allowed = responses.add_list("Known good", "allowed_applications")
+    for name in ("Known good", allowed.guid):
+        for command in ("block", "unblock"):
+            assert "cloud.list-not-found" in run(command, SHA256, "--list", name, *YES, code=77).stderr
+    assert changes(cloud) == []
+    assert allowed.files == {}
+
+
+def test_no_group_is_emptied_by_accident(run: Run, computer: LocalComputer, organisation: Organisation) -> None:
+    """The last ones stay, unless it is said."""
+    both = ("desk-014", "srv-linux-1", "--group", "Triage")
+    assert "respond.group-would-be-empty" in run("move", *both, *YES, code=77).stderr
+    run("move", "desk-014", "--group", "triage", *YES)
+    assert organisation.groups[computer.group_guid] == "Triage"
+    assert "name.unknown" in run("move", "srv-linux-1", "--group", "Nowhere", *YES, code=2).stderr
+    run("move", "srv-linux-1", "--group", "Triage", *YES, "--empty-group")
+    assert "already" in run("move", "srv-linux-1", "--group", "Triage", *YES).stderr
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "\x1b[2J"])
+def test_a_reason_is_given(run: Run, computer: LocalComputer, reason: str) -> None:
+    """Something that can be read, of bounded length."""
+    run("isolate", "desk-014", "--yes", "--reason", reason, code=2)
+    assert computer.status == "not_isolated"
+
+
+# --- the table of errors -------------------------------------------------------------------------
+
+COMMANDS = {
+    "isolate": (["desk-014"], "PUT", "/v1/computers/"),
+    "release": (["desk-014"], "DELETE", "/v1/computers/"),
+    "block": ([SHA256, "--list", "SOC list"], "POST", "/v1/file_lists/"),
+    "unblock": ([SHA256, "--list", "SOC list"], "DELETE", "/v1/file_lists/"),
+    "move": (["desk-014", "--group", "Triage"], "PATCH", "/v1/computers/"),
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def kind(request: pytest.FixtureRequest, computer: LocalComputer, responses: Responses) -> str:
+    """A command that has something to do."""
+    soc = responses.add_list("SOC list")
+    if request.param == "release":
+        computer.status = "isolated"
+    if request.param == "unblock":
+        soc.files[SHA256] = ""
+    return str(request.param)
+
+
+def test_a_read_only_key_changes_nothing(run: Run, kind: str, organisation: Organisation, journal: Path) -> None:
+    """It is told as such, and written down as refused."""
+    organisation.read_only = True
+    assert "cloud.read-only-key" in run(kind, *COMMANDS[kind][0], *YES, code=77).stderr
+    assert [line.get("outcome") for line in told(journal)] == [None, "refused"]
+
+
+def test_a_lost_answer_is_looked_up(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """The cloud was asked once; the journal says that it was looked up."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, works=True, silent=True))
+    run(kind, *arguments, *YES)
+    assert changes(cloud) == [method]
+    assert (told(journal)[1]["outcome"], told(journal)[1]["looked_up"]) == ("done", True)
+
+
+def test_what_was_not_done_is_asked_again_after_a_look(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """502 before anything was done: a look, and then once more."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, status=502))
+    run(kind, *arguments, *YES)
+    assert changes(cloud) == [method] * 2
+    assert told(journal)[1]["outcome"] == "done"
+
+
+def test_what_stays_in_doubt_is_told_as_such(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """502 again and again: nothing shows that it was done."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, status=502, times=9))
+    assert "cloud.action-in-doubt" in run(kind, *arguments, *YES, code=69).stderr
+    assert told(journal)[1]["outcome"] == "in doubt"
+
+
+def test_the_rate_limit_is_waited_out_or_told(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """Nothing was done then, which is what the journal says."""
+    arguments, method, path = COMMANDS[kind]
+    failure = too_many_requests(0)
+    failure.method, failure.path = method, path
+    cloud.fail(failure)
+    run(kind, *arguments, *YES)
+    failure = too_many_requests(600, times=9)
+    failure.method, failure.path = method, path
+    cloud.fail(failure)
+    if kind == "move":
+        arguments = ["desk-014", "--group", "Audit", "--empty-group"]
+    assert "cloud.rate-limited" in run(kind, *arguments, *YES, "--max-wait", "1s", code=69).stderr
+    assert told(journal)[-1]["outcome"] == "not done"
+
+
+def test_an_offline_computer_stays_pending(run: Run, computer: LocalComputer, journal: Path) -> None:
+    """The exit code says that it is not so yet; with --wait 0s only that it was asked."""
+    computer.offline = True
+    result = run("isolate", "desk-014", *YES, "--wait", "0.05s", code=1)
+    assert "1 pending" in result.stderr
+    assert told(journal)[-1]["state"] == "pending_start"
+    run("isolate", "desk-014", *YES, "--wait", "0s")
+
+
+def test_a_policy_that_forbids_isolation_is_asked_first(run: Run, responses: Responses, cloud: LocalCloud) -> None:
+    """Nobody is isolated then, the others that were named neither."""
+    responses.add_computer("desk-014")
+    responses.add_computer("desk-015", available=False)
+    result = run("isolate", "desk-014", "desk-015", *YES, code=77)
+    assert "cloud.isolation-forbidden" in result.stderr
+    assert changes(cloud) == []
+
+
+def test_a_conflict_is_told(run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path) -> None:
+    """409 while it is on its way to the other state is no success."""
+    cloud.fail(Failure("PUT", status=409, body=b'{"data": {}, "errors": ["busy"]}'))
+    assert "cloud.isolation-conflict" in run("isolate", "desk-014", *YES, code=77).stderr
+    assert told(journal)[1]["outcome"] == "refused"
+
+
+def test_one_refusal_stops_no_other(run: Run, responses: Responses, cloud: LocalCloud) -> None:
+    """What is refused for one computer is done for the next; the exit code is the refusal's."""
+    first, second = (responses.add_computer(name) for name in ("desk-014", "desk-015"))
+    cloud.fail(Failure("PUT", f"/v1/computers/{first.guid}", status=405))
+    result = run("isolate", "desk-014", "desk-015", *YES, "--json", code=77)
+    assert [one["outcome"] for one in json.loads(result.stdout)] == ["refused", "done"]
+    assert (first.status, second.status) == ("not_isolated", "isolated")
+
+
+# --- hunting -------------------------------------------------------------------------------------
+
+
+def test_a_hunt_finds_who_said_nothing(run: Run, computer: LocalComputer, organisation: Organisation) -> None:
+    """They come first, with links to the console; a hash then isolates them alone."""
+    responses = organisation.responses
+    silent = next(one for one in responses.computers.values() if one is not computer)
+    responses.see(SHA256, computer)
+    responses.see(SHA256, silent, executed=True)
+    event = {"id": 1, "connector_guid": computer.guid, "file": {"identity": {"sha256": SHA256}}}
+    organisation.publish([json.dumps(event).encode()])
+    result = run("hunt", SHA256.upper(), "--executed")
+    assert "2 have seen it, 1 of them raised no event" in result.stderr
+    assert f"/computers/{silent.guid}/trajectory?q={SHA256}" in result.stdout
+    found = json.loads(run("hunt", SHA256, "--json").stdout)
+    assert [(one["hostname"], one["raised_event"]) for one in found["computers"]] == [
+        ("srv-linux-1", False),
+        ("desk-014", True),
+    ]
+    run("isolate", "--hash", SHA256, "--no-event", *YES)
+    assert (computer.status, silent.status) == ("not_isolated", "isolated")
+    responses.see("203.0.113.7", computer)
+    assert json.loads(run("hunt", "203.0.113.7", "--json").stdout)["computers"][0]["raised_event"] is None
+    run("hunt", "203.0.113.7", "--executed", code=2)
