@@ -122,7 +122,7 @@ class CiscoApi:
 
     async def version(self) -> str:
         """The API's version; the cheapest test of a key."""
-        decoded = await self.get("/v1/version")
+        decoded = await self.envelope("/v1/version")
         return str(decoded.get("version", ""))
 
     async def may_write(self) -> bool | None:
@@ -153,7 +153,7 @@ class CiscoApi:
     async def event_stream(self, stream_id: int) -> EventStream:
         """One event stream.  Raises EventStreamNotFound."""
         path = f"/v1/event_streams/{stream_id}"
-        return answers.event_stream(answers.one(await self.get(path), f"GET {path}"))
+        return answers.event_stream(answers.one(await self.envelope(path), f"GET {path}"))
 
     async def event_page(self, filters: Query, *, offset: int, limit: int) -> EventPage:
         """Recorded events, newest first, from the ``offset``-th on; ``limit`` is 500 at most.
@@ -162,7 +162,7 @@ class CiscoApi:
         New events push the older ones along, so the same ``offset`` is another event a moment later.
         """
         path = "/v1/events"
-        decoded = await self.get(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
+        decoded = await self.envelope(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
         return EventPage(
             answers.items(decoded, f"GET {path}"),
             total=answers.total(decoded),
@@ -217,8 +217,8 @@ class CiscoApi:
 
     # --- what there is, by path ------------------------------------------------------------------
 
-    async def get(self, path: str, query: Query = ()) -> dict[str, Any]:
-        """The envelope of one answer."""
+    async def envelope(self, path: str, query: Query = ()) -> dict[str, Any]:
+        """The envelope of the answer to ``GET path``."""
         return answers.envelope(await self._send("GET", path, query), f"GET {path}")
 
     def every(self, path: str, query: Query = FULL_PAGES, *, inside: str = "") -> AsyncIterator[dict[str, Any]]:

@@ -93,7 +93,7 @@ async def by_guid(api: CiscoApi, guid: str) -> Computer:
     """The computer with this connector GUID.  Raises ComputerNotFound."""
     path = f"/v1/computers/{guid.lower()}"
     try:
-        return computer(answers.one(await api.get(path), f"GET {path}"))
+        return computer(answers.one(await api.envelope(path), f"GET {path}"))
     except CloudRefused as error:
         if error.status == 404:
             raise ComputerNotFound(f"no computer has the connector GUID {guid}") from error
@@ -102,7 +102,7 @@ async def by_guid(api: CiscoApi, guid: str) -> Computer:
 
 async def count_in_group(api: CiscoApi, group_guid: str) -> int | None:
     """How many computers are in a group; None where the cloud does not tell."""
-    return answers.total(await api.get("/v1/computers", (("group_guid[]", group_guid), ("limit", "1"))))
+    return answers.total(await api.envelope("/v1/computers", (("group_guid[]", group_guid), ("limit", "1"))))
 
 
 async def move(api: CiscoApi, guid: str, group_guid: str) -> None:

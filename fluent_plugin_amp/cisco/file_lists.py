@@ -116,7 +116,7 @@ async def content(api: CiscoApi, guid: str) -> Content:
     """All files on a list, and the names of the policies that use it.  Raises FileListNotFound."""
     path = f"/v1/file_lists/{guid}/files"
     try:
-        data = (await api.get(path, (("limit", "1"),)))["data"]
+        data = (await api.envelope(path, (("limit", "1"),)))["data"]
         found = tuple([one async for one in _files(api, path)])
     except CloudRefused as error:
         if error.status == 404:

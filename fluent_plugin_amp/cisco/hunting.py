@@ -72,7 +72,7 @@ async def told(api: CiscoApi, sha256: str) -> Told:
 async def ran(api: CiscoApi, guid: str, sha256: str) -> bool:
     """Whether the trajectory of a computer shows that it ran a file; it does not go back for ever."""
     path = f"/v1/computers/{guid}/trajectory"
-    data = answers.one(await api.get(path, (("q", sha256), *FULL_PAGES)), f"GET {path}")
+    data = answers.one(await api.envelope(path, (("q", sha256), *FULL_PAGES)), f"GET {path}")
     events = data.get("events")
     return any(
         isinstance(event, dict) and event.get("event_type") == "Executed by" and _sha256(event.get("file")) == sha256

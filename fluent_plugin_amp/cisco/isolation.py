@@ -57,7 +57,7 @@ async def may_start(api: CiscoApi, guid: str) -> bool:
 async def status(api: CiscoApi, guid: str) -> Isolation:
     """How it stands.  Raises ComputerNotFound."""
     try:
-        return isolation(answers.one(await api.get(_path(guid)), f"GET {_path(guid)}"))
+        return isolation(answers.one(await api.envelope(_path(guid)), f"GET {_path(guid)}"))
     except CloudRefused as error:
         raise _unknown(guid, error) from error
 
