@@ -5,7 +5,9 @@ What is done is in `tasks` and `hunts`; how it is shown first, written down and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,9 +22,14 @@ from fluent_plugin_amp.amp_respond.options import (
     of_tenant,
     open_journal,
     reason_option,
+    ship_option,
     wait_option,
 )
+from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.errors import EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.admin.tenants import Tenant
 
 
 def main() -> None:
@@ -49,9 +56,12 @@ def cli(debug: bool) -> None:
 @cli.command()
 @click.option("--executed", is_flag=True, help="Ask each computer whether it ran the file, one request each.")
 @json_option
+@click.option("--all-tenants", is_flag=True, help="With --fleet: in every organisation of the file.")
 @click.argument("what", metavar="SHA256|IP|NAME")
 @of_tenant
-def hunt(session: Session, tenant: str | None, what: str, executed: bool, as_json: bool) -> int:
+def hunt(
+    session: Session, tenant: str | None, what: str, executed: bool, all_tenants: Sequence[Tenant], as_json: bool
+) -> int:
     """Show who has seen a file, an address or a name, and who raised no event for it.
 
     \b
@@ -60,21 +70,17 @@ def hunt(session: Session, tenant: str | None, what: str, executed: bool, as_jso
     """
     from fluent_plugin_amp.amp_respond import hunts
 
-    found = session.with_api(lambda api: hunts.hunt(api, what, executed=executed, tenant=tenant))
+    if all_tenants:
+        said = session.run(lambda: hunts.hunt_all(session, all_tenants, what, executed=executed))
+    else:
+        said = [session.with_api(lambda api: hunts.hunt(api, what, executed=executed, tenant=tenant))]
+    found = [one for one in said if isinstance(one, hunts.Hunt)]
     if as_json:
-        session.screen.json(found.as_json())
-        return EXIT_OK
-    words = {True: "yes", False: "no", None: "-"}
-    rows = [
-        (each.computer.hostname, each.computer.guid, words[each.raised_event], words[each.ran], each.link)
-        for each in found.found
-    ]
-    session.screen.table(("COMPUTER", "GUID", "EVENT", "EXECUTED", "CONSOLE"), rows)
-    silent = sum(each.is_finding for each in found.found)
-    session.screen.note(f"{len(rows)} have seen it, {silent} of them raised no event")
-    if not found.is_complete:
-        session.screen.note("not complete: the cloud searches its newest 5000 entries only")
-    return EXIT_OK
+        told = [one.as_json() for one in found]
+        session.screen.json(told if all_tenants else told[0])
+    else:
+        hunts.show(session.screen, found)
+    return shared_code(one.exit_code for one in said if not isinstance(one, hunts.Hunt))
 
 
 @cli.command()
@@ -209,19 +215,56 @@ def move(
 
 
 @cli.command()
+@click.option("--computer", metavar="COMPUTER", help="Only what is vulnerable on this one.")
+@click.option("--sha256", metavar="SHA256", help="Only this program.")
+@json_option
+@of_tenant
+def vulnerable(session: Session, tenant: str | None, computer: str | None, sha256: str | None, as_json: bool) -> int:
+    """Show vulnerable programs, the worst first, and how many computers have them.
+
+    \b
+    Example:
+      amp-respond vulnerable --computer desk-014
+    """
+    from fluent_plugin_amp.amp_respond.vulnerable import programs
+
+    found = session.with_api(lambda api: programs(api, computer, sha256))
+    if as_json:
+        session.screen.json([one.as_json() for one in found])
+        return EXIT_OK
+    rows = [
+        (
+            *(one.application, one.version, f"{one.cvss:g}", str(len(one.cves)), str(one.count)),
+            ", ".join(each.hostname for each in one.computers[:4]) + (", …" if one.count > 4 else ""),
+            one.sha256,
+        )
+        for one in found
+    ]
+    session.screen.table(("PROGRAM", "VERSION", "CVSS", "CVES", "COMPUTERS", "ON", "SHA256"), rows)
+    return EXIT_OK
+
+
+@cli.command()
 @click.option(
     "--since", "since_s", type=click.UNPROCESSED, callback=duration, metavar="TIME", help="Not older than, as 7d."
 )
 @json_option
 @journal_option
+@ship_option
 @offline
-def journal(session: Session, since_s: float | None, as_json: bool, journal_file: Path | None) -> int:
+def journal(
+    session: Session, since_s: float | None, as_json: bool, journal_file: Path | None, ship_config: Path | None
+) -> int:
     """Show what was done, by whom, why, and what became of it.
 
     An entry without an answer is `unknown`: the program was killed before it could write it.
     """
     from fluent_plugin_amp.amp_respond.tasks import show_journal
 
+    if ship_config is not None:
+        from fluent_plugin_amp.amp_respond.shipping import ship
+
+        session.screen.note(f"{ship(ship_config, open_journal(journal_file))} entries sent")
     return show_journal(session, open_journal(journal_file), since_s, as_json=as_json)
 
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from fluent_plugin_amp.admin.screen import Screen
+from fluent_plugin_amp.admin.session import Session
+from fluent_plugin_amp.admin.tenants import Tenant
 from fluent_plugin_amp.amp_respond.entries import Json
 from fluent_plugin_amp.cisco import hunting
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
-from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.errors import PluginError, UsageError
 
 MAX_WHAT = 200
 """Characters of what is looked for."""
@@ -65,18 +68,47 @@ class Hunt:
         return {"tenant": self.tenant, **told, "computers": computers}
 
 
+def is_sha256(what: str) -> bool:
+    """It has the form of one."""
+    return re.fullmatch(r"[0-9a-fA-F]{64}", what) is not None
+
+
+def checked(what: str, *, executed: bool) -> str:
+    """What is looked for.  Raises UsageError."""
+    what = what.strip()
+    if not what or len(what) > MAX_WHAT or not what.isprintable():
+        raise UsageError("give a SHA-256, an IPv4 address, or the name of a file")
+    if executed and not is_sha256(what):
+        raise UsageError("--executed: only of a SHA-256 can be told who ran it")
+    return what.lower() if is_sha256(what) else what
+
+
+async def hunt_all(
+    session: Session, tenants: Sequence[Tenant], what: str, *, executed: bool
+) -> list[Hunt | PluginError]:
+    """Each organisation in turn; one that cannot be asked stops no other."""
+    what = checked(what, executed=executed)
+    found: list[Hunt | PluginError] = []
+    for tenant in tenants:
+        async with session.http(tenant.cloud.ca_file) as http:
+            wait = session.screen.wait_beside(tenant.name)
+            api = session.api(tenant.cloud, tenant.key, http, wait=wait)
+            try:
+                found.append(await hunt(api, what, executed=executed, tenant=tenant.name))
+            except PluginError as error:
+                session.screen.note(f"{tenant.name} could not be asked:")
+                session.screen.error(error, debug=False)
+                found.append(error)
+    return found
+
+
 async def hunt(api: CiscoApi, what: str, *, executed: bool = False, tenant: str | None = None) -> Hunt:
     """Look for a SHA-256, an IPv4 address or a name; those without an event come first.
 
     Raises UsageError.
     """
-    what = what.strip()
-    if not what or len(what) > MAX_WHAT or not what.isprintable():
-        raise UsageError("give a SHA-256, an IPv4 address, or the name of a file")
-    is_hash = re.fullmatch(r"[0-9a-fA-F]{64}", what) is not None
-    if executed and not is_hash:
-        raise UsageError("--executed: only of a SHA-256 can be told who ran it")
-    what = what.lower() if is_hash else what
+    what = checked(what, executed=executed)
+    is_hash = is_sha256(what)
     seen = await hunting.seen(api, what)
     told = await hunting.told(api, what) if is_hash else None
     console = f"https://{api.cloud.console_host}"
@@ -89,3 +121,27 @@ async def hunt(api: CiscoApi, what: str, *, executed: bool = False, tenant: str 
     found.sort(key=lambda each: (not each.is_finding, each.computer.hostname.casefold()))
     is_complete = seen.is_complete and (told is None or told.is_complete)
     return Hunt(what, found, is_complete, tenant, f"{console}/file/trajectory/{what}" if is_hash else "")
+
+
+def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
+    """A row for each computer; those that raised no event come first."""
+    words = {True: "yes", False: "no", None: "-"}
+    rows = [
+        (
+            hunt.tenant or "-",
+            one.computer.hostname,
+            one.computer.guid,
+            words[one.raised_event],
+            words[one.ran],
+            one.link,
+        )
+        for hunt in hunts
+        for one in hunt.found
+    ]
+    first = 0 if any(hunt.tenant for hunt in hunts) else 1
+    columns = ("TENANT", "COMPUTER", "GUID", "EVENT", "EXECUTED", "CONSOLE")
+    screen.table(columns[first:], [row[first:] for row in rows])
+    silent = sum(one.is_finding for hunt in hunts for one in hunt.found)
+    screen.note(f"{len(rows)} have seen it, {silent} of them raised no event")
+    if not all(hunt.is_complete for hunt in hunts):
+        screen.note("not complete: the cloud searches its newest 5000 entries only")

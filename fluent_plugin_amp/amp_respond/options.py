@@ -27,6 +27,13 @@ journal_option = click.option(
     metavar="FILE",
     help="The journal.  [env: AMP_RESPOND_JOURNAL; default: ~/.local/state/amp-respond/journal.ndjson]",
 )
+ship_option = click.option(
+    "--ship",
+    "ship_config",
+    type=click.Path(path_type=Path),
+    metavar="CONFIG",
+    help="Send what the journal has, and was not sent, to the servers of this configuration.",
+)
 from_option = click.option(
     "--from",
     "file",
@@ -59,6 +66,7 @@ _ACTING_OPTIONS = (
     ),
     click.option("--count", type=click.IntRange(1), help="The number that has to be typed for more than ten."),
     journal_option,
+    ship_option,
 )
 
 
@@ -72,8 +80,13 @@ def of_tenant(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapper(session: Session, fleet: Path | None, tenant: str | None, **arguments: Any) -> Any:
-        if (fleet is None) != (tenant is None):
-            raise UsageError("--fleet and --tenant belong together")
+        if (fleet is None) is (tenant is not None or bool(arguments.get("all_tenants"))):
+            raise UsageError("--fleet belongs to --tenant or, for a hunt, --all-tenants")
+        if arguments.get("all_tenants") and fleet is not None:
+            from fluent_plugin_amp.admin.fleet_file import read_fleet
+
+            arguments["all_tenants"] = read_fleet(fleet, os.environ)
+            fleet = None
         if fleet is not None and tenant is not None:
             from fluent_plugin_amp.admin.fleet_file import read_fleet
             from fluent_plugin_amp.admin.tenants import chosen_tenants
@@ -103,6 +116,7 @@ def acting(command: Command) -> Command:
         most: int,
         count: int | None,
         journal_file: Path | None,
+        ship_config: Path | None,
         as_json: bool,
         wait_s: float = 0.0,
         **arguments: Any,
@@ -116,7 +130,16 @@ def acting(command: Command) -> Command:
             as_json,
             wait_s,
         )
-        return command(session, doing, **arguments)
+        if ship_config is not None:
+            from fluent_plugin_amp.commands.console import load_config
+
+            load_config(ship_config)  # what cannot be sent later is told before anything is done
+        code = command(session, doing, **arguments)
+        if ship_config is not None and not dry_run:
+            from fluent_plugin_amp.amp_respond.shipping import ship
+
+            session.screen.note(f"{ship(ship_config, doing.journal)} entries sent")
+        return code
 
     for option in (json_option, *reversed(_ACTING_OPTIONS)):
         wrapper = option(wrapper)

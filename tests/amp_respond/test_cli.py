@@ -329,3 +329,44 @@ def test_a_hunt_finds_who_said_nothing(run: Run, computer: LocalComputer, organi
     responses.see("203.0.113.7", computer)
     assert json.loads(run("hunt", "203.0.113.7", "--json").stdout)["computers"][0]["raised_event"] is None
     run("hunt", "203.0.113.7", "--executed", code=2)
+
+
+def test_every_tenant_is_hunted_in(
+    run: Run, computer: LocalComputer, organisation: Organisation, cloud: LocalCloud, tmp_path: Path
+) -> None:
+    """One that cannot be asked stops no other; and one can be meant."""
+    organisation.responses.see(SHA256, computer)
+    fleet = tmp_path / "fleet.yml"
+    (tmp_path / "key").write_text(organisation.api_key)
+    (tmp_path / "bad").write_text("0" * 32)
+    fleet.write_text(
+        f"defaults: {{api_host: '{cloud.url}', streams: [{{name: SIEM}}]}}\n"
+        "tenants:\n"
+        "  - {name: Bad, client_id: nobody, api_key_file: bad}\n"
+        f"  - {{name: Acme, client_id: {organisation.client_id}, api_key_file: key}}\n"
+    )
+    result = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", "--json", code=77)
+    assert "Bad could not be asked" in result.stderr
+    assert [(one["tenant"], len(one["computers"])) for one in json.loads(result.stdout)] == [("Acme", 1)]
+    assert "desk-014" in run("hunt", SHA256, "--fleet", str(fleet), "--tenant", "acme").stdout
+    run("hunt", SHA256, "--all-tenants", code=2)
+    run("isolate", "desk-014", *WHY, "--tenant", "acme", code=2)
+
+
+def test_vulnerable_programs_are_shown(run: Run, computer: LocalComputer, responses: Responses) -> None:
+    """The worst first; of one computer, of one file."""
+    about = {"connector_guid": computer.guid, "hostname": computer.hostname}
+    for name, score, sha256, computers in (("Firefox", 6.8, "E" * 64, [about]), ("Java", 10, SHA256, [])):
+        responses.vulnerabilities.append(
+            {
+                "application": name,
+                "version": "1.7.0:update_10",
+                "file": {"identity": {"sha256": sha256}},
+                "cves": [{"id": "CVE-2013-0422", "cvss": score}],
+                "computers_total_count": len(computers),
+                "computers": computers,
+            }
+        )
+    assert [one["application"] for one in json.loads(run("vulnerable", "--json").stdout)] == ["Java", "Firefox"]
+    assert "Java" not in run("vulnerable", "--computer", "desk-014").stdout
+    assert "Firefox" not in run("vulnerable", "--sha256", SHA256.upper()).stdout

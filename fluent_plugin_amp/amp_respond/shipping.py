@@ -1,0 +1,46 @@
+"""Sends the journal's entries through the plugin's own servers, as records that are acknowledged like events.
+
+An entry is marked as shipped after a server acknowledged it.  So one may come twice, and none is left out; one whose
+state changes later is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from fluent_plugin_amp.amp_respond.doing import now
+from fluent_plugin_amp.amp_respond.entries import UNKNOWN
+from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.commands.console import load_config, pick_stream
+from fluent_plugin_amp.commands.delivering import Delivering
+from fluent_plugin_amp.commands.replay import replay
+from fluent_plugin_amp.observe import logs
+
+TAG = "edr.cisco.amp.responses"
+
+
+def ship(config_path: Path, journal: Journal) -> int:
+    """Send every entry that is not shipped; how many that were.
+
+    Raises:
+        ConfigError, NoProgress, JournalInUse
+    """
+    config = load_config(config_path)
+    stream = pick_stream(config, None)
+    transform = stream.transform.model_copy(update={"drop_event_types": (), "shape": None, "links": False})
+    stream = stream.model_copy(update={"name": "responses", "tag": TAG, "transform": transform})
+    logs.set_up("warning", config.logging.format)
+    with journal.writing():
+        waiting = [entry for entry in journal.entries()[0] if not entry.is_shipped and entry.outcome != UNKNOWN]
+        bodies = [json.dumps({"date": entry.at, **entry.as_json()}).encode() for entry in waiting]
+
+        async def go() -> None:
+            await replay(Delivering(config, stream, logs.LogObserver(), None), bodies)
+
+        if waiting:
+            asyncio.run(go())
+        for entry in waiting:
+            journal.append({"entry": entry.id, "phase": "shipped", "at": now()})
+    return len(waiting)

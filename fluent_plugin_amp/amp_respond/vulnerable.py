@@ -1,0 +1,89 @@
+"""The command `amp-respond vulnerable`: which programs are, and on which computers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fluent_plugin_amp.amp_respond.entries import Json
+from fluent_plugin_amp.cisco import answers, computers
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.computers import Computer, computer
+from fluent_plugin_amp.cisco.file_lists import sha256_of
+
+PAGE = (("limit", "50"),)
+"""An entry lists up to a thousand computers: a page of 500 entries would be larger than an answer may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that is known to be vulnerable."""
+
+    application: str
+    version: str
+    sha256: str
+    cves: tuple[str, ...]
+    cvss: float
+    """The highest."""
+    count: int
+    """Computers that have it."""
+    computers: tuple[Computer, ...]
+    """The last thousand of them at most."""
+
+    def as_json(self) -> Json:
+        """For ``--json``."""
+        told = {"application": self.application, "version": self.version, "sha256": self.sha256}
+        told_ = {"cves": list(self.cves), "cvss": self.cvss, "computers_total_count": self.count}
+        listed = [{"connector_guid": one.guid, "hostname": one.hostname} for one in self.computers]
+        return {**told, **told_, "computers": listed}
+
+
+async def programs(api: CiscoApi, name: str | None, sha256: str | None) -> list[Program]:
+    """All of them; or those on a computer, or of a file.  Raises ComputerNotFound, ComputerAmbiguous, UsageError."""
+    wanted = sha256_of(sha256) if sha256 is not None else None
+    there = await computers.find(api, name) if name is not None else None
+    found = []
+    async for item in api.every("/v1/vulnerabilities", PAGE):
+        one = program(item)
+        if wanted is not None and one.sha256 != wanted:
+            continue
+        if there is not None and not await _is_on(api, one, there.guid):
+            continue
+        found.append(one)
+    return sorted(found, key=lambda one: (-one.cvss, one.application.casefold(), one.version))
+
+
+async def _is_on(api: CiscoApi, one: Program, guid: str) -> bool:
+    if any(each.guid == guid for each in one.computers):
+        return True
+    if one.count <= len(one.computers) or not one.sha256:
+        return False
+    async for item in api.every(f"/v1/vulnerabilities/{one.sha256}/computers"):
+        if computer(item).guid == guid:
+            return True
+    return False
+
+
+def program(item: Mapping[str, Any]) -> Program:
+    """An entry of ``/v1/vulnerabilities``; what is missing is empty."""
+    file = item.get("file")
+    identity = file.get("identity") if isinstance(file, dict) else None
+    sha256 = answers.text(identity.get("sha256")).lower() if isinstance(identity, dict) else ""
+    cves = [one for one in _list(item.get("cves")) if isinstance(one, dict)]
+    scores = [one["cvss"] for one in cves if type(one.get("cvss")) in (int, float)]
+    listed = tuple(computer(one) for one in _list(item.get("computers")) if isinstance(one, dict))
+    count = item.get("computers_total_count")
+    return Program(
+        answers.text(item.get("application")),
+        answers.text(item.get("version")),
+        sha256 if sha256.isalnum() else "",
+        tuple(answers.text(one.get("id")) for one in cves),
+        float(max(scores, default=0)),
+        count if type(count) is int else len(listed),
+        listed,
+    )
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
