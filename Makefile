@@ -3,6 +3,7 @@
 # make coverage     every branch of the pure modules in setup.cfg, reached by their own tests; part of make test
 # make steady       five whole runs of the tests: random orders, a busy machine, SIGINT ignored; an hour
 # make bench        throughput, memory and latency, as ratios (README has the table)
+# make peers        speed and loss beside bridges in Go, Node and Python, Fluentd and Fluent Bit: two tables; half an hour
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
 # make mutants      four plugins that break the promise: the chaos suite must notice each
 # make fuzz         ten minutes among a hostile broker, a hostile server, garbage and rude clients: the rest notices nothing
@@ -28,8 +29,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint coverage rest unit steady bench chaos mutants fuzz limits conformance systemd containers sbom \
-  install-try history floors dist deb docs system tools peer clean
+.PHONY: demo test lint coverage rest unit steady bench peers chaos mutants fuzz limits conformance systemd containers \
+  sbom install-try history floors dist deb docs system tools npm go clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -45,17 +46,20 @@ lint: $(VENV)/test
 coverage: $(VENV)/test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --hypothesis-seed=0 --cov --cov-config=setup.cfg $$($(BIN)/python -m tests.covered)
 
-rest: system tools peer $(VENV)/test
+rest: system tools npm $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $$($(BIN)/python -m tests.covered --ignore) $(PYTEST_ARGS)
 
-unit: system tools peer $(VENV)/test
+unit: system tools npm $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
-steady: system tools peer $(VENV)/test
+steady: system tools npm $(VENV)/test
 	$(BIN)/python -m tests.steady $(STEADY_ARGS)
 
 bench: system $(VENV)/bench
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+peers: system go npm $(VENV)/peers
+	$(BIN)/python -m tests.peers $(PEERS_ARGS)
 
 chaos: system $(VENV)/test
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
@@ -88,7 +92,7 @@ install-try: system $(VENV)/test
 history: $(VENV)/test
 	$(BIN)/python -m tests.history $(HISTORY_ARGS)
 
-floors: system tools peer $(VENV)-floors/test
+floors: system tools npm $(VENV)-floors/test
 	$(VENV)-floors/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 # What is tried is what a user gets: the wheel and its dependencies, and no checkout to fall back on.
@@ -137,11 +141,19 @@ tools:
 	test -z "$$missing" || { echo "installing$$missing from the system's packages"; \
 	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; }
 
-peer: tests/peer/node_modules
+npm: tests/peers/node_modules
 
-tests/peer/node_modules: tests/peer/package-lock.json | tools
-	npm ci --prefix tests/peer --ignore-scripts --no-audit --no-fund --loglevel=error
+tests/peers/node_modules: tests/peers/package-lock.json | tools
+	npm ci --prefix tests/peers --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# What the bridge in Go is made of. Where these cannot be installed it is listed as not run.
+go:
+	@missing=""; command -v go >/dev/null || missing="golang-go"; \
+	for library in rabbitmq-amqp091-go fluent-fluent-logger-golang; do \
+	  dpkg-query -W golang-github-$$library-dev >/dev/null 2>&1 || missing="$$missing golang-github-$$library-dev"; done; \
+	test -z "$$missing" || { echo "installing $$missing from the system's packages"; \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null || echo "not installed: $$missing"; }
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed"; exit 1; }
@@ -160,6 +172,10 @@ $(VENV)/test: $(VENV)/bin/python setup.cfg pyproject.toml
 
 $(VENV)/bench: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@ $(VENV)/test $(VENV)/demo
+
+$(VENV)/peers: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[peers]'
 	@touch $@ $(VENV)/test $(VENV)/demo
 
 # The oldest versions are read from setup.cfg: there is no second list.

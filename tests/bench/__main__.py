@@ -7,9 +7,6 @@ Prints tables (minimum, median, maximum) and never fails for being slow.  ``--on
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
 import statistics
 import tempfile
 from pathlib import Path
@@ -22,14 +19,7 @@ from fluent_plugin_amp.testing.certificates import make_certificates
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.bench.measures import MEASURES, STREAMS, Job, Row
 from tests.bench.rig import Rig
-from tests.bench.tables import markdown
-
-
-def machine() -> str:
-    """What this was measured on."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    processor = found.group(1) if found else platform.machine()
-    return f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} x {processor}"
+from tests.bench.tables import machine, markdown
 
 
 def table_of(title: str, rows: list[Row]) -> Table:

@@ -22,7 +22,7 @@ from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
 from tests.bench.rig import Rig, Snapshot, receiver, report, wait_until, watch
 from tests.bench.steps import microseconds
-from tests.processes import cpu_seconds, memory_mib
+from tests.processes import cpu_seconds
 
 EVENT_BYTES = 1500
 SIZES = {"256 B": 256, "1.5 kB": 1500, "20 kB": 20_000, "1 MiB": 1024 * 1024}
@@ -223,28 +223,6 @@ def receivers(job: Job) -> Iterator[Row]:
         yield Row(f"into {kind}: events/s", tuple(each.rate for each in of_kind), 0)
 
 
-def peer(job: Job) -> Iterator[Row]:
-    """Fluentd's RabbitMQ input plugin, inside Fluentd and into nothing, beside ours into the built-in receiver."""
-    if not _has_peer(job.rig):
-        job.say("not measured: no fluentd on PATH that has the input plugin rabbitmq")
-        return
-    bodies = job.bodies(job.events // 4)
-
-    def ours() -> Snapshot:
-        job.rig.fill(bodies)
-        return job.rig.plugin(len(bodies))
-
-    def theirs() -> Snapshot:
-        job.rig.fill(bodies)
-        return _run_peer(job.rig, len(bodies))
-
-    figures = job.alternate({"fluent-plugin-amp": ours, "in_rabbitmq": theirs})
-    for way, of_way in figures.items():
-        yield Row(f"{way}: events/s", tuple(each.rate for each in of_way), 0)
-        yield Row(f"{way}: peak MiB", tuple(each.peak_mib for each in of_way), 0)
-    yield Row("fluent-plugin-amp / in_rabbitmq", _ratios(*figures.values()))
-
-
 def latency(job: Job) -> Iterator[Row]:
     """From publishing to receipt, at a steady rate, in milliseconds."""
     for rate in LATENCY_RATES:
@@ -313,7 +291,7 @@ def growth(job: Job) -> Iterator[Row]:
 
 MEASURES: dict[str, Callable[[Job], Iterator[Row]]] = {
     measure.__name__: measure
-    for measure in (throughput, options, sizes, streams, receivers, peer, latency, start, memory, steps, growth)
+    for measure in (throughput, options, sizes, streams, receivers, latency, start, memory, steps, growth)
 }
 
 
@@ -415,55 +393,3 @@ def _together(rig: Rig, processes: int, bodies: list[bytes]) -> tuple[float, flo
         figures = report(server)
     assert figures["events"] >= len(bodies), figures
     return len(bodies) / (figures["last_at"] - figures["first_at"]), sum(cpu_s)
-
-
-def _peer_configuration(rig: Rig) -> str:
-    stream = rig.streams[0]
-    return f"""\
-<source>
-  @type rabbitmq
-  tag edr.cisco.amp.events
-  host localhost
-  port {rig.broker.tls_port}
-  user {ADMIN}
-  pass {ADMIN_PASSWORD}
-  vhost /
-  tls true
-  tls_ca_certificates {rig.certificates.ca_file}
-  queue {stream.queue}
-  durable true
-  manual_ack true
-  prefetch_count 500
-</source>
-<match **>
-  @type null
-</match>
-"""
-
-
-def _has_peer(rig: Rig) -> bool:
-    if shutil.which("fluentd") is None:
-        return False
-    path = rig.folder / "peer.conf"
-    path.write_text(_peer_configuration(rig))
-    return subprocess.run(["fluentd", "--dry-run", "-c", path], capture_output=True, check=False).returncode == 0
-
-
-def _run_peer(rig: Rig, count: int) -> Snapshot:
-    """From the first message that left the queue to the last that was acked."""
-    with (rig.folder / "peer.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["fluentd", "--no-supervisor", "-c", rig.folder / "peer.conf"], stdout=log, stderr=log
-        )
-    try:
-        queue = rig.streams[0].queue
-        wait_until(lambda: rig.broker.queue_depth(queue).unacked > 0, (rig.folder / "peer.log").read_text)
-        began = time.monotonic()
-        before = rig.broker.queue_depth(queue)
-        wait_until(lambda: sum(rig.broker.queue_depth(queue)[:2]) == 0, (rig.folder / "peer.log").read_text, 900.0)
-        seconds = time.monotonic() - began
-        used = cpu_seconds(process.pid), memory_mib(process.pid)
-    finally:
-        process.terminate()
-        process.wait()
-    return Snapshot((before.ready + before.unacked) / seconds, *used)

@@ -1,7 +1,7 @@
 """The plugin against an independent Forward server: FluentServer of the npm package @fluent-org/logger.
 
 It was written from the specification by other people, so it finds what our own `FakeFluentd` and our client would
-agree on and be wrong.  `make peer` installs it.
+agree on and be wrong.  `make npm` installs it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def start_peer() -> Iterator[StartPeer]:
     if shutil.which("node") is None:
         pytest.skip("not run: needs node on PATH (Debian: nodejs, npm)")
     if not (HERE / "node_modules").is_dir():
-        pytest.skip("not run: needs the npm package @fluent-org/logger: make peer")
+        pytest.skip("not run: needs the npm package @fluent-org/logger: make npm")
     peers: list[Peer] = []
 
     def start(**options: Any) -> Peer:
