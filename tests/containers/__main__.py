@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests.containers import compose, image, pod
+from tests.containers import compose, image, page, pod
 from tests.containers.engine import ROOT, Failed, NotRun, call, docker, need_images
 
 RABBITMQ, FLUENT_BIT, FLUENTD = "rabbitmq:4.1", "fluent/fluent-bit:5.1.1", "fluent/fluentd:v1.18-debian-1"
@@ -83,7 +83,9 @@ def main() -> int:
             table.failures += 1
             print(f"| demo by {forward} | **FAILED**\n{error}\n |", flush=True)
     table.row("what `init --for compose` writes", compose.written_by_init)
-    table.row("the pod of examples/kubernetes", pod.pod)
+    table.row("docs/install.md, with compose", page.compose)
+    table.row("docs/install.md, with docker run", page.docker_run)
+    table.row("docs/install.md, Kubernetes", pod.pod)
     table.row("tests/integration in containers", integration)
     return 1 if table.failures else 0
 

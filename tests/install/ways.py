@@ -40,10 +40,22 @@ class Way:
     """After all has arrived."""
     port: int = 24224
     """Where the receiver listens that the page takes for granted."""
+    shows: str = ""
+    """Prints the events that have arrived, as JSON, where none come to the receiver."""
 
 
 HAS_SYSTEMD = "test -d /run/systemd/system"
 HAS_PACKAGE = "ls dist/*.deb"
+HAS_FLUENTD = ("command -v fluentd", "id -u _fluentd")
+
+
+def fluentd(file: str) -> str:
+    """Fluentd in the background, under its own user; `FLUENTD_ENDS` ends it."""
+    command = f"runuser -u _fluentd -- fluentd -c /etc/fluent-plugin-amp/{file}"
+    return f"{command} >fluentd.log 2>&1 & echo $! >fluentd.pid"
+
+
+FLUENTD_ENDS = "kill $(cat fluentd.pid); tail --pid=$(cat fluentd.pid) --follow /dev/null"
 
 WAYS = (
     Way(
@@ -89,11 +101,18 @@ WAYS = (
     Way(
         "into /opt, started by Fluentd",
         ("Into /opt", "Started by Fluentd", DELIVERED, "Uninstall"),
-        needs=("command -v fluentd", "id -u _fluentd"),
-        deliver="runuser -u _fluentd -- fluentd -c /etc/fluent-plugin-amp/fluentd-supervised.conf >fluentd.log 2>&1 &"
-        " echo $! >fluentd.pid",
-        end="kill $(cat fluentd.pid); tail --pid=$(cat fluentd.pid) --follow /dev/null",
+        needs=HAS_FLUENTD,
+        deliver=fluentd("fluentd-supervised.conf"),
+        end=FLUENTD_ENDS,
         port=24225,
+    ),
+    Way(
+        "into /opt, Fluentd reads a pipe",
+        ("Into /opt", "Fluentd reads a pipe", DELIVERED, "Uninstall"),
+        needs=HAS_FLUENTD,
+        deliver=fluentd("fluentd-exec.conf"),
+        end=FLUENTD_ENDS,
+        shows="cat fluentd.log",
     ),
     Way(
         "pipx",
@@ -110,7 +129,6 @@ WAYS = (
 
 NOT_RUN = {
     "Build": "`make dist` and `make deb` are run before",
-    "Containers and Kubernetes": "tests/conf/test_containers.py and tests/commands/test_init.py have these files",
 }
 """Headings with commands that are in no way, and why."""
 
