@@ -96,7 +96,8 @@ class CloudProxyRefused(RefusedError):
 
     id = "cloud.proxy-refused"
     default_remedy = (
-        "Check the proxy's rules, and its user and password in HTTPS_PROXY (http://user:password@host:port)."
+        "Check the proxy's rules, and the user and password in its URL (http://user:password@host:port), "
+        "wherever that was given: --proxy, `proxy` in the configuration, HTTPS_PROXY or ALL_PROXY."
     )
 
 

@@ -68,7 +68,11 @@ def cli(debug: bool) -> None:
 
 @cli.command()
 @config_option
-@click.option("--once", is_flag=True, help="Deliver what is in the queues now, then exit.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Deliver what is in the queues now, then exit; give up (69) when no server acks for forward.pause_after.",
+)
 @click.option("--supervised", is_flag=True, help="Exit when the parent process is gone.")
 @stdout_option
 @report_errors
