@@ -8,7 +8,7 @@ holds, it stays one value of its link: it is percent-encoded, and written as JSO
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -38,8 +38,6 @@ MAX_LINKED = 2048
 would be many times as large as the event."""
 
 _DAYS_30_IN_HOURS = 720
-_SHA256 = ("file", "identity", "sha256")
-_REMOTE_IP = ("network_info", "remote_ip")
 _encode_json = msgspec.json.Encoder().encode
 _is_plain = re.compile(r"[A-Za-z0-9_.~-]+", re.ASCII).fullmatch  # percent-encoding leaves these as they are
 
@@ -58,7 +56,12 @@ class Links:
         events = f"{base}/dashboard/overview#/events/show/"
         self._file = f"{base}/file/trajectory/"
         self._computers = f"{base}/computers/"
-        self._lists = {name: _around_values(events, name) for name in ("tid", "det_name", "agg", "sha", "ag")}
+        # What goes before and after the values in each link to the list of events.
+        self._of_type = _around_values(events, "tid")
+        self._of_detection = _around_values(events, "det_name")
+        self._of_group = _around_values(events, "agg")
+        self._of_sha256 = _around_values(events, "sha")
+        self._of_computer = _around_values(events, "ag")
         self._hidden = frozenset(source for source in SOURCES if is_hidden(source))
 
     def __call__(self, record: Record) -> dict[str, str]:
@@ -68,95 +71,89 @@ class Links:
         type_id = record.get("event_type_id")
         if type(type_id) is int and "event_type_id" not in hidden:
             links["dashboard_event_type"] = f"{self._dashboard}&event_type={type_id}"
-            links["events_event_type"] = self._list_of("tid", str(type_id))
-        detection = None if "detection" in hidden else _short(record, "detection")
+            before, after = self._of_type
+            links["events_event_type"] = f"{before}{type_id}{after}"
+        detection = None if "detection" in hidden else _short(record.get("detection"))
         if detection is not None:
-            links["events_detection"] = self._list_of("det_name", _quote_json(detection))
+            before, after = self._of_detection
+            links["events_detection"] = f"{before}{_quote_json(detection)}{after}"
         groups = record.get("group_guids")
         if type(groups) is list and "group_guids" not in hidden:
             guids = [guid for guid in groups if type(guid) is str and guid]
             if guids and sum(map(len, guids)) <= MAX_LINKED:
-                links["events_group"] = self._list_of("agg", "%2C".join(map(_quote_json, guids)))
-        sha256 = None if "file.identity.sha256" in hidden else _short(record, *_SHA256)
-        if sha256 is not None:
-            links["events_sha256"] = self._list_of("sha", _quote_json(sha256))
-            sha256 = _quote(sha256)
-            links["dashboard_sha256"] = f"{self._dashboard}&artifact_type=sha&artifact={sha256}"
-            links["file_trajectory"] = self._file + sha256
-        address = None if "network_info.remote_ip" in hidden else _short(record, *_REMOTE_IP)
-        if address is not None:
-            address = _quote(address)
-            links["dashboard_ip"] = f"{self._dashboard}&artifact_type=ip&artifact={address}"
+                before, after = self._of_group
+                links["events_group"] = f"{before}{'%2C'.join(map(_quote_json, guids))}{after}"
+        searched: dict[str, str] = {}  # what a computer's trajectory is searched for, by the end of the link's name
+        file = record.get("file")
+        if type(file) is dict:
+            self._add_file(links, searched, file)
+        network = record.get("network_info")
+        if type(network) is dict:
+            self._add_network(links, searched, network)
         guid = self._connector_guid(record)
         if guid is not None:
-            self._add_computer(links, record, guid, {"sha256": sha256, "ip": address, **dict(self._searched(record))})
+            self._add_computer(links, record, guid, searched)
         return links
 
-    def _add_computer(
-        self, links: dict[str, str], record: Record, guid: str, searched: Mapping[str, str | None]
-    ) -> None:
-        """``searched``: what a computer's trajectory is searched for, percent-encoded, by the link's name."""
-        computer = self._computers + _quote(guid)
-        links["events_computer"] = self._list_of("ag", _quote_json(guid))
+    def _add_file(self, links: dict[str, str], searched: dict[str, str], file: Record) -> None:
+        """Of its hash, and what its hash and its name let search for."""
+        identity = file.get("identity")
+        if type(identity) is dict and "file.identity.sha256" not in self._hidden:
+            sha256 = _short(identity.get("sha256"))
+            if sha256 is not None:
+                before, after = self._of_sha256
+                links["events_sha256"] = f"{before}{_quote_json(sha256)}{after}"
+                searched["sha256"] = sha256 = _quote(sha256)
+                links["dashboard_sha256"] = f"{self._dashboard}&artifact_type=sha&artifact={sha256}"
+                links["file_trajectory"] = f"{self._file}{sha256}"
+        if "file.file_name" not in self._hidden:
+            file_name = _short(file.get("file_name"))
+            if file_name is not None:
+                searched["file"] = _quote(file_name)
+
+    def _add_network(self, links: dict[str, str], searched: dict[str, str], network: Record) -> None:
+        """Of the address, and what address, URL and domain let search for."""
+        if "network_info.remote_ip" not in self._hidden:
+            address = _short(network.get("remote_ip"))
+            if address is not None:
+                searched["ip"] = address = _quote(address)
+                links["dashboard_ip"] = f"{self._dashboard}&artifact_type=ip&artifact={address}"
+        if "network_info.dirty_url" not in self._hidden:
+            url = _short(network.get("dirty_url"))
+            if url is not None:
+                searched["url"] = _quote(url)
+                if domain := _domain_of(url):
+                    searched["domain"] = _quote(domain)
+
+    def _add_computer(self, links: dict[str, str], record: Record, guid: str, searched: Mapping[str, str]) -> None:
+        """``searched``: percent-encoded."""
+        before, after = self._of_computer
+        quoted = _quote(guid)
+        links["events_computer"] = f"{before}{f'%22{guid}%22' if quoted is guid else _quote_json(guid)}{after}"
+        computer = f"{self._computers}{quoted}"
         links["device_trajectory"] = f"{computer}/trajectory2"
         event_id = record.get("id")
-        if (type(event_id) is int or _short(record, "id") is not None) and "id" not in self._hidden:
-            links["device_trajectory_event"] = f"{computer}/trajectory2?id={_quote(str(event_id))}"
+        if "id" not in self._hidden:
+            if type(event_id) is int:
+                links["device_trajectory_event"] = f"{computer}/trajectory2?id={event_id}"
+            elif (text := _short(event_id)) is not None:
+                links["device_trajectory_event"] = f"{computer}/trajectory2?id={_quote(text)}"
         for name, value in searched.items():
-            if value is not None:
-                links[f"device_trajectory_{name}"] = f"{computer}/trajectory?q={value}"
-
-    def _searched(self, record: Record) -> Iterator[tuple[str, str]]:
-        """A file's name, a URL and its domain, percent-encoded."""
-        if "file.file_name" not in self._hidden:
-            file_name = _short(record, "file", "file_name")
-            if file_name is not None:
-                yield "file", _quote(file_name)
-        if "network_info.dirty_url" not in self._hidden:
-            url = _short(record, "network_info", "dirty_url")
-            if url is not None:
-                yield "url", _quote(url)
-                if domain := _domain_of(url):
-                    yield "domain", _quote(domain)
-
-    def _list_of(self, name: str, values: str) -> str:
-        """A link to the list of events; ``values`` are JSON, percent-encoded, with commas between them."""
-        before, after = self._lists[name]
-        return f"{before}{values}{after}"
+            links[f"device_trajectory_{name}"] = f"{computer}/trajectory?q={value}"
 
     def _connector_guid(self, record: Record) -> str | None:
         """From either of the two places where Cisco writes it."""
-        if "computer.connector_guid" not in self._hidden:
-            guid = _short(record, "computer", "connector_guid")
+        computer = record.get("computer")
+        if type(computer) is dict and "computer.connector_guid" not in self._hidden:
+            guid = _short(computer.get("connector_guid"))
             if guid is not None:
                 return guid
-        return None if "connector_guid" in self._hidden else _short(record, "connector_guid")
+        return None if "connector_guid" in self._hidden else _short(record.get("connector_guid"))
 
 
-def text_at(record: Record, *path: str) -> str | None:
-    """The text at a path; None where there is none, or an empty one."""
-    value: Any = record
-    for name in path:
-        if type(value) is not dict:
-            return None
-        value = value.get(name)
-    return value if type(value) is str and value else None
-
-
-def sha256_of(record: Record) -> str | None:
-    """The SHA-256 of the event's file."""
-    return text_at(record, *_SHA256)
-
-
-def remote_ip_of(record: Record) -> str | None:
-    """The address that a computer was connected with."""
-    return text_at(record, *_REMOTE_IP)
-
-
-def _short(record: Record, *path: str) -> str | None:
-    """The same as `text_at`; None too where it is longer than a link may be."""
-    value = text_at(record, *path)
-    return value if value is not None and len(value) <= MAX_LINKED else None
+def _short(value: Any) -> str | None:
+    """A text that is not empty, and not longer than a link may be; None for anything else."""
+    return value if type(value) is str and 0 < len(value) <= MAX_LINKED else None
 
 
 def _domain_of(url: str) -> str | None:
@@ -170,12 +167,14 @@ def _domain_of(url: str) -> str | None:
 
 def _quote(text: str) -> str:
     """``text`` percent-encoded."""
-    return text if _is_plain(text) else quote(text, safe="")
+    return text if (text.isalnum() and text.isascii()) or _is_plain(text) else quote(text, safe="")
 
 
 def _quote_json(text: str) -> str:
     """``text`` as JSON, percent-encoded."""
-    return f"%22{text}%22" if _is_plain(text) else quote(_encode_json(text), safe="")
+    if (text.isalnum() and text.isascii()) or _is_plain(text):
+        return f"%22{text}%22"
+    return quote(_encode_json(text), safe="")
 
 
 def _around_values(events: str, name: str) -> tuple[str, str]:

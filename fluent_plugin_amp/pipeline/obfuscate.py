@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -28,6 +28,9 @@ from fluent_plugin_amp.pipeline import presets
 MASK = "***"
 
 Method = Literal["mask", "hash", "drop"]
+
+Apply = Callable[[Any], bool]
+"""Changes a value in place; whether there was anything to be changed."""
 
 CACHED_LENGTH = 256
 """The hashes of longer texts are not kept: so many are that their bytes would count."""
@@ -88,6 +91,7 @@ class Obfuscation:
         self._searched = [(rule, _steps(rule.path)) for rule in searched]
         self._presets = frozenset(searched)
         self._steps = [(number, rule, _steps(rule.path)) for number, rule in enumerate(self.rules)]
+        self._apply = [(number, _compiled(rule, steps)) for number, rule, steps in self._steps]
         self._events = 0  # since `unmatched` was asked
         self._matched = [False] * len(self.rules)
         self._said = [False] * len(self.rules)
@@ -106,7 +110,7 @@ class Obfuscation:
         """Do it; the numbers of the rules that matched."""
         texts, too_long = _searchable(presets.texts_of(record)) if self._searched else ([], [])
         hidden = self._hidden(record, texts)
-        matched = [number for number, rule, steps in self._steps if _apply(rule, record, steps)]
+        matched = [number for number, apply in self._apply if apply(record)]
         if hidden:
             _hide_in_texts(texts, hidden)
         for found in too_long:
@@ -224,27 +228,46 @@ def _texts_at(inside: Any, steps: Sequence[str | None]) -> Iterator[str]:
             yield value
 
 
-def _apply(rule: Rule, inside: Any, steps: Sequence[str | None]) -> bool:
-    """Do as ``rule`` says with what ``steps`` name inside a value; whether there was anything."""
+def _compiled(rule: Rule, steps: Sequence[str | None]) -> Apply:
+    """What does as ``rule`` says with what ``steps`` name inside a value."""
+    if None in steps[:-1]:
+        items_at = steps.index(None)
+        way, of_item = steps[:items_at], _compiled(rule, steps[items_at + 1 :])
+
+        def in_each(inside: Any) -> bool:
+            inside = _at(inside, way)
+            return type(inside) is list and sum([of_item(item) for item in inside]) > 0  # `any` stops at the first
+
+        return in_each
     *way, last = steps
-    for at, step in enumerate(way, 1):
-        if step is None:
-            if type(inside) is not list:
-                return False
-            rest = steps[at:]
-            return sum([_apply(rule, item, rest) for item in inside]) > 0  # `any` would stop at the first
-        if type(inside) is not dict or step not in inside:
-            return False
-        inside = inside[step]
     if last is None:
-        if type(inside) is not list or not inside:
-            return False
-        inside[:] = [] if rule.method == "drop" else [rule.replacement(item) for item in inside]
-    else:
+
+        def all_items(inside: Any) -> bool:
+            inside = _at(inside, way)
+            if type(inside) is not list or not inside:
+                return False
+            inside[:] = [] if rule.method == "drop" else [rule.replacement(item) for item in inside]
+            return True
+
+        return all_items
+
+    def field(inside: Any) -> bool:
+        inside = _at(inside, way)
         if type(inside) is not dict or last not in inside:
             return False
         if rule.method == "drop":
             del inside[last]
         else:
             inside[last] = rule.replacement(inside[last])
-    return True
+        return True
+
+    return field
+
+
+def _at(inside: Any, way: Iterable[str | None]) -> Any:
+    """What objects have at a path of names; None where they have nothing."""
+    for step in way:
+        if type(inside) is not dict:
+            return None
+        inside = inside.get(step)
+    return inside

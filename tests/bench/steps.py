@@ -18,6 +18,7 @@ from fluent_plugin_amp.pipeline.delivered import DeliveredMemory, digest_of
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.names import Computer, Names, Naming
+from fluent_plugin_amp.pipeline.obfuscate import Method, Obfuscation, Rule
 from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 from fluent_plugin_amp.pipeline.transform import Transform
@@ -37,6 +38,11 @@ ENVELOPE = spec.BasicProperties(
     delivery_mode=2,
     headers={"CC": [f"{KEY}.b077d6bc-bbdf-42f7-8838-a06053fbd98a"]},
 )
+HIDDEN: dict[str, Method] = {
+    "computer.hostname": "hash",
+    "computer.user": "mask",
+    "computer.network_addresses[].ip": "mask",
+}
 READ_BYTES = 64 * 1024
 
 
@@ -51,6 +57,7 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
     transform = Transform("bench")
     named = Transform("bench", names=Naming(known(records)))
     ocsf, ecs = OcsfShape("bench"), EcsShape("bench")
+    hidden = Obfuscation([Rule(path, method) for path, method in HIDDEN.items()])
     ledger = Ledger()
     deliveries = [Delivery("bench", ledger, number + 1, body) for number, body in enumerate(bodies)]
     for delivery in deliveries:
@@ -90,6 +97,7 @@ def microseconds(bodies: list[bytes]) -> Iterator[tuple[str, float]]:
         "shape: ocsf, where asked for": lambda: each(lambda record: ocsf(record, 0.0), records),
         "shape: ecs, where asked for": lambda: each(lambda record: ecs(record, 0.0), records),
         "links, where asked for": lambda: each(Links("console.eu.amp.cisco.com"), records),
+        "obfuscate, where asked for": lambda: each(hidden, records),
     }
     for name, work in passes.items():
         yield name, min(seconds(work) for _ in range(ROUNDS)) / len(bodies) * 1e6

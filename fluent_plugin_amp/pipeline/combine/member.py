@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fluent_plugin_amp.model import Record
-from fluent_plugin_amp.pipeline.links import SOURCES, Links, remote_ip_of, sha256_of, text_at
+from fluent_plugin_amp.pipeline.links import SOURCES, Links
 from fluent_plugin_amp.pipeline.names import FIELD as NAMES_FIELD
 from fluent_plugin_amp.pipeline.names import Naming, is_made
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, keyed_hash
@@ -143,9 +143,9 @@ class MemberMaker:
         )
         keys = (
             _key(detection_id, self._detection_id_key),
-            _key(sha256_of(record), self._sha256_key),
+            _key(text_at(record, "file", "identity", "sha256"), self._sha256_key),
             self._shared(computer),
-            _key(remote_ip_of(record), self._remote_ip_key),
+            _key(text_at(record, "network_info", "remote_ip"), self._remote_ip_key),
         )
         is_combined = keys[0] is not None and type_id in COMBINED_TYPES
         shown = record
@@ -196,6 +196,16 @@ class MemberMaker:
         if rule.method == "hash" and rule.path == source:
             return rule.replacement  # what the event shows
         return lambda value: keyed_hash(secret, value.lower())
+
+
+def text_at(record: Record, *path: str) -> str | None:
+    """The text at a path; None where there is none, or an empty one."""
+    value: Any = record
+    for name in path:
+        if type(value) is not dict:
+            return None
+        value = value.get(name)
+    return value if type(value) is str and value else None
 
 
 def _shown(value: Any) -> int | float | str | None:
