@@ -97,7 +97,7 @@ class Incidents:
     def __init__(self, window_s: float, lateness_s: float, by: tuple[str, ...], max_open: int) -> None:
         self._window_ns = int(window_s * _SECOND)
         self._patience_ns = self._window_ns + int(lateness_s * _SECOND)
-        self._by = by
+        self._by = [(each, GROUPINGS[each]) for each in by]
         self._max_open = max_open
         self._max_events = MAX_EVENTS + EVENTS_EACH * max_open
         self._groups: dict[GroupKey, _Group] = {}  # what is quiet for longest comes first
@@ -123,17 +123,20 @@ class Incidents:
         """As kept: the groupings in which its incidents are open.  The stream's clock must be there already."""
         for each in by:
             if each in GROUPINGS and (key := GROUPINGS[each](member)) is not None:
-                self._put((stream, each, key), (member.order, member), now)
+                self._put((stream, each, key), (member.order, member), _ns(member), now * _SECOND)
 
     def add(self, stream: str, member: Member, now: float) -> None:
         """An event came; ``now`` in seconds since the epoch.  An event from the future moves no clock."""
-        member = member._replace(details=b"")
-        keys = [(stream, by, name) for by in self._by if (name := GROUPINGS[by](member)) is not None]
-        at = _ns(member)
-        if keys and self.clocks.get(stream, -1) < at <= now * _SECOND:
+        keys = [(stream, by, name) for by, key_of in self._by if (name := key_of(member)) is not None]
+        if not keys:
+            return
+        if member.details:
+            member = member._replace(details=b"")
+        at, now_ns = _ns(member), now * _SECOND
+        if self.clocks.get(stream, -1) < at <= now_ns:
             self.clocks[stream] = at
         entry = (member.order, member)
-        if not any([self._put(key, entry, now) for key in keys]):  # noqa: C419, all of them
+        if not any([self._put(key, entry, at, now_ns) for key in keys]):  # noqa: C419, all of them
             return
         self.changes.append(Change(stream, member))
         for key in keys:
@@ -148,8 +151,8 @@ class Incidents:
         """The groupings in which an event's incidents are open."""
         return tuple(
             by
-            for by in self._by
-            if (key := GROUPINGS[by](member)) is not None
+            for by, key_of in self._by
+            if (key := key_of(member)) is not None
             and (group := self._groups.get((stream, by, key))) is not None
             and member.digest in group.digests
         )
@@ -184,27 +187,30 @@ class Incidents:
         for key, group in list(self._groups.items()):
             self._close(key, group)
 
-    def _put(self, key: GroupKey, entry: tuple[Order, Member], now: float) -> bool:
-        """Put an event into its group, which becomes the one that is quiet least; False: it is there already."""
-        of_stream = self._of_stream.setdefault(key[0], {})
+    def _put(self, key: GroupKey, entry: tuple[Order, Member], at: int, now_ns: float) -> bool:
+        """Put an event of the time ``at`` into its group, which becomes the one that is quiet least.
+
+        False: it is there already.
+        """
+        stream = key[0]
+        of_stream = self._of_stream.setdefault(stream, {})
         group = self._groups.pop(key, None)
         if group is None:
             group = _Group()
         else:
             del of_stream[key]
         self._groups[key] = of_stream[key] = group
-        member = entry[1]
-        if member.digest in group.digests:
+        digest = entry[1].digest
+        if digest in group.digests:
             return False
-        at = _ns(member)
         if at + self._patience_ns <= group.clock_ns and at < group.first_ns + self._window_ns:
             group.late_ns = group.clock_ns
         heapq.heappush(group.waiting, entry)
-        group.digests.add(member.digest)
+        group.digests.add(digest)
         self._events += 1
-        if group.clock_ns < at <= now * _SECOND:
+        if group.clock_ns < at <= now_ns:
             group.clock_ns = at
-        group.seen_s, group.seen_ns = self.watch_s, self.clocks.get(key[0], -1)
+        group.seen_s, group.seen_ns = self.watch_s, self.clocks.get(stream, -1)
         return True
 
     def _close_due(self, key: GroupKey, group: _Group) -> None:
@@ -240,14 +246,15 @@ def _ns(member: Member) -> int:
 def _emission(group: GroupKey, members: list[Member]) -> Emission:
     stream, by, key = group
     first, last = members[0], members[-1]
+    first_seen = moment(first.seconds, first.nanoseconds)
     incident_id = hashlib.sha256(msgspec.json.encode([stream, by, key, first.digest.hex()])).hexdigest()[:32]
     record: Record = {
         "stream": stream,
         "incident_id": incident_id,
         "by": by,
         "key": key,
-        "first_seen": moment(first.seconds, first.nanoseconds),
-        "last_seen": moment(last.seconds, last.nanoseconds),
+        "first_seen": first_seen,
+        "last_seen": first_seen if last is first else moment(last.seconds, last.nanoseconds),
         "count": len(members),
         "event_ids": [member.event_id for member in members[:LISTED]],
         "computers": _listed({member.computer for member in members}),
@@ -261,4 +268,5 @@ def _emission(group: GroupKey, members: list[Member]) -> Emission:
 
 
 def _listed(values: set[str | None]) -> list[str]:
-    return sorted(value for value in values if value is not None)[:LISTED]
+    values.discard(None)
+    return sorted(values)[:LISTED]  # type: ignore[type-var, return-value]

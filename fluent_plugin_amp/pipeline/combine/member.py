@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -245,8 +246,12 @@ def _copied(value: Any) -> Any:
 
 def moment(seconds: int, nanoseconds: int) -> str:
     """ISO 8601, UTC, with nanoseconds."""
-    to_the_second = datetime.fromtimestamp(seconds, timezone.utc).isoformat().removesuffix("+00:00")
-    return f"{to_the_second}.{nanoseconds:09}Z"
+    return f"{_to_the_second(seconds)}.{nanoseconds:09}Z"
+
+
+@lru_cache(maxsize=1024)  # events of one time come together
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().removesuffix("+00:00")
 
 
 class Emission(NamedTuple):
