@@ -35,6 +35,8 @@ MAX_GROUPS = 1000
 """GUIDs of one event's groups that are looked up; Cisco's events have a few."""
 MAX_KNOWN = 100_000
 """Groups, and policies, that are remembered; the first ones of a longer list."""
+MAX_MADE = 5000
+"""Computers whose names are made already: most events come from a few."""
 MAX_COMPUTERS = 500_000
 """Computers that are remembered: some 100 MB."""
 
@@ -65,22 +67,35 @@ class Names:
 
     def __init__(self, organisation: str) -> None:
         self.organisation = organisation
-        self.as_of: str | None = None
-        """ISO 8601: since then all of it was looked at; None: nothing is known yet."""
+        self.version = 0
+        """Another one whenever something has become known, or known otherwise."""
         self.groups: dict[str, str] = {}
         """Name by GUID, which is in lower case, as in all of these."""
         self.policies: dict[str, str] = {}
         self.computers: dict[str, Computer] = {}
         self.unknown = Unknown()
         self._shared: dict[Computer, Computer] = {}
+        self._as_of: str | None = None
+
+    @property
+    def as_of(self) -> str | None:
+        """ISO 8601: since then all of it was looked at; None: nothing is known yet."""
+        return self._as_of
+
+    @as_of.setter
+    def as_of(self, moment: str) -> None:
+        self._as_of = moment
+        self.version += 1
 
     def learn_groups(self, named: Iterable[tuple[str, str]]) -> None:
         """These are all groups: GUID and name."""
         self.groups = _bounded(named)
+        self.version += 1
 
     def learn_policies(self, named: Iterable[tuple[str, str]]) -> None:
         """These are all policies: GUID and name."""
         self.policies = _bounded(named)
+        self.version += 1
 
     def learn_computer(self, guid: str, computer: Computer) -> None:
         """A computer is, or has become, like this; most are like many others, and share what is known."""
@@ -89,10 +104,12 @@ class Names:
             if len(self._shared) > MAX_KNOWN:
                 self._shared.clear()
             self.computers[guid] = self._shared.setdefault(computer, computer)
+            self.version += 1
 
     def forget_computer(self, guid: str) -> None:
         """A computer has gone."""
         self.computers.pop(guid.lower(), None)
+        self.version += 1
 
 
 class Naming:
@@ -108,10 +125,38 @@ class Naming:
         self._has_groups, self._has_policy, self._has_system, self._has_version = (
             not is_hidden(source) for source in SOURCES.values()
         )
+        self._made: dict[tuple[str, str], dict[str, Any]] = {}  # of those of which everything is known
+        self._version = names.version
 
     def __call__(self, record: Record) -> dict[str, Any]:
         """The names for one event; what is not known is counted."""
-        return self._make(record, self.names.unknown)
+        described = record.get("computer")
+        guid: Any = record.get("connector_guid")
+        guids: Any = record.get("group_guids")
+        is_usual = (
+            type(guid) is str
+            and type(guids) is list
+            and len(guids) == 1
+            and type(guids[0]) is str
+            and not (type(described) is dict and ("policy" in described or "operating_system" in described))
+        )
+        if not is_usual:
+            return self._make(record, self.names.unknown)
+        if self._version != self.names.version or len(self._made) >= MAX_MADE:
+            self._made.clear()
+            self._version = self.names.version
+        key = (guid, guids[0])
+        known = self._made.get(key)
+        if known is None:
+            known = self._make(record, unknown := Unknown())
+            self.names.unknown.groups += unknown.groups
+            self.names.unknown.computers += unknown.computers
+            if not unknown.groups and not unknown.computers:
+                self._made[key] = known
+        made = known.copy()  # steps that follow change it
+        if "groups" in made:
+            made["groups"] = made["groups"].copy()
+        return made
 
     def of(self, record: Record) -> dict[str, Any]:
         """The same for an event that is counted already."""

@@ -96,6 +96,39 @@ def test_what_is_not_known_is_left_out_and_counted(names: Names) -> None:
     assert (names.unknown.groups, names.unknown.computers) == (1, 1)
 
 
+def test_names_that_were_made_are_made_anew_when_more_is_known(names: Names) -> None:
+    """Most events come from a few computers; whatever is done to a record, the next one is as it should be."""
+    naming = Naming(names, Obfuscation([Rule("computer", "mask")]).hides)
+    for _ in range(2):
+        made = naming(event())
+        assert made == {"organisation": "acme", "groups": ["Finance laptops"], "as_of": AS_OF}
+        made["groups"].append("x")
+        made["organisation"] = "y"
+    names.learn_groups([(FINANCE, "Money")])
+    assert naming(event())["groups"] == ["Money"]
+    names.as_of = "2026-03-03T00:00:00Z"
+    assert naming(event())["as_of"] == "2026-03-03T00:00:00Z"
+    without = Naming(names, Obfuscation([Rule("group_guids", "mask")]).hides)
+    assert "groups" not in without(event())
+    names.learn_computer(GUID, Computer(policy="Audit"))
+    assert without(event())["policy"] == "Audit"
+    names.learn_policies([])
+    names.forget_computer(GUID)
+    assert "policy" not in without(event())
+
+
+def test_names_that_were_made_are_bounded(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many computers have events."""
+    monkeypatch.setattr(module, "MAX_MADE", 1)
+    naming = Naming(names)
+    names.learn_computer("other", Computer(policy="Audit"))
+    assert [naming(event(connector_guid=guid))["policy"] for guid in (GUID, "other", GUID)] == [
+        "Triage",
+        "Audit",
+        "Triage",
+    ]
+
+
 def test_before_anything_is_known_there_is_the_organisation() -> None:
     """And no time of a knowledge that there is not."""
     assert Naming(Names("acme"))(event()) == {"organisation": "acme"}
