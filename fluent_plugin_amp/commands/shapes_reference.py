@@ -10,10 +10,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fluent_plugin_amp.cisco.event_types import catalogue
-from fluent_plugin_amp.pipeline.shape import ecs_table, ocsf_table
-from fluent_plugin_amp.pipeline.shape.convert_lists import LISTS
+from fluent_plugin_amp.pipeline.shape import (
+    ecs_organisation_table,
+    ecs_table,
+    ocsf_organisation_table,
+    ocsf_table,
+)
 from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
-from fluent_plugin_amp.pipeline.shape.engine import CONVERTERS
+from fluent_plugin_amp.pipeline.shape.engine import CONVERTERS, LISTS
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape, compiled
 from fluent_plugin_amp.pipeline.shape.tables import ids, rows
 
@@ -49,7 +53,8 @@ _INTRODUCTION = """\
 
 With `transform: {shape: …}` events leave in a public schema, as a SIEM reads it, instead of as Cisco sends them. The
 step comes after `obfuscate`, `links`, `add` and `pulling_id`, and before `ids`, `flatten` and `serialize`; the tag is
-made from the event as Cisco sent it. Detections and incidents are shaped too, dead letters are not.
+made from the event as Cisco sent it. Detections and incidents are shaped too, dead letters are not. For audit logs,
+computers and vulnerabilities there are tables of their own.
 
 **What you add stays at the top.** Fields of `add` and `@devo_pulling_id` are no part of the event: they stand beside
 what the schema has, under their own names, or with a suffix where the schema has such a name (`time_2`). Neither
@@ -134,9 +139,49 @@ RECORD
 """
 
 
+_ORGANISATION = """\
+## Audit logs, computers, vulnerabilities
+
+The record is the object of Cisco's API; a computer has `change` beside it. Its time is `created_at` or
+`latest_timestamp`, and for a computer the time at which it was read.
+
+- **Audit logs** are the management of an entity (3004), with what was there before and after as its data; logons are
+  3002, an account that is made or deleted is 3001, which has no update. They have no address of the caller, so they
+  are no API activity.
+- **Computers** are inventory (5001): appeared and changed ones are collected, and a gone one is activity *gone*.
+- **Vulnerabilities** are findings (2002) of one file with all its CVEs; the severity is that of the highest score, in
+  the bands of CVSS 3. Computers are its resources, but not in version 1.1. The fields of `groups` stay as they are.
+
+In ECS, give each `event.dataset` an index of its own: `computers` is a list of objects in a vulnerability, and of
+GUIDs in an incident. `old_attributes` and `new_attributes` have any names and types: map them as `flattened`.
+"""
+
+
 def reference() -> str:
     """The whole page."""
-    return "\n".join([_INTRODUCTION, *_ocsf(), *_ecs()])
+    return "\n".join([_INTRODUCTION, *_ocsf(), *_ecs(), *_organisation()])
+
+
+def _organisation() -> Iterator[str]:
+    yield _ORGANISATION
+    yield "### In OCSF\n"
+    yield _table(
+        ["Record", "Type", "Done", "Class", "Activity"],
+        (row[:5] for row in rows(ocsf_organisation_table.KINDS)),
+    )
+    for name, table in ocsf_organisation_table.FIELDS.items():
+        yield f"`{name}`:\n"
+        yield _table(["AMP", "OCSF", "How", "Versions"], _fields(table))
+    yield "What no field of the record gave:\n"
+    yield _defaults(ocsf_organisation_table.DEFAULTS)
+    yield "### In ECS\n"
+    yield _table(
+        ["Record", "Type", "Done", "`event.kind`", "`event.category`", "`event.type`", "`event.outcome`"],
+        rows(ecs_organisation_table.KINDS),
+    )
+    for name, table in ecs_organisation_table.FIELDS.items():
+        yield f"`{name}`:\n"
+        yield _table(["AMP", "ECS", "How", "Kept"], _kept_fields(table))
 
 
 def _ecs() -> Iterator[str]:
@@ -152,8 +197,7 @@ def _ecs() -> Iterator[str]:
         "`[+]` is a list that grows, `*` the object itself; `{process}` is `process.parent` where there is a command "
         "line, else `process`. *Kept* fields are under their own name in `cisco.secure_endpoint` as well.\n"
     )
-    fields = ([*row[:-1], "yes" if row[-1] else ""] for row in _fields(ecs_table.FIELDS))
-    yield _table(["AMP", "ECS", "How", "Kept"], fields)
+    yield _table(["AMP", "ECS", "How", "Kept"], _kept_fields(ecs_table.FIELDS))
     for heading, table in (("With a command line:", ecs_table.DEFAULTS_OF_PROCESS), ("Lists:", ecs_table.RELATED)):
         yield f"{heading}\n"
         yield _table(["ECS", "From"], ([f"`{target}`", _code(*given.split())] for target, given in rows(table)))
@@ -179,14 +223,13 @@ def _ocsf() -> Iterator[str]:
     yield "### Fields\n"
     yield (
         "`[]` is the first item of a list, `[+]` a list that grows, `*` the object itself; `{file}` is "
-        "`evidences[].file` in class 2004, and `file` in 7002. In a class that lacks the attribute, the field stays "
+        "`evidences[].file` in class 2004, and `file` in 7002; `{who}` is `user` in 3002, else `actor.user`; "
+        "`{what}` is `entity` in 3004, else `user`. In a class that lacks the attribute, the field stays "
         "in `unmapped`; so it does without an attribute here.\n"
     )
     yield _table(["AMP", "OCSF", "How", "Versions"], _fields(ocsf_table.FIELDS))
     yield "What no field of the event gave:\n"
-    yield _table(
-        ["OCSF", "From"], ([f"`{target}`", _code(*given.split(", "))] for target, given in rows(ocsf_table.DEFAULTS))
-    )
+    yield _defaults(ocsf_table.DEFAULTS)
     yield "### Observables\n"
     yield _table(["OCSF", "Type", "Versions"], ([f"`{path}`", *rest] for path, *rest in rows(ocsf_table.OBSERVABLES)))
 
@@ -223,6 +266,14 @@ def _fields(table: str) -> Iterator[list[str]]:
         text = (does.__doc__ or "").split("\n")[0].rstrip(".") if does else ""
         also = "; the original is kept where that changed it" if also else ""
         yield [_code(source), _code(target) if target else "–", text + also, *where]
+
+
+def _kept_fields(table: str) -> Iterator[list[str]]:
+    return ([*row[:-1], "yes" if row[-1] else ""] for row in _fields(table))
+
+
+def _defaults(table: str) -> str:
+    return _table(["OCSF", "From"], ([f"`{target}`", _code(*given.split(", "))] for target, given in rows(table)))
 
 
 def _code(*texts: str) -> str:

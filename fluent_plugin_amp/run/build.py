@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
 from fluent_plugin_amp.config.proxy import proxy_to
+from fluent_plugin_amp.config.transform import ShapeConfig
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Chunk, ServerSnapshot, Sink
@@ -21,6 +22,7 @@ from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.presets import PRESETS
+from fluent_plugin_amp.pipeline.shape.records import EVENTS
 from fluent_plugin_amp.pipeline.transform import Schema, Transform
 from fluent_plugin_amp.proxy import Proxy
 from fluent_plugin_amp.sink.forward.client import ForwardClient
@@ -161,7 +163,7 @@ def make_transform(stream: StreamConfig) -> Transform:
         links=links if transform.links else None,
         add=stream.add,
         pulling_id=transform.pulling_id,
-        schema=make_shape(stream),
+        schema=make_shape(transform.shape, stream.name),
         ids_as_texts=transform.ids == "text",
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=transform.serialize,
@@ -170,18 +172,23 @@ def make_transform(stream: StreamConfig) -> Transform:
     )
 
 
-def make_shape(stream: StreamConfig) -> Schema | None:
-    """What writes the events of one stream in a public schema; None: nothing does."""
-    shape = stream.transform.shape
+def make_shape(shape: ShapeConfig | None, source: str, records: str = EVENTS) -> Schema | None:
+    """What writes records in a public schema; None: nothing does.
+
+    Args:
+        shape: as configured.
+        source: the name of the stream, or of what else the records come from.
+        records: their kind, one of `pipeline.shape.records.KINDS`.
+    """
     if shape is None:
         return None
     if shape.to == "ecs":
         from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 
-        return EcsShape(stream.name, raw_data=shape.raw_data)
+        return EcsShape(source, raw_data=shape.raw_data, records=records)
     from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 
-    return OcsfShape(stream.name, shape.version, raw_data=shape.raw_data, observables=shape.observables)
+    return OcsfShape(source, shape.version, raw_data=shape.raw_data, observables=shape.observables, records=records)
 
 
 def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:

@@ -11,12 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fluent_plugin_amp.pipeline.shape.convert import id_text, ip, mac, text
+from fluent_plugin_amp.pipeline.shape.rules import MAX_REPEATED_CHARACTERS
 
 _is_technique = re.compile(r"T\d+(\.\d+)?").fullmatch
 _is_tactic = re.compile(r"TA\d+").fullmatch
-
-MAX_REPEATED_CHARACTERS = 256 * 1024
-"""Of what stands beside each item of a list: a long one beside many items multiplies, once it is packed."""
 
 Made = tuple[list[Any], bool]
 _NOTHING: Made = ([], False)
@@ -181,7 +179,7 @@ def vulnerabilities(value: Any) -> Made:
                 cve["uid"] = there
             elif name == "url" and type(there) is str and there:
                 cve["references"] = [there]
-            elif name == "score" and (score := _score(there)) is not None:
+            elif name == "score" and (score := cvss_score(there)) is not None:
                 cve["cvss"] = [{"base_score": score, "version": "Unknown"}]
             elif name in ("name", "version") and type(there) is str and there:
                 if package.setdefault(name, there) != there:
@@ -203,7 +201,8 @@ def vulnerabilities(value: Any) -> Made:
     return made, whole
 
 
-def _score(value: Any) -> float | None:
+def cvss_score(value: Any) -> float | None:
+    """Of CVSS."""
     if type(value) is str and len(value) <= 8:
         try:
             value = float(value)

@@ -30,13 +30,17 @@ class Drift:
         self.samples: dict[tuple[str, str], None] = {}
         """What of these, and where in the event; never a value.  Event types by their number."""
 
-    def note(self, event: Record, unknown: list[str], *, knows_type: bool) -> None:
+    def note_type(self, event: Record) -> None:
+        """The table does not know the event's type."""
+        type_id = event.get("event_type_id")
+        self._add("event_type", str(type_id) if type(type_id) is int and abs(type_id) < 2**64 else "event_type_id")
+
+    def note_word(self, path: str) -> None:
+        """The table does not know the word at this path."""
+        self._add("value", path)
+
+    def note(self, event: Record, unknown: list[str]) -> None:
         """An event was shaped; ``unknown`` are the paths without a row."""
-        if not knows_type:
-            type_id = event.get("event_type_id")
-            self._add(
-                "event_type", str(type_id) if type(type_id) is int and abs(type_id) < 2**64 else "event_type_id"
-            )
         for path in unknown:
             if path.partition(".")[0] not in OURS:
                 self._add("field", path)

@@ -10,11 +10,13 @@ import msgspec
 
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.decode import event_time
+from fluent_plugin_amp.pipeline.shape import ecs_organisation_table as organisation
 from fluent_plugin_amp.pipeline.shape import ecs_table as table
 from fluent_plugin_amp.pipeline.shape import ocsf_table
 from fluent_plugin_amp.pipeline.shape.convert import ecs_severity, hunt_severity, second
 from fluent_plugin_amp.pipeline.shape.drift import Drift
 from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
+from fluent_plugin_amp.pipeline.shape.records import EVENTS, Finder
 from fluent_plugin_amp.pipeline.shape.rules import MISFITS, UNKNOWN, Objects
 from fluent_plugin_amp.pipeline.shape.tables import ids, rows
 
@@ -30,13 +32,13 @@ _encode_json = msgspec.json.Encoder().encode
 
 
 class EcsPlan:
-    """The rows that hold for events with a command line, or without."""
+    """The rows that hold for records of a kind: events with a command line, or without."""
 
-    def __init__(self, *, has_command_line: bool) -> None:
+    def __init__(self, table_of_fields: str = table.FIELDS, *, has_command_line: bool = False) -> None:
         fields: list[Field] = []
         constants: dict[str, Any] = {}
         defaults = rows(table.DEFAULTS_OF_PROCESS if has_command_line else "")
-        for source, target, how, kept in rows(table.FIELDS):
+        for source, target, how, kept in rows(table_of_fields):
             if source.startswith("= "):
                 constants[target] = source[2:]
                 continue
@@ -80,42 +82,93 @@ def _collect(lists: tuple[tuple[str, tuple[tuple[int, str], ...]], ...], objects
     return made
 
 
+def _begin(dataset: str, kind: str, category: str, type_: str, outcome: str) -> Record:
+    """What ``event`` begins with."""
+    event: Record = {
+        "kind": kind,
+        "module": f"{_VENDOR}_{_PRODUCT}",
+        "dataset": f"{_VENDOR}_{_PRODUCT}.{dataset}",
+    }
+    if category:
+        event |= {"category": category.split(), "type": type_.split()}
+    if outcome:
+        event["outcome"] = outcome
+    return event
+
+
 class Ecs:
-    """All kinds, compiled."""
+    """Events, detections and incidents, compiled."""
 
     def __init__(self) -> None:
-        self.events: dict[str, Record] = {}
-        """What ``event`` begins with, by kind."""
-        for name, kind, category, type_, outcome in rows(table.KINDS):
-            event: Record = {
-                "kind": kind,
-                "module": f"{_VENDOR}_{_PRODUCT}",
-                "dataset": f"{_VENDOR}_{_PRODUCT}.event",
-            }
-            if category:
-                event |= {"category": category.split(), "type": type_.split()}
-            if outcome:
-                event["outcome"] = outcome
-            self.events[name] = event
-        self.kinds = {each: columns[0] for columns in rows(ocsf_table.KINDS) for each in ids(columns[9])}
-        self.plain = EcsPlan(has_command_line=False)
-        self.of_process = EcsPlan(has_command_line=True)
+        self._begins = {name: _begin("event", *columns) for name, *columns in rows(table.KINDS)}
+        self._kinds = {
+            each: self._begins[columns[0]] for columns in rows(ocsf_table.KINDS) for each in ids(columns[9])
+        }
+        self._plain = EcsPlan()
+        self._of_process = EcsPlan(has_command_line=True)
 
-    def kind_of(self, event: Record) -> tuple[str, bool]:
-        """An event's kind, and whether its type is in the table."""
+    def plan_of(self, event: Record) -> EcsPlan:
+        """Where its fields go."""
+        return self._of_process if "command_line" in event else self._plain
+
+    def rows_of(self, record: Record) -> Sequence[Field]:
+        """The rows that made a record."""
+        return self.plan_of(record.get("process", {})).plan.rows.fields
+
+    def begin_of(self, event: Record, drift: Drift) -> Record:
+        """What ``event`` begins with; notes a type that is not in the table."""
         type_id = event.get("event_type_id")
-        kind = self.kinds.get(type_id) if type(type_id) is int else None
-        if kind is not None:
-            return kind, True
+        begin = self._kinds.get(type_id) if type(type_id) is int else None
+        if begin is not None:
+            return begin
         if type_id is None and "event_ids" in event:
             status = "incident" if "incident_id" in event else event.get("status")
-            if type(status) is str and status in self.events:
-                return status, True
-        return "unknown", False
+            if type(status) is str and status in self._begins:
+                return self._begins[status]
+        drift.note_type(event)
+        return self._begins["unknown"]
+
+    def when(self, event: Record, received_at: float) -> tuple[int, int]:
+        """The time of an event."""
+        return event_time(event, received_at)
 
 
-compiled = cache(Ecs)
-"""One, whatever many streams there are."""
+class EcsOfOrganisation:
+    """Records of one of the kinds of `ocsf_organisation_table.RECORDS`, compiled."""
+
+    def __init__(self, records: str) -> None:
+        dataset = organisation.DATASETS[records]
+        self._find = Finder(
+            records,
+            [
+                (type_, words, _begin(dataset, *columns))
+                for name, type_, words, *columns in rows(organisation.KINDS)
+                if name == records
+            ],
+        )
+        self._plan = EcsPlan(organisation.FIELDS[records])
+        self.when = self._find.when
+
+    def plan_of(self, event: Record) -> EcsPlan:
+        """Where its fields go."""
+        return self._plan
+
+    def rows_of(self, record: Record) -> Sequence[Field]:
+        """The rows that made a record."""
+        return self._plan.plan.rows.fields
+
+    def begin_of(self, event: Record, drift: Drift) -> Record:
+        """What ``event`` begins with; notes a word that is not in the table."""
+        begin, knows = self._find(event)
+        if not knows:
+            drift.note_word(self._find.done)
+        return begin
+
+
+@cache
+def compiled(records: str) -> Ecs | EcsOfOrganisation:
+    """One for each kind of records, whatever many streams there are."""
+    return Ecs() if records == EVENTS else EcsOfOrganisation(records)
 
 
 class EcsShape:
@@ -124,18 +177,18 @@ class EcsShape:
     Args:
         stream: its name.
         raw_data: the event goes along as JSON, in ``event.original``.
+        records: what they are made of, one of `records.KINDS`; detections and incidents come with events.
     """
 
-    def __init__(self, stream: str, *, raw_data: bool = False) -> None:
+    def __init__(self, stream: str, *, raw_data: bool = False, records: str = EVENTS) -> None:
         self.drift = Drift()
         self._stream = stream
-        self._ecs = compiled()
+        self._ecs = compiled(records)
         self._raw_data = raw_data
 
     def rows(self, record: Record) -> Sequence[Field]:
         """The rows that made a record."""
-        is_of_process = "command_line" in record.get("process", {})
-        return (self._ecs.of_process if is_of_process else self._ecs.plain).plan.rows.fields
+        return self._ecs.rows_of(record)
 
     def left(self, record: Record) -> Record:
         """What of the event a record keeps under its own path."""
@@ -145,13 +198,13 @@ class EcsShape:
     def __call__(self, event: Record, received_at: float) -> Record:
         """The event, which is not changed, in ECS."""
         ecs = self._ecs
-        kind, knows_type = ecs.kind_of(event)
-        plan = ecs.of_process if "command_line" in event else ecs.plain
+        begin = ecs.begin_of(event, self.drift)
+        plan = ecs.plan_of(event)
         record = _EACH.copy()
         objects, own, _ = plan.plan(event, record)
-        self.drift.note(event, objects[UNKNOWN], knows_type=knows_type)
-        seconds, nanoseconds = event_time(event, received_at)
-        about = record["event"] = {**ecs.events[kind], **record.get("event", {})}
+        self.drift.note(event, objects[UNKNOWN])
+        seconds, nanoseconds = ecs.when(event, received_at)
+        about = record["event"] = {**begin, **record.get("event", {})}
         if "threat_hunting" in event and "severity" not in about:
             hunts = ecs_severity(hunt_severity(event))
             if hunts is not None:

@@ -204,7 +204,7 @@ RELATED = """
 related.ip        | related.ip[+] host.ip[+] source.ip destination.ip
 related.hash      | file.hash.* process.hash.* process.parent.hash.*
 related.user      | user.name
-related.hosts     | host.hostname
+related.hosts     | host.hostname related.hosts[+]
 """
 
 # The same, in Elastic's package.

@@ -18,7 +18,10 @@ from typing import Any, NamedTuple
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.shape import rules
 from fluent_plugin_amp.pipeline.shape.convert import CONVERTERS as VALUES
-from fluent_plugin_amp.pipeline.shape.convert_lists import LISTS, OBJECTS
+from fluent_plugin_amp.pipeline.shape.convert_lists import LISTS as LISTS_OF_EVENTS
+from fluent_plugin_amp.pipeline.shape.convert_lists import OBJECTS
+from fluent_plugin_amp.pipeline.shape.convert_records import LISTS as LISTS_OF_RECORDS
+from fluent_plugin_amp.pipeline.shape.convert_records import VALUES as VALUES_OF_RECORDS
 from fluent_plugin_amp.pipeline.shape.rules import (
     ANOTHER_WAY,
     KEPT,
@@ -31,7 +34,8 @@ from fluent_plugin_amp.pipeline.shape.rules import (
     Rule,
 )
 
-CONVERTERS = {**VALUES, **OBJECTS}
+CONVERTERS = {**VALUES, **OBJECTS, **VALUES_OF_RECORDS}
+LISTS = {**LISTS_OF_EVENTS, **LISTS_OF_RECORDS}
 TYPES: dict[str, frozenset[type]] = {
     "scalar": frozenset((str, int, float, bool)),
     "boolean": frozenset((bool,)),
@@ -116,7 +120,9 @@ class Plan:
         for path in (*rows.always, *(_parent(default.target) for default in rows.defaults)):
             self.number(path)
         self._rules = self._level(tree, "")
-        self._attach = tuple(self._attachments())
+        attach = [*self._attachments()]
+        self._attach = tuple(each for each in attach if type(self._templates[each.parent]) is dict)
+        self._attach_to_items = tuple(each for each in attach if type(self._templates[each.parent]) is list)
         self._paths = {number: path for path, number in self._numbers.items()}
 
     def number(self, path: str) -> int:
@@ -140,6 +146,15 @@ class Plan:
         objects[RECORD] = record
         left = rules.walk(event, self._rules, "", objects) or {}
         dropped = []
+        if self._attach_to_items:  # an empty loop costs more than this
+            for number, parent, attribute, least, is_item, complete in self._attach_to_items:
+                made, items = objects[number], objects[parent]
+                if len(made) > least:
+                    if (complete is None or complete(made, objects)) and rules.may_repeat(made, items):
+                        for item in items:
+                            item[attribute] = [made] if is_item else made
+                    else:
+                        dropped.append(self._paths[number])
         for number, parent, attribute, least, is_item, complete in self._attach:
             made = objects[number]
             if len(made) > least:

@@ -18,6 +18,9 @@ CLASSES = """
 0       | 0 Uncategorized        | Base Event                 | host/1.5+             |              |
 2002    | 2 Findings             | Vulnerability Finding      | host                  | finding_info | vulnerabilities or 2004
 2004    | 2 Findings             | Detection Finding          | host security_control | finding_info |
+3001    | 3 Identity & Access Management | Account Change     |                       |              | user or 3004
+3002    | 3 Identity & Access Management | Authentication     |                       | service      | user or 3004
+3004    | 3 Identity & Access Management | Entity Management  | host/1.1              |              | entity or 0
 5001    | 5 Discovery            | Device Inventory Info      |                       |              | device or 0
 5019    | 5 Discovery            | Device Config State Change |                       |              | device or 0
 6002    | 6 Application Activity | Application Lifecycle      | host                  | app          |
@@ -122,7 +125,12 @@ BEFORE_1_3 = """
 # Which classes have an attribute; those that are not listed belong to all.
 ATTRIBUTES = """
 device             | 0/1.5+ 2002 2004 5001 5019 6002 6007 7001 7002
-actor              | 0/1.5+ 2002 2004 5001 5019 6002 6007 7001 7002
+actor              | 0/1.5+ 2002 2004 3001 3004 5001 5019 6002 6007 7001 7002
+user               | 3001 3002
+service            | 3002
+entity             | 3004
+entity_result      | 3004
+resources          | 2002/1.5+
 finding_info       | 2002 2004
 evidences          | 2004
 malware            | 2004 7001 7002
@@ -143,6 +151,8 @@ num_detections     | 6007
 # Where a class keeps what stands in {braces} below.
 PLACES = """
 {file} | 2004 evidences[].file, 7002 file
+{who}  | 3001 actor.user, 3002 user, 3004 actor.user
+{what} | 3001 user, 3002 user, 3004 entity
 """
 
 # AMP field: what Cisco calls it; "= value": a constant, set where the object has anything else.
@@ -318,6 +328,10 @@ evidences[].src_endpoint      | ip
 evidences[].dst_endpoint      | ip
 finding_info.analytic         | name
 malware[]                     | name
+{who}                         | name uid
+{what}                        | name uid
+entity_result                 | name uid
+vulnerabilities[+].affected_packages[] | name
 """
 
 # What analysts search for; attributes of a list in [].
@@ -329,6 +343,9 @@ device.network_interfaces[].mac            | 3 MAC Address    |
 actor.user.name                            | 4 User Name      |
 {file}.name                                | 7 File Name      |
 {file}.hashes[].value                      | 8 Hash           |
+user.name                                  | 4 User Name      |
+user.email_addr                            | 5 Email Address  |
+actor.user.email_addr                      | 5 Email Address  |
 actor.process.name                         | 9 Process Name   |
 actor.process.file.hashes[].value          | 8 Hash           |
 evidences[].process.cmd_line               | 13 Command Line  | 1.5+
@@ -344,7 +361,10 @@ vulnerabilities[].cve.uid                  | 18 CVE Object: uid | 1.5+
 NAMES = """
 activity 2002    | 1 Create, 2 Update, 3 Close
 activity 2004    | 1 Create, 2 Update, 3 Close
-activity 5001    | 1 Log
+activity 3001    | 1 Create, 6 Delete
+activity 3002    | 1 Logon, 2 Logoff
+activity 3004    | 1 Create, 3 Update, 4 Delete
+activity 5001    | 1 Log, 2 Collect
 activity 5019    | 1 Log
 activity 6002    | 1 Install, 2 Remove, 8 Update
 activity 6007    | 1 Started, 2 Completed, 6 Error

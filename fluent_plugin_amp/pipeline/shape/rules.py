@@ -10,11 +10,17 @@ from fluent_plugin_amp.model import Record
 Objects = list[Any]
 """Those under construction; a plan numbers them.  The first three have a meaning of their own."""
 
+MAX_REPEATED_CHARACTERS = 256 * 1024
+"""Of what stands in each item of a list: a long text in many items multiplies, once it is packed."""
+
 MAX_COMPARED = 10_000
 """Pairs of items; of longer lists, which only a hostile event has, what comes twice is there twice."""
 
 RECORD, UNKNOWN, MISFITS = 0, 1, 2
 """The record; the paths of fields without a row; values that do not fit the type under which they would be kept."""
+
+CHARACTERS = 100
+"""Of a value that is no text, such as a hash."""
 
 Convert = Callable[[Any], Any]
 """None: it does not take this value."""
@@ -73,6 +79,12 @@ def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: O
 def says_nothing(value: Any) -> bool:
     """It is null, an empty text, list or object."""
     return value is None or value == "" or value == [] or value == {}
+
+
+def may_repeat(made: Record, items: Sequence[Any]) -> bool:
+    """Whether each of the items can have this; not if there are none."""
+    characters = sum(len(value) if type(value) is str else CHARACTERS for value in made.values())
+    return bool(items) and characters * len(items) <= MAX_REPEATED_CHARACTERS
 
 
 def into_several(all_of: Sequence[Into]) -> Into:

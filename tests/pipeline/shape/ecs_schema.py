@@ -15,7 +15,7 @@ from typing import Any
 Record = dict[str, Any]
 
 KEYWORD, LONG, IP, DATE, BOOLEAN = "keyword", "long", "ip", "date", "boolean"
-FLATTENED = "flattened"
+FLATTENED, FLOAT = "flattened", "float"
 
 FIELDS = {
     "@timestamp": DATE,
@@ -48,6 +48,9 @@ FIELDS = {
     },
     **dict.fromkeys(("vulnerability.id", "vulnerability.reference"), KEYWORD),
     **dict.fromkeys(("related.hash", "related.hosts", "related.user"), KEYWORD),
+    **dict.fromkeys(("message", "user.email", "host.os.version", "package.name", "package.version"), KEYWORD),
+    "vulnerability.enumeration": KEYWORD,
+    "vulnerability.score.base": FLOAT,
 }
 OWN = {
     "timestamp_nanoseconds": DATE,
@@ -75,17 +78,27 @@ OWN = {
 }
 """Of ``cisco.secure_endpoint``; others have no type there."""
 
+OWN_OF_ORGANISATION = {
+    **dict.fromkeys(("old_attributes", "new_attributes", "cves", "computers", "groups", "isolation"), FLATTENED),
+    **dict.fromkeys(("audit_log_type", "audit_log_id", "item", "created_at", "policy.guid", "policy.name"), KEYWORD),
+    **dict.fromkeys(("active", "is_compromised", "demo"), BOOLEAN),
+    "computers_total_count": LONG,
+    "external_ip": IP,
+}
+"""Likewise, in audit logs, computers and vulnerabilities."""
+
 WORDS = {
-    "event.kind": {"alert", "event"},
+    "event.kind": {"alert", "event", "asset", "state"},
     "event.category": {
         *("malware", "file", "network", "intrusion_detection", "vulnerability", "host", "package"),
-        *("configuration", "iam"),
+        *("configuration", "iam", "authentication"),
     },
     "event.outcome": {"success", "failure", "unknown"},
     "host.os.type": {"windows", "linux", "macos", "ios", "android"},
     "network.direction": {"ingress", "egress"},
 }
 TYPES = {
+    "authentication": {"start", "end", "info"},
     "malware": {"info"},
     "file": {"access", "change", "creation", "deletion", "info"},
     "network": {"access", "allowed", "connection", "denied", "end", "info", "protocol", "start"},
@@ -108,7 +121,8 @@ def faults(record: Record) -> list[str]:
         for path, value in _leaves(ecs)
         if not _fits(FIELDS.get(path, ""), value)
     ]
-    for path, type_ in OWN.items():
+    is_event = record["event"]["dataset"].endswith(".event")
+    for path, type_ in (OWN if is_event else OWN_OF_ORGANISATION).items():
         value: Any = own
         for name in path.split("."):
             value = value.get(name) if isinstance(value, dict) else None
@@ -147,6 +161,8 @@ def _fits(type_: str, value: Any) -> bool:
             return isinstance(value, str | int | float | bool)
         case "long":
             return type(value) is int and -(2**63) <= value < 2**63
+        case "float":
+            return isinstance(value, float)
         case "boolean":
             return isinstance(value, bool)
         case "ip":
