@@ -204,6 +204,41 @@ class DeadLettered(Fact):
     parts: int
 
 
+# --- polled sources ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePolled(Fact):
+    """A round of a polled source is over: everything that it found is with a server."""
+
+    source: str
+    took_s: float
+    next_in_s: float
+    """Seconds until the next round begins."""
+    outage_s: float = 0.0
+    """How long there was trouble before, in seconds; 0: there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTrouble(Fact):
+    """A round of a polled source could not be done; it is begun again in ``retry_in_s`` seconds.  Told each time."""
+
+    source: str
+    error: PluginError
+    retry_in_s: float
+    attempts: int = 1
+    """Failures since the outage began."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWaits(Fact):
+    """A polled source waits ``wait_s`` seconds before its next request, for ``why``."""
+
+    source: str
+    wait_s: float
+    why: str
+
+
 # --- the configuration ---------------------------------------------------------------------------
 
 

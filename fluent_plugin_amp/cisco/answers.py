@@ -91,6 +91,15 @@ class EventPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ListPage:
+    """A page of a list."""
+
+    items: list[dict[str, Any]]
+    total: int | None
+    """How many there are on all pages, at that moment; None: the cloud does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimit:
     """What is left of an organisation's requests: the rate limit headers of one answer."""
 

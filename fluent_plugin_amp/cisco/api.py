@@ -29,8 +29,9 @@ from urllib.parse import parse_qsl, urlsplit
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.address import address_of
-from fluent_plugin_amp.cisco.answers import EventPage, EventStream, RateLimit
+from fluent_plugin_amp.cisco.answers import EventPage, EventStream, ListPage, RateLimit
 from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.cisco.errors import (
     ActionInDoubt,
     CloudAnswerLost,
@@ -98,6 +99,7 @@ class CiscoApi:
         http: the client to send with (`transport.http_client`), which others may share.
         wait: how to wait before a request is repeated.
         max_wait_s: how long the rate limit may hold up one request.
+        budget: of the key, where it may not use all of the rate limit; shared by all that use the key.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class CiscoApi:
         *,
         wait: Wait = wait_silently,
         max_wait_s: float = 300.0,
+        budget: Budget | None = None,
     ) -> None:
         self.cloud = cloud
         self.rate_limit: RateLimit | None = None
@@ -116,6 +119,7 @@ class CiscoApi:
         self._http = http
         self._wait = wait
         self._max_wait_s = max_wait_s
+        self._budget = budget
         self._key_is_good = False
 
     # --- what the cloud knows --------------------------------------------------------------------
@@ -154,6 +158,12 @@ class CiscoApi:
         """One event stream.  Raises EventStreamNotFound."""
         path = f"/v1/event_streams/{stream_id}"
         return answers.event_stream(answers.one(await self.envelope(path), f"GET {path}"))
+
+    async def audit_log_pages(self, start_time: str, end_time: str) -> AsyncIterator[ListPage]:
+        """The audit log between two times (ISO 8601), page by page; of the order nothing is known."""
+        query = [("start_time", start_time), ("end_time", end_time), *FULL_PAGES]
+        async for page in self._pages("/v1/audit_logs", query):
+            yield page
 
     async def event_page(self, filters: Query, *, offset: int, limit: int) -> EventPage:
         """Recorded events, newest first, from the ``offset``-th on; ``limit`` is 500 at most.
@@ -230,13 +240,13 @@ class CiscoApi:
     async def _all(self, path: str, query: Query = (), inside: str = "") -> AsyncIterator[dict[str, Any]]:
         previous: list[dict[str, Any]] = []
         async for page in self._pages(path, query, inside):
-            if page == previous:
+            if page.items == previous:
                 raise CloudAnswerNotUnderstood(f"GET {path}: the same page came twice")
-            for item in page:
+            for item in page.items:
                 yield item
-            previous = page
+            previous = page.items
 
-    async def _pages(self, path: str, query: Query, inside: str) -> AsyncIterator[list[dict[str, Any]]]:
+    async def _pages(self, path: str, query: Query, inside: str = "") -> AsyncIterator[ListPage]:
         """Every page, following ``next`` until it is absent; a link that leads back is refused."""
         asked = f"GET {path}"
         asked_before = set[frozenset[tuple[str, str]]]()
@@ -250,7 +260,7 @@ class CiscoApi:
             if len(asked_before) > MAX_PAGES or received > MAX_LIST_BYTES:
                 raise CloudAnswerNotUnderstood(f"{asked}: no end after {len(asked_before)} pages, {received} bytes")
             if page:
-                yield page
+                yield ListPage(page, answers.total(decoded))
             link = answers.next_page(decoded)
             if link is None or not page:
                 return
@@ -303,7 +313,11 @@ class CiscoApi:
 
     async def _try(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None) -> HttpAnswer:
         """The 2xx answer to one request; anything else is ExchangeFailed."""
-        key = self._key
+        key, budget = self._key, self._budget
+        if budget is not None:
+            while (pause_s := budget.pause_s(time.monotonic())) > 0:
+                await self._wait(pause_s, "this program's share of the rate limit is used up")
+            budget.spend(time.monotonic())
         answer = await exchange(
             self._http,
             method,
@@ -313,7 +327,10 @@ class CiscoApi:
             query=query,
             body=body,
         )
-        self.rate_limit = answers.rate_limit(answer.headers, time.time()) or self.rate_limit
+        told = answers.rate_limit(answer.headers, time.time())
+        self.rate_limit = told or self.rate_limit
+        if budget is not None:
+            budget.told(told, time.monotonic())
         asked = f"{method} {path}"
         if 200 <= answer.status < 300:
             self._key_is_good = True

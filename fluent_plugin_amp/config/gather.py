@@ -22,8 +22,40 @@ MAX_INCLUDED = 10_000
 """Files: one for each stream, of more streams than one process can have."""
 
 _FROM_CREDENTIALS = ("url", "username", "password", "queue", "name")
+_FROM_ORGANISATION = ("cloud", "api")
 _BESIDE_CREDENTIALS = ("cloud", "id")
 """What `amp-streams create --save` writes besides."""
+
+
+def organisations_of(root: MarkedDict) -> list[MarkedDict]:
+    """The organisations as they stand in the file, but for what is none."""
+    organisations = root.get("organisations")
+    listed = organisations if isinstance(organisations, MarkedList) else ()
+    return [each for each in listed if isinstance(each, MarkedDict)]
+
+
+def take_organisation(reading: Reading, root: MarkedDict, stream: MarkedDict) -> None:
+    """Complete a stream from the organisation that it names; what the stream says itself goes first."""
+    name, known = stream.get("organisation"), organisations_of(root)
+    if name is None or name is BROKEN or root.get("organisations") is BROKEN:
+        return
+    organisation = next((each for each in known if each.get("name") == name), None)
+    if organisation is None:
+        names = ", ".join(f"`{each.get('name')}`" for each in known)
+        reading.problem(stream, "organisation", f"must be one of `organisations`: {names or 'there is none'}")
+        return
+    for key in _FROM_ORGANISATION:
+        if stream.get(key) is None and organisation.get(key) is not None:
+            stream.put(key, organisation[key], organisation.marks[key])
+
+
+def is_of_organisation(root: MarkedDict, loc: tuple[str | int, ...]) -> bool:
+    """Whether a place within a stream is what the stream took from its organisation."""
+    if loc[:1] != ("streams",) or len(loc) < 3 or loc[2] not in _FROM_ORGANISATION:
+        return False
+    _, stream = root["streams"].child(loc[1])
+    mark = stream.marks.get(loc[2])
+    return any(mark is each.marks.get(str(loc[2]), root) for each in organisations_of(root))
 
 
 def gather_streams(reading: Reading, root: MarkedDict, file: Path, without: Collection[str] = ()) -> None:
@@ -36,7 +68,7 @@ def gather_streams(reading: Reading, root: MarkedDict, file: Path, without: Coll
     for stream, mark in zip(streams, streams.marks, strict=True):
         if isinstance(stream, MarkedDict):
             with reading.blaming(mark.file):
-                _complete(reading, stream)
+                _complete(reading, root, stream)
     _refuse_same_names(reading, streams)
     is_explained = is_explained or len(reading.problems) > problems
     root.put("streams", BROKEN if is_explained and not streams else streams, streams.mark)
@@ -132,12 +164,13 @@ def _include(reading: Reading, root: MarkedDict, file: Path, streams: MarkedList
 # --- one stream ---------------------------------------------------------------------------------------------
 
 
-def _complete(reading: Reading, stream: MarkedDict) -> None:
+def _complete(reading: Reading, root: MarkedDict, stream: MarkedDict) -> None:
     """Bring together what a stream says in several places: its url, its files, its queue for a name."""
     _split_url(reading, stream)
     reading.take_secret(stream, "password")
+    take_api(reading, stream)
+    take_organisation(reading, root, stream)
     _take_credentials_file(reading, stream)
-    _take_api(reading, stream)
     reading.check_tls(stream.get("tls"))
     if stream.get("url") is BROKEN or _may_hold_credentials(stream.get("url")):
         _excuse(stream, ("username", "password"), "url")
@@ -148,9 +181,9 @@ def _complete(reading: Reading, stream: MarkedDict) -> None:
         stream.put("name", name, stream.marks.get(key, stream.mark))
 
 
-def _take_api(reading: Reading, stream: MarkedDict) -> None:
+def take_api(reading: Reading, holder: MarkedDict) -> None:
     """The files that the way to the cloud's API needs."""
-    api, cloud = stream.get("api"), stream.get("cloud")
+    api, cloud = holder.get("api"), holder.get("cloud")
     if isinstance(api, MarkedDict):
         reading.take_secret(api, "api_key")
     if isinstance(cloud, MarkedDict):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList, locate
 from fluent_plugin_amp.config.explain import explain
-from fluent_plugin_amp.config.gather import gather_streams
+from fluent_plugin_amp.config.gather import gather_streams, is_of_organisation, organisations_of, take_api
 from fluent_plugin_amp.config.kept import Kept
 from fluent_plugin_amp.config.kinds import kind_of_text, kind_of_tree
 from fluent_plugin_amp.config.models import Config
@@ -27,6 +27,8 @@ from fluent_plugin_amp.hosts import is_loopback
 
 Judged = TypeVar("Judged", bound=Section)
 
+LEAST_REMEMBERED_S = 3600.0
+"""With polled sources: more than they read again, see `organisation.windows`."""
 MAX_EXPLAINED = 1000
 """Refusals; a file of another kind may hold a hundred thousand keys, and each takes a search for the one meant."""
 
@@ -86,6 +88,8 @@ def _root(reading: Reading, file: Path, text: str, kept: Kept) -> MarkedDict | N
         if root is not BROKEN:
             reading.problems.append(Problem(Mark(str(file), 1), "", "must be a mapping (key: value)"))
         return None
+    for organisation in organisations_of(root):
+        take_api(reading, organisation)
     gather_streams(reading, root, file, kept.files)
     _complete_transform(reading, root.get("transform"))
     streams = root.get("streams")
@@ -142,6 +146,8 @@ def note_refusals(
     """Note in plain words what was refused; ``model`` is that of ``root``, the part that refused is ``below``."""
     for refusal in error.errors(include_url=False)[:MAX_EXPLAINED]:
         refusal["loc"] = (*below, *refusal["loc"])
+        if is_of_organisation(root, refusal["loc"]):
+            continue  # said there
         if words := explain(refusal, model):
             if refusal["type"] == "missing" and _is_cut(root, refusal["loc"]):
                 words = "empty: what begins with # is a comment, and with & an anchor; put it in quotes"
@@ -170,6 +176,17 @@ def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
         if getattr(config, key) is not None and is_exclusive and config.state.path is None:
             what = "needs `state.path` with an `exclusive` stream: who takes over must know what was open"
             reading.problem(root, key, what)
+    streams = {stream.name for stream in config.streams}
+    for organisation, tree in zip(config.organisations, organisations_of(root), strict=True):
+        for source in organisation.sources:
+            if config.state.path is None:
+                what = "needs `state.path`: there it is kept how far the source was delivered"
+                reading.problem(tree, source, what)
+            if config.state.remember < LEAST_REMEMBERED_S:
+                what = "needs `state.remember` of at least an hour: what is read twice is known by it"
+                reading.problem(tree, source, what)
+            if organisation.line(source) in streams:
+                reading.problem(tree, source, f"there is a stream named `{organisation.line(source)}`: rename it")
 
 
 def _unwise(config: Config) -> list[str]:

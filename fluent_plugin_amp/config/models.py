@@ -23,6 +23,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Validation
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fluent_plugin_amp.config.forward import ForwardConfig
+from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.config.proxy import ProxyWay
 from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.streams import StreamConfig
@@ -170,6 +171,10 @@ class Config(Section):
         "HTTPS_PROXY and NO_PROXY say. `direct`: none. null: none to the brokers, `environment` to the API.",
     )
     streams: tuple[StreamConfig, ...] = Field(min_length=1, description="The event streams to read.")
+    organisations: tuple[OrganisationConfig, ...] = Field(
+        default=(),
+        description="Organisations whose REST API is polled: audit logs; docs/organisation.md.",
+    )
     include: Annotated[tuple[Text, ...], BeforeValidator(one_or_more)] = Field(
         default=(),
         description="Files with more streams, as glob patterns: `streams.d/*.yml`. Each file holds one stream, "
@@ -229,6 +234,21 @@ class Config(Section):
         if homeless:  # each has the place of its stream
             raise ValidationError.from_exception_data("streams", homeless)
         return complete
+
+    @field_validator("organisations")
+    @classmethod
+    def _complete_organisations(
+        cls, organisations: tuple[OrganisationConfig, ...], info: ValidationInfo
+    ) -> tuple[OrganisationConfig, ...]:
+        transform, proxy = info.data.get("transform", TransformConfig()), info.data.get("proxy")
+        if twice := repeated(organisation.name for organisation in organisations):
+            raise ValueError(f"has two organisations named `{twice}`")
+        return tuple(organisation.under(transform, proxy) for organisation in organisations)
+
+    @property
+    def own_organisations(self) -> tuple[OrganisationConfig, ...]:
+        """The organisations that this process polls: all, or those of its shard."""
+        return tuple(each for each in self.organisations if self.shard is None or self.shard.has(each.name))
 
     @property
     def own_streams(self) -> tuple[StreamConfig, ...]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.config.document import BROKEN, MarkedDict, MarkedList
-from fluent_plugin_amp.config.gather import list_streams
+from fluent_plugin_amp.config.gather import list_streams, take_organisation
 from fluent_plugin_amp.config.load import note_refusals
 from fluent_plugin_amp.config.models import Config
 from fluent_plugin_amp.config.problems import Mark, join, report
@@ -47,6 +47,9 @@ def read_api(path: Path, wanted: str | None, environ: Mapping[str, str], *, need
     reading = Reading(environ)
     root = _as_root(reading.document(path, text), path)
     streams, _ = list_streams(reading, root, path)
+    for stream in streams:
+        if isinstance(stream, MarkedDict):
+            take_organisation(reading, root, stream)
     root.put("streams", streams, streams.mark)
     if mistakes := [problem for problem in reading.problems if problem not in reading.unset]:
         raise ConfigError(report(mistakes))

@@ -83,7 +83,10 @@ class CloudConfig(Section):
         return find_cloud(self.api, console=self.console, ca_file=str(self.ca_file) if self.ca_file else None)
 
 
-def _or_a_name(schema: dict[str, Any]) -> None:
+def or_a_name(schema: dict[str, Any]) -> None:
+    """A cloud's JSON Schema: a mapping, or the name of a public one."""
+    if "anyOf" not in schema:
+        schema["anyOf"] = [{"$ref": schema.pop("$ref")}]
     schema["anyOf"].append({"enum": list(CLOUDS)})
 
 
@@ -145,6 +148,11 @@ class StreamConfig(Section):
         "`amp-streams create --save` writes it; or the API's own answer to the stream's creation, as JSON. What is "
         "given here goes before what it says.",
     )
+    organisation: Text | None = Field(
+        default=None,
+        description="The name of one of `organisations`, whose `cloud` and `api` this stream takes where it has none "
+        "of its own.",
+    )
     tag: TagTemplate = Field(
         default="edr.cisco.amp.events",
         description="The tag of the records. May hold `{stream}`, `{event_type}`, `{event_type_id}` and "
@@ -190,7 +198,7 @@ class StreamConfig(Section):
         description="`us`, `eu`, `apjc`, or a private cloud, for `event_stream_name`, `backfill`, `reconcile`, "
         "`amp-streams` and `transform.links`; null: that of the `credentials_file`, else the public cloud that the "
         "broker belongs to.",
-        json_schema_extra=_or_a_name,
+        json_schema_extra=or_a_name,
     )
     api: ApiConfig | None = Field(
         default=None,

@@ -161,6 +161,27 @@ class Whole(Quantity):
         return {"type": "integer"}
 
 
+@dataclass(frozen=True)
+class Share(Quantity):
+    """A part of the whole, from 0 to 1."""
+
+    kind: ClassVar[str] = "part of 1"
+    unit: ClassVar[str] = ""
+    examples: ClassVar[str] = ", such as 0.5"
+
+    def read(self, value: object) -> float | None:
+        """The number."""
+        number, unit = _amount(value)
+        return None if unit else number
+
+    def write(self, number: float) -> str:
+        """Its digits."""
+        return f"{number:g}"
+
+    def _json_type(self) -> JsonSchemaValue:
+        return {"type": "number"}
+
+
 def _amount(value: object) -> tuple[float | None, str]:
     """The number in ``value``, None when there is none, and the unit behind it, if any."""
     if isinstance(value, str) and (match := _AMOUNT.fullmatch(value.strip())):

@@ -62,6 +62,7 @@ class LogObserver:
         self._usual_level = logging.DEBUG if streams > MANY_STREAMS else logging.INFO
         self._streams = defaultdict[str, News](News)
         self._servers = defaultdict[str, News](lambda: News(SERVER_QUIET_S))
+        self._sources = defaultdict[str, News](News)
         self._state = News()
         self._shared = defaultdict[str, News](News)  # streams whose queue others read too
         self._internal = defaultdict[tuple[str, str], News](News)  # by what it met, and where it was raised
@@ -96,6 +97,10 @@ class LogObserver:
             case facts.ServerConnected(server=name):
                 is_news = self._servers[name].connected()
                 self._servers[name].over()
+            case facts.SourceTrouble(source=name, error=error, attempts=attempts):
+                is_news = self._sources[name].trouble(error.id, self._clock(), attempts)
+            case facts.SourcePolled(source=name):
+                self._sources[name].over()
             case facts.StateTrouble(error=error):
                 is_news = self._state.trouble(error.id, self._clock())
             case facts.StateRecovered():
@@ -234,6 +239,18 @@ def describe(fact: facts.Fact) -> Said:
             )
             fields = {"where": fact.where, "error_id": InternalFault.id, "error": type(fact.error).__name__}
             return logging.ERROR, text, fields
+        case facts.SourcePolled():
+            after, fields = _after(fact.outage_s)
+            text = f"source {fact.source}: polled in {fact.took_s:.2f} s{after}; next in {fact.next_in_s:.1f} s"
+            level = logging.INFO if fact.outage_s else logging.DEBUG
+            return level, text, {"source": fact.source, "took_s": round(fact.took_s, 3), **fields}
+        case facts.SourceTrouble():
+            text = f"source {fact.source}: {_error_text(fact.error)} Next try in {fact.retry_in_s:.1f} s."
+            fields = {"source": fact.source, "attempts": fact.attempts, **_error_fields(fact.error)}
+            return logging.WARNING, text, fields
+        case facts.SourceWaits():
+            text = f"source {fact.source}: waits {units.duration(fact.wait_s)}: {fact.why}"
+            return logging.INFO, text, {"source": fact.source, "wait_s": round(fact.wait_s, 1)}
         case facts.Reloaded():
             return logging.INFO, f"reloaded: {fact.changes}", {"changes": fact.changes}
         case facts.ReloadTrouble():

@@ -45,6 +45,7 @@ from fluent_plugin_amp.run.reload import Changes
 from fluent_plugin_amp.run.reloader import Reloader
 from fluent_plugin_amp.run.running import RunningStreams
 from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_with_parent
+from fluent_plugin_amp.run.sources import Sources
 from fluent_plugin_amp.source.stream import Stream
 
 UNMATCHED_EVERY_S = 3600.0
@@ -87,6 +88,8 @@ class Daemon:
         self._fleet = RunningStreams(observer, once=once)
         for stream in config.own_streams:
             self.streams[stream.name] = make_stream(stream, config, self.conductor, observer, once=once)
+        self.sources = self._make_sources() if not once else None
+        """What is polled; None: nothing ever is.  `run --once` reads queues only."""
         self._sink_run: asyncio.Task[None] | None = None
         self._gone: set[str] = set()
         self._stop_by: float | None = None
@@ -100,9 +103,14 @@ class Daemon:
         asyncio.get_running_loop().set_exception_handler(callback_handler(self._observer))
         sink_task = asyncio.create_task(self._run_sinks(), name="sink")
         self._fleet.add(self.streams.values())
+        if self.sources is not None:
+            self.sources.start()
         try:
             await self._until_done({sink_task, *self._state_tasks()})
         finally:
+            if self.sources is not None:
+                with contained("source", self._observer):
+                    await self.sources.close()
             await self._fleet.cancel()
             if self.combining is not None:
                 with contained("combining", self._observer):
@@ -114,6 +122,8 @@ class Daemon:
     def stop(self) -> None:
         """Stop in order; `run` returns when that is done."""
         self._stop_by = time.monotonic() + self.config.forward.shutdown_timeout
+        if self.sources is not None:
+            self.sources.stop()
         self._fleet.stop()
 
     async def apply(self, changes: Changes, sink: ClosableSink | None) -> None:
@@ -141,6 +151,8 @@ class Daemon:
         finally:
             self._fleet.add(stream for name, stream in begun.items() if self.streams.get(name) is stream)
         self.config = config
+        if self.sources is not None:
+            await self.sources.follow(config)
 
     def _exchange(self, changes: Changes, begun: dict[str, Stream], transforms: dict[str, Transform]) -> None:
         """Put the streams that are ``begun`` in the place of those that were drained."""
@@ -211,6 +223,11 @@ class Daemon:
     def consuming(self) -> list[str]:
         """The names of the streams that get what is in their queues."""
         return [name for name, stream in self.streams.items() if stream.gets_everything]
+
+    def _make_sources(self) -> Sources | None:
+        if self.state is None:
+            return None
+        return Sources(self.config, self.conductor, self.state.kept, self._observer)
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""

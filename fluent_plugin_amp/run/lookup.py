@@ -41,7 +41,7 @@ async def open_api(cloud: Cloud, key: ApiKey, proxy: ProxyWay = None, **options:
     Raises:
         ConfigError: the environment's proxy, or ``cloud.ca_file``, cannot be used.
     """
-    async with open_http(_misconfigured, ca_file=cloud.ca_file, proxy=http_proxy(proxy), connections=1) as http:
+    async with open_http(misconfigured, ca_file=cloud.ca_file, proxy=http_proxy(proxy), connections=1) as http:
         yield CiscoApi(cloud, key, http, **options)
 
 
@@ -52,7 +52,8 @@ def http_proxy(proxy: ProxyWay) -> str | None:
     return "" if proxy == "direct" else None
 
 
-def _misconfigured(why: str) -> ConfigError:
+def misconfigured(why: str) -> ConfigError:
+    """The way to a cloud cannot be used as it is configured."""
     return ConfigError(why, remedy="Check HTTPS_PROXY and ALL_PROXY in the environment, and cloud.ca_file.")
 
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig
+from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.config.section import Section
 
-_CHANGEABLE = frozenset({"transform", "streams", "include", "shard", "max_event_size", "logging", "observe"})
+_CHANGEABLE = frozenset(
+    {"transform", "streams", "organisations", "include", "shard", "max_event_size", "logging", "observe"}
+)
 _FIXED_IN_FORWARD = frozenset({"chunk_limit_size", "pause_after", "shutdown_timeout"})
 """What streams and batches in being were made with."""
 _ONLY_TRANSFORM = frozenset({"tag", "max_tags", "add", "transform"})
@@ -32,6 +35,8 @@ class Changes:
     """Drained, and begun anew as they are here."""
     transformed: tuple[StreamConfig, ...]
     """Go on, with other transforms."""
+    organisations: tuple[str, ...]
+    """Added, removed, or changed: their sources begin anew from where they were."""
     servers: bool
     """Servers, or the way to them, changed."""
     logging: bool
@@ -42,7 +47,7 @@ class Changes:
     def __bool__(self) -> bool:
         """Something changes now."""
         streams = self.added or self.removed or self.restarted or self.transformed
-        return bool(streams or self.servers or self.logging or self.observe)
+        return bool(streams or self.organisations or self.servers or self.logging or self.observe)
 
     def __str__(self) -> str:
         """One line for the log."""
@@ -51,6 +56,7 @@ class Changes:
             *_names("removed", self.removed),
             *_names("restarted", (stream.name for stream in self.restarted)),
             *_names("with other transforms", (stream.name for stream in self.transformed)),
+            *_names("organisations changed", self.organisations),
             *(["servers changed"] if self.servers else []),
             *(["log changed"] if self.logging else []),
             *(["observe changed"] if self.observe else []),
@@ -78,6 +84,7 @@ def compare(old: Config, new: Config, renewed: Collection[Path] = ()) -> Changes
         removed=tuple(name for name in before if name not in after),
         restarted=tuple(anew),
         transformed=tuple(stream for was, stream in both if was != stream and stream not in anew),
+        organisations=_differing_names(old.own_organisations, config.own_organisations),
         servers=old.forward != config.forward or _uses(config.forward.tls, renewed),
         logging=old.logging != config.logging,
         observe=old.observe != config.observe,
@@ -105,6 +112,11 @@ def _keep_fixed(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
             inner = isinstance(was, Section) and isinstance(is_now, Section)
             said += [f"{key}.{name}" for name in sorted(_differing(was, is_now))] if inner else [key]
     return new.model_copy(update=kept), tuple(said)
+
+
+def _differing_names(old: Iterable[OrganisationConfig], new: Iterable[OrganisationConfig]) -> tuple[str, ...]:
+    before, after = {each.name: each for each in old}, {each.name: each for each in new}
+    return tuple(name for name in {**before, **after} if before.get(name) != after.get(name))
 
 
 def _differing(one: Section, other: Section) -> set[str]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS
 from fluent_plugin_amp.cisco.event_types import catalogue
+from fluent_plugin_amp.testing.audit_log import AuditLog
 from fluent_plugin_amp.testing.inventory import Inventory
 from fluent_plugin_amp.testing.recorded import RecordedEvents
 from fluent_plugin_amp.testing.responses import Responses
@@ -133,6 +134,8 @@ class Organisation:
         """Computers that can be isolated and moved, lists of files, and what was seen where."""
         self.events = RecordedEvents()
         """What ``GET /v1/events`` shows."""
+        self.audit_log = AuditLog()
+        """What ``GET /v1/audit_logs`` shows."""
         self.arriving: Iterator[list[bytes]] = iter(())
         """Events that happen, as `publish` takes them, before each answer to ``GET /v1/events``."""
         self.next_on_the_last_page = False
@@ -170,6 +173,9 @@ class Organisation:
                 if bodies := next(self.arriving, None):
                     self.publish(bodies)
                 return self._page(request, self.events.newest_first(request.query))
+            case "GET", ["v1", "audit_logs"]:
+                times = ((request.values(name) or [""])[0] for name in ("start_time", "end_time"))
+                return self._page(request, self.audit_log.between(*times))
             case "GET", ["v1", "event_streams"]:
                 return answer(200, [self._described(stream) for stream in self.streams.values()])
             case "POST", ["v1", "event_streams"]:

@@ -19,6 +19,9 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "transform.shape": {"to": "ocsf"},
     "streams[].transform.shape": {"to": "ocsf"},
     "transform.obfuscate[]": {"field": "f", "method": "mask"},
+    "organisations[]": {"name": "o", "cloud": "eu", "api": {"client_id": "c", "api_key": "k"}},
+    "organisations[].api": {"client_id": "c", "api_key": "k"},
+    "organisations[].cloud": {"api": "eu"},
     "streams[].transform.obfuscate[]": {"field": "f", "method": "mask"},
 }
 """What a section needs to hold; others nothing."""
@@ -26,6 +29,7 @@ NEEDED = {
     *("streams", "streams[].cloud.api"),
     *("transform.obfuscate[].field", "streams[].transform.obfuscate[].field"),
     *("transform.obfuscate[].key", "streams[].transform.obfuscate[].key"),
+    "organisations[].cloud.api",
 }
 
 

@@ -52,6 +52,8 @@ EVENT = {
     "computer": {"user": "u", "hostname": "h", "inner": {"deep": 1}, "tags": ["a"]},
 }
 
+ORGANISATIONS = "config/test_organisations.py"
+
 ELSEWHERE = {
     "streams[].tls.ca_file": "e2e/configs.py::stream_section",
     "streams[].event_stream_name": "e2e/test_event_stream_name.py::siem_section",
@@ -59,6 +61,19 @@ ELSEWHERE = {
     "streams[].cloud.ca_file": "e2e/test_event_stream_name.py::siem_section",
     "streams[].api.client_id": "e2e/test_event_stream_name.py::siem_section",
     "streams[].api.api_key": "e2e/test_event_stream_name.py::siem_section",
+    "streams[].organisation": f"{ORGANISATIONS}::test_a_stream_takes_cloud_and_key_of_its_organisation",
+    "organisations[].name": f"{ORGANISATIONS}::test_names_are_unique_among_organisations_and_lines",
+    "organisations[].cloud.api": f"{ORGANISATIONS}::test_a_stream_takes_cloud_and_key_of_its_organisation",
+    "organisations[].cloud.console": f"{ORGANISATIONS}::test_the_way_to_a_private_cloud",
+    "organisations[].cloud.ca_file": f"{ORGANISATIONS}::test_the_way_to_a_private_cloud",
+    "organisations[].api.client_id": f"{ORGANISATIONS}::test_the_way_to_a_private_cloud",
+    "organisations[].api.api_key": f"{ORGANISATIONS}::test_a_stream_takes_cloud_and_key_of_its_organisation",
+    "organisations[].api.api_key_file": f"{ORGANISATIONS}::test_the_way_to_a_private_cloud",
+    "organisations[].proxy": f"{ORGANISATIONS}::test_the_way_to_a_private_cloud",
+    "organisations[].add": f"{ORGANISATIONS}::test_its_records_have_the_static_fields_of_all_and_its_own",
+    "organisations[].rate_limit_share": f"{ORGANISATIONS}::test_the_way_to_a_private_cloud",
+    "organisations[].audit_logs.poll_interval": f"{ORGANISATIONS}::test_a_polled_source_needs_a_state_file",
+    "organisations[].audit_logs.tag": f"{ORGANISATIONS}::test_a_polled_source_needs_a_state_file",
     "forward.servers[].unix_path": "e2e/test_delivery.py::test_unix_socket",
     "forward.connect_timeout": "e2e/test_trouble_forward.py::test_a_handshake_that_never_comes",
     "forward.ack_response_timeout": "e2e/test_trouble_forward.py::test_a_chunk_without_its_ack",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from fluent_plugin_amp import facts
+from fluent_plugin_amp.cisco.errors import CloudRateLimited
 from fluent_plugin_amp.errors import (
     BrokerChannelClosed,
     BrokerConnectionLost,
@@ -101,6 +102,21 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         facts.InternalError("event", ZeroDivisionError("secret")),
         logging.ERROR,
         "event: [internal.error] ZeroDivisionError, contained. Report it",
+    ),
+    facts.SourcePolled: (
+        facts.SourcePolled("acme/audit_logs", 0.5, 299.5, 60.0),
+        logging.INFO,
+        "source acme/audit_logs: polled in 0.50 s, after 1 min of trouble; next in 299.5 s",
+    ),
+    facts.SourceTrouble: (
+        facts.SourceTrouble("acme/audit_logs", CloudRateLimited("429"), 5.0),
+        logging.WARNING,
+        "source acme/audit_logs: [cloud.rate-limited] 429. ",
+    ),
+    facts.SourceWaits: (
+        facts.SourceWaits("acme/audit_logs", 60.0, "the rate limit is used up"),
+        logging.INFO,
+        "source acme/audit_logs: waits 1 min: the rate limit is used up",
     ),
     facts.Reloaded: (facts.Reloaded("added: a"), logging.INFO, "reloaded: added: a"),
     facts.ReloadTrouble: (

@@ -184,6 +184,7 @@ def test_no_key_is_silently_without_effect() -> None:
         "logging": {"level": "debug"},
         "detections": {"window": "5s"},
         "incidents": {"window": "5s"},
+        "organisations": [{"name": "o", "cloud": "eu", "api": {"client_id": "c", "api_key": "k"}}],
     }
     streams = [{"name": name} for name in "abcdefgh"]
     for key in Config.model_fields.keys() - {"streams", "include"}:

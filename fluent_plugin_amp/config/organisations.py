@@ -1,0 +1,76 @@
+"""The organisations whose REST API is polled: their key, their sources, and their share of the rate limit.  Pure.
+
+A source is a section of its organisation, such as ``audit_logs``; to add one, add an attribute here and its name to
+`SOURCES`.  Its line in the conductor, in metrics and in the state file is called ``organisation/source``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from fluent_plugin_amp.cisco.regions import CLOUDS
+from fluent_plugin_amp.config.proxy import ProxyWay
+from fluent_plugin_amp.config.section import Section
+from fluent_plugin_amp.config.streams import ApiConfig, CloudConfig, or_a_name
+from fluent_plugin_amp.config.transform import TransformConfig
+from fluent_plugin_amp.config.units import Duration, Share
+from fluent_plugin_amp.config.values import StaticFields, Tag, Text
+
+SOURCES = ("audit_logs",)
+"""The keys of an organisation that are polled sources."""
+
+
+class AuditLogsConfig(Section):
+    """Who did what in the console and over the API; needs `state.path`: `{}` turns it on."""
+
+    poll_interval: Annotated[float, Duration("1s", "1d")] = Field(default=300.0, description="How often to ask.")
+    tag: Tag = Field(default="edr.cisco.amp.audit_logs", description="The tag of the records.")
+
+
+class OrganisationConfig(Section):
+    """One organisation at Cisco, seen through one API key."""
+
+    name: Text = Field(description="Label in logs and metrics, unique; a stream may name it as its `organisation`.")
+    cloud: CloudConfig = Field(
+        description="`us`, `eu`, `apjc`, or a private cloud with its `api`.", json_schema_extra=or_a_name
+    )
+    api: ApiConfig = Field(description="The key; one that may only read will do.")
+    proxy: ProxyWay = Field(
+        default=None, description="The proxy on the way to `cloud`; null: as `proxy` at the top level says."
+    )
+    rate_limit_share: Annotated[float, Share("0.01", "0.8")] = Field(
+        default=0.5,
+        description="How much of the requests that the cloud grants may be used; the last fifth of what is left is "
+        "never touched: people act with it.",
+    )
+    audit_logs: AuditLogsConfig | None = Field(
+        default=None, description="The audit log: each entry is a record; null: off."
+    )
+    add: StaticFields = Field(
+        default={},
+        description="Static fields of this organisation's own records; where `transform.add` has the same key, this "
+        "one holds.",
+    )
+
+    @field_validator("cloud")
+    @classmethod
+    def _can_be_asked(cls, cloud: CloudConfig) -> CloudConfig:
+        if cloud.api is None:
+            raise ValueError(f"must say where the API is: {', '.join(CLOUDS)}, or a mapping with `api`")
+        return cloud
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The keys of the sources that are turned on."""
+        return tuple(key for key in SOURCES if getattr(self, key) is not None)
+
+    def line(self, source: str) -> str:
+        """The name of the line of one of its sources."""
+        return f"{self.name}/{source}"
+
+    def under(self, transform: TransformConfig, proxy: ProxyWay) -> OrganisationConfig:
+        """This organisation with what holds for all: their ``proxy``, where it has none of its own, and ``add``."""
+        way = proxy if self.proxy is None else self.proxy
+        return self.model_copy(update={"add": {**transform.add, **self.add}, "proxy": way})

@@ -1,0 +1,114 @@
+"""The audit log of an organisation, read in windows (`windows`), each entry a record.
+
+The cursor is kept in the state file.  It moves when every entry of a window is with a server, and is remembered as
+delivered.  So a crash has the window read again, and of its entries those are sent again that no server had
+acknowledged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.organisation.checkpoint import Kept
+from fluent_plugin_amp.organisation.entries import body_of, moment_of, second_of
+from fluent_plugin_amp.organisation.windows import DELAY_S, MOST_ENTRIES, Tally, Window, next_window
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.cisco.api import CiscoApi
+
+CURSOR = "delivered_to"
+READS_OF_ONE = 10
+"""So often a window is read anew because its list moved meanwhile."""
+
+
+class Sink(Protocol):
+    """Takes records; `pipeline.feed.Feed`."""
+
+    async def put(self, body: bytes, *, received_at: float | None = None, perhaps_again: bool = False) -> None:
+        """Take one."""
+
+    async def finish(self) -> None:
+        """Return when all are safe."""
+
+
+class AuditLogs:
+    """One organisation's audit log.
+
+    Args:
+        name: under which the cursor is kept.
+        api: of the organisation.
+        feed: where the entries go.
+        kept: keeps the cursor.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, name: str, api: CiscoApi, feed: Sink, kept: Kept, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.delivered_to: int | None = None
+        """Everything before is delivered, in seconds since the epoch; None: not known yet."""
+        self._name = name
+        self._api = api
+        self._feed = feed
+        self._kept = kept
+        self._clock = clock
+
+    async def poll(self) -> None:
+        """Deliver what has been added since the last round.  At the very first one: what happens from now on.
+
+        Raises:
+            PluginError: what the API gives; the next round begins with the same window.
+        """
+        if self.delivered_to is None:
+            self.delivered_to = await self._load()
+        while (window := next_window(self.delivered_to, self._clock())) is not None:
+            await deliver(self._api, window, self._feed)
+            await self._keep(window.until)
+
+    async def _load(self) -> int:
+        kept = (await self._kept.load_of(self._name)).get(CURSOR, b"")
+        if kept.isdigit() and len(kept) <= 10:
+            return int(kept)
+        begin_at = int(self._clock()) - DELAY_S - 1  # so the first window can be read at once
+        await self._keep(begin_at)
+        return begin_at
+
+    async def _keep(self, second: int) -> None:
+        await self._kept.save(self._name, {CURSOR: b"%d" % second})
+        self.delivered_to = second
+
+
+async def deliver(api: CiscoApi, window: Window, feed: Sink) -> None:
+    """Hand the window's entries to ``feed``, and wait until they are safe; in parts, where it has too many.
+
+    Raises:
+        PluginError: what the API gives; entries may have been delivered.
+    """
+    parts = [window]
+    reads = 0
+    while parts:
+        part = parts.pop()
+        reads += 1
+        if reads > READS_OF_ONE:
+            raise CloudAnswerNotUnderstood("GET /v1/audit_logs: the list changed each time while it was read")
+        tally = Tally()
+        first, last = part.asked
+        async for page in api.audit_log_pages(moment_of(first), moment_of(last)):
+            if tally.moved(page.total):
+                parts.append(part)
+                break
+            if (page.total or 0) > MOST_ENTRIES and (halves := part.halves()):
+                parts += reversed(halves)
+                reads = 0
+                break
+            inside = [(entry, second) for entry in page.items if part.has(second := second_of(entry))]
+            bodies = tally.take(body_of(entry) for entry, _ in inside)
+            for body, (_, second) in zip(bodies, inside, strict=True):
+                at = float(part.until if second is None else second)
+                await feed.put(body, received_at=at, perhaps_again=True)
+        else:
+            reads = 0
+    await feed.finish()

@@ -1,0 +1,198 @@
+"""The polled sources that run, each in a task and a fault domain of its own; a reload changes them.
+
+A further source is a section of `config.organisations.OrganisationConfig`, a class in `organisation`, and a row of
+`MAKERS`.  What else makes records by itself is a task of `Sources.begin`.
+
+The HTTP client is imported with the first source that is polled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fluent_plugin_amp.cisco.budget import Budget
+from fluent_plugin_amp.config import Config, TransformConfig
+from fluent_plugin_amp.config.organisations import OrganisationConfig
+from fluent_plugin_amp.containment import keep_running
+from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.organisation.audit_logs import AuditLogs
+from fluent_plugin_amp.organisation.checkpoint import Kept
+from fluent_plugin_amp.organisation.source import PolledSource
+from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.feed import Feed
+from fluent_plugin_amp.pipeline.flatten import Flattener
+from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.run.build import make_obfuscation
+
+if TYPE_CHECKING:
+    import httpx
+
+    from fluent_plugin_amp.cisco.api import CiscoApi
+
+ANSWER_TIMEOUT_S = 120.0
+"""Large pages take the cloud longer than others."""
+MAX_WAIT_S = 2 * 3600.0
+"""For the rate limit, at one request: longer than its window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a source is made of."""
+
+    name: str
+    """Of its line: ``organisation/source``."""
+    organisation: OrganisationConfig
+    api: CiscoApi
+    feed: Feed
+    kept: Kept
+
+
+MAKERS: dict[str, Callable[[Parts], Callable[[], Awaitable[None]]]] = {
+    "audit_logs": lambda parts: AuditLogs(parts.name, parts.api, parts.feed, parts.kept).poll,
+}
+"""By the key of its section: what makes the function that does one round."""
+
+
+class Sources:
+    """The tasks of the sources, by the names of their lines.
+
+    Args:
+        config: in force.
+        conductor: gets a line for each source.
+        kept: the state file's small values.
+        tell: hears how the rounds go, and of what nobody foresaw.
+    """
+
+    def __init__(self, config: Config, conductor: Conductor, kept: Kept, tell: Observer) -> None:
+        self.polled: dict[str, PolledSource] = {}
+        self.budgets: dict[tuple[str, str], Budget] = {}
+        """By API and client id: all that use a key in this process share what it is granted."""
+        self._config = config
+        self._conductor = conductor
+        self._kept = kept
+        self._tell = tell
+        self._tasks: dict[str, tuple[asyncio.Task[None], Feed]] = {}
+        self._clients: dict[tuple[str | None, str | None], httpx.AsyncClient] = {}
+        self._stack = contextlib.AsyncExitStack()
+
+    def start(self) -> None:
+        """Poll all sources of the configuration."""
+        for organisation in self._config.own_organisations:
+            self._begin_organisation(organisation)
+
+    async def follow(self, config: Config) -> None:
+        """Go on as ``config`` says: an organisation that changed begins anew, from where its sources were."""
+        before, self._config = self._config, config
+        old = {each.name: each for each in before.own_organisations}
+        new = {each.name: each for each in config.own_organisations}
+        is_other = before.transform != config.transform or before.dead_letters != config.dead_letters
+        changed = [name for name in {*old, *new} if is_other or old.get(name) != new.get(name)]
+        for name in changed:
+            if name in old:
+                await self.end(*(old[name].line(source) for source in old[name].sources))
+        for name in changed:
+            if name in new:
+                self._begin_organisation(new[name])
+
+    def begin(self, name: str, transform: Transform, make: Callable[[Feed], Callable[[], Awaitable[None]]]) -> None:
+        """Run a task that makes records by itself.
+
+        Args:
+            name: of its line in the conductor, and of what it keeps; not that of a stream.
+            transform: what is done with its records.
+            make: given its feed, returns the function to run; it runs until cancelled.
+        """
+        self._conductor.open(name, transform)
+        feed = Feed(self._conductor, name, max_held_bytes=self._config.memory_limit)
+        task = asyncio.create_task(keep_running("source", make(feed), self._tell), name=f"source {name}")
+        self._tasks[name] = task, feed
+
+    async def end(self, *names: str) -> None:
+        """End these; what of theirs is not acknowledged is forgotten, and made again at their next beginning."""
+        ended = [self._tasks.pop(name) for name in names if name in self._tasks]
+        for task, feed in ended:
+            task.cancel()
+            feed.closed = True
+        await asyncio.gather(*(task for task, _ in ended), return_exceptions=True)
+        self._conductor.forget_requeued()
+        for name in names:
+            self.polled.pop(name, None)
+
+    def stop(self) -> None:
+        """Ask for nothing more; what was handed in may still be delivered."""
+        for task, _ in self._tasks.values():
+            task.cancel()
+
+    async def close(self) -> None:
+        """End all tasks and connections."""
+        self.stop()
+        await asyncio.gather(*(task for task, _ in self._tasks.values()), return_exceptions=True)
+        await self._stack.aclose()
+
+    # --- within ----------------------------------------------------------------------------------
+
+    def _begin_organisation(self, organisation: OrganisationConfig) -> None:
+        budget = self._budget(organisation)
+        for source in organisation.sources:
+            section = getattr(organisation, source)
+            name = organisation.line(source)
+            transform = make_source_transform(name, section.tag, organisation, self._config.transform)
+
+            self.begin(name, transform, partial(self._polling, organisation, source, budget))
+
+    def _polling(
+        self, organisation: OrganisationConfig, source: str, budget: Budget, feed: Feed
+    ) -> Callable[[], Awaitable[None]]:
+        name, section = organisation.line(source), getattr(organisation, source)
+        polled = self.polled[name] = PolledSource(name, poll_interval_s=section.poll_interval, tell=self._tell)
+        cloud = organisation.cloud.cloud
+        assert cloud is not None
+
+        async def run() -> None:
+            from fluent_plugin_amp.cisco.api import CiscoApi
+
+            http = await self._client(organisation)
+            api = CiscoApi(cloud, organisation.api.key, http, wait=polled.wait, max_wait_s=MAX_WAIT_S, budget=budget)
+            await polled.run(MAKERS[source](Parts(name, organisation, api, feed, self._kept)))
+
+        return run
+
+    def _budget(self, organisation: OrganisationConfig) -> Budget:
+        cloud = organisation.cloud.cloud
+        assert cloud is not None
+        key = cloud.api_url, organisation.api.client_id
+        budget = self.budgets.setdefault(key, Budget(organisation.rate_limit_share))
+        budget.share = organisation.rate_limit_share
+        return budget
+
+    async def _client(self, organisation: OrganisationConfig) -> httpx.AsyncClient:
+        """The HTTP client of all organisations that are reached in the same way."""
+        from fluent_plugin_amp.run.lookup import http_proxy, misconfigured, open_http
+
+        ca_file = str(organisation.cloud.ca_file) if organisation.cloud.ca_file is not None else None
+        key = ca_file, http_proxy(organisation.proxy)
+        if key not in self._clients:
+            self._clients[key] = await self._stack.enter_async_context(
+                open_http(misconfigured, ca_file=ca_file, proxy=key[1], timeout_s=ANSWER_TIMEOUT_S)
+            )
+        return self._clients[key]
+
+
+def make_source_transform(name: str, tag: str, organisation: OrganisationConfig, all_: TransformConfig) -> Transform:
+    """What is done with the records of a source: what concerns events only is left out."""
+    flatten = all_.flatten
+    return Transform(
+        stream=name,
+        tag=tag,
+        obfuscate=make_obfuscation(all_),
+        add=organisation.add,
+        pulling_id=all_.pulling_id,
+        ids_as_texts=all_.ids == "text",
+        flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
+        serialize=all_.serialize,
+    )

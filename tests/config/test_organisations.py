@@ -1,0 +1,153 @@
+"""Organisations: what their sources need, and what a stream takes from the one that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fluent_plugin_amp.config import Config, load
+from fluent_plugin_amp.config.access import Given, find_access
+from fluent_plugin_amp.errors import ConfigError
+
+STREAM = "streams:\n  - {url: 'amqps://h', queue: q, username: u, password: p"
+ORGANISATION = """
+organisations:
+  - name: acme
+    cloud: eu
+    api: {client_id: 0123456789abcdef0123, api_key_file: acme.key}
+"""
+STATE = "state: {path: state.db}\n"
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a configuration beside the organisation's key, and returns its file."""
+    (tmp_path / "acme.key").write_text("secret-key\n")
+
+    def write(text: str) -> Path:
+        file = tmp_path / "c.yml"
+        file.write_text(text)
+        file.chmod(0o600)
+        return file
+
+    return write
+
+
+def mistakes(file: Path) -> list[str]:
+    """What is refused, without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    return [line.strip().replace(str(file), "c.yml") for line in str(caught.value).splitlines()[1:]]
+
+
+def test_a_stream_takes_cloud_and_key_of_its_organisation(write: Write) -> None:
+    """What it says itself goes first."""
+    config: Config = load(write(ORGANISATION + STREAM + ", organisation: acme}"), {})
+    (stream,) = config.streams
+    assert stream.api is not None
+    assert stream.api.key.api_key == "secret-key"
+    assert stream.cloud is not None
+    assert stream.cloud.api == "eu"
+    own = load(write(ORGANISATION + STREAM + ", organisation: acme, cloud: us}"), {}).streams[0]
+    assert own.cloud is not None
+    assert own.cloud.api == "us"
+
+
+def test_amp_streams_finds_the_key_through_the_organisation(write: Write) -> None:
+    """`-c FILE` reads what a stream says about the API, wherever it says it."""
+    access = find_access(Given(config_file=write(ORGANISATION + STREAM + ", organisation: acme}")), {})
+    assert access.key.api_key == "secret-key"
+    assert access.cloud is not None
+    assert access.cloud.name == "eu"
+
+
+def test_an_organisation_that_is_not_there_is_told_with_those_that_are(write: Write) -> None:
+    """A typo is seen at once."""
+    said = mistakes(write(ORGANISATION + STREAM + ", organisation: acem}"))
+    assert said == ["c.yml:7: streams[0].organisation: must be one of `organisations`: `acme`"]
+
+
+def test_a_mistake_of_the_organisation_is_told_once(write: Write) -> None:
+    """Not again for each stream that takes it."""
+    text = ORGANISATION.replace("cloud: eu", "cloud: mars") + STREAM + ", organisation: acme}"
+    assert mistakes(write(text)) == [
+        "c.yml:4: organisations[0].cloud: must be us, eu, apjc, or a mapping with `console` or `api`"
+    ]
+
+
+def test_a_polled_source_needs_a_state_file(write: Write) -> None:
+    """Without one nobody would know how far it was delivered."""
+    text = ORGANISATION + "    audit_logs: {tag: amp.audit}\n" + STREAM + "}"
+    assert mistakes(write(text)) == [
+        "c.yml:6: organisations[0].audit_logs: needs `state.path`: there it is kept how far the source was delivered"
+    ]
+    config = load(write(text + "\n" + STATE), {})
+    (organisation,) = config.own_organisations
+    assert organisation.sources == ("audit_logs",)
+    assert organisation.audit_logs is not None
+    assert (organisation.audit_logs.poll_interval, organisation.audit_logs.tag) == (300.0, "amp.audit")
+
+
+@pytest.mark.parametrize(
+    ("given", "instead", "said"),
+    [
+        ("cloud: eu", "cloud: {console: c.example.com}", "4: organisations[0].cloud: must say where the API is"),
+        ("    cloud: eu\n", "", "3: organisations[0].cloud: missing"),
+        ("name: acme", "name: acme\n    rate_limit_share: 0.9", "4: organisations[0].rate_limit_share: must be"),
+        (
+            "name: acme",
+            "name: acme\n    rate_limit_share: half",
+            "4: organisations[0].rate_limit_share: must be",
+        ),
+        ("name: acme", "name: acme\n    audit_log: {}", "4: organisations[0].audit_log: unknown key; did you mean"),
+    ],
+)
+def test_what_is_refused(write: Write, given: str, instead: str, said: str) -> None:
+    """Each with its place and what would be right."""
+    (mistake,) = mistakes(write(ORGANISATION.replace(given, instead) + STREAM + "}"))
+    assert mistake.startswith(f"c.yml:{said}")
+
+
+def test_names_are_unique_among_organisations_and_lines(write: Write) -> None:
+    """Two would share a place in the state file."""
+    twice = ORGANISATION + ORGANISATION.partition("organisations:\n")[2] + STREAM + "}"
+    assert mistakes(write(twice)) == ["c.yml:2: organisations: has two organisations named `acme`"]
+    alike = ORGANISATION + "    audit_logs: {}\n" + STATE + STREAM + ", name: acme/audit_logs}"
+    (mistake,) = mistakes(write(alike))
+    assert "there is a stream named `acme/audit_logs`" in mistake
+
+
+def test_its_records_have_the_static_fields_of_all_and_its_own(write: Write) -> None:
+    """As with a stream."""
+    text = ORGANISATION + "    add: {tenant: acme}\ntransform: {add: {site: hq, tenant: x}}\n" + STREAM + "}"
+    (organisation,) = load(write(text), {}).organisations
+    assert organisation.add == {"site": "hq", "tenant": "acme"}
+
+
+def test_one_process_of_several_polls_an_organisation(write: Write) -> None:
+    """Which one depends on its name alone."""
+    text = ORGANISATION + STREAM + "}\n"
+    owners = [
+        len(load(write(text + f"shard: {{of: 3, index: {index}}}"), {}).own_organisations) for index in range(3)
+    ]
+    assert sorted(owners) == [0, 0, 1]
+
+
+def test_the_way_to_a_private_cloud(write: Write, tmp_path: Path) -> None:
+    """``api_key_file``, ``ca_file`` and what else a stream's ``cloud`` has; ``client_id`` is half of the key."""
+    (tmp_path / "ca.pem").write_text("")
+    text = ORGANISATION.replace("cloud: eu", "cloud: {api: amp.example.com, console: c.example.com, ca_file: ca.pem}")
+    (organisation,) = load(
+        write(text + "    proxy: direct\n    rate_limit_share: 0.25\nproxy: environment\n" + STREAM + "}"), {}
+    ).organisations
+    assert organisation.cloud.cloud is not None
+    assert (organisation.cloud.cloud.api_url, organisation.cloud.cloud.console_host) == (
+        "https://amp.example.com",
+        "c.example.com",
+    )
+    assert organisation.cloud.ca_file == tmp_path / "ca.pem"
+    assert (organisation.proxy, organisation.rate_limit_share) == ("direct", 0.25)
+    assert organisation.api.client_id == "0123456789abcdef0123"
