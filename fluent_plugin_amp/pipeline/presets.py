@@ -20,7 +20,11 @@ Preset = Literal["computer", "user", "addresses"]
 
 PRESETS: Mapping[Preset, tuple[str, ...]] = MappingProxyType(
     {
-        "computer": ("connector_guid", "computer.connector_guid", "computer.hostname", "computer.links"),
+        "computer": (
+            *("connector_guid", "computer.connector_guid", "computer.hostname", "computer.links"),
+            *("computer.windows_processor_id", "computer.mac_hardware_id"),
+            *("computers[].connector_guid", "computers[].hostname", "computers[].windows_processor_id"),
+        ),
         "addresses": (
             "computer.external_ip",
             "computer.network_addresses[].ip",

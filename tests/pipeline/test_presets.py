@@ -265,3 +265,23 @@ def test_the_work_grows_with_the_bytes(text: str) -> None:
 
     assert grows_linearly(one, 10_000)
     assert grows_linearly(many, 200)
+
+
+def test_what_is_polled_hides_its_computers() -> None:
+    """A computer's record, and a vulnerable program's list of them."""
+    obfuscation = hiding("computer")
+    computer = {
+        "connector_guid": "guid-1",
+        "hostname": "desk-014",
+        "windows_processor_id": "0f1e2d3c",
+        "mac_hardware_id": "2053ffd4",
+        "links": {"computer": "https://cloud/v1/computers/guid-1"},
+    }
+    changed = {"change": "changed", "computer": dict(computer)}
+    vulnerable = {"application": "Firefox", "computers": [dict(computer), {"hostname": "lab-7", "active": True}]}
+    for record in (changed, vulnerable):
+        obfuscation(record)
+        text = str(record)
+        assert not [value for value in ("guid-1", "desk-014", "0f1e2d3c", "lab-7") if value in text]
+    assert vulnerable["application"] == "Firefox"
+    assert changed["change"] == "changed"
