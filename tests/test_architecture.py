@@ -71,6 +71,8 @@ PURE_BY_DESIGN = frozenset(
         "organisation.fleet",
         "organisation.programs",
         "state.errors",
+        "completeness.journal",
+        "completeness.presence",
         "completeness.record",
         "completeness.reading",
         "completeness.schedule",

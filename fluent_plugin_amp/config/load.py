@@ -105,6 +105,9 @@ def _root(reading: Reading, file: Path, text: str, kept: Kept) -> MarkedDict | N
     state = root.get("state")
     if isinstance(state, MarkedDict):
         reading.file(state, "path")
+    completeness = root.get("completeness")
+    if isinstance(completeness, MarkedDict):
+        reading.take_secret(completeness, "key")
     return root
 
 

@@ -29,7 +29,7 @@ from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.streams import StreamConfig
 from fluent_plugin_amp.config.transform import TransformConfig
 from fluent_plugin_amp.config.units import MIB, Duration, Size, Whole
-from fluent_plugin_amp.config.values import Address, Tag, Text, one_or_more, repeated, split_address
+from fluent_plugin_amp.config.values import Address, Secret, Tag, Text, one_or_more, repeated, split_address
 from fluent_plugin_amp.errors import IncludeBroken
 
 
@@ -93,6 +93,23 @@ class IncidentsConfig(Section):
         default=100_000,
         description="How many incidents are open at once; of more, what was quiet for longest is closed early.",
     )
+
+
+class CompletenessConfig(Section):
+    """A record for each stream and hour of what the cloud had and what was delivered: `{}` turns it on."""
+
+    every: Annotated[float, Duration("1h", "1h")] = Field(
+        default=3600.0, description="The span of one record. It is sent when the hour is two hours old."
+    )
+    tag: Tag = Field(default="edr.cisco.amp.completeness", description="The tag of the records.")
+    repair: bool = Field(
+        default=False,
+        description="true: what is missing is delivered at once, unless events still wait in the queue.",
+    )
+    key: Secret | None = Field(
+        default=None, description="The key of the HMAC over each record, or in `key_file`; null: only a hash."
+    )
+    key_file: Path | None = Field(default=None, description="File that holds nothing but the key.")
 
 
 class ObserveConfig(Section):
@@ -202,6 +219,11 @@ class Config(Section):
         "may hold one event of this size besides `memory_limit`, while it arrives.",
     )
     state: StateConfig = Field(default=StateConfig(), description="What outlives the process.")
+    completeness: CompletenessConfig | None = Field(
+        default=None,
+        description="Records that prove hour by hour that nothing is missing; needs `state.path`, and `api` on the "
+        "streams that it is for. null: off.",
+    )
     observe: ObserveConfig = Field(default=ObserveConfig(), description="Snapshot for the operator.")
     logging: LoggingConfig = Field(default=LoggingConfig(), description="The plugin's own log.")
 
@@ -249,6 +271,19 @@ class Config(Section):
     def own_organisations(self) -> tuple[OrganisationConfig, ...]:
         """The organisations that this process polls: all, or those of its shard."""
         return tuple(each for each in self.organisations if self.shard is None or self.shard.has(each.name))
+
+    @field_validator("completeness")
+    @classmethod
+    def _can_be_proved(
+        cls, completeness: CompletenessConfig | None, info: ValidationInfo
+    ) -> CompletenessConfig | None:
+        if completeness is not None:
+            state, streams = info.data.get("state"), info.data.get("streams")
+            if state is not None and state.path is None:
+                raise ValueError("needs `state.path`: without it nobody knows what was delivered")
+            if streams is not None and all(stream.api is None for stream in streams):
+                raise ValueError("needs `api` on a stream: the cloud is asked what it has")
+        return completeness
 
     @property
     def own_streams(self) -> tuple[StreamConfig, ...]:

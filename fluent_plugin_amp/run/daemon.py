@@ -318,6 +318,14 @@ async def run(
         if daemon.combining is not None:
             combining = daemon.combining
             await begin("combining", lambda: combining.run(daemon.consuming))
+        if config.completeness is not None and daemon.state is not None and not once:
+            from fluent_plugin_amp.run.completing import Completing
+
+            completing = Completing(
+                config, daemon.conductor, daemon.state.kept, lambda: daemon.config.own_streams, daemon.figures
+            )
+            await begin("completeness", completing.watch)
+            await begin("completeness", completing.write)
         if parent is not None:
             starter = parent
             await begin("parent", lambda: stop_with_parent(starter, stop))

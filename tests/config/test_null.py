@@ -36,6 +36,8 @@ NEEDED = {
 def tree(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A configuration with the section of a key, and that section."""
     root: dict[str, Any] = {"streams": [dict(STREAM)]}
+    if path.startswith("completeness"):
+        root = {"streams": [{**STREAM, "api": SECTIONS["streams[].api"]}], "state": {"path": "/s"}}
     section, where = root, ""
     for step in path.split(".")[:-1]:
         where = f"{where}.{step}".lstrip(".")

@@ -99,6 +99,21 @@ def five_mistakes(world: World) -> None:
     world.write("amp.yml", textwrap.dedent(text))
 
 
+# --- docs/completeness.md ----------------------------------------------------------------------------------------
+
+
+@scene("docs/completeness.md > Check them > fluent-plugin-amp verify --key-file completeness.key completeness.ndjson")
+def two_days_of_records(world: World) -> None:
+    """As a SIEM exported them; before the second command somebody changes a figure."""
+    from tests.completeness.chains import KEY, two_days
+
+    records = two_days()
+    world.write("completeness.key", KEY.decode())
+    world.write("completeness.ndjson", "".join(f"{json.dumps(record)}\n" for record in records))
+    records[10].update(missing=0, delivered=110)
+    world.write("changed.ndjson", "".join(f"{json.dumps(record)}\n" for record in records))
+
+
 # --- docs/streams.md ---------------------------------------------------------------------------------------------
 
 

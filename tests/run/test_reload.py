@@ -185,10 +185,12 @@ def test_no_key_is_silently_without_effect() -> None:
         "detections": {"window": "5s"},
         "incidents": {"window": "5s"},
         "organisations": [{"name": "o", "cloud": "eu", "api": {"client_id": "c", "api_key": "k"}}],
+        "completeness": {"repair": True},
     }
-    streams = [{"name": name} for name in "abcdefgh"]
+    streams = [{"name": name, "api": {"client_id": "c", "api_key": "k"}} for name in "abcdefgh"]
     for key in Config.model_fields.keys() - {"streams", "include"}:
-        changes = compare(config(*streams), config(*streams, **{key: sample[key]}))
+        beside = {"state": {"path": "/s"}} if key == "completeness" else {}
+        changes = compare(config(*streams, **beside), config(*streams, **beside, **{key: sample[key]}))
         assert changes or changes.fixed, key
     assert {key.name for key in keys_of(Config)} >= set(sample)
 

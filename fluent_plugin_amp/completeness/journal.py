@@ -1,0 +1,89 @@
+"""What is kept of a stream's chain: its end, the hours that have a record, and the record that is under way.  Pure.
+
+A record is kept before it is sent, and the chain advances when a server has it.  So after a crash the same record is
+sent again, to the byte, and no other one can take its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Link, Origin, body_of, compose
+from fluent_plugin_amp.completeness.schedule import Due, Looked, first_hour, is_over
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A record that no server has acknowledged yet."""
+
+    body: str
+    looked_at: int
+    """Its time, seconds since the epoch."""
+    hour: int
+    looked: Looked
+    link: Link
+
+
+@dataclass(slots=True)
+class Journal:
+    """One stream's."""
+
+    begins: int
+    """The first hour that is to have a record and is not over."""
+    since: int
+    """Since then the state file is told what is delivered; seconds since the epoch."""
+    link: Link = field(default_factory=Link)
+    hours: dict[int, Looked] = field(default_factory=dict)
+    under_way: UnderWay | None = None
+
+    @classmethod
+    def new(cls, now: float) -> Journal:
+        """The beginning of a chain."""
+        return cls(first_hour(now), int(now))
+
+    def note(self, origin: Origin, due: Due, figures: Figures, now: float, key: bytes | None) -> bool:
+        """What a look found; True: that is worth a record, which is under way now."""
+        before = self.hours.get(due.hour, Looked())
+        looked = Looked(before.revision, int(now) - (due.hour + HOUR_S), figures.is_clean, figures.what_counts)
+        if before.revision and before.counts == looked.counts:
+            self.hours[due.hour] = looked
+            return False
+        looked = replace(looked, revision=before.revision + 1)
+        record = compose(
+            origin,
+            due.hour,
+            looked.revision,
+            figures,
+            looked_at=int(now),
+            delayed_by=due.delayed_by(now, looked.revision),
+            after=self.link,
+            key=key,
+        )
+        link = Link(record["sequence"], record["hash"])
+        self.under_way = UnderWay(body_of(record).decode(), int(now), due.hour, looked, link)
+        return True
+
+    def acknowledged(self, now: float) -> None:
+        """A server has the record that was under way."""
+        if self.under_way is not None:
+            self.link = self.under_way.link
+            self.hours[self.under_way.hour] = self.under_way.looked
+            self.under_way = None
+        while self.begins in self.hours and is_over(self.begins, now):
+            del self.hours[self.begins]
+            self.begins += HOUR_S
+
+    def encode(self) -> bytes:
+        """As it is kept."""
+        return msgspec.json.encode(self)
+
+
+def decode(data: bytes) -> Journal:
+    """What `Journal.encode` made.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return msgspec.json.decode(data, type=Journal)

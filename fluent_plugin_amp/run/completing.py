@@ -1,0 +1,289 @@
+"""Completeness records in a `run`: looks at each hour when it is due, and sends what it found.
+
+`Completing.watch` notes every few seconds how the streams stand.  `Completing.write` asks the cloud about one hour
+after the other.  A record is committed to the state file before it is sent, and the chain advances only when a server
+has acknowledged it: whatever interrupts this, the same bytes are sent again.  Where the cloud does not answer, the
+hour waits, and its record says later by how much it is delayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fluent_plugin_amp import __version__
+from fluent_plugin_amp.cisco.api import Wait
+from fluent_plugin_amp.completeness import journal, presence
+from fluent_plugin_amp.completeness.journal import Journal
+from fluent_plugin_amp.completeness.presence import Presence
+from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Origin, moment
+from fluent_plugin_amp.completeness.schedule import Due, due
+from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.config.models import CompletenessConfig
+from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.history.batches import batches, cloud_of, find_stream
+from fluent_plugin_amp.history.hours import Hours, known_since
+from fluent_plugin_amp.history.span import Span, legs
+from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.observe.logs import LOGGER
+from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.feed import Feed
+from fluent_plugin_amp.pipeline.flatten import Flattener
+from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.run.lookup import open_api
+from fluent_plugin_amp.source.transitions import Reason
+from fluent_plugin_amp.state.rows import KeptRows
+from fluent_plugin_amp.state.store import Store
+
+LINE = "(completeness)"
+"""The line of the conductor that the records take."""
+SOURCE = "completeness"
+"""Under which the state file keeps what is known."""
+WATCH_EVERY_S = 15.0
+LOOK_EVERY_S = 30.0
+RETRY_S = 300.0
+"""After which a cloud that did not answer is asked again."""
+MAX_WAIT_S = 2 * 3600.0
+"""For the rate limit, at one request: longer than its window."""
+
+
+async def _wait(seconds: float, why: str) -> None:
+    await asyncio.sleep(seconds)
+
+
+class Completing:
+    """The records of all streams that have an API key.
+
+    Args:
+        config: with ``completeness`` and ``state.path``.
+        conductor: sends the records.
+        kept: the named values of the state file.
+        streams: those that are configured now.
+        snapshot: returns the figures of the moment.
+        clock: seconds since the epoch.
+        wait: for the rate limit.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        conductor: Conductor,
+        kept: KeptRows,
+        streams: Callable[[], Iterable[StreamConfig]],
+        snapshot: Callable[[], Snapshot],
+        *,
+        clock: Callable[[], float] = time.time,
+        wait: Wait = _wait,
+    ) -> None:
+        assert config.completeness is not None
+        assert config.state.path is not None
+        self._settings: CompletenessConfig = config.completeness
+        self._path: Path = config.state.path
+        self._config = config
+        self._conductor = conductor
+        self._kept = kept
+        self._streams = streams
+        self._snapshot = snapshot
+        self._clock = clock
+        self._wait = wait
+        self._loaded = asyncio.Event()
+        self._instance = ""
+        self._journals: dict[str, Journal] = {}
+        self._presences: dict[str, Presence] = {}
+        self._counted: dict[str, Counters] = {}
+        self._retry_at: dict[str, float] = {}
+        """Streams whose cloud did not answer."""
+        conductor.open(LINE, record_transform(config, LINE, self._settings.tag))
+
+    @property
+    def streams(self) -> list[StreamConfig]:
+        """Those that have records."""
+        return [stream for stream in self._streams() if stream.api is not None and cloud_of(stream) is not None]
+
+    # --- how the streams stand -------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Note it again and again, until cancelled."""
+        if not self._loaded.is_set():
+            await self.load()
+        while True:
+            await self.note()
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    async def load(self) -> None:
+        """Read what was kept; what cannot be read begins anew."""
+        kept = await self._kept.load_of(SOURCE)
+        self._instance = kept.get("instance", b"").decode("ascii", "replace")
+        if not self._instance:
+            self._instance = secrets.token_hex(8)
+            await self._kept.save(SOURCE, {"instance": self._instance.encode()})
+        for name, data in kept.items():
+            kind, _, stream = name.partition(":")
+            try:
+                if kind == "chain":
+                    self._journals[stream] = journal.decode(data)
+                elif kind == "watch":
+                    self._presences[stream] = presence.decode(data)
+            except ValueError:
+                self._kept.set_aside([(SOURCE, name)])
+        self._loaded.set()
+
+    async def note(self) -> None:
+        """Note how the streams stand now."""
+        snapshot, now = self._snapshot(), self._clock()
+        figures = {stream.name: stream for stream in snapshot.streams}
+        changed: dict[str, bytes | None] = {}
+        for name in [stream.name for stream in self.streams if stream.name in figures]:
+            stream = figures[name]
+            counters = stream.counters
+            more = counters.since(self._counted.get(name, Counters()))
+            self._counted[name] = counters
+            known = self._presences.setdefault(name, Presence())
+            known.observe(now, trouble_of(stream, is_available=snapshot.is_available), more)
+            changed[f"watch:{name}"] = known.encode()
+        await self._kept.save(SOURCE, changed)
+
+    # --- records ---------------------------------------------------------------------------------
+
+    async def write(self) -> None:
+        """Send the records that are due, until cancelled."""
+        await self._loaded.wait()
+        while True:
+            await self.write_due()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def write_due(self) -> None:
+        """Send all that is due now; a stream whose cloud does not answer waits."""
+        for stream in self.streams:
+            name = stream.name
+            if name not in self._journals:
+                self._journals[name] = Journal.new(self._clock())
+                await self._save(name)
+            await self._send(name)
+            if self._retry_at.get(name, 0.0) > self._clock():
+                continue
+            try:
+                await self._look_at_all(stream)
+                if self._retry_at.pop(name, None) is not None:
+                    LOGGER.info("stream %s: completeness: the cloud answers again", name)
+            except PluginError as error:
+                if name not in self._retry_at:
+                    every = f"tried again every {RETRY_S / 60:.0f} min"
+                    LOGGER.warning("stream %s: completeness: [%s] %s; %s", name, error.id, error, every)
+                self._retry_at[name] = self._clock() + RETRY_S
+
+    async def _look_at_all(self, stream: StreamConfig) -> None:
+        known = self._journals[stream.name]
+        for each in list(due(known.hours, known.begins, self._clock())):
+            figures = LOST if each.is_lost else await self._look(stream, each)
+            known.note(self._origin(stream), each, figures, self._clock(), self._key)
+            await self._save(stream.name)
+            await self._send(stream.name)
+
+    async def _send(self, name: str) -> None:
+        """Send what is under way, and wait for a server, for as long as it takes."""
+        known = self._journals[name]
+        if known.under_way is None:
+            return
+        feed = Feed(self._conductor, LINE, max_held_bytes=self._config.memory_limit)
+        await feed.put(known.under_way.body.encode(), received_at=known.under_way.looked_at)
+        await feed.finish()
+        known.acknowledged(self._clock())
+        await self._save(name)
+
+    async def _save(self, name: str) -> None:
+        await self._kept.save(SOURCE, {f"chain:{name}": self._journals[name].encode()})
+
+    @property
+    def _key(self) -> bytes | None:
+        key = self._settings.key
+        return key.get_secret_value().encode() if key is not None else None
+
+    def _origin(self, stream: StreamConfig) -> Origin:
+        cloud = cloud_of(stream)
+        return Origin(stream.name, cloud.name if cloud is not None else None, __version__, self._instance)
+
+    async def _look(self, stream: StreamConfig, at: Due) -> Figures:
+        """Ask the cloud about one hour, compare, and deliver what is missing where that is asked for.
+
+        Raises:
+            PluginError: what the API, the state file or the servers give.
+        """
+        cloud = cloud_of(stream)
+        assert cloud is not None
+        assert stream.api is not None
+        name, now = stream.name, self._clock()
+        figures = next((each for each in self._snapshot().streams if each.name == name), None)
+        depth = figures.messages_ready if figures is not None else None
+        to_repair = self._settings.repair and depth == 0  # what waits in the queue will be delivered from there
+        feed = Feed(
+            self._conductor,
+            name,
+            max_held_bytes=self._config.memory_limit,
+            patience_s=self._config.forward.pause_after,
+        )
+        store = Store.open(self._path)
+        try:
+            begins = known_since(store, name, now, self._config.state.remember)
+            since = self._journals[name].since
+            found = Hours(since if begins is None else min(begins, since))
+            (leg,) = legs(Span(at.hour, at.hour + HOUR_S), None)
+            async with open_api(cloud, stream.api.key, stream.proxy, wait=self._wait, max_wait_s=MAX_WAIT_S) as api:
+                event_stream = await find_stream(api, stream)
+                async for batch in batches(api, event_stream, leg, stream, store, self._wait):
+                    to_send = found.count(batch)
+                    for body, facts in batch.of(to_send) if to_repair else ():
+                        await feed.put(body, facts)
+                    await asyncio.sleep(0)
+            await feed.finish()
+        finally:
+            store.close()
+        hour = found.total
+        seen = self._presences.get(name, Presence())
+        counted = seen.hours.get(at.hour)
+        assert found.known_since is not None
+        return Figures(
+            in_cloud=hour.in_cloud,
+            missing=hour.missing,
+            repaired=feed.resolved,
+            not_known=hour.not_known,
+            not_known_why=f"older than the state file, which goes back to {moment(found.known_since)}"
+            if hour.not_known
+            else None,
+            dropped=found.dropped,
+            dead_letters=counted.dead_letters if counted is not None else None,
+            duplicates=counted.duplicates if counted is not None else None,
+            newest_event=counted.newest_event if counted is not None else None,
+            queue_depth=depth,
+            other_consumers=figures.others if figures is not None else None,
+            gaps=seen.gaps_of(at.hour),
+        )
+
+
+LOST = Figures(not_known_why="the cloud could not be asked within ten days")
+
+
+def trouble_of(stream: StreamSnapshot, *, is_available: bool) -> str | None:
+    """Why a stream cannot receive or deliver at the moment; None: it can."""
+    if not is_available:
+        return "no server takes events"
+    if not (stream.is_connected or stream.is_resting):
+        return "no connection to the broker"
+    if stream.state.is_held and stream.reason is Reason.STANDING_BY:
+        return "standing by: another process has the queue"
+    return "paused" if stream.state.is_held and stream.reason is Reason.PAUSED else None
+
+
+def record_transform(config: Config, line: str, tag: str) -> Transform:
+    """The form of records of the plugin's own: flattened and serialised as events are."""
+    flatten = config.transform.flatten
+    return Transform(
+        line,
+        tag=tag,
+        flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
+        serialize=config.transform.serialize,
+    )

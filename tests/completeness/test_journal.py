@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from fluent_plugin_amp.completeness.journal import Journal, decode
+from fluent_plugin_amp.completeness.record import HOUR_S, Figures
+from fluent_plugin_amp.completeness.schedule import LOST_S, Due, due
+from tests.completeness.chains import BEGIN, EMEA, KEY, clean
+
+NOW = BEGIN + 3 * HOUR_S
+FIRST = Due(BEGIN, NOW)
+
+
+def test_the_chain_advances_when_a_server_has_the_record() -> None:
+    """Not before: what is under way stays the same."""
+    journal = Journal(BEGIN, BEGIN)
+    assert journal.note(EMEA, FIRST, clean(), NOW, KEY)
+    assert journal.under_way is not None
+    assert (journal.link.sequence, journal.hours) == (0, {})
+    under_way = journal.under_way
+    journal.acknowledged(NOW)
+    assert journal.link == under_way.link
+    assert journal.hours == {BEGIN: under_way.looked}
+    assert journal.under_way is None
+    assert journal.note(EMEA, Due(BEGIN + HOUR_S, NOW), clean(), NOW, KEY)
+    under_way, before = journal.under_way, under_way
+    assert under_way is not None
+    assert f'"previous":"{before.link.hash}"' in under_way.body
+    assert '"sequence":2' in under_way.body
+
+
+def test_what_is_kept_is_the_same_again() -> None:
+    """To the byte, the record under way included."""
+    journal = Journal.new(NOW)
+    journal.note(EMEA, FIRST, Figures(in_cloud=3, missing=1, not_known=0), NOW, None)
+    journal.acknowledged(NOW)
+    journal.note(EMEA, Due(BEGIN + HOUR_S, NOW), clean(), NOW, KEY)
+    again = decode(journal.encode())
+    assert again == journal
+    assert again.encode() == journal.encode()
+    with pytest.raises(ValueError, match="truncated"):
+        decode(b"{")
+
+
+def test_another_look_that_finds_the_same_is_no_record() -> None:
+    """But the hour was looked at, and is not due again at once."""
+    journal = Journal(BEGIN, BEGIN)
+    missing = Figures(in_cloud=3, missing=1, not_known=0)
+    journal.note(EMEA, FIRST, missing, NOW, KEY)
+    journal.acknowledged(NOW)
+    later = BEGIN + 7 * HOUR_S
+    (again,) = [each for each in due(journal.hours, BEGIN, later) if each.hour == BEGIN]
+    assert not journal.note(EMEA, again, missing, later, KEY)
+    assert [each for each in due(journal.hours, BEGIN, later) if each.hour == BEGIN] == []
+    day = BEGIN + 25 * HOUR_S
+    assert journal.note(EMEA, Due(BEGIN, day), clean(3), day, KEY)
+    assert journal.under_way is not None
+    assert journal.under_way.looked.revision == 2
+
+
+def test_what_is_over_is_forgotten() -> None:
+    """So that the journal does not grow: it has the hours of ten days."""
+    journal = Journal(BEGIN, BEGIN)
+    for number in range(400):
+        now = BEGIN + (number + 3) * HOUR_S
+        for each in list(due(journal.hours, journal.begins, now)):
+            journal.note(EMEA, each, clean(), now, KEY)
+            journal.acknowledged(now)
+    assert len(journal.hours) <= LOST_S // HOUR_S
+    assert journal.begins == BEGIN + (402 - LOST_S // HOUR_S) * HOUR_S
+    assert journal.link.sequence == 400
+    assert len(journal.encode()) < 30_000
+    journal.acknowledged(BEGIN + 500 * HOUR_S)  # nothing is under way
+    assert journal.link.sequence == 400

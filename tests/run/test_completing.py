@@ -1,0 +1,329 @@
+"""Completeness records of a run: a local cloud, a server, a state file, and a clock that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fluent_plugin_amp.completeness.record import Record, is_hmac_right
+from fluent_plugin_amp.completeness.verify import Mark, Report, verify
+from fluent_plugin_amp.config import Config, load
+from fluent_plugin_amp.errors import ConfigError
+from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.observe.snapshot import Snapshot
+from fluent_plugin_amp.run import daemon
+from fluent_plugin_amp.run.build import make_sink
+from fluent_plugin_amp.run.completing import LINE, RETRY_S, Completing, trouble_of
+from fluent_plugin_amp.run.pipeline import Pipeline
+from fluent_plugin_amp.source.transitions import Reason, State
+from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.reactions import Ack, NoAck
+from tests.cisco.helpers import clean_environment
+from tests.commands.history.history_rig import Rig, event
+from tests.observe.scenes import stream as figures_of
+
+HOUR_S = 3600
+BEGIN = 1_699_999_200
+"""A whole hour."""
+KEY = "a key of sixteen"
+TAG = "edr.proof"
+
+
+class World(Rig):
+    """The rig of the history, with a clock, and streams that stand as the test says."""
+
+    now: float = BEGIN
+    stands: dict[str, Any]
+
+    def proving(self, **keys: Any) -> Config:
+        """A configuration with ``completeness``."""
+        self.config()
+        section = {"tag": TAG, "key": KEY, **keys}
+        file = self.folder / "config.yml"
+        document = yaml.safe_load(file.read_text())
+        document["completeness"] = section
+        document["state"]["remember"] = "30d"
+        file.write_text(yaml.safe_dump(document))
+        return load(file)
+
+    @contextlib.asynccontextmanager
+    async def running(self, **keys: Any) -> AsyncIterator[Completing]:
+        """The part of a daemon that proves, with its state file and its way to the server."""
+        config = self.proving(**keys)
+        sink = make_sink(config, self.facts.append, None)
+        pipeline = Pipeline(config, config.streams, sink, self.facts.append, with_state=True)
+        assert pipeline.state is not None
+        await pipeline.state.start()
+        task = asyncio.create_task(sink.run())
+        completing = Completing(
+            config,
+            pipeline.conductor,
+            pipeline.state.kept,
+            lambda: config.own_streams,
+            self.snapshot,
+            clock=lambda: self.now,
+            wait=self.wait,
+        )
+        try:
+            await completing.load()
+            yield completing
+        finally:
+            await sink.close(0.1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await pipeline.state.close(5.0)
+
+    def snapshot(self) -> Snapshot:
+        """How the stream stands."""
+        return Snapshot(self.now, (figures_of(**self.stands),), (), self.is_available, 0, 0, 0, 0)
+
+    is_available = True
+
+    @property
+    def records(self) -> list[Record]:
+        """That the server has, in the order in which they came."""
+        return [record for record in self.fluentd.records if "in_cloud" in record]
+
+    def check(self) -> Report:
+        """What `verify` says of them."""
+        found = [(str(number), record) for number, record in enumerate(self.records)]
+        return verify(found, key=KEY.encode())
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A cloud, a server, no event."""
+    clean_environment(monkeypatch)
+    with LocalCloud() as cloud:
+        async with FakeFluentd() as fluentd:
+            made = World(tmp_path, cloud, fluentd)
+            made.stands = {"messages_ready": 0}
+            yield made
+
+
+def hour_of(number: int, count: int = 20) -> list[bytes]:
+    """Events of the hour that begins so many hours after `BEGIN`."""
+    return [event(1000 * number + each, BEGIN + number * HOUR_S + each * 60) for each in range(count)]
+
+
+async def test_an_hour_has_its_record(world: World) -> None:
+    """Under its tag, sealed with the key, once it is two hours old; a day of hours before the chain comes first."""
+    async with world.running() as completing:
+        await completing.write_due()
+        before = len(world.records)
+        bodies = hour_of(0)
+        world.organisation.publish(bodies)
+        world.remember(bodies[:17], delivered_at=BEGIN)
+        world.now = BEGIN + 3 * HOUR_S - 1
+        await completing.write_due()
+        assert [record["hour"] for record in world.records[before:]] == [
+            "2023-11-14T20:00:00Z",
+            "2023-11-14T21:00:00Z",
+        ]
+        world.now += 1
+        await completing.write_due()
+    record = world.records[-1]
+    assert (record["hour"], record["in_cloud"], record["delivered"], record["missing"]) == (
+        "2023-11-14T22:00:00Z",
+        20,
+        17,
+        3,
+    )
+    assert is_hmac_right(record, KEY.encode())
+    assert {chunk.tag for chunk in world.fluentd.chunks} == {TAG}
+    report = world.check()
+    assert [problem.what for problem in report.problems] == ["3 of 20 events were not delivered"]
+
+
+async def test_late_truth_is_another_revision(world: World) -> None:
+    """What was missing was only late: the next look says so, and a look that finds nothing new says nothing."""
+    async with world.running() as completing:
+        bodies = hour_of(0)
+        world.organisation.publish(bodies)
+        world.remember(bodies[:17], delivered_at=BEGIN)
+        world.now = BEGIN + 3 * HOUR_S
+        await completing.write_due()
+        world.remember(bodies[17:], delivered_at=BEGIN)
+        world.now = BEGIN + 7 * HOUR_S
+        await completing.write_due()
+        again = [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]
+        assert [(each["revision"], each["missing"]) for each in again] == [(1, 3), (2, 0)]
+        world.now = BEGIN + 25 * HOUR_S
+        await completing.write_due()
+    assert len([record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]) == 2
+    report = world.check()
+    assert report.is_good
+    assert report.streams[0].hours[BEGIN].mark is Mark.REPAIRED
+
+
+async def test_what_is_missing_is_repaired(world: World) -> None:
+    """With ``repair``, unless events wait in the queue: from there they will come."""
+    async with world.running(repair=True) as completing:
+        bodies = hour_of(0)
+        world.organisation.publish(bodies)
+        world.remember(bodies[:17], delivered_at=BEGIN)
+        world.stands["messages_ready"] = 5
+        world.now = BEGIN + 3 * HOUR_S
+        await completing.write_due()
+        assert (world.records[-1]["missing"], world.records[-1]["repaired"]) == (3, 0)
+        assert world.arrived() == []
+        world.stands["messages_ready"] = 0
+        world.now = BEGIN + 7 * HOUR_S
+        await completing.write_due()
+    again = [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]
+    assert [(each["missing"], each["repaired"]) for each in again] == [(3, 0), (3, 3)]
+    assert len(world.arrived()) == 3
+    assert world.check().is_good
+
+
+async def test_a_record_that_no_server_has_is_sent_again_to_the_byte(world: World) -> None:
+    """The process ends before the ack; the next one sends the same, whatever the cloud says meanwhile."""
+    async with world.running() as completing:
+        await completing.write_due()
+        world.fluentd.reaction = NoAck()
+        chunks = len(world.fluentd.chunks)
+        world.now = BEGIN + 3 * HOUR_S
+        task = asyncio.create_task(completing.write_due())
+        await world.fluentd.wait_for(lambda: len(world.fluentd.chunks) > chunks)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    (lost,) = [entry.record for entry in world.fluentd.chunks[-1].entries]
+    world.fluentd.reaction = Ack()
+    world.organisation.publish(hour_of(-2))
+    world.now += 60
+    async with world.running() as completing:
+        await completing.write_due()
+    assert [record["sequence"] for record in world.records] == list(range(1, len(world.records) + 1))
+    assert world.records.count(lost) == 1
+    assert lost["in_cloud"] == 0
+    assert world.check().is_good
+
+
+async def test_a_cloud_that_is_away_delays_the_record(world: World) -> None:
+    """The hour waits; its record says by how much."""
+    async with world.running() as completing:
+        await completing.write_due()
+        stream_id, stream = world.organisation.streams.popitem()
+        world.now = BEGIN + 3 * HOUR_S
+        await completing.write_due()
+        sent = len(world.records)
+        world.organisation.streams[stream_id] = stream
+        await completing.write_due()
+        assert len(world.records) == sent  # not asked again so soon
+        world.now = BEGIN + 6 * HOUR_S + RETRY_S
+        await completing.write_due()
+    late = next(record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z")
+    assert late["delayed_by"] == 3 * HOUR_S + RETRY_S
+    assert world.check().is_good
+
+
+async def test_own_gaps_are_told(world: World) -> None:
+    """Without a server, and the time in which the plugin did not run, with what was counted meanwhile."""
+    async with world.running() as completing:
+        await completing.write_due()
+        for at, is_available in ((0, True), (15, False), (30, False), (45, True)):
+            world.now, world.is_available = BEGIN + at, is_available
+            world.stands["counters"] = Counters(dead_letters=at // 15, duplicates=at // 5, newest_event_at=BEGIN)
+            await completing.note()
+    world.stands.pop("counters")
+    async with world.running() as completing:
+        world.now = BEGIN + 600
+        await completing.note()
+        world.now = BEGIN + 3 * HOUR_S
+        await completing.write_due()
+    record = world.records[-1]
+    assert [(gap["from"][11:], gap["to"][11:], gap["why"]) for gap in record["gaps"]] == [
+        ("22:00:15Z", "22:00:45Z", "no server takes events"),
+        ("22:00:45Z", "22:10:00Z", "the plugin did not run"),
+    ]
+    assert (record["dead_letters"], record["duplicates"]) == (3, 9)
+
+
+async def test_an_old_event_is_not_known(world: World) -> None:
+    """Older than the state file: neither delivered nor missing."""
+    bodies = hour_of(-5)
+    world.organisation.publish(bodies)
+    async with world.running() as completing:
+        await completing.write_due()
+    record = next(record for record in world.records if record["in_cloud"])
+    assert (record["not_known"], record["missing"], record["delivered"]) == (20, 0, 0)
+    assert record["not_known_why"] == "older than the state file, which goes back to 2023-11-14T22:00:00Z"
+
+
+async def test_the_daemon_sends_them(world: World) -> None:
+    """`run` has the records of the hours before its start sent, though its broker is away."""
+    running = asyncio.create_task(daemon.run(world.proving(), world.facts.append))
+    await world.fluentd.wait_for(lambda: len(world.records) == 22)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await running
+    assert world.check().is_good
+    assert {record["queue_depth"] for record in world.records} == {None}
+
+
+async def test_what_cannot_be_read_begins_anew(world: World) -> None:
+    """A garbled row costs its chain, and is set aside."""
+    async with world.running() as completing:
+        await completing.write_due()
+        await completing.note()
+        await completing._kept.save("completeness", {"chain:emea": b"{", "watch:emea": b"[]"})
+    async with world.running() as completing:
+        await completing.write_due()
+    assert [record["sequence"] for record in world.records].count(1) == 2
+
+
+def test_why_a_stream_cannot_work() -> None:
+    """In the order in which it matters."""
+    assert trouble_of(figures_of("a"), is_available=True) is None
+    assert trouble_of(figures_of("a"), is_available=False) == "no server takes events"
+    assert trouble_of(figures_of("a", is_connected=False), is_available=True) == "no connection to the broker"
+    paused = figures_of("a", state=State.PAUSED, reason=Reason.PAUSED)
+    assert trouble_of(paused, is_available=True) == "paused"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"completeness": {}}, "needs `state.path`"),
+        ({"completeness": {}, "state": {"path": "s.db"}}, "needs `api` on a stream"),
+    ],
+)
+def test_what_is_refused(keys: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """A proof that could prove nothing."""
+    stream = {"name": "s", "url": "amqp://u:p@h", "queue": "q"}
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"streams": [stream], **keys}))
+    with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
+        load(file, {})
+
+
+def test_every_record_is_of_an_hour(tmp_path: Path) -> None:
+    """`every` has one value so far; and the key may stand in a `key_file`."""
+    (tmp_path / "proof.key").write_text(KEY + "\n")
+    stream = {"name": "s", "url": "amqp://u:p@h", "queue": "q", "api": {"client_id": "c", "api_key": "k" * 32}}
+    section = {"every": "1h", "key_file": "proof.key"}
+    file = tmp_path / "c.json"
+    document = {"streams": [stream], "state": {"path": "s.db"}, "completeness": section}
+    file.write_text(json.dumps(document))
+    completeness = load(file, {}).completeness
+    assert completeness is not None
+    assert completeness.every == 3600.0
+    assert completeness.key is not None
+    assert completeness.key.get_secret_value() == KEY
+    file.write_text(json.dumps({**document, "completeness": {"every": "2h"}}))
+    with pytest.raises(ConfigError, match="must be at most 1h"):
+        load(file, {})
+
+
+def test_the_line_of_the_records_is_none_of_a_stream() -> None:
+    """No name of a stream is like it by chance."""
+    assert LINE == "(completeness)"
