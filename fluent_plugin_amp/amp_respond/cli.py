@@ -278,7 +278,7 @@ def undo(session: Session, doing: Doing, entry: str) -> int:
 
     \b
     Example:
-      amp-respond undo 7f3a91c2
+      amp-respond undo 7f3a91c20b44
     """
     from fluent_plugin_amp.amp_respond import tasks
 

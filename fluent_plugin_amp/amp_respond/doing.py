@@ -150,7 +150,7 @@ def _is_its_own(error: PluginError) -> bool:
 
 async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> None:
     """Written down, done, written down.  Raises JournalUnusable; then the entry has no answer, which is true."""
-    result.entry = secrets.token_hex(4)
+    result.entry = secrets.token_hex(6)
     asked: Json = {"entry": result.entry, "phase": "asked", "at": now(), "by": who(os.environ)}
     asked |= {"cloud": api.cloud.name, "tenant": doing.tenant, **result.action.as_json(), "reason": doing.reason}
     doing.journal.append(asked | ({"undoes": undoes} if undoes else {}))

@@ -170,6 +170,34 @@ def a_wrong_key_and_a_private_authority(world: World) -> None:
     world.before_step[1] = lambda: world.sh(f"unset AMP_API_KEY; export AMP_API_KEY_FILE=$KEPT SSL_CERT_FILE={other}")
 
 
+# --- docs/respond.md ---------------------------------------------------------------------------------------------
+
+RESPOND = "docs/respond.md"
+
+
+@scene(
+    f"{RESPOND} > Isolate > amp-respond status desk-015",
+    f"{RESPOND} > Block the file > amp-respond lists",
+    f"{RESPOND} > What is done, and what is only shown > amp-respond isolate desk-01 --reason 'case 77' --yes",
+)
+def a_file_on_two_computers(world: World) -> None:
+    """And two lists, of which a policy uses one."""
+    responses = world.organisation.responses
+    computers = [responses.add_computer(name) for name in ("desk-014", "desk-015")]
+    responses.see("95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba", *computers)
+    responses.add_list("SOC list", "simple_custom_detections", "Protect")
+    responses.add_list("Execution list", "application_blocking")
+    world.sh(f"export XDG_STATE_HOME={world.folder}")
+
+
+@scene(f"{RESPOND} > Release > amp-respond release desk-015 --reason 'case 77: cleaned' --yes")
+def an_isolated_computer(world: World) -> None:
+    """After the block above."""
+    a_file_on_two_computers(world)
+    for computer in world.organisation.responses.computers.values():
+        computer.status = "isolated"
+
+
 # --- docs/operations.md ------------------------------------------------------------------------------------------
 
 READYZ = "curl -s 127.0.0.1:24280/readyz"
