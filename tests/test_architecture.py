@@ -80,6 +80,8 @@ PURE_BY_DESIGN = frozenset(
         "cisco.budget",
         "organisation.windows",
         "organisation.entries",
+        "amp_respond.brakes",
+        "amp_respond.entries",
     }
 )
 IMPURE = frozenset(

@@ -17,7 +17,7 @@ from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
 from fluent_plugin_amp.amp_respond.entries import IN_DOUBT, NOT_DONE, REFUSED, Action, Json
-from fluent_plugin_amp.amp_respond.errors import TooMany
+from fluent_plugin_amp.amp_respond.errors import JournalUnusable, TooMany
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -138,8 +138,11 @@ async def _do_all(
             if result.error is not None and not _is_its_own(result.error):
                 break
     waiting = [r for r in results if r.error is None and r.action.kind in ("isolate", "release")]
-    if waiting:
+    try:
         await _watch(session, api, doing, waiting)
+    except PluginError as error:  # what was done is told all the same
+        for result in waiting:
+            result.error = error
     return results
 
 
@@ -149,7 +152,7 @@ def _is_its_own(error: PluginError) -> bool:
 
 
 async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> None:
-    """Written down, done, written down.  Raises JournalUnusable; then the entry has no answer, which is true."""
+    """Written down, done, written down.  Raises JournalUnusable where it could not be written, and was not done."""
     result.entry = secrets.token_hex(6)
     asked: Json = {"entry": result.entry, "phase": "asked", "at": now(), "by": who(os.environ)}
     asked |= {"cloud": api.cloud.name, "tenant": doing.tenant, **result.action.as_json(), "reason": doing.reason}
@@ -166,7 +169,10 @@ async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> N
         )
         answered["error"] = {"id": error.id, "message": str(error)}
     answered |= {"at": now(), "outcome": result.outcome} | ({"state": result.state} if result.state else {})
-    doing.journal.append(answered)
+    try:
+        doing.journal.append(answered)
+    except JournalUnusable as error:  # the entry has no answer, which is true
+        result.error = result.error or error
 
 
 async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:

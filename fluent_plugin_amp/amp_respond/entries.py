@@ -66,11 +66,6 @@ class Action:
         return f"{self.kind} {self.computer.name} ({self.computer.guid}){to}"
 
     @property
-    def target(self) -> str:
-        """What tells it from others of the same command."""
-        return self.computer.guid if self.computer else self.sha256
-
-    @property
     def inverse(self) -> Action:
         """What takes it back."""
         return replace(self, kind=INVERSE[self.kind], from_group=self.to_group, to_group=self.from_group)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
@@ -278,6 +281,37 @@ def test_an_offline_computer_stays_pending(run: Run, computer: LocalComputer, jo
     assert "1 pending" in result.stderr
     assert told(journal)[-1]["state"] == "pending_start"
     run("isolate", "desk-014", *YES, "--wait", "0s")
+
+
+def test_what_was_done_is_told_though_its_state_cannot_be_seen(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path
+) -> None:
+    """The cloud goes away after the action: it was done, and the error says what is not known."""
+    cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}/isolation", status=503, times=99))
+    result = run("isolate", "desk-014", *YES, "--json", code=69)
+    assert [(one["outcome"], one["error"]["id"]) for one in json.loads(result.stdout)] == [
+        ("done", "cloud.server-error")
+    ]
+    assert [line["phase"] for line in told(journal)] == ["asked", "answered"]
+
+
+def test_a_full_disk_stops_what_follows(
+    run: Run, responses: Responses, monkeypatch: pytest.MonkeyPatch, journal: Path
+) -> None:
+    """What was done is told; without a line of its own nothing else is done."""
+    computers = [responses.add_computer(name) for name in ("desk-014", "desk-015")]
+    write, left = Journal._write, iter([True, False, False])
+
+    def full(self: Journal, descriptor: int, data: bytes) -> None:
+        if not next(left):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, descriptor, data)
+
+    monkeypatch.setattr(Journal, "_write", full)
+    result = run("isolate", "desk-014", "desk-015", *YES, "--wait", "0s", "--json", code=2)
+    assert [one["outcome"] for one in json.loads(result.stdout)] == ["done", "not tried"]
+    assert "respond.journal-unusable" in result.stderr
+    assert [one.status != "not_isolated" for one in computers] == [True, False]
 
 
 def test_a_policy_that_forbids_isolation_is_asked_first(run: Run, responses: Responses, cloud: LocalCloud) -> None:

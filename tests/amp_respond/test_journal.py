@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from fluent_plugin_amp.amp_respond.entries import entries, parse
 from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable
 from fluent_plugin_amp.amp_respond.journal import Journal, default_path
 from fluent_plugin_amp.testing.responses import LocalComputer
@@ -140,14 +139,6 @@ def test_what_is_no_file_of_ours_is_refused(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     with pytest.raises(JournalUnusable), Journal(path).writing():
         pass
-
-
-def test_lines_that_are_none_are_counted() -> None:
-    """Whatever somebody wrote into it."""
-    lines, broken = parse(b'[]\n{"entry": 7}\nnot JSON\n\xff\n' + b"[" * 100_000 + b"\n\n")
-    assert (entries(lines), broken) == ([], 5)
-    stray = [{"entry": "1", "phase": "answered"}, {"entry": "2", "phase": "asked", "action": "erase"}]
-    assert entries(stray) == []
 
 
 def test_it_is_in_the_folder_for_state() -> None:

@@ -1,0 +1,86 @@
+"""Entries: what was to be done, what became of it, and what takes it back."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluent_plugin_amp.amp_respond.entries import INVERSE, UNKNOWN, Action, Ref, entries, parse
+
+DESK, SOC = (
+    Ref("1e430eef-6245-4ff3-9977-13055f921de3", "desk-014"),
+    Ref("807b32de", "SOC list", "application_blocking"),
+)
+PROTECT, TRIAGE = Ref("e9f40123", "Protect"), Ref("0f625fb0", "Triage")
+ACTIONS = (
+    Action("isolate", DESK),
+    Action("release", DESK),
+    Action("block", sha256="95bb", list=SOC),
+    Action("unblock", sha256="95bb", list=SOC),
+    Action("move", DESK, from_group=PROTECT, to_group=TRIAGE),
+)
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.kind)
+def test_an_action_comes_back_from_the_journal(action: Action) -> None:
+    """As it was; and the inverse of its inverse is itself."""
+    assert Action.of(action.as_json()) == action
+    assert action.inverse.inverse == action
+    assert action.inverse.kind == INVERSE[action.kind]
+
+
+def test_a_move_goes_back_where_it_came_from() -> None:
+    """From and to change places."""
+    inverse = ACTIONS[-1].inverse
+    assert (inverse.from_group, inverse.to_group) == (TRIAGE, PROTECT)
+
+
+def test_an_entry_without_an_answer_is_unknown() -> None:
+    """The last state counts, and a state that came after shipping makes it a new one to ship."""
+    asked = {"entry": "1", "phase": "asked", "at": "2026-11-28T11:24:06Z", **ACTIONS[0].as_json()}
+    answered = {"entry": "1", "phase": "answered", "outcome": "done", "state": "pending_start", "looked_up": True}
+    (entry,) = entries([asked])
+    assert (entry.outcome, entry.state) == (UNKNOWN, "")
+    (entry,) = entries([asked, answered, {"entry": "1", "phase": "shipped"}])
+    assert (entry.outcome, entry.state, entry.is_shipped) == ("done", "pending_start", True)
+    seen = {"entry": "1", "phase": "seen", "state": "isolated"}
+    (entry,) = entries([asked, answered, {"entry": "1", "phase": "shipped"}, seen])
+    assert (entry.state, entry.is_shipped) == ("isolated", False)
+    assert entry.as_json() == {
+        "entry": "1",
+        "at": "2026-11-28T11:24:06Z",
+        "action": "isolate",
+        "computer": {"guid": DESK.guid, "name": "desk-014"},
+        "outcome": "done",
+        "answered_at": None,
+        "looked_up": True,
+        "state": "isolated",
+    }
+
+
+def test_what_is_asked_twice_under_one_id_is_the_first() -> None:
+    """Somebody copied a line."""
+    asked = {"entry": "1", "phase": "asked", **ACTIONS[0].as_json()}
+    (entry,) = entries([asked, {**asked, "action": "release"}])
+    assert entry.action.kind == "isolate"
+
+
+def test_what_an_action_is_called() -> None:
+    """As it is shown before it is done."""
+    assert [str(action) for action in ACTIONS[1:]] == [
+        f"release desk-014 ({DESK.guid})",
+        "block 95bb on SOC list",
+        "unblock 95bb on SOC list",
+        f"move desk-014 ({DESK.guid}) to Triage",
+    ]
+    assert str(Action.of({"action": "block", "sha256": "95bb", "list": 7})) == "block 95bb on ?"
+
+
+def test_lines_that_are_none_are_counted() -> None:
+    """Whatever somebody wrote into the file; lines about entries that were never asked are passed over."""
+    lines, broken = parse(b'[]\n{"entry": 7}\nnot JSON\n\xff\n' + b"[" * 100_000 + b'\n\n{"entry":"1"}\n')
+    assert (lines, broken) == ([{"entry": "1"}], 5)
+    stray = [{"entry": "1", "phase": "answered"}, {"entry": "2", "phase": "asked", "action": "erase"}]
+    assert entries([*lines, *stray]) == []
+    asked = {"entry": "1", "phase": "asked", "at": "2026", **ACTIONS[0].as_json()}
+    (entry,) = entries([asked, {"entry": "1", "phase": "later"}])
+    assert (entry.at, entry.action) == ("2026", ACTIONS[0])
