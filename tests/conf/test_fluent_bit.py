@@ -21,6 +21,7 @@ from tests.conf.ways import (
     EVENTS,
     events_of,
     fluent_bit_replacements,
+    need_fluent_bit_output,
     plugin_command,
     send,
     write_config,
@@ -29,7 +30,11 @@ from tests.pipeline.shape.ecs_schema import faults as ecs_faults
 from tests.pipeline.shape.ocsf_schema import faults as ocsf_faults
 from tests.servers import CONF, fluent_bit, need, shipped
 
+OUTPUTS = {f"fluent-bit-{name}.yaml": name for name in ("es", "opensearch", "s3", "opentelemetry")}
+"""Not every build has them; test_fluent_bit_ways.py sends records through them."""
+
 FILES = [
+    *OUTPUTS,
     *("fluent-bit.yaml", "fluent-bit.conf", "fluent-bit-syslog.yaml", "fluent-bit-http.yaml"),
     "fluent-bit-stdin.yaml",
 ]
@@ -44,6 +49,8 @@ def test_every_file_is_known() -> None:
 def test_it_is_valid(name: str) -> None:
     """`fluent-bit --dry-run` takes the file as it is shipped."""
     need("fluent-bit")
+    if name in OUTPUTS:
+        need_fluent_bit_output(OUTPUTS[name])
     command = ["fluent-bit", "--dry-run", "-c", str(CONF / name)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr

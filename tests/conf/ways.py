@@ -63,6 +63,14 @@ def fluent_bit_replacements(
     }
 
 
+def need_fluent_bit_output(name: str) -> None:
+    """End the test as "not run" where the Fluent Bit on PATH was built without this output."""
+    need("fluent-bit")
+    text = subprocess.run(["fluent-bit", "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    if not re.search(rf"^  {name} ", text.partition("Outputs")[2], re.MULTILINE):
+        pytest.skip(f"not run: needs a fluent-bit with the output {name}")
+
+
 def need_output_plugin(folder: Path, name: str) -> None:
     """Skip where Fluentd, or this output plugin of a gem of its own, is not installed."""
     need("fluentd")
