@@ -1,4 +1,4 @@
-"""Captured events in a file, in whichever form people have them: each is handed out as the broker would deliver it.
+"""Reads captured events from a file, in any of the forms that people have, as the broker would deliver them.
 
 ========================  ======================================================================================
 one JSON object a line    each line is an event; one that cannot be read becomes a dead letter later on
@@ -8,8 +8,8 @@ JSON objects              one behind the other, pretty-printed
 text of a consumer        what a script printed: lines of headers, then the event (``Received {…}``, ``b'{…}'``)
 ========================  ======================================================================================
 
-The first line that is not blank decides.  Anything else is an error at that line, so that no file of another kind is
-sent line by line.  A file may be larger than memory: what is held is one event, of `MAX_EVENT_BYTES` at most.
+The first line that is not blank decides.  Anything else is an error at that line, so that no other kind of file is
+sent line by line.  A file may be larger than memory: only one event is held, of at most `MAX_EVENT_BYTES`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from fluent_plugin_amp.commands.errors import CapturedFileUnusable
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 MAX_HEADER_LINES = 100
-"""Of a text, before its first event."""
+"""Lines of a text that may come before its first event."""
 _READ_BYTES = 64 * 1024
 
 _EVENT_KEYS = ("id", "event_type", "event_type_id", "timestamp")
-"""An object with one of these is an event, and no answer of the API, whatever its ``data``."""
+"""An object with one of these keys is an event and not an answer of the API, even if it has ``data``."""
 _QUOTED_KEYS = {f'"{key}"'.encode() for key in _EVENT_KEYS}
 _TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*("?)|[\[\]{}]', re.DOTALL)
 _HEADER = re.compile(rb"\s*(\[[*x ]\]|<\w|[-=]{3}|[A-Za-z][\w .-]{0,60}[:=]|(Received|Connected|Waiting)\b)")
@@ -40,7 +40,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def one_event(file: BinaryIO, name: str) -> bytes:
-    """All of a file, without blanks around it.
+    """The whole file, without blanks around it.
 
     Raises:
         CapturedFileUnusable: it is too large for an event.
@@ -136,10 +136,10 @@ def _is_answer(value: dict[str, Any]) -> bool:
 
 
 class _Values:
-    """JSON values one behind the other, read piece by piece; only where events begin and end is looked at.
+    """JSON values, one after another, read piece by piece.  It looks only for where events begin and end.
 
-    ``_outside`` is what stands around the events: nothing, an array, or an answer's ``data``; an event ends where
-    the depth is `_LEVELS` of it again.
+    ``_outside`` says what stands around the events: nothing, an array, or an answer's ``data``.  An event ends where
+    the depth is again what `_LEVELS` has for that.
     """
 
     _LEVELS: ClassVar = {"": 0, "object": 0, "array": 1, "data": 2, "after data": -1}
@@ -257,7 +257,7 @@ def _printed(file: BinaryIO, name: str, number: int, line: bytes) -> Iterator[by
 
 
 def _body_in(line: bytes) -> bytes:
-    """What of a line may be the beginning of an event, or all of one; empty: nothing."""
+    """The part of a line that may begin an event, or be one; empty: there is none."""
     if literal := _python_literal(line):
         try:
             value = ast.literal_eval(literal.decode())
@@ -283,7 +283,7 @@ def _python_literal(line: bytes) -> bytes:
 
 
 def _end_in(line: bytes, depth: int) -> tuple[int | None, int]:
-    """Where the object ends that is so deep at the line's beginning; None: not in this line, and how deep it is."""
+    """Where the object ends that has this depth where the line begins, and the depth; None: not in this line."""
     for token in _TOKEN.finditer(line):
         depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token[0], 0)
         if not depth:

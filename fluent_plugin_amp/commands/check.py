@@ -1,6 +1,6 @@
-"""`fluent-plugin-amp check`: try everything that the configuration names, and that `run` would use; one row each.
+"""`fluent-plugin-amp check` tries everything that `run` would use, and gives one row for each.
 
-A daemon that runs with the same configuration goes on undisturbed, and no event is taken out of a queue.
+It does not disturb a daemon that runs with the same configuration, and takes no event out of a queue.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from fluent_plugin_amp.text import host_and_port, one_line
 CHECK_TAG = "fluent_plugin_amp.check"
 MAX_AT_ONCE = 20
 SUMMARY_FROM = 10
-"""With more rows than a glance takes in, a summary stands below them."""
+"""Rows; from this many on a summary follows them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was tried and what came of it."""
+    """What was tried, and the result."""
 
     kind: str
     """``state``, ``stream`` or ``server``."""
@@ -56,10 +56,12 @@ class Row:
 async def check(
     config: Config, *, streams: Sequence[StreamConfig] | None = None, end_to_end: bool = False
 ) -> list[Row]:
-    """Try the state file, then all streams and servers, several at once; rows in that order.
+    """Try the state file, then all streams and servers, several at a time.  The rows come in that order.
 
-    ``streams``: only these.  ``end_to_end`` also sends one record tagged `CHECK_TAG` to each server and waits for
-    the ack.
+    Args:
+        config: as loaded.
+        streams: only these are tried; None: all.
+        end_to_end: send one record tagged `CHECK_TAG` to each server, too, and wait for the ack.
     """
     settings = forward_settings(config)
     limit = asyncio.Semaphore(MAX_AT_ONCE)
@@ -86,7 +88,7 @@ async def check(
 
 
 def table(rows: Sequence[Row], *, failures_only: bool = False) -> list[tuple[bool, str]]:
-    """A line for each row, ``ok`` or ``no`` left out, in columns; with it, whether it is well."""
+    """A line in columns for each row, without ``ok`` or ``no``; and before it whether the row is ok."""
     shown = [row for row in rows if not (failures_only and row.ok)]
     whats = [f"{row.kind} {row.name}".rstrip() for row in shown]
     what_width = max(map(len, whats), default=0)
@@ -98,14 +100,14 @@ def table(rows: Sequence[Row], *, failures_only: bool = False) -> list[tuple[boo
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """How many are well, and what the others have in common: ``298 of 300 ok; 2 amqp.unreachable``."""
+    """How many are ok, and the errors of the others: ``298 of 300 ok; 2 amqp.unreachable``."""
     failures = Counter(row.error_id for row in rows if not row.ok)
     counts = "".join(f"; {count} {error_id}" for error_id, count in failures.most_common())
     return f"{len(rows) - failures.total()} of {len(rows)} ok{counts}"
 
 
 def exit_code(rows: Sequence[Row]) -> int:
-    """Of the command."""
+    """The exit code of the command."""
     return shared_code(row.exit_code for row in rows if not row.ok)
 
 
@@ -120,7 +122,7 @@ async def _row(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
 
 
 def _peer(stream: StreamConfig) -> str:
-    """Who is asked first."""
+    """The address that is asked first."""
     if stream.event_stream_name is None:
         return host_and_port(stream.host, stream.port)
     return stream.cloud.api or "" if stream.cloud is not None else ""
@@ -131,19 +133,19 @@ def _outcome(row: Row) -> str:
 
 
 async def _try_state(path: Path, daemon: list[str]) -> str:
-    """Who uses it is added to ``daemon``."""
+    """Look at the state file.  The process that uses it is added to ``daemon``."""
     from fluent_plugin_amp.state.check import check as check_state
 
     checked = await asyncio.to_thread(check_state, path)
     size = "not there yet, can be made" if checked.size_bytes is None else f"{units.size(checked.size_bytes)}, sound"
     if checked.holder is None:
-        return f"{size}, in use by nobody"
+        return f"{size}, not in use"
     daemon.append(checked.holder)
     return f"{size}, in use by {checked.holder}: your own daemon"
 
 
 async def _try_stream(stream: StreamConfig, *, runs: bool) -> str:
-    """Log in, look at the queue, and see whether the user may read it; ``runs``: the own daemon does."""
+    """Log in, look at the queue, and see whether the user may read it.  ``runs``: our own daemon reads it now."""
     location = await make_locate(stream)()
     broker = location.broker
     way = "" if stream.event_stream_name is None else f"looked up: {host_and_port(broker.host, broker.port)}, "
@@ -160,7 +162,7 @@ async def _try_stream(stream: StreamConfig, *, runs: bool) -> str:
 
 
 def _consumers(checked: Checked, *, runs: bool) -> str:
-    """Who else is there: the broker only tells how many."""
+    """Who else reads the queue.  The broker tells only how many do."""
     count = checked.queue.consumers
     match count, runs:
         case 0, _:
@@ -172,7 +174,7 @@ def _consumers(checked: Checked, *, runs: bool) -> str:
         case _, True:
             return f"{count} consumers attached: your own daemon, and others that split the stream with it"
         case _:
-            return f"{count} consumers attached: but for your own daemon, if it runs, they split the stream"
+            return f"{count} consumers attached: all but your own daemon, if it runs, split the stream"
     if not checked.tried_to_share:
         text += "; whether it has the queue for itself was not tried, since that would take an event"
     return text

@@ -1,6 +1,6 @@
-"""The command `fluent-plugin-amp`: parse, call, map errors to exit codes.
+"""The command line of `fluent-plugin-amp`: it parses, calls, and turns errors into exit codes.
 
-Each command imports what it runs and no more, so that `--help` answers at once and `run` starts fast.
+Each command imports only what it runs, so that `--help` answers at once and `run` starts fast.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.config import Config
 
 GC_THRESHOLD = 20_000
-"""Containers made and not freed again, after which Python looks for garbage."""
+"""Python looks for garbage after it has made this many containers more than it freed."""
 
 _OK, _NO = click.style("ok", "green"), click.style("no", "red")
 
@@ -96,8 +96,8 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
     descriptors.raise_limit()
     for warning in config.warnings:
         logs.LOGGER.warning("%s", warning)
-    # What was made until now stays, and events leave no cycles behind: looking for garbage as often as Python
-    # does by itself takes a tenth of the time of an event.
+    # The objects so far stay, and events leave no cycles behind.  Python's own rate of garbage collection would
+    # take a tenth of the time of an event.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     return asyncio.run(
@@ -116,14 +116,14 @@ def run(config_path: Path, once: bool, supervised: bool, stdout_format: Literal[
 @cli.command()
 @config_option
 @click.option("--end-to-end", is_flag=True, help="Also send one record to each server and wait for its ack.")
-@click.option("--stream", "stream_names", multiple=True, help="Of the streams only this one; may be repeated.")
+@click.option("--stream", "stream_names", multiple=True, help="Try only this stream; may be repeated.")
 @click.option("--failures", is_flag=True, help="Show only what is not ok, and a summary.")
-@click.option("--json", "as_json", is_flag=True, help="Rows as one JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as one JSON array.")
 @report_errors
 def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], failures: bool, as_json: bool) -> int:
-    """Try the configuration, the state file, each stream and each server; one row each.
+    """Try the configuration, the state file, each stream and each server, and print one row for each.
 
-    A daemon that runs meanwhile is not disturbed, and no event is taken out of a queue.
+    It does not disturb a running daemon, and takes no event out of a queue.
 
     \b
     Examples:
@@ -152,9 +152,9 @@ def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], fa
 
 @cli.command()
 @config_option
-@click.option("--stream", "stream_name", help="Whose tag and transforms to use; the first stream otherwise.")
+@click.option("--stream", "stream_name", help="The stream whose tag and transforms to use.  [default: the first]")
 @stdout_option
-@click.option("--dry-run", is_flag=True, help="Send nothing: count what would be sent, by tag.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; count what would be sent, by tag.")
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"))
 @report_errors
 def replay(
@@ -164,10 +164,10 @@ def replay(
     dry_run: bool,
     files: tuple[Any, ...],
 ) -> int:
-    """Send captured events through the same pipeline ("-": standard input).
+    """Send captured events through the pipeline of `run` ("-": standard input).
 
-    A file may have one JSON object a line, a JSON array, an answer of the API, pretty-printed or not, or what a
-    consumer printed, headers and all. Anything else stops it, with an error, at the first line.
+    A file may have one JSON object a line, a JSON array, an answer of the API (pretty-printed or not), or what a
+    consumer printed, with its headers. Anything else is an error at the first line.
 
     \b
     Examples:
@@ -209,12 +209,12 @@ def replay(
 
 @cli.command()
 @config_option
-@click.option("--stream", "stream_name", help="Whose tag and transforms to use; the first stream otherwise.")
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.option("--stream", "stream_name", help="The stream whose tag and transforms to use.  [default: the first]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.argument("file", type=click.File("rb"))
 @report_errors
 def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any) -> int:
-    """Show what each step makes of one event, its tag, its time and its bytes ("-": standard input).
+    """Show one event after each step, its tag, its time and its bytes ("-": standard input).
 
     \b
     Example:
@@ -256,7 +256,7 @@ def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any
 @cli.group()
 @config_option
 def state(config_path: Path) -> None:
-    """Look at the state file, or have it forget a stream, also while `run` uses it."""
+    """Look at the state file, or make it forget a stream. Both work while `run` uses it."""
 
 
 state_config_option = click.option(
@@ -270,10 +270,10 @@ state_config_option = click.option(
 
 @state.command("show")
 @state_config_option
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @report_errors
 def show_state(own_config_path: Path | None, as_json: bool) -> int:
-    """Show what is remembered of each stream, the dead letters kept, and who uses the file.
+    """Show what the file remembers of each stream, the dead letters in it, and the process that uses it.
 
     \b
     Example:
@@ -298,9 +298,9 @@ def show_state(own_config_path: Path | None, as_json: bool) -> int:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @report_errors
 def reset_state(own_config_path: Path | None, stream_name: str, yes: bool) -> int:
-    """Forget which events of a stream were delivered: if the broker delivers them again, they are sent again.
+    """Forget which events of a stream were delivered. If the broker delivers them again, they are sent again.
 
-    Its open detections and incidents are forgotten too. What is still to be sent stays.
+    The stream's open detections and incidents are forgotten, too. What is still to be sent stays.
 
     \b
     Example:
@@ -339,7 +339,7 @@ def schema() -> int:
 @click.option("--keep", is_flag=True, help="Keep the folder with configuration, certificates and logs.")
 @report_errors
 def demo(count: int, keep: bool) -> int:
-    """Show the whole way on this machine: a private RabbitMQ over TLS, this plugin, a Forward receiver.
+    """Run the whole way on this machine: a private RabbitMQ over TLS, this plugin, a Forward receiver.
 
     \b
     Example:
@@ -360,16 +360,18 @@ def demo(count: int, keep: bool) -> int:
 
 @cli.command()
 @click.option("--for", "way_name", help="fluentd, fluent-bit, supervised, systemd, kubernetes or compose.")
-@click.option("--credentials", type=click.Path(path_type=Path), help="As `amp-streams create --save` wrote it.")
+@click.option(
+    "--credentials", type=click.Path(path_type=Path), help="The file that `amp-streams create --save` wrote."
+)
 @click.option("--devo", help="Devo's address: HOST or HOST:PORT.")
-@click.option("--host", help="Of the Forward server.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(1, 65535), help="Of the Forward server.  [default: 24224]")
+@click.option("--host", help="Host of the Forward server.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the Forward server.  [default: 24224]")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @report_errors
 def init(folder: Path, **said: Any) -> int:
     """Write the files for one way of running the plugin into DIR.
 
-    What is left out is asked for on a terminal. No file is ever overwritten.
+    On a terminal it asks for what you leave out. It never overwrites a file.
 
     \b
     Example:

@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "/etc/fluent-plugin-amp/config.yml"
 
 _PLAIN_WIDTH = 100_000
-"""Columns of what is no terminal: no row is wrapped or cut."""
+"""Columns where the output is not a terminal, so that no row is wrapped or cut."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 MEANT = {"start": "run", "daemon": "run", "serve": "run", "test": "check", "validate": "check"}
-"""Commands of other programs, and ours: by their letters alone, `start` is most like `state`."""
+"""Commands of other programs, and ours for the same.  By its letters alone `start` would suggest `state`."""
 
 
 class Commands(click.Group):
-    """A group that knows which command is meant by a name of another program."""
+    """A group of commands that suggests ours for the name of another program's."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Never a command that was not named: a suggestion at most."""
+        """Suggest a command; never run one that was not named."""
         if args and args[0] in MEANT and self.get_command(ctx, args[0]) is None:
             ctx.fail(f"No such command '{args[0]}'. Did you mean '{MEANT[args[0]]}'?")
         return super().resolve_command(ctx, args)
 
 
 def report_errors(command: Command) -> Command:
-    """Exit with the code of a command, as `conclude` finds it."""
+    """Exit with the code that `conclude` gives a command."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
@@ -66,7 +66,7 @@ def report_errors(command: Command) -> Command:
 
 
 def show_error(error: PluginError, *, debug: bool) -> None:
-    """What happened and what to do; where it came from, for who debugs."""
+    """Show what happened and what to do; with ``debug`` the traceback, too."""
     if debug:
         _show_traceback(error)
     click.echo(f"error [{error.id}]: {of_error(error)}", err=True)
@@ -75,10 +75,10 @@ def show_error(error: PluginError, *, debug: bool) -> None:
 
 
 def conclude(command: Callable[[], int | None], show: Callable[..., None] = show_error) -> int:
-    """Run a command of either program; its exit code, after what ended it was shown.
+    """Run a command of either program, show the error that ends it, and return the exit code.
 
-    A `PluginError` has its own code, and is given to ``show``; anything else is our bug, 70.  Ctrl-C is
-    `Interrupted`, at a prompt too; a question answered with no leaves 1.
+    ``show`` gets a `PluginError`, whose own code is returned.  Any other exception is our bug: 70.  Ctrl-C is
+    `Interrupted`, at a prompt, too.  A question that is answered with no gives 1.
     """
     debug = bool(click.get_current_context().find_root().params.get("debug"))
     try:
@@ -106,7 +106,7 @@ def conclude(command: Callable[[], int | None], show: Callable[..., None] = show
 
 
 def shared_code(codes: Iterable[int]) -> int:
-    """Of several failures: 0 when there is none; the code that all share; 1 when they differ."""
+    """One exit code for several failures: 0 for none, their own where all share it, 1 where they differ."""
     different = set(codes)
     return EXIT_OK if not different else different.pop() if len(different) == 1 else EXIT_NO
 
@@ -120,7 +120,7 @@ class Unconfirmed(Exception):
 
 
 def _stopped(exc: BaseException) -> Exception:
-    """What became of a command that was not let go on: the same, whatever it was about to do."""
+    """The error for a command that a signal, or the answer to a question, has ended."""
     if isinstance(exc, KeyboardInterrupt) or isinstance(exc.__context__, KeyboardInterrupt):
         return Interrupted("interrupted")
     if isinstance(exc.__context__, EOFError):
@@ -129,8 +129,8 @@ def _stopped(exc: BaseException) -> Exception:
 
 
 def nobody_agreed() -> UsageError:
-    """A question was asked where nobody can answer."""
-    return UsageError("nobody agreed", remedy="Where nobody can be asked, give --yes.")
+    """The error for a question where nobody can answer."""
+    return UsageError("this needs a yes, and there is no terminal to ask on", remedy="Give --yes.")
 
 
 # --- words, tables, bars -------------------------------------------------------------------------
@@ -142,14 +142,14 @@ def note(text: str) -> None:
 
 
 def echo_json(value: Any) -> None:
-    """``value`` as JSON, for people and programs."""
+    """Print ``value`` as JSON, indented."""
     import msgspec
 
     click.echo(in_json(msgspec.json.format(msgspec.json.encode(value).decode(), indent=2)))
 
 
 def rich_console(file: IO[str], **options: Any) -> Console:
-    """A rich console that takes names for names."""
+    """A rich console that prints names as they are, whatever brackets and colons they have."""
     from rich.console import Console
 
     return Console(file=file, markup=False, highlight=False, emoji=False, **options)
@@ -163,7 +163,7 @@ def new_table(*columns: str | Column) -> Table:
 
 
 def table_text(table: Table) -> str:
-    """A table as standard output takes it: coloured and wrapped on a terminal, else each row on one line."""
+    """A table as text for standard output: coloured and wrapped on a terminal, else each row on one line."""
     text = io.StringIO()  # rich has ways of its own with closed pipes
     watched = sys.stdout.isatty()
     width = (shutil.get_terminal_size().columns or 80) if watched else _PLAIN_WIDTH
@@ -172,7 +172,7 @@ def table_text(table: Table) -> str:
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """A bar on standard error that goes when it is done; ``columns`` stand at its end."""
+    """A bar on standard error that vanishes when it is done.  ``columns`` stand at its end."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     what = TextColumn("{task.description}", markup=False)
@@ -182,7 +182,7 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
 
 
 async def count_down(seconds: float, tick: Callable[[str], None]) -> None:
-    """Wait; every second ``tick`` is told how long it still takes.  What it raises ends the wait."""
+    """Wait, and tell ``tick`` every second how long it will still take.  What ``tick`` raises ends the wait."""
     import asyncio
 
     end = time.monotonic() + seconds
@@ -192,7 +192,7 @@ async def count_down(seconds: float, tick: Callable[[str], None]) -> None:
 
 
 def note_wait(seconds: float, why: str) -> None:
-    """A line for a pause that is worth one, where no countdown is shown."""
+    """Print a line for a pause of a second or more, where no countdown is shown."""
     if seconds >= 1:
         note(f"{one_line(why)}: waiting {units.duration(round(seconds))}")
 
@@ -217,14 +217,14 @@ def config_option(command: Command) -> Command:
 
 
 def load_config(path: Path, running: Config | None = None) -> Config:
-    """The configuration, or its mistakes, all of them (`ConfigError`); ``running``: see `config.load`."""
+    """Load the configuration.  Raises ConfigError with all mistakes.  ``running``: see `config.load`."""
     from fluent_plugin_amp.config import load
 
     return load(path, running=running)
 
 
 def pick_stream(config: Config, name: str | None, *, in_doubt_ask: bool = False) -> StreamConfig:
-    """The stream of that name, or the first; ``in_doubt_ask``: a name is needed where there are several."""
+    """The stream of that name, or the first.  ``in_doubt_ask``: UsageError where several are there, and no name."""
     names = ", ".join(stream.name for stream in config.streams)
     if in_doubt_ask and name is None and len(config.streams) > 1:
         raise UsageError(f"which stream? There are: {names}", remedy="Name one with --stream.")

@@ -1,7 +1,7 @@
-"""Delivers events that come from no broker, as `run` does: for `replay`, `backfill`, `reconcile`.
+"""Delivers events from elsewhere than a broker, as `run` does: for `replay`, `backfill` and `reconcile`.
 
-Each event takes the transforms of its stream and goes to the configured servers.  After a server's ack it is recorded
-in the state file, where the command has one.
+Each event takes the transforms of its stream and goes to the configured servers.  After a server's ack the state file
+records it, where the command has one.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class Delivering:
-    """From ``async with`` on, events that are put into ``feed`` are delivered; `supervise` the work that does it.
+    """Delivers what is put into ``feed``, within ``async with``.  `supervise` the work that puts it there.
 
     Args:
         config: as loaded.
         stream: whose transforms the events get.
         observer: hears what happens.
-        state_file: where they are recorded; it must be there.  None: nowhere.
-        sink: where they go; None: to the configured servers.
-        with_combined: make combined records of them; not beside a `run`, which makes its own of the same events.
+        state_file: records what was delivered, and must exist; None: nothing is recorded.
+        sink: where events go; None: to the configured servers.
+        with_combined: make combined records, too.  Beside a `run` leave it out: `run` makes them of the same events.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Delivering:
 
     @property
     def ends(self) -> set[asyncio.Future[None]]:
-        """What ends only when sink or state file cannot go on, with the reason."""
+        """Futures that end only when the sink or the state file cannot go on, with the reason."""
         return {self._sink_task} if self._delivered is None else {self._sink_task, self._delivered.failed}
 
     async def finish_combining(self) -> None:
-        """Write what combined records there are, once no more events come."""
+        """Write the combined records, once no more events come."""
         if self._combining is not None:
             await self._combining.finish(self._shutdown_timeout_s)
 
@@ -89,9 +89,9 @@ class Delivering:
 
 
 async def supervise(work: Coroutine[Any, Any, None], stop: asyncio.Event, ends: set[asyncio.Future[None]]) -> bool:
-    """Do ``work`` until ``stop`` is set, or raise what one of ``ends`` ends with.
+    """Do ``work`` until it is done or ``stop`` is set; return whether it is done.
 
-    True: the work is done; False: it was stopped.
+    Raises what ``work``, or one of ``ends``, ends with.
     """
     task = asyncio.create_task(work, name="work")
     stopped = asyncio.create_task(stop.wait(), name="stop")

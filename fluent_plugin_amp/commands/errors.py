@@ -11,7 +11,7 @@ class CapturedFileUnusable(UsageError):
     id = "replay.file-unusable"
     default_remedy = (
         "Give events as JSON: one object a line, an array, an answer of the API (an object with `data`), or what a "
-        "consumer printed. Events before this place were sent, or counted by --dry-run."
+        "consumer printed. The events before this place were sent, or with --dry-run counted."
     )
 
 

@@ -1,4 +1,4 @@
-"""`fluent-plugin-amp explain`: what each step makes of one event, its tag, its time, its bytes."""
+"""`fluent-plugin-amp explain`: one event after each step, its tag, its time, its bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYS = ("detection_id", "sha256", "computer", "remote_ip")
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One event's way; the fields after ``steps`` are None when it is dropped or a dead letter."""
+    """The way of one event.  The fields after ``steps`` are None when it is dropped or a dead letter."""
 
     body_bytes: int
     digest: str
@@ -33,7 +33,7 @@ class Explained:
     entry: bytes | None = None
     dead_letter: Record | None = None
     drift: tuple[tuple[str, str], ...] = ()
-    """What the table of ``shape`` does not know in it: what that is, and where."""
+    """What the table of ``shape`` does not know: what it is, and its path."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``: the entry as hex."""

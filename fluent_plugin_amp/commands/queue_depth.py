@@ -1,4 +1,4 @@
-"""What a command asks of a broker beside its own findings: how many events wait, and whether credentials are good."""
+"""Two questions of commands to a broker: how many events wait, and are these credentials good?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSE_TIMEOUT_S = 2.0
 
 
 async def messages_ready(broker: amqp.BrokerAddress, queue: str) -> int | None:
-    """Messages ready in ``queue``, of which asking takes none; None where the broker does not tell."""
+    """Messages ready in ``queue``; None where the broker does not tell.  None of them is taken."""
     try:
         return await _declare(broker, queue)
     except PluginError:
@@ -40,8 +40,8 @@ async def count_waiting(
 ) -> int | None:
     """`messages_ready` of a stream that is being rotated, asked for with the credentials in ``twin_file``.
 
-    A passive declare needs no permission on the queue, so the twin's user can ask about the old stream's, whose
-    password may be lost.  Brokers are free to refuse, and the file may be in a form for another program.
+    A passive declare needs no permission on the queue.  So the twin's user can ask about the queue of the old
+    stream, whose password may be lost.  None where the broker refuses, or the file is in another program's form.
     """
     try:
         return await Brokers(proxy).count_waiting(queue, twin_file, ca_file=ca_file)
@@ -50,16 +50,16 @@ async def count_waiting(
 
 
 class Brokers:
-    """`amp_streams.apply.Broker` for real: each question opens a connection with the credentials in a file.
+    """An `amp_streams.apply.Broker`: each question opens a connection with the credentials in a file.
 
-    ``proxy`` is the way to all of them; a text is read as in the configuration.
+    ``proxy``: the way to all brokers; a text is read as in the configuration.
     """
 
     def __init__(self, proxy: ProxyWay | str = None) -> None:
         self._proxy = proxy
 
     async def verify(self, path: Path, *, ca_file: str | None) -> None:
-        """Log in and find the queue; whether it may be read only reading would tell, and take events from others."""
+        """Log in and find the queue.  It is not read, which would take events from others."""
         await self.count_waiting(read(path).queue, path, ca_file=ca_file)
 
     async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:

@@ -1,4 +1,4 @@
-"""`fluent-plugin-amp replay`: captured events through the same pipeline."""
+"""`fluent-plugin-amp replay`: sends captured events through the pipeline of `run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fluent-plugin-amp shape`: where the fields of captured events go in a public schema, and what has no place."""
+"""`fluent-plugin-amp shape`: where the fields of captured events go in a public schema, and which have no place."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ STREAM = "captured"
 """The stream's name in the records."""
 
 MAX_PATHS = 1000
-"""Fields that are listed: events with names at random would be held without end."""
+"""Fields in the list.  Without a limit, events with random names would fill the memory."""
 
 MAX_PATH = 1000
-"""Characters of a field's path: a long name before many fields multiplies."""
+"""Characters of a field's path.  Without a limit, a long name above many fields would be held many times."""
 
 Shape = OcsfShape | EcsShape
 
@@ -43,7 +43,7 @@ def schema_of(schema: Literal["ocsf", "ecs"], version: str | None) -> Shape:
     """
     if schema == "ecs":
         if version is not None:
-            raise UsageError("--version is of OCSF: leave it out")
+            raise UsageError("--version is for OCSF only: leave it out")
         return EcsShape(STREAM)
     if version is not None and version not in VERSIONS:
         raise UsageError(f"--version must be one of {', '.join(VERSIONS)}")
@@ -51,7 +51,7 @@ def schema_of(schema: Literal["ocsf", "ecs"], version: str | None) -> Shape:
 
 
 def records(shape: Shape, bodies: Iterable[bytes]) -> Iterator[str]:
-    """Each event as JSON; what is no event is left out."""
+    """Each event as JSON.  What is no event is left out."""
     for _, record in _shaped(shape, bodies):
         yield msgspec.json.encode(record).decode()
 

@@ -12,14 +12,14 @@ from fluent_plugin_amp.errors import EXIT_OK
 
 @click.command()
 @click.option("--to", "schema", type=click.Choice(["ocsf", "ecs"]), default="ocsf", show_default=True)
-@click.option("--version", help="Of OCSF.  [default: 1.6.0]")
-@click.option("--records", is_flag=True, help="The records themselves, a line of JSON each.")
+@click.option("--version", help="Version of OCSF.  [default: 1.6.0]")
+@click.option("--records", is_flag=True, help="Print the records themselves, a line of JSON each.")
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"))
 @report_errors
 def shape(schema: Literal["ocsf", "ecs"], version: str | None, records: bool, files: tuple[Any, ...]) -> int:
     """Show where the fields of captured events go in a public schema, and what has no place ("-": standard input).
 
-    Files as for `replay`; no configuration is needed.
+    It reads the same files as `replay`, and needs no configuration.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`fluent-plugin-amp state`: what the state file holds, and forgetting a stream, beside a daemon that uses it."""
+"""`fluent-plugin-amp state`: shows the state file, or makes it forget a stream, also while a daemon uses it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def state_path(config: Config) -> Path:
 
 
 def show(path: Path, now: float) -> Report:
-    """Look at it; ``now`` in seconds since the epoch.
+    """Look at the file.  ``now``: seconds since the epoch.
 
     Raises:
         StateUnusable: it cannot be read.
@@ -103,7 +103,8 @@ def heading(report: Report) -> str:
     """The file itself, in one line."""
     letters = f", {report.letters} dead letter(s) kept" if report.letters else ""
     size = units.size(report.size_bytes)
-    return one_line(f"{report.path}: {size}{letters}, in use by {report.holder or 'nobody'}")
+    use = "not in use" if report.holder is None else f"in use by {report.holder}"
+    return one_line(f"{report.path}: {size}{letters}, {use}")
 
 
 def table(report: Report) -> Table:

@@ -1,8 +1,7 @@
 """The events that the cloud has for a stream, in batches, each compared with what was delivered.
 
-For `backfill`, `reconcile` and completeness records, which differ in what they do with a batch.  A batch holds whole
-seconds, since events of one second can be alike, and no more of them than fit a page or so: memory does not grow with
-the span.
+`backfill`, `reconcile` and completeness records differ in what they do with a batch.  A batch holds whole seconds,
+because events of one second can be alike.  It has about a page of events, so that memory does not grow with the span.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from fluent_plugin_amp.state.store import Store
 MAX_HELD = 5000
 """Events of one second that are compared together."""
 NEIGHBOURS_S = 3600
-"""Events farther apart than that are looked up on their own."""
+"""Events farther apart than this are looked up one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """For who watches."""
+    """How far the work has come."""
 
     read: int
     """Events of the span that came from the cloud."""
     left: int | None
-    """That are still to come, about; None: the cloud does not tell."""
+    """About how many are still to come; None: the cloud does not tell."""
     left_s: float | None
-    """How long that will take, about."""
+    """About how long that will take."""
 
 
 @dataclass(slots=True)

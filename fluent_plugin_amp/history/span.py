@@ -1,7 +1,7 @@
-"""From when to when: times as people write them, and the part of a span that an interrupted run has left.  Pure.
+"""Spans of time: times as people write them, and the part that an interrupted run left undone.  Pure.
 
-A run that was interrupted leaves a `Bookmark`.  The next one with the same words first finishes that span, then adds
-what has come since: `--since 7d` said an hour later means another week, all of which is done in the end.
+An interrupted run leaves a `Bookmark`.  The next run with the same words finishes that span first, and then does what
+has come since.  An hour later `--since 7d` means another week; in the end all of it is done.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """How far a run came: of ``since`` to ``until``, all but ``down_to`` to ``floor`` is done."""
+    """How far a run came: from ``since`` to ``until`` all is done, except ``down_to`` to ``floor``."""
 
     since: int
     until: int
@@ -48,12 +48,12 @@ class Bookmark:
 
 
 def parse_time(text: str, now: float) -> int:
-    """A moment as people write it, in seconds since the epoch; nothing is before that.
+    """Seconds since the epoch, at least 0, of a time as people write it.
 
     ``2026-11-20``, ``2026-11-20T18:00:00+01:00`` (UTC unless it says otherwise); ``30m``, ``2h``, ``7d``, ``1w``,
     with or without ``ago``; ``now``; ``today`` and ``yesterday``, which begin at midnight UTC.
 
-    Raises ValueError, with words for the user.
+    Raises ValueError with a message for the user.
     """
     words = text.strip().lower()
     if words == "now":
@@ -66,11 +66,11 @@ def parse_time(text: str, now: float) -> int:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
         return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()))
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time: {EXAMPLES}") from None
+        raise ValueError(f"{text!r} is not a time; give one such as {EXAMPLES}") from None
 
 
 def _seconds(words: str) -> float | None:
-    """A length of time; a bare number could be anything."""
+    """A length of time in seconds; None for anything else, a bare number among it."""
     if words.isdigit():
         return None
     if words.endswith("w"):
@@ -80,9 +80,9 @@ def _seconds(words: str) -> float | None:
 
 
 def legs(asked: Span, mark: Bookmark | None) -> list[Bookmark]:
-    """What is to be done for ``asked``, one after the other: each as the bookmark of a run that has yet to begin it.
+    """What to do for ``asked``, in order: each part as the bookmark of a run that has not begun it yet.
 
-    ``mark`` is of a run with the same words, earlier.
+    ``mark``: of an earlier run with the same words.
     """
     if mark is None:
         return [Bookmark(asked.since, asked.until, asked.since, asked.until, 0)]

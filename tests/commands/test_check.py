@@ -131,7 +131,7 @@ async def test_the_state_file_has_a_row(make_stream: MakeStream, configure: Conf
     """Whether it can be used, and who has it."""
     stream, path = make_stream(), tmp_path / "state.db"
     row = await only(configure(stream, state=path), "state")
-    assert row.result == "not there yet, can be made, in use by nobody"
+    assert row.result == "not there yet, can be made, not in use"
     path.write_bytes(b"garbage" * 1000)
     row = await only(configure(stream, state=path), "state")
     assert (row.ok, row.error_id, row.exit_code) == (False, "state.corrupt", EXIT_UNAVAILABLE)

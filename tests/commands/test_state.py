@@ -210,7 +210,7 @@ def test_ctrl_c_at_the_question_is_an_interruption(run: Run, daemon: Store, monk
     """With the words and the exit code of any other; no answer at all is a mistake; no is no."""
     assert (run("state", "reset", "--stream", "emea", input="n\n").exit_code) == EXIT_NO
     result = run("state", "reset", "--stream", "emea", input="")
-    assert (result.exit_code, "error [usage]: nobody agreed" in result.output) == (EXIT_USAGE, True)
+    assert (result.exit_code, "error [usage]: this needs a yes" in result.output) == (EXIT_USAGE, True)
     monkeypatch.setattr("click.confirm", ask_and_be_interrupted)
     result = run("state", "reset", "--stream", "emea")
     assert (result.exit_code, "error [interrupted]" in result.output) == (Interrupted.exit_code, True)

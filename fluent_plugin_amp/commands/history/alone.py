@@ -1,7 +1,7 @@
-"""One `backfill` or `reconcile --repair` of a stream at a time: two would send the same events.
+"""Lets one `backfill` or `reconcile --repair` of a stream run at a time: two would send the same events.
 
-The lock stands beside the state file.  Without one it stands in the folder of the user's session, or else of
-temporary files: there it holds for one user on one machine.  The kernel releases it with the process.
+The lock is a file beside the state file.  Without a state file it is in the folder of the user's session, or of
+temporary files, and holds for one user on one machine.  The kernel releases it when the process ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fluent_plugin_amp.state.lock import take
 
 @contextlib.contextmanager
 def alone(config: Config, stream: StreamConfig, environ: Mapping[str, str]) -> Iterator[None]:
-    """For the length of the block, no other of these commands works on this stream.
+    """Within the block no other of these commands works on this stream.
 
     Raises:
         HistoryInProgress: one does.

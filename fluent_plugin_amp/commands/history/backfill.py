@@ -1,8 +1,8 @@
-"""`fluent-plugin-amp backfill`: recorded events of a span of time, through the pipeline of `run`.
+"""`fluent-plugin-amp backfill`: sends recorded events of a span of time through the pipeline of `run`.
 
-Events come from the API newest first and are delivered as they come.  What the state file knows is left out.  How far
-the work has come is noted after a server's ack and the record of it, so whatever interrupts it, the next run with the
-same words goes on there, and at most the events of one page come twice.
+Events come from the API newest first, and are delivered in that order.  What the state file knows is left out.  A
+bookmark notes how far the work has come, once a server's ack is recorded.  So the next run with the same words goes
+on there, whatever interrupted this one, and at most the events of one page arrive twice.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from fluent_plugin_amp.state.store import Store
 
 @dataclass(slots=True)
 class Backfill:
-    """What is asked for, and what became of it.
+    """What was asked for, and the result.
 
     Args:
         config: as loaded.
         stream: whose events are wanted.
         span: from when to when.
-        words: by which an interrupted run is known again: stream, and the times as they were written.
-        resend: also what was delivered already.
+        words: identify an interrupted run: the stream, and the times as the user wrote them.
+        resend: send what was delivered before, too.
         restart: forget an interrupted run.
     """
 
@@ -49,21 +49,21 @@ class Backfill:
     resumed: Span | None = None
     """What an interrupted run had left."""
     in_cloud: int = 0
-    """Events in the span, but for those that `drop_event_types` names."""
+    """Events in the span, without those that `drop_event_types` names."""
     known: int = 0
-    """Of these: delivered before."""
+    """How many of these were delivered before."""
     dropped: int = 0
     counters: Counters = field(default_factory=Counters)
-    """Of those sent."""
+    """Of the events that were sent."""
     is_done: bool = False
     _marks: deque[tuple[int, Bookmark]] = field(default_factory=deque)
-    """How far the walk has come once so many of the events sent are safe."""
+    """How far the walk has come, once this many of the events sent are safe."""
 
     async def run(self, around: Around) -> None:
-        """Do it, until it is done or stopped.
+        """Work until all is done, or until stopped.
 
         Raises:
-            HistoryInProgress: another process does this with the stream.
+            HistoryInProgress: another process delivers recorded events of this stream.
             NoProgress: no server acknowledged anything for ``forward.pause_after``.
             PluginError: what the API, the state file or the configuration's files give.
         """
@@ -118,7 +118,7 @@ class Backfill:
         self.dropped += batch.dropped
 
     def _save(self, file: Path | None, safe: int) -> None:
-        """Note the farthest point before which everything is safe."""
+        """Note the farthest point up to which everything is safe."""
         reached = None
         while self._marks and self._marks[0][0] <= safe:
             _, reached = self._marks.popleft()
@@ -127,5 +127,5 @@ class Backfill:
 
 
 def _open(path: Path) -> Store:
-    """The state file, made where no `run` has made it yet."""
+    """The state file; it is made where no `run` has made one yet."""
     return Store.open(path, create=not path.exists())

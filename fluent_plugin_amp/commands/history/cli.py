@@ -1,8 +1,8 @@
-"""`fluent-plugin-amp backfill` and `reconcile`: recorded events, from the options to the words at the end.
+"""The command lines of `fluent-plugin-amp backfill` and `reconcile`.
 
-What is found goes to standard output, everything else to standard error; where somebody watches that, a bar tells how
-far it is and how long it will take, waits for the rate limit included.  Ctrl-C and SIGTERM end it in order, a second
-one at once.
+The result goes to standard output, all else to standard error.  On a terminal a bar there shows the progress and the
+time that is left, with the waits for the rate limit.  Ctrl-C and SIGTERM stop it in order; a second one ends it at
+once.
 """
 
 from __future__ import annotations
@@ -43,14 +43,16 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.history.span import Span
 
 LINE_EVERY_S = 30.0
-"""Where nobody watches, so often a line says how far it is."""
+"""Seconds between two lines of progress, where there is no terminal."""
 
-_stream_option = click.option("--stream", "stream_name", metavar="NAME", help="Needed where several are configured.")
+_stream_option = click.option(
+    "--stream", "stream_name", metavar="NAME", help="The stream; needed where several are configured."
+)
 _since_option = click.option(
     "--since",
     required=True,
     metavar="TIME",
-    help="2026-11-20, 2026-11-20T18:00:00Z (UTC if it says nothing), 2h, 7d, 1w (so long ago), yesterday, today.",
+    help="2026-11-20, 2026-11-20T18:00:00Z (UTC by default), 2h, 7d or 1w (that long ago), yesterday, today.",
 )
 
 
@@ -58,22 +60,26 @@ _since_option = click.option(
 @config_option
 @_stream_option
 @_since_option
-@click.option("--until", metavar="TIME", help="The same, or now; this time itself is not included.  [default: now]")
-@click.option("--resend", is_flag=True, help="Also send what the state file knows as delivered.")
-@click.option("--restart", is_flag=True, help="Begin anew although an earlier run with these times was interrupted.")
+@click.option("--until", metavar="TIME", help="As for --since, or now; the end itself is left out.  [default: now]")
+@click.option("--resend", is_flag=True, help="Send what the state file knows as delivered, too.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Start again from the beginning, even if an earlier run with these times was interrupted.",
+)
 @report_errors
 def backfill(
     config_path: Path, stream_name: str | None, since: str, until: str | None, resend: bool, restart: bool
 ) -> int:
     """Deliver what the Cisco cloud recorded in a span of time, newest first, through the pipeline of `run`.
 
-    The events are those that the event stream carries: its event types, its groups. What the state file knows as
-    delivered is left out; what is delivered is recorded there after the ack. It may work beside a running daemon.
-    After an interruption of any kind the same command goes on where it was; without a state file it begins anew,
-    and sends everything. Events that also wait in the stream's queue will be delivered from there once more.
+    It takes the events that the event stream carries: those of its event types and groups. It leaves out what the
+    state file knows as delivered, and records each event there after its ack. A daemon may run meanwhile. After an
+    interruption of any kind, the same command goes on where it was. Without a state file it starts again, and sends
+    everything. Events that still wait in the stream's queue will be delivered from there once more.
 
-    It needs the stream's `api` in the configuration, and its `cloud` unless the broker or the `credentials_file`
-    tells it; or AMP_CLIENT_ID, AMP_API_KEY and AMP_REGION.
+    The stream needs `api` in the configuration, and `cloud` unless the broker or the `credentials_file` tells it.
+    AMP_CLIENT_ID, AMP_API_KEY and AMP_REGION do as well.
 
     \b
     Examples:
@@ -84,7 +90,9 @@ def backfill(
     from fluent_plugin_amp.commands.history.backfill import Backfill
 
     if config.state.path is None:
-        click.echo("note: no `state.path`: everything is sent, and an interrupted run begins anew", err=True)
+        click.echo(
+            "note: no `state.path`: everything is sent, and after an interruption the command starts again", err=True
+        )
     job = Backfill(config, stream, span, (stream.name, since, until or ""), resend=resend, restart=restart)
     _run(f"backfill {stream.name}", job)
     what = str(span)
@@ -98,7 +106,7 @@ def backfill(
             f"{delivered} delivered, {letters} dead letters, then stopped",
             remedy="Run the same command again: it goes on from there."
             if config.state.path is not None
-            else "Without `state.path` the same command begins anew.",
+            else "Without `state.path` the same command starts again.",
         )
     dropped = f", {job.dropped} dropped" if job.dropped else ""
     click.echo(
@@ -118,21 +126,21 @@ def backfill(
     metavar="TIME",
     default="10m",
     show_default=True,
-    help="The same, or now; what is younger may still be on its way.",
+    help="As for --since, or now; younger events may still be on their way.",
 )
 @click.option("--repair", is_flag=True, help="Deliver what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 @report_errors
 def reconcile(config_path: Path, stream_name: str | None, since: str, until: str, repair: bool, as_json: bool) -> int:
-    """Compare what the Cisco cloud recorded with what the state file says was delivered, hour by hour.
+    """Compare what the Cisco cloud recorded with what the state file knows as delivered, hour by hour.
 
-    Exit code 1: something is missing (with --repair: it was delivered now, and the code is 0).
+    Exit code 1: something is missing. With --repair it is delivered now, and the code is 0.
 
-    Only the state file tells what was delivered. What happened before it was there, or longer ago than
-    `state.remember`, is `not known`. What still waits in the stream's queue counts as missing, so let `run` catch
-    up first. What was delivered while the state file could not be written counts as missing too. Where the API
-    shows a rounded id, time, event type, connector and detection decide; if several events are alike in all of
-    these and one of them is missing, --repair sends them all.
+    Only the state file tells what was delivered. Events from before it existed, or older than `state.remember`, are
+    `not known`. Events that still wait in the stream's queue count as missing: let `run` catch up first. So do events
+    that were delivered while the state file could not be written. Where the API shows a rounded id, events are
+    compared by time, event type, connector and detection. If several are alike in all of these and one of them is
+    missing, --repair sends them all.
 
     \b
     Examples:
@@ -173,12 +181,12 @@ def _asked(
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
     if span.since >= span.until:
-        raise UsageError(f"there is no time between --since and --until: {span}")
+        raise UsageError(f"--since must be before --until: {span}")
     return config, stream, span
 
 
 def _run(what: str, job: Backfill | Reconciliation) -> None:
-    """Run it to its end, watched, until a signal stops it."""
+    """Run it to its end, or until a signal stops it, and show the progress."""
     from fluent_plugin_amp.commands.history.around import Around
     from fluent_plugin_amp.observe import logs
     from fluent_plugin_amp.run.signals import stop_on_signals
@@ -187,7 +195,7 @@ def _run(what: str, job: Backfill | Reconciliation) -> None:
         stop = asyncio.Event()
 
         def stop_for(_: signal.Signals) -> None:
-            click.echo("stopping: what is on its way is waited for; once more to end at once", err=True)
+            click.echo("stopping, once what is on its way has arrived; press again to end at once", err=True)
             stop.set()
 
         with stop_on_signals(stop_for), Watch(what) as watch:
@@ -197,7 +205,7 @@ def _run(what: str, job: Backfill | Reconciliation) -> None:
 
 
 class Watch:
-    """Shows on standard error how far it is: a bar on a terminal, else a line now and then."""
+    """Shows the progress on standard error: a bar on a terminal, else a line every `LINE_EVERY_S`."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -219,7 +227,7 @@ class Watch:
             self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """So far it is."""
+        """Show how far the work has come."""
         left = "the time left is not known" if progress.left_s is None else f"{units.duration(progress.left_s)} left"
         total = None if progress.left is None else progress.read + progress.left
         if self._bar is not None and self._task is not None:

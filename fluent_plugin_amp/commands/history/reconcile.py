@@ -1,8 +1,8 @@
-"""`fluent-plugin-amp reconcile`: what the cloud has for a stream against what the state file says was delivered.
+"""`fluent-plugin-amp reconcile`: compares what the cloud has for a stream with what was delivered.
 
-The state file is the only witness.  Of events that are older than what it remembers, or than itself, it cannot tell:
-they are counted as such, neither delivered nor missing.  And it knows nothing of what is still under way: events that
-wait in the queue are missing here, until `run` has delivered them.
+Only the state file tells what was delivered.  It cannot tell for events that are older than its memory, or than
+itself: they are counted as not known, neither delivered nor missing.  Events that still wait in the queue count as
+missing, until `run` has delivered them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Reconciliation:
-    """What is asked for, and what was found.
+    """What was asked for, and the result.
 
     Args:
         config: as loaded; it must name a state file.
-        stream: that is looked at.
+        stream: the one to look at.
         span: from when to when.
         now: seconds since the epoch.
         repair: deliver what is missing.
@@ -53,9 +53,9 @@ class Reconciliation:
     found: Hours = field(default_factory=Hours)
     """The figures of the cloud's events."""
     repaired: int = 0
-    """Events sent and acknowledged; of events that are alike, also some that were not missing."""
+    """Events sent and acknowledged.  Where events are alike, some of them were not missing."""
     dead_letters: int = 0
-    """Of these."""
+    """How many of these were dead letters."""
     waiting: int | None = None
     """Messages in the stream's queue when it began; None: the broker did not tell."""
     is_done: bool = False
@@ -111,12 +111,12 @@ class Reconciliation:
 
     @property
     def exit_code(self) -> int:
-        """1: something is missing, and was not repaired; or nothing can be said at all."""
+        """1: something is missing and was not repaired, or the state file cannot tell for any event."""
         is_missing = self.total.missing > 0 and not self.repair
         return EXIT_NO if is_missing or (self.found.known_since is None and self.total.in_cloud > 0) else EXIT_OK
 
     def notes(self) -> list[str]:
-        """What the figures do not say."""
+        """What the user must know besides the figures."""
         total = self.total
         notes = []
         if self.found.known_since is None:

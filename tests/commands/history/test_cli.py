@@ -42,8 +42,8 @@ def run(made: World, *arguments: str) -> Result:
     ("options", "words"),
     [
         ([], "Missing option '--since'"),
-        (["--since", "tomorrow"], "'tomorrow' is no time"),
-        (["--since", "1h", "--until", "2h"], "there is no time between --since and --until"),
+        (["--since", "tomorrow"], "'tomorrow' is not a time"),
+        (["--since", "1h", "--until", "2h"], "--since must be before --until"),
         (["--since", "1h", "--stream", "apac"], "no stream is named 'apac'"),
     ],
 )
