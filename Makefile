@@ -10,7 +10,7 @@
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
 # make systemd      the shipped unit under the systemd of this machine, as root, with a plugin in /opt/fluent-plugin-amp
-# make containers   the image and the compose files under the Docker engine of this machine, kill -9 of each service
+# make containers   the image, the compose files and the container ways of docs/install.md under the Docker engine of this machine
 # make sbom         what the plugin's image is made of, as CycloneDX: dist/fluent-plugin-amp.cdx.json; needs Docker with BuildKit
 # make install-try  docs/install.md on a clean Debian, from nothing to delivered events: MACHINE='docker exec -i clean sh -c'
 # make history      backfill and reconcile against 100,000 recorded events: gaps, rounded ids, interruptions, memory
