@@ -231,6 +231,13 @@ class SourceTrouble(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceEnded(Fact):
+    """A polled source is configured no more, or begins anew with another configuration."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceWaits(Fact):
     """A polled source waits ``wait_s`` seconds before its next request, for ``why``."""
 

@@ -248,6 +248,8 @@ def describe(fact: facts.Fact) -> Said:
             text = f"source {fact.source}: {_error_text(fact.error)} Next try in {fact.retry_in_s:.1f} s."
             fields = {"source": fact.source, "attempts": fact.attempts, **_error_fields(fact.error)}
             return logging.WARNING, text, fields
+        case facts.SourceEnded():
+            return logging.INFO, f"source {fact.source}: ended", {"source": fact.source}
         case facts.SourceWaits():
             text = f"source {fact.source}: waits {units.duration(fact.wait_s)}: {fact.why}"
             return logging.INFO, text, {"source": fact.source, "wait_s": round(fact.wait_s, 1)}

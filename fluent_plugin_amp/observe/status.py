@@ -61,6 +61,8 @@ class Finding:
             return f"State file {self.state_file}"
         if self.part == RELOAD:
             return "The last reload"
+        if self.part.startswith("source "):
+            return f"Source {self.part.removeprefix('source ')}"
         if self.part:
             return f"The plugin itself ({self.part})"
         names = ", ".join(self.streams[:_NAMES_TOLD])
@@ -173,6 +175,7 @@ def judge(snapshot: Snapshot, troubles: Troubles) -> Status:
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
         *_judge_state(snapshot, troubles),
+        *_judge_sources(troubles),
         *_judge_reload(troubles),
         *_judge_internal(troubles, snapshot.at),
     ]
@@ -292,6 +295,15 @@ def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
             trouble = replace(trouble, what=what)
         found.insert(0, _of_trouble(trouble, Level.TROUBLE if combines else Level.WARNING, blocks=combines))
     return [replace(each, state_file=troubles.state_path) for each in found]
+
+
+def _judge_sources(troubles: Troubles) -> list[Finding]:
+    """The findings that polled sources are in trouble: it holds up no stream."""
+    return [
+        replace(_of_trouble(memory.trouble, Level.WARNING, blocks=False), part=f"source {name}")
+        for name, memory in troubles.sources.items()
+        if memory.trouble is not None and not memory.is_well
+    ]
 
 
 def _judge_reload(troubles: Troubles) -> list[Finding]:

@@ -124,6 +124,8 @@ class Troubles:
         self.started_at = clock()
         self.streams: defaultdict[str, Memory] = defaultdict(Memory)
         self.servers: defaultdict[str, Memory] = defaultdict(Memory)
+        self.sources: defaultdict[str, Memory] = defaultdict(Memory)
+        """Polled sources, by name."""
         self.reload = Memory()
         self.state = Memory()
         self.state_path = ""
@@ -173,6 +175,12 @@ class Troubles:
                 self.streams[name].dead_letters[error.id] += 1
             case facts.InternalError(where=where, error=error):
                 self.internal.setdefault(where, Internal()).note(error, now)
+            case facts.SourceTrouble(source=name, error=error):
+                self.sources[name].note(error, now)
+            case facts.SourcePolled(source=name):
+                self.sources[name].recover(now)
+            case facts.SourceEnded(source=name):
+                self.sources.pop(name, None)
             case facts.ReloadTrouble(error=error):
                 self.reload.note(error, now)
             case facts.Reloaded():

@@ -19,7 +19,7 @@ from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.config import Config, TransformConfig
 from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.containment import keep_running
-from fluent_plugin_amp.facts import Observer
+from fluent_plugin_amp.facts import Observer, SourceEnded
 from fluent_plugin_amp.organisation.audit_logs import AuditLogs
 from fluent_plugin_amp.organisation.checkpoint import Kept
 from fluent_plugin_amp.organisation.source import PolledSource
@@ -121,7 +121,8 @@ class Sources:
         await asyncio.gather(*(task for task, _ in ended), return_exceptions=True)
         self._conductor.forget_requeued()
         for name in names:
-            self.polled.pop(name, None)
+            if self.polled.pop(name, None) is not None:
+                self._tell(SourceEnded(name))
 
     def stop(self) -> None:
         """Ask for nothing more; what was handed in may still be delivered."""

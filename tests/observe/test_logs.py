@@ -113,6 +113,7 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         logging.WARNING,
         "source acme/audit_logs: [cloud.rate-limited] 429. ",
     ),
+    facts.SourceEnded: (facts.SourceEnded("acme/audit_logs"), logging.INFO, "source acme/audit_logs: ended"),
     facts.SourceWaits: (
         facts.SourceWaits("acme/audit_logs", 60.0, "the rate limit is used up"),
         logging.INFO,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp import facts
+from fluent_plugin_amp.cisco.errors import CloudRateLimited
 from fluent_plugin_amp.errors import (
     AckTimeout,
     BrokerCredentialsRefused,
@@ -307,6 +308,17 @@ def test_a_reload_that_left_something_out_is_told_until_one_does_not(error: Conf
     assert (finding.who, finding.since) == ("The last reload", NOW + 2)
     assert scene.status().reasons == ()
     assert scene.tell(facts.Reloaded("nothing changed")).status().findings == ()
+
+
+def test_a_source_in_trouble_is_told_until_a_round_is_done_or_it_ends() -> None:
+    """It holds up no stream, so the plugin is ready all the same."""
+    for end in (facts.SourcePolled("acme/audit_logs", 0.1, 300.0), facts.SourceEnded("acme/audit_logs")):
+        scene = well().tell(facts.SourceTrouble("acme/audit_logs", CloudRateLimited("429"), 5.0), after_s=2)
+        (finding,) = scene.status().warnings
+        assert (finding.who, finding.error_id) == ("Source acme/audit_logs", "cloud.rate-limited")
+        assert finding.since == NOW + 2
+        assert scene.status().reasons == ()
+        assert scene.tell(end).status().findings == ()
 
 
 # --- together --------------------------------------------------------------------------------------
