@@ -42,6 +42,10 @@ Said = tuple[int, str, dict[str, Any]]
 """A line: level, text, and the fields that a machine reads."""
 
 
+WAITS_TOLD_FROM_S = 10.0
+"""A source that waits for less before it asks again is a detail."""
+
+
 def set_up(level: str, format: Literal["text", "json"]) -> None:
     """Send the plugin's log to standard error."""
     handler = logging.StreamHandler(sys.stderr)
@@ -252,7 +256,8 @@ def describe(fact: facts.Fact) -> Said:
             return logging.INFO, f"source {fact.source}: ended", {"source": fact.source}
         case facts.SourceWaits():
             text = f"source {fact.source}: waits {units.duration(fact.wait_s)}: {fact.why}"
-            return logging.INFO, text, {"source": fact.source, "wait_s": round(fact.wait_s, 1)}
+            level = logging.INFO if fact.wait_s >= WAITS_TOLD_FROM_S else logging.DEBUG
+            return level, text, {"source": fact.source, "wait_s": round(fact.wait_s, 1)}
         case facts.Reloaded():
             return logging.INFO, f"reloaded: {fact.changes}", {"changes": fact.changes}
         case facts.ReloadTrouble():

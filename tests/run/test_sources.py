@@ -1,0 +1,121 @@
+"""Polled sources come and go with the configuration; all that use a key share its budget."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from fluent_plugin_amp import facts
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.lines import Lines
+from fluent_plugin_amp.run.sources import Sources
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
+
+STREAM = {"url": "amqps://h", "username": "u", "password": "p", "queue": "q", "name": "s"}
+
+
+def organisation(name: str, **keys: Any) -> dict[str, Any]:
+    """One whose cloud nobody can reach, with a source."""
+    section = {"cloud": {"api": "https://127.0.0.1:9"}, "proxy": "direct", "audit_logs": {}}
+    return {"name": name, "api": {"client_id": "c", "api_key": "k"}, **section, **keys}
+
+
+def config(*organisations: dict[str, Any], **keys: Any) -> Config:
+    """A configuration with these."""
+    return Config.model_validate({"streams": [STREAM], "organisations": list(organisations), **keys})
+
+
+class FakeConductor(Lines):
+    """Lines, and nothing in them."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.forgotten = 0
+
+    def forget_requeued(self) -> None:
+        """As `Conductor.forget_requeued`."""
+        self.forgotten += 1
+
+
+class FakeKept:
+    """Nothing is kept."""
+
+    async def load_of(self, source: str) -> dict[str, bytes]:
+        """As `KeptRows.load_of`."""
+        return {}
+
+    async def save(self, source: str, values: dict[str, bytes | None]) -> None:
+        """As `KeptRows.save`."""
+
+
+class Rig:
+    """Sources of a configuration, and what they told."""
+
+    def __init__(self, config: Config) -> None:
+        self.told: list[facts.Fact] = []
+        self.heard = asyncio.Event()
+        self.conductor = FakeConductor()
+        self.sources = Sources(config, cast(Conductor, self.conductor), FakeKept(), self.tell)
+
+    def tell(self, fact: facts.Fact) -> None:
+        """An observer."""
+        self.told.append(fact)
+        self.heard.set()
+
+    async def trouble_of(self, name: str) -> None:
+        """Return when a source told that its cloud cannot be reached."""
+
+        async def wait() -> None:
+            while not any(isinstance(fact, facts.SourceTrouble) and fact.source == name for fact in self.told):
+                self.heard.clear()
+                await self.heard.wait()
+
+        await asyncio.wait_for(wait(), DEADLINE_S)
+
+
+async def test_an_unreachable_cloud_is_told_and_costs_nothing_else() -> None:
+    """Each source has trouble of its own, and is tried again."""
+    rig = Rig(config(organisation("acme"), organisation("other")))
+    rig.sources.start()
+    await rig.trouble_of("acme/audit_logs")
+    await rig.trouble_of("other/audit_logs")
+    assert {type(fact) for fact in rig.told} <= {facts.SourceTrouble, facts.SourceWaits}
+    await rig.sources.close()
+
+
+async def test_a_reload_adds_removes_and_restarts_them() -> None:
+    """Those that did not change go on."""
+    rig = Rig(config(organisation("same"), organisation("gone"), organisation("changed")))
+    rig.sources.start()
+    same, changed = rig.sources.polled["same/audit_logs"], rig.sources.polled["changed/audit_logs"]
+    await rig.sources.follow(
+        config(organisation("same"), organisation("changed", audit_logs={"poll_interval": "1m"}), organisation("new"))
+    )
+    assert set(rig.sources.polled) == {"same/audit_logs", "changed/audit_logs", "new/audit_logs"}
+    assert rig.sources.polled["same/audit_logs"] is same
+    assert rig.sources.polled["changed/audit_logs"] is not changed
+    ended = {fact.source for fact in rig.told if isinstance(fact, facts.SourceEnded)}
+    assert ended == {"gone/audit_logs", "changed/audit_logs"}
+    assert rig.conductor.forgotten
+    await rig.sources.close()
+
+
+async def test_other_transforms_begin_all_sources_anew() -> None:
+    """What is masked from now on is masked in their records, too."""
+    rig = Rig(config(organisation("acme")))
+    rig.sources.start()
+    before = rig.sources.polled["acme/audit_logs"]
+    await rig.sources.follow(config(organisation("acme"), transform={"ids": "text"}))
+    assert rig.sources.polled["acme/audit_logs"] is not before
+    assert rig.conductor.lines["acme/audit_logs"].transform.ids_as_texts
+    await rig.sources.close()
+
+
+async def test_one_key_has_one_budget() -> None:
+    """Whichever organisation uses it; the share is the one that was configured last."""
+    other_key = {"client_id": "d", "api_key": "k"}
+    rig = Rig(config(organisation("a"), organisation("b", rate_limit_share=0.25), organisation("c", api=other_key)))
+    rig.sources.start()
+    assert sorted(budget.share for budget in rig.sources.budgets.values()) == [0.25, 0.5]
+    await rig.sources.close()
