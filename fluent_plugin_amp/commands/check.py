@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.errors import EXIT_OK, PluginError, QueueInUse
 from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.observe import units
+from fluent_plugin_amp.organisation.entries import moment_of
 from fluent_plugin_amp.run.build import forward_settings, make_locate
 from fluent_plugin_amp.sink.forward.check import check as check_server
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
@@ -27,8 +29,12 @@ from fluent_plugin_amp.source.check import Checked
 from fluent_plugin_amp.source.check import check as check_queue
 from fluent_plugin_amp.text import host_and_port, one_line
 
+if TYPE_CHECKING:
+    from fluent_plugin_amp.cisco.api import CiscoApi
+
 CHECK_TAG = "fluent_plugin_amp.check"
 MAX_AT_ONCE = 20
+HOUR_S = 3600
 SUMMARY_FROM = 10
 """Rows; from this many on a summary follows them."""
 
@@ -38,7 +44,7 @@ class Row:
     """What was tried, and the result."""
 
     kind: str
-    """``state``, ``stream`` or ``server``."""
+    """``state``, ``stream``, ``source`` or ``server``."""
     name: str
     peer: str
     ok: bool
@@ -56,7 +62,7 @@ class Row:
 async def check(
     config: Config, *, streams: Sequence[StreamConfig] | None = None, end_to_end: bool = False
 ) -> list[Row]:
-    """Try the state file, then all streams and servers, several at a time.  The rows come in that order.
+    """Try the state file, then all streams, polled sources and servers, several at a time.  Rows come in that order.
 
     Args:
         config: as loaded.
@@ -78,6 +84,11 @@ async def check(
         *(
             limited("stream", stream.name, _peer(stream), _try_stream(stream, runs=bool(daemon)))
             for stream in (config.streams if streams is None else streams)
+        ),
+        *(
+            limited("source", each.line(source), each.cloud.api or "", _try_source(each, source))
+            for each in (config.organisations if streams is None else ())
+            for source in each.sources
         ),
         *(
             limited("server", server.name, server.name, _try_server(server, settings, end_to_end))
@@ -178,6 +189,29 @@ def _consumers(checked: Checked, *, runs: bool) -> str:
     if not checked.tried_to_share:
         text += "; whether it has the queue for itself was not tried, since that would take an event"
     return text
+
+
+async def _try_source(organisation: OrganisationConfig, source: str) -> str:
+    """Ask for a page of it."""
+    from fluent_plugin_amp.run.lookup import open_api
+
+    cloud = organisation.cloud.cloud
+    assert cloud is not None
+    async with open_api(cloud, organisation.api.key, organisation.proxy, max_wait_s=0.0) as api:
+        found = await PROBES[source](api)
+        left = api.rate_limit.remaining if api.rate_limit is not None else None
+    return f"{found}, {'unknown' if left is None else left} requests left in this hour"
+
+
+async def _try_audit_logs(api: CiscoApi) -> str:
+    now = int(time.time())
+    async for page in api.audit_log_pages(moment_of(now - HOUR_S), moment_of(now)):
+        return f"{len(page.items) if page.total is None else page.total} entries in the last hour"
+    return "no entry in the last hour"
+
+
+PROBES = {"audit_logs": _try_audit_logs}
+"""By the key of its section: how a polled source is tried."""
 
 
 async def _try_server(server: ServerAddress, settings: ForwardSettings, end_to_end: bool) -> str:

@@ -1,0 +1,41 @@
+"""`check` asks each polled source for a page, with the organisation's key and on its way."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fluent_plugin_amp.commands.check import Row, check
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.testing.certificates import Certificates, server_context
+from fluent_plugin_amp.testing.cloud import LocalCloud
+
+STREAM = {"url": "amqp://127.0.0.1:9", "username": "u", "password": "p", "queue": "q", "name": "s"}
+
+
+async def source_row(config: Config) -> Row:
+    """What `check` says of the only source."""
+    (row,) = [row for row in await check(config) if row.kind == "source"]
+    return row
+
+
+async def test_a_source_is_asked_for_a_page(certificates: Certificates, tmp_path: Path) -> None:
+    """How many entries there are, and what is left of the rate limit; a key that is refused has its remedy."""
+    with LocalCloud(tls=server_context(certificates.server)) as cloud:
+        organisation = cloud.add_organisation()
+        organisation.audit_log.add(int(time.time()) - 5, item="x")
+        section = {
+            "name": "acme",
+            "cloud": {"api": cloud.url, "ca_file": str(certificates.ca_file)},
+            "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
+            "proxy": "direct",
+            "audit_logs": {},
+        }
+        config = Config.model_validate({"streams": [STREAM], "organisations": [section]})
+        row = await source_row(config)
+        assert (row.ok, row.name, row.peer) == (True, "acme/audit_logs", cloud.url)
+        assert row.result == "1 entries in the last hour, 2999 requests left in this hour"
+        organisation.audit_log.entries.clear()
+        assert (await source_row(config)).result.startswith("no entry in the last hour")
+        organisation.api_key = "another"
+        assert (await source_row(config)).error_id == "cloud.credentials-refused"
