@@ -23,10 +23,7 @@ def second_of(entry: dict[str, Any]) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    try:
-        second = int(moment.timestamp())
-    except OverflowError:
-        return None
+    second = int(moment.timestamp())
     return second if 0 <= second <= _LAST_SECOND else None
 
 
