@@ -18,7 +18,7 @@ from fluent_plugin_amp.config.transform import TransformConfig
 from fluent_plugin_amp.config.units import Duration, Share
 from fluent_plugin_amp.config.values import StaticFields, Tag, Text
 
-SOURCES = ("audit_logs",)
+SOURCES = ("audit_logs", "computers", "vulnerabilities")
 """The keys of an organisation that are polled sources."""
 
 
@@ -27,6 +27,25 @@ class AuditLogsConfig(Section):
 
     poll_interval: Annotated[float, Duration("1s", "1d")] = Field(default=300.0, description="How often to ask.")
     tag: Tag = Field(default="edr.cisco.amp.audit_logs", description="The tag of the records.")
+
+
+class ComputersConfig(Section):
+    """Which computers appeared, changed or went; needs `state.path`: `{}` turns it on."""
+
+    poll_interval: Annotated[float, Duration("1m", "1d")] = Field(
+        default=3600.0, description="How often to ask for those that reported within a day."
+    )
+    sweep: Annotated[float, Duration("1h", "30d")] = Field(
+        default=86_400.0, description="How often to read all of them: what went is found by that."
+    )
+    tag: Tag = Field(default="edr.cisco.amp.computers", description="The tag of the records.")
+
+
+class VulnerabilitiesConfig(Section):
+    """Which vulnerable programs are new or have changed; needs `state.path`: `{}` turns it on."""
+
+    poll_interval: Annotated[float, Duration("1m", "1d")] = Field(default=3600.0, description="How often to ask.")
+    tag: Tag = Field(default="edr.cisco.amp.vulnerabilities", description="The tag of the records.")
 
 
 class OrganisationConfig(Section):
@@ -47,6 +66,12 @@ class OrganisationConfig(Section):
     )
     audit_logs: AuditLogsConfig | None = Field(
         default=None, description="The audit log: each entry is a record; null: off."
+    )
+    computers: ComputersConfig | None = Field(
+        default=None, description="The computers: what appeared, changed or went is a record; null: off."
+    )
+    vulnerabilities: VulnerabilitiesConfig | None = Field(
+        default=None, description="The vulnerable programs: what is new or has changed is a record; null: off."
     )
     add: StaticFields = Field(
         default={},

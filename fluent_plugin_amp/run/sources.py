@@ -26,6 +26,7 @@ from fluent_plugin_amp.organisation.source import PolledSource
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.pipeline.flatten import Flattener
+from fluent_plugin_amp.pipeline.names import Names
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.run.build import make_obfuscation
 
@@ -52,8 +53,25 @@ class Parts:
     kept: Kept
 
 
+def _make_computers(parts: Parts) -> Callable[[], Awaitable[None]]:
+    from fluent_plugin_amp.organisation.computers import Computers
+
+    section = parts.organisation.computers
+    assert section is not None
+    names = Names(parts.organisation.name)
+    return Computers(parts.name, parts.api, parts.feed, parts.kept, names, sweep_s=section.sweep).poll
+
+
+def _make_vulnerabilities(parts: Parts) -> Callable[[], Awaitable[None]]:
+    from fluent_plugin_amp.organisation.vulnerabilities import Vulnerabilities
+
+    return Vulnerabilities(parts.name, parts.organisation.name, parts.api, parts.feed, parts.kept).poll
+
+
 MAKERS: dict[str, Callable[[Parts], Callable[[], Awaitable[None]]]] = {
     "audit_logs": lambda parts: AuditLogs(parts.name, parts.api, parts.feed, parts.kept).poll,
+    "computers": _make_computers,
+    "vulnerabilities": _make_vulnerabilities,
 }
 """By the key of its section: what makes the function that does one round."""
 

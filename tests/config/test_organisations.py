@@ -151,3 +151,15 @@ def test_the_way_to_a_private_cloud(write: Write, tmp_path: Path) -> None:
     assert organisation.cloud.ca_file == tmp_path / "ca.pem"
     assert (organisation.proxy, organisation.rate_limit_share) == ("direct", 0.25)
     assert organisation.api.client_id == "0123456789abcdef0123"
+
+
+def test_further_sources_have_keys_of_their_own(write: Write) -> None:
+    """Computers and vulnerabilities, by default every hour."""
+    text = ORGANISATION + "    computers: {sweep: 2d, tag: amp.pcs}\n    vulnerabilities: {tag: amp.cves}\n"
+    (organisation,) = load(write(text + STATE + STREAM + "}"), {}).organisations
+    assert organisation.sources == ("computers", "vulnerabilities")
+    computers, vulnerabilities = organisation.computers, organisation.vulnerabilities
+    assert computers is not None
+    assert vulnerabilities is not None
+    assert (computers.poll_interval, computers.sweep, computers.tag) == (3600.0, 172_800.0, "amp.pcs")
+    assert (vulnerabilities.poll_interval, vulnerabilities.tag) == (3600.0, "amp.cves")
