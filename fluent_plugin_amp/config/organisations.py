@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from fluent_plugin_amp.cisco.regions import CLOUDS
 from fluent_plugin_amp.config.proxy import ProxyWay
@@ -73,6 +73,11 @@ class OrganisationConfig(Section):
     vulnerabilities: VulnerabilitiesConfig | None = Field(
         default=None, description="The vulnerable programs: what is new or has changed is a record; null: off."
     )
+    names: bool = Field(
+        default=False,
+        description="Events, detections and incidents of the streams that name this organisation get `names`: of "
+        "their groups, policy, system and connector; learnt by `computers`, docs/names.md.",
+    )
     add: StaticFields = Field(
         default={},
         description="Static fields of this organisation's own records; where `transform.add` has the same key, this "
@@ -85,6 +90,13 @@ class OrganisationConfig(Section):
         if cloud.api is None:
             raise ValueError(f"must say where the API is: {', '.join(CLOUDS)}, or a mapping with `api`")
         return cloud
+
+    @field_validator("names")
+    @classmethod
+    def _are_learnt(cls, names: bool, info: ValidationInfo) -> bool:
+        if names and info.data.get("computers", True) is None:
+            raise ValueError("needs `computers`: it learns them")
+        return names
 
     @property
     def sources(self) -> tuple[str, ...]:

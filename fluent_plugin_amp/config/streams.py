@@ -155,8 +155,9 @@ class StreamConfig(Section):
     )
     tag: TagTemplate = Field(
         default="edr.cisco.amp.events",
-        description="The tag of the records. May hold `{stream}`, `{event_type}`, `{event_type_id}` and "
-        "`{severity}`, which are made fit for a tag; of at most 255 characters.",
+        description="The tag of the records. May hold `{stream}`, `{event_type}`, `{event_type_id}`, "
+        "`{severity}` and, with an organisation's `names`, `{group}`, which are made fit for a tag; of at most 255 "
+        "characters.",
     )
     max_tags: Annotated[int, Whole("1", "100000")] = Field(
         default=MAX_TAGS,

@@ -20,7 +20,7 @@ from fluent_plugin_amp.config.url import MAX_SHORT_BYTES, is_name
 from fluent_plugin_amp.pipeline.obfuscate import is_path
 from fluent_plugin_amp.pipeline.tags import MAX_TAG_LENGTH
 
-TAG_FIELDS = ("stream", "event_type", "event_type_id", "severity")
+TAG_FIELDS = ("stream", "event_type", "event_type_id", "severity", "group")
 """What ``{…}`` in a stream's tag may name."""
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
@@ -20,6 +21,7 @@ from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
+from fluent_plugin_amp.pipeline.names import Names, Naming
 from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
 from fluent_plugin_amp.pipeline.presets import PRESETS
 from fluent_plugin_amp.pipeline.shape.records import EVENTS
@@ -33,6 +35,7 @@ from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.tls import client_context
 
+_NO_NAMES: Mapping[str, Names] = MappingProxyType({})
 SINK_CLOSE_TIMEOUT_S = 2.0
 """So long a sink may take to close, once everything was answered that will be."""
 
@@ -146,19 +149,33 @@ def broker_proxy(stream: StreamConfig) -> Proxy | None:
         raise ConfigError(str(error), remedy="Correct the variable, or name the proxy in `proxy`.") from None
 
 
-def make_transform(stream: StreamConfig) -> Transform:
-    """The steps of one stream."""
+def make_names(config: Config, known: dict[str, Names]) -> None:
+    """Have a `Names` in ``known`` for each organisation whose names are wanted, and for no other."""
+    wanted = {each.name for each in config.own_organisations if each.names}
+    for name in {*known} - wanted:
+        del known[name]
+    for name in wanted:
+        known.setdefault(name, Names(name))
+
+
+def make_transform(stream: StreamConfig, known: Mapping[str, Names] = _NO_NAMES) -> Transform:
+    """The steps of one stream; ``known`` are the names of organisations."""
     transform: TransformConfig = stream.transform
     flatten = transform.flatten
     obfuscate = make_obfuscation(transform)
     links = None
     if stream.console_host is not None:
         links = Links(stream.console_host) if obfuscate is None else Links(stream.console_host, obfuscate.hides)
+    names = known.get(stream.organisation or "")
+    naming = None
+    if names is not None:
+        naming = Naming(names) if obfuscate is None else Naming(names, obfuscate.hides)
     return Transform(
         stream=stream.name,
         tag=stream.tag,
         max_tags=stream.max_tags,
         drop_event_types=frozenset(transform.drop_event_types),
+        names=naming,
         obfuscate=obfuscate,
         links=links if transform.links else None,
         add=stream.add,
@@ -168,7 +185,7 @@ def make_transform(stream: StreamConfig) -> Transform:
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=transform.serialize,
         # The password is a secret that lasts: with it, values that are masked are known again.
-        combine=MemberMaker(obfuscate, links, stream.password.get_secret_value().encode()),
+        combine=MemberMaker(obfuscate, links, stream.password.get_secret_value().encode(), naming),
     )
 
 

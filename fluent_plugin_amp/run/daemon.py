@@ -35,6 +35,7 @@ from fluent_plugin_amp.run.build import (
     SINK_CLOSE_TIMEOUT_S,
     ClosableSink,
     forward_settings,
+    make_names,
     make_sink,
     make_stream,
     make_transform,
@@ -84,6 +85,7 @@ class Daemon:
             on_available=self._wake_streams,
         )
         self.state, self.conductor, self.combining = pipeline.state, pipeline.conductor, pipeline.combining
+        self._names = pipeline.names
         self._observer = observer
         self._fleet = RunningStreams(observer, once=once)
         for stream in config.own_streams:
@@ -140,7 +142,8 @@ class Daemon:
             each.name: make_stream(each, config, self.conductor, self._observer)
             for each in (*changes.restarted, *changes.added)
         }
-        transforms = {each.name: make_transform(each) for each in config.own_streams}
+        make_names(config, self._names)
+        transforms = {each.name: make_transform(each, self._names) for each in config.own_streams}
         for changed in changes.transformed:
             self.conductor.open(changed.name, transforms[changed.name])
         if sink is not None:
@@ -227,7 +230,7 @@ class Daemon:
     def _make_sources(self) -> Sources | None:
         if self.state is None:
             return None
-        return Sources(self.config, self.conductor, self.state.kept, self._observer)
+        return Sources(self.config, self.conductor, self.state.kept, self._names, self._observer)
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""

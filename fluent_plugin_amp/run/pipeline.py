@@ -19,7 +19,8 @@ from fluent_plugin_amp.model import Delivered, Delivery, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
-from fluent_plugin_amp.run.build import ClosableSink, make_transform
+from fluent_plugin_amp.pipeline.names import Names
+from fluent_plugin_amp.run.build import ClosableSink, make_names, make_transform
 from fluent_plugin_amp.run.combining import Combining, make_combiner
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
@@ -54,7 +55,10 @@ class Pipeline:
         with_combined: bool = True,
         on_available: Callable[[], None] = lambda: None,
     ) -> None:
-        transforms = {stream.name: make_transform(stream) for stream in streams}
+        self.names: dict[str, Names] = {}
+        """What is known of organisations, for the events of their streams."""
+        make_names(config, self.names)
+        transforms = {stream.name: make_transform(stream, self.names) for stream in streams}
         self.state = self._make_state(config, observer) if with_state else None
         """The state file: to be started before the first event comes, and closed after the last."""
         if delivered is None:

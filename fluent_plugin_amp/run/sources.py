@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -51,6 +51,8 @@ class Parts:
     api: CiscoApi
     feed: Feed
     kept: Kept
+    names: Mapping[str, Names]
+    """Of organisations whose names are wanted."""
 
 
 def _make_computers(parts: Parts) -> Callable[[], Awaitable[None]]:
@@ -58,7 +60,8 @@ def _make_computers(parts: Parts) -> Callable[[], Awaitable[None]]:
 
     section = parts.organisation.computers
     assert section is not None
-    names = Names(parts.organisation.name)
+    label = parts.organisation.name
+    names = parts.names.get(label) or Names(label)
     return Computers(parts.name, parts.api, parts.feed, parts.kept, names, sweep_s=section.sweep).poll
 
 
@@ -83,16 +86,20 @@ class Sources:
         config: in force.
         conductor: gets a line for each source.
         kept: the state file's small values.
+        names: of organisations, learnt by their computers.
         tell: hears how the rounds go, and of what nobody foresaw.
     """
 
-    def __init__(self, config: Config, conductor: Conductor, kept: Kept, tell: Observer) -> None:
+    def __init__(
+        self, config: Config, conductor: Conductor, kept: Kept, names: Mapping[str, Names], tell: Observer
+    ) -> None:
         self.polled: dict[str, PolledSource] = {}
         self.budgets: dict[tuple[str, str], Budget] = {}
         """By API and client id: all that use a key in this process share what it is granted."""
         self._config = config
         self._conductor = conductor
         self._kept = kept
+        self._names = names
         self._tell = tell
         self._tasks: dict[str, tuple[asyncio.Task[None], Feed]] = {}
         self._clients: dict[tuple[str | None, str | None], httpx.AsyncClient] = {}
@@ -177,7 +184,7 @@ class Sources:
 
             http = await self._client(organisation)
             api = CiscoApi(cloud, organisation.api.key, http, wait=polled.wait, max_wait_s=MAX_WAIT_S, budget=budget)
-            await polled.run(MAKERS[source](Parts(name, organisation, api, feed, self._kept)))
+            await polled.run(MAKERS[source](Parts(name, organisation, api, feed, self._kept, self._names)))
 
         return run
 

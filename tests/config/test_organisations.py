@@ -10,6 +10,8 @@ import pytest
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.config.access import Given, find_access
 from fluent_plugin_amp.errors import ConfigError
+from fluent_plugin_amp.pipeline.names import Names
+from fluent_plugin_amp.run.build import make_names, make_transform
 
 STREAM = "streams:\n  - {url: 'amqps://h', queue: q, username: u, password: p"
 ORGANISATION = """
@@ -163,3 +165,19 @@ def test_further_sources_have_keys_of_their_own(write: Write) -> None:
     assert vulnerabilities is not None
     assert (computers.poll_interval, computers.sweep, computers.tag) == (3600.0, 172_800.0, "amp.pcs")
     assert (vulnerabilities.poll_interval, vulnerabilities.tag) == (3600.0, "amp.cves")
+
+
+def test_events_get_names_of_their_organisation(write: Write) -> None:
+    """Those of streams that name it; `computers` learns them."""
+    text = ORGANISATION + "    computers: {}\n    names: true\n" + STATE
+    config = load(write(text + STREAM + ", organisation: acme, tag: 'amp.{group}'}"), {})
+    known: dict[str, Names] = {}
+    make_names(config, known)
+    known["acme"].learn_groups([("g", "Finance laptops")])
+    sent = make_transform(config.streams[0], known)({"group_guids": ["g"]}, 0.0)
+    assert sent is not None
+    assert (sent[0], sent[1]["names"]["groups"]) == ("amp.finance_laptops", ["Finance laptops"])
+    make_names(load(write(STREAM + "}"), {}), known)
+    assert known == {}
+    (mistake,) = mistakes(write(ORGANISATION + "    names: true\n" + STATE + STREAM + "}"))
+    assert "names: needs `computers`: it learns them" in mistake

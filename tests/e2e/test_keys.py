@@ -74,6 +74,7 @@ ELSEWHERE = {
     "organisations[].rate_limit_share": f"{ORGANISATIONS}::test_the_way_to_a_private_cloud",
     "organisations[].audit_logs.poll_interval": f"{ORGANISATIONS}::test_a_polled_source_needs_a_state_file",
     "organisations[].audit_logs.tag": f"{ORGANISATIONS}::test_a_polled_source_needs_a_state_file",
+    "organisations[].names": f"{ORGANISATIONS}::test_events_get_names_of_their_organisation",
     "organisations[].computers.poll_interval": f"{ORGANISATIONS}::test_further_sources_have_keys_of_their_own",
     "organisations[].computers.sweep": f"{ORGANISATIONS}::test_further_sources_have_keys_of_their_own",
     "organisations[].computers.tag": f"{ORGANISATIONS}::test_further_sources_have_keys_of_their_own",
