@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,13 +20,14 @@ from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
+from tests.bench import growth as of_growth
 from tests.bench.rig import Rig, Snapshot, receiver, report, wait_until, watch
 from tests.bench.steps import microseconds
 from tests.processes import cpu_seconds
 
 EVENT_BYTES = 1500
-SIZES = {"256 B": 256, "1.5 kB": 1500, "20 kB": 20_000, "1 MiB": 1024 * 1024}
-STREAMS = (1, 10, 50, 100)
+SIZES = {"256 B": 256, "1.5 kB": 1500, "20 kB": 20_000, "1 MiB": 1024 * 1024, "4 MiB": 4 * 1024 * 1024}
+STREAMS = (1, 10, 50, 100, 300)
 WAITING = (10_000, 100_000, 1_000_000)
 PROCESSES = (1, 2, 4, 8)
 LATENCY_RATES = (10, 500, 5000)
@@ -166,7 +167,7 @@ def options(job: Job) -> Iterator[Row]:
 def sizes(job: Job) -> Iterator[Row]:
     """Small and large events, nested, beside the bare loop."""
     for name, size in SIZES.items():
-        bodies = job.bodies(max(100, min(job.events // 4, 60_000_000 // size)), size)
+        bodies = job.bodies(max(50, min(job.events // 4, 60_000_000 // size)), size)
 
         def measure(run: Callable[[int], Snapshot], bodies: list[bytes] = bodies) -> Snapshot:
             job.rig.fill(bodies)
@@ -178,6 +179,8 @@ def sizes(job: Job) -> Iterator[Row]:
         bare, nested = figures.values()
         yield Row(f"{name}: events/s", tuple(each.rate for each in nested), 0)
         yield Row(f"{name}: nested / bare", _ratios(nested, bare))
+        cost_us = tuple(each.cpu_s / len(bodies) * 1e6 for each in nested)
+        yield Row(f"{name}: microseconds of processor an event, the start included", cost_us, 0)
         yield Row(f"{name}: peak MiB", tuple(each.peak_mib for each in nested), 0)
 
 
@@ -289,9 +292,17 @@ def growth(job: Job) -> Iterator[Row]:
         yield Row(f"{count} processes: microseconds of processor an event", (cpu_us,), 0)
 
 
-MEASURES: dict[str, Callable[[Job], Iterator[Row]]] = {
+def _rows(measure: Callable[[Job], Iterator[of_growth.Figure]], job: Job) -> Iterator[Row]:
+    for name, value in measure(job):
+        yield Row(name, (value,), 1)
+
+
+MEASURES: Mapping[str, Callable[[Job], Iterator[Row]]] = {
     measure.__name__: measure
     for measure in (throughput, options, sizes, streams, receivers, latency, start, memory, steps, growth)
+} | {
+    measure.__name__: partial(_rows, measure)
+    for measure in (of_growth.shares, of_growth.servers, of_growth.open_detections, of_growth.remembered)
 }
 
 

@@ -12,18 +12,37 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 
-from tests.bench.tables import Held
+from tests.bench.tables import Held, growths
 
 COLOUR = "#2f6f9f"
 
 
 def draw(held: Held, folder: Path) -> None:
-    """Throughput by option and latency by rate, of whatever was measured."""
+    """Throughput by option, latency by rate, and growth, of whatever was measured."""
     folder.mkdir(parents=True, exist_ok=True)
     if "throughput" in held:
         _draw_throughput(held["throughput"], held.get("options", {}), folder / "throughput.png")
     if "latency" in held:
         _draw_latency(held["latency"], folder / "latency.png")
+    if grown := growths(held):
+        _draw_growth(grown, folder / "growth.png")
+
+
+def _draw_growth(grown: dict[str, dict[int, float]], path: Path) -> None:
+    """Each as a multiple of its cost at the least number; a number of 0 stands at 1."""
+    figure, axes = pyplot.subplots(figsize=(9, 4.6), layout="constrained")
+    for name, costs in grown.items():
+        first = next(iter(costs.values()))
+        axes.plot([max(1, count) for count in costs], [cost / first for cost in costs.values()], "o-", label=name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    axes.set_xlabel("how many")
+    axes.set_ylabel("cost, the first = 1")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
 
 
 def _draw_throughput(main: dict[str, list[float]], costs: dict[str, list[float]], path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.pipeline.combine.detections import Detections
 from fluent_plugin_amp.pipeline.combine.incidents import GROUPINGS, Incidents
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.flatten import Flattener
@@ -67,3 +68,32 @@ def test_an_incident() -> None:
     taken = steps(work) / len(members)
     assert len(incidents.emissions) == 3 * len(members)
     assert taken <= 280
+
+
+def test_what_is_open_costs_nothing_further() -> None:
+    """However many detections and incidents are open, a further one takes the same, and so does the clock."""
+    whole = MemberMaker(None, None, b"")(EventGenerator(seed=1).event(THREAT_DETECTED), 1_600_000_000, 0, b"")
+    assert whole is not None
+
+    def taken(open_already: int) -> int:
+        detections, incidents = Detections(60.0, 10_000), Incidents(300.0, 60.0, tuple(GROUPINGS), 40_000)
+
+        def add(numbers: range) -> None:
+            for number in numbers:
+                member = whole._replace(
+                    digest=number.to_bytes(16, "big"),
+                    detection_id=str(number),
+                    sha256=f"{number:064x}",
+                    computer=f"{number}",
+                )
+                detections.add("s", member, 1_600_000_000)
+                incidents.add("s", member, 1_600_000_000)
+
+        def tick() -> None:
+            detections.tick(1_600_000_001)
+            incidents.close_quiet("s", 0.0)
+
+        add(range(open_already))
+        return steps(lambda: add(range(open_already, open_already + 10))) + steps(tick)
+
+    assert taken(2000) == taken(10)
