@@ -112,6 +112,15 @@ class CompletenessConfig(Section):
     key_file: Path | None = Field(default=None, description="File that holds nothing but the key.")
 
 
+class HeartbeatConfig(Section):
+    """A small record now and then that says that the plugin works: `{}` turns it on."""
+
+    every: Annotated[float, Duration("10s", "1d")] = Field(
+        default=300.0, description="Interval of the records. Alert when three of them are missing."
+    )
+    tag: Tag = Field(default="edr.cisco.amp.heartbeat", description="The tag of the records.")
+
+
 class ObserveConfig(Section):
     """What an operator sees."""
 
@@ -223,6 +232,10 @@ class Config(Section):
         default=None,
         description="Records that prove hour by hour that nothing is missing; needs `state.path`, and `api` on the "
         "streams that it is for. null: off.",
+    )
+    heartbeat: HeartbeatConfig | None = Field(
+        default=None,
+        description="Records on the way that events take: a rule of the SIEM sees when they stop. null: off.",
     )
     observe: ObserveConfig = Field(default=ObserveConfig(), description="Snapshot for the operator.")
     logging: LoggingConfig = Field(default=LoggingConfig(), description="The plugin's own log.")

@@ -253,3 +253,14 @@ def share_of(stream: StreamConfig, config: Config) -> tuple[int, int]:
     """The bytes of the memory limit that are guaranteed to a stream, and its prefetch."""
     share_bytes = config.memory_limit // len(config.own_streams)
     return share_bytes, auto_prefetch_count(share_bytes) if stream.prefetch_count == "auto" else stream.prefetch_count
+
+
+def record_transform(config: Config, line: str, tag: str) -> Transform:
+    """The form of records of the plugin's own: flattened and serialised as events are."""
+    flatten = config.transform.flatten
+    return Transform(
+        line,
+        tag=tag,
+        flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
+        serialize=config.transform.serialize,
+    )

@@ -32,8 +32,7 @@ from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
-from fluent_plugin_amp.pipeline.flatten import Flattener
-from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.run.build import record_transform
 from fluent_plugin_amp.run.lookup import open_api
 from fluent_plugin_amp.source.transitions import Reason
 from fluent_plugin_amp.state.rows import KeptRows
@@ -98,6 +97,11 @@ class Completing:
         self._retry_at: dict[str, float] = {}
         """Streams whose cloud did not answer."""
         conductor.open(LINE, record_transform(config, LINE, self._settings.tag))
+
+    @property
+    def instance(self) -> str | None:
+        """The name that was drawn for the state file; None: it was not read yet."""
+        return self._instance or None
 
     @property
     def streams(self) -> list[StreamConfig]:
@@ -276,14 +280,3 @@ def trouble_of(stream: StreamSnapshot, *, is_available: bool) -> str | None:
     if stream.state.is_held and stream.reason is Reason.STANDING_BY:
         return "standing by: another process has the queue"
     return "paused" if stream.state.is_held and stream.reason is Reason.PAUSED else None
-
-
-def record_transform(config: Config, line: str, tag: str) -> Transform:
-    """The form of records of the plugin's own: flattened and serialised as events are."""
-    flatten = config.transform.flatten
-    return Transform(
-        line,
-        tag=tag,
-        flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
-        serialize=config.transform.serialize,
-    )

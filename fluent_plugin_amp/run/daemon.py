@@ -27,6 +27,7 @@ from fluent_plugin_amp.observe import statistics
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.service import Service
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.status import judge
 from fluent_plugin_amp.observe.systemd import Notifier
 from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.pipeline.transform import Transform
@@ -41,6 +42,7 @@ from fluent_plugin_amp.run.build import (
     make_transform,
     share_of,
 )
+from fluent_plugin_amp.run.heartbeat import Heartbeat
 from fluent_plugin_amp.run.pipeline import Pipeline
 from fluent_plugin_amp.run.reload import Changes
 from fluent_plugin_amp.run.reloader import Reloader
@@ -321,14 +323,24 @@ async def run(
         if daemon.combining is not None:
             combining = daemon.combining
             await begin("combining", lambda: combining.run(daemon.consuming))
+        completing = None
         if config.completeness is not None and daemon.state is not None and not once:
-            from fluent_plugin_amp.run.completing import Completing
+            from fluent_plugin_amp.run.completing import Completing  # it brings the HTTP client
 
             completing = Completing(
                 config, daemon.conductor, daemon.state.kept, lambda: daemon.config.own_streams, daemon.figures
             )
             await begin("completeness", completing.watch)
             await begin("completeness", completing.write)
+        if config.heartbeat is not None and not once:
+            heartbeat = Heartbeat(
+                config,
+                daemon.conductor,
+                lambda: judge(daemon.figures(), troubles),
+                lambda: completing.instance if completing is not None else None,
+                started_at=troubles.started_at,
+            )
+            await begin("heartbeat", heartbeat.run)
         if parent is not None:
             starter = parent
             await begin("parent", lambda: stop_with_parent(starter, stop))

@@ -99,6 +99,8 @@ ELSEWHERE = {
     "completeness.repair": "run/test_completing.py::test_what_is_missing_is_repaired",
     "completeness.key": "run/test_completing.py::test_an_hour_has_its_record",
     "completeness.key_file": "run/test_completing.py::test_every_record_is_of_an_hour",
+    "heartbeat.every": "run/test_heartbeat.py::test_the_daemon_sends_one_at_once_and_then_every_so_often",
+    "heartbeat.tag": "run/test_heartbeat.py::test_the_daemon_sends_one_at_once_and_then_every_so_often",
     "observe.statistics_every": "e2e/test_keys.py::test_what_an_operator_sees",
     "observe.ready": "observe/test_service.py::test_what_counts_as_ready_follows_the_configuration",
     "observe.listen": "e2e/test_keys.py::test_what_an_operator_sees",

@@ -186,6 +186,7 @@ def test_no_key_is_silently_without_effect() -> None:
         "incidents": {"window": "5s"},
         "organisations": [{"name": "o", "cloud": "eu", "api": {"client_id": "c", "api_key": "k"}}],
         "completeness": {"repair": True},
+        "heartbeat": {"every": "1m"},
     }
     streams = [{"name": name, "api": {"client_id": "c", "api_key": "k"}} for name in "abcdefgh"]
     for key in Config.model_fields.keys() - {"streams", "include"}:
