@@ -46,7 +46,7 @@ def growth_table(grown: Mapping[str, Mapping[int, float]]) -> str:
     lines = ["| what grows, and what it costs | from | to | tenfold, at most |", "|---|---|---|---|"]
     for name, costs in grown.items():
         (least, first), *_, (most, last) = costs.items()
-        ends = f"{least:,}: {_shown(first)} | {most:,}: {_shown(last)}"
+        ends = f"{least:,}: {shown(first)} | {most:,}: {shown(last)}"
         lines.append(f"| {name} | {ends} | {tenfold(costs):.2f} times |")
     return "\n".join([*lines, ""])
 

@@ -141,7 +141,7 @@ def test_tags(tag: str) -> None:
         ("", "at least 1"),
         ("a b", "white space"),
         ("a.*", "without"),
-        ("{severty}", "{severity} and no other"),
+        ("{severty}", "{group} and no other"),
         ("{}", "and no other"),
         ("{", "{ }"),
         ("a}", "{ }"),

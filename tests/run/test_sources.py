@@ -56,7 +56,7 @@ class Rig:
         self.told: list[facts.Fact] = []
         self.heard = asyncio.Event()
         self.conductor = FakeConductor()
-        self.sources = Sources(config, cast(Conductor, self.conductor), FakeKept(), self.tell)
+        self.sources = Sources(config, cast(Conductor, self.conductor), FakeKept(), {}, self.tell)
 
     def tell(self, fact: facts.Fact) -> None:
         """An observer."""
