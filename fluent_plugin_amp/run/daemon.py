@@ -14,13 +14,12 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from fluent_plugin_amp import descriptors
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.containment import all_of, callback_handler, contained, keep_running
-from fluent_plugin_amp.errors import EXIT_OK, PluginError, TooManyFiles
+from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.observe import statistics
@@ -31,6 +30,7 @@ from fluent_plugin_amp.observe.status import judge
 from fluent_plugin_amp.observe.systemd import Notifier
 from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.run.background import in_background, keep_logging_unmatched, servers_text, warn_of_shortage
 from fluent_plugin_amp.run.beginning import Parent
 from fluent_plugin_amp.run.build import (
     SINK_CLOSE_TIMEOUT_S,
@@ -51,7 +51,6 @@ from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_w
 from fluent_plugin_amp.run.sources import Sources
 from fluent_plugin_amp.source.stream import Stream
 
-UNMATCHED_EVERY_S = 3600.0
 STATE_CLOSE_TIMEOUT_S = 5.0
 
 
@@ -300,7 +299,7 @@ async def run(
         stop()
 
     async def apply(changes: Changes) -> None:
-        _warn_of_shortage(changes.config)
+        warn_of_shortage(changes.config)
         sink = make_sink(changes.config, observer, None) if changes.servers and stdout is None else None
         await daemon.apply(changes, sink)
         await service.follow(changes.config)
@@ -312,14 +311,14 @@ async def run(
             await state.start()
 
         async def begin(where: str, job: Callable[[], Awaitable[None]]) -> None:
-            await stack.enter_async_context(_in_background(keep_running(where, job, observer)))
+            await stack.enter_async_context(in_background(keep_running(where, job, observer)))
 
         await begin("notifier", notifier.keep_alive)
         if load is not None and not once:
             reloader = Reloader(config, load, apply, observer)
             stack.enter_context(ask_on_hangup(reloader.ask, stop, was_hung_up))
             await begin("reload", reloader.run)
-        await begin("unmatched fields", lambda: _log_unmatched(daemon))
+        await begin("unmatched fields", lambda: keep_logging_unmatched(daemon.conductor))
         if daemon.combining is not None:
             combining = daemon.combining
             await begin("combining", lambda: combining.run(daemon.consuming))
@@ -344,8 +343,8 @@ async def run(
         if parent is not None:
             starter = parent
             await begin("parent", lambda: stop_with_parent(starter, stop))
-        _warn_of_shortage(config)
-        started = f"{len(daemon.streams)} stream(s), servers {_servers_text(config, stdout)}"
+        warn_of_shortage(config)
+        started = f"{len(daemon.streams)} stream(s), servers {servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
         notifier.ready(started)
         await daemon.run()
@@ -354,48 +353,3 @@ async def run(
                 "stopped: %s", statistics.lines(None, daemon.figures(), started_at=troubles.started_at)[0].text
             )
     return EXIT_OK
-
-
-# --- background tasks -----------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def _in_background(job: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(job)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def _log_unmatched(daemon: Daemon) -> None:
-    while True:
-        await asyncio.sleep(UNMATCHED_EVERY_S)
-        log_unmatched(line.transform for line in daemon.conductor.lines.values())
-
-
-def log_unmatched(transforms: Iterable[Transform]) -> None:
-    """Say which obfuscated fields no event had: perhaps the path has a typo, and something goes out in the clear."""
-    for transform in transforms:
-        for path in transform.obfuscate.unmatched() if transform.obfuscate is not None else ():
-            LOGGER.warning("stream %s: no event had the field %s of transform.obfuscate", transform.stream, path)
-
-
-def _warn_of_shortage(config: Config) -> None:
-    streams, room = len(config.own_streams), descriptors.room_for_streams()
-    if streams > room:
-        LOGGER.warning(
-            "%d streams, and file descriptors for %d (limit %d, of which some are kept for servers and endpoints): "
-            "[%s] %s",
-            streams,
-            room,
-            descriptors.limit(),
-            TooManyFiles.id,
-            TooManyFiles.default_remedy,
-        )
-
-
-def _servers_text(config: Config, stdout: str | None) -> str:
-    return "standard output" if stdout else ", ".join(server.label for server in config.forward.servers)

@@ -10,8 +10,8 @@ import pytest
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.pipeline.obfuscate import keyed_hash
+from fluent_plugin_amp.run.background import log_unmatched
 from fluent_plugin_amp.run.build import make_obfuscation, make_transform
-from fluent_plugin_amp.run.daemon import log_unmatched
 
 Write = Callable[[str, str], Path]
 
