@@ -50,7 +50,7 @@ def test_a_transform(work: Callable[[dict[str, Any]], object], limit: int) -> No
 
 
 def test_an_incident() -> None:
-    """One in each of the three groupings, opened and written, of one event each: they took 292 lines."""
+    """One in each of the three groupings, opened and written, of one event each: 18 of the lines look for names."""
     generator = EventGenerator(seed=1)
     maker = MemberMaker(None, None, b"")
     members = []
@@ -67,7 +67,7 @@ def test_an_incident() -> None:
 
     taken = steps(work) / len(members)
     assert len(incidents.emissions) == 3 * len(members)
-    assert taken <= 280
+    assert taken <= 298
 
 
 def test_what_is_open_costs_nothing_further() -> None:
