@@ -156,7 +156,7 @@ def test_too_long_and_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--since", "soon"], "'soon' is no time"),
+        (["--since", "soon"], "'soon' is not a time"),
         (["--key-file", "nowhere"], "nowhere: No such file"),
         (["--html", "/nowhere/x.html"], "/nowhere/x.html cannot be written"),
     ],

@@ -93,7 +93,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
         with closing(made.start("backfill", *SPAN)) as running:
             running.until(lambda: made.arrived().total() == 10)
             running.process.send_signal(signal.SIGTERM)
-            running.until(lambda: "once more to end at once" in running.log)
+            running.until(lambda: "press again to end at once" in running.log)
             running.process.send_signal(signal.SIGINT)
             ended = running.end(10.0)
     assert (ended.code, "then stopped" in ended.log) == (128 + signal.SIGINT, False), ended.log
