@@ -70,6 +70,8 @@ PURE_BY_DESIGN = frozenset(
         "cisco.errors",
         "organisation.fleet",
         "organisation.programs",
+        "organisation.hunt_queue",
+        "pipeline.asking",
         "state.errors",
         "completeness.journal",
         "completeness.presence",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.admin.session import Session
@@ -111,16 +110,16 @@ async def hunt(api: CiscoApi, what: str, *, executed: bool = False, tenant: str 
     is_hash = is_sha256(what)
     seen = await hunting.seen(api, what)
     told = await hunting.told(api, what) if is_hash else None
-    console = f"https://{api.cloud.console_host}"
+    console = api.cloud.console_host
     found = []
     for number, computer in enumerate(seen.computers):
         asks = executed and number < MAX_TRAJECTORIES
         ran = await hunting.ran(api, computer.guid, what) if asks else None
-        link = f"{console}/computers/{computer.guid}/trajectory?q={quote(what, safe='')}"
+        link = hunting.computer_link(console, computer.guid, what)
         found.append(Found(computer, None if told is None else computer.guid in told.guids, ran, link))
     found.sort(key=lambda each: (not each.is_finding, each.computer.hostname.casefold()))
     is_complete = seen.is_complete and (told is None or told.is_complete)
-    return Hunt(what, found, is_complete, tenant, f"{console}/file/trajectory/{what}" if is_hash else "")
+    return Hunt(what, found, is_complete, tenant, hunting.file_link(console, what) if is_hash else "")
 
 
 def show(screen: Screen, hunts: Sequence[Hunt]) -> None:

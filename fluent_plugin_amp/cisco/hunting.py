@@ -12,6 +12,7 @@ What is seen, and not told, is the finding.  The file must be known to be bad: o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.api import FULL_PAGES, CiscoApi
@@ -78,6 +79,16 @@ async def ran(api: CiscoApi, guid: str, sha256: str) -> bool:
         isinstance(event, dict) and event.get("event_type") == "Executed by" and _sha256(event.get("file")) == sha256
         for event in (events if isinstance(events, list) else ())
     )
+
+
+def computer_link(console: str, guid: str, what: str) -> str:
+    """To the trajectory of a computer in the console (a host), where ``what`` is looked for."""
+    return f"https://{console}/computers/{guid}/trajectory?q={quote(what, safe='')}"
+
+
+def file_link(console: str, sha256: str) -> str:
+    """To the trajectory of a file."""
+    return f"https://{console}/file/trajectory/{sha256}"
 
 
 def _sha256(file: object) -> str:
