@@ -46,7 +46,8 @@ class Journal:
     def note(self, origin: Origin, due: Due, figures: Figures, now: float, key: bytes | None) -> bool:
         """What a look found; True: that is worth a record, which is under way now."""
         before = self.hours.get(due.hour, Looked())
-        looked = Looked(before.revision, int(now) - (due.hour + HOUR_S), figures.is_clean, figures.what_counts)
+        age_s, was_missing = int(now) - (due.hour + HOUR_S), before.was_missing or bool(figures.missing)
+        looked = Looked(before.revision, age_s, figures.is_clean, figures.what_counts, was_missing)
         if before.revision and before.counts == looked.counts:
             self.hours[due.hour] = looked
             return False
@@ -74,6 +75,14 @@ class Journal:
         while self.begins in self.hours and is_over(self.begins, now):
             del self.hours[self.begins]
             self.begins += HOUR_S
+
+    @property
+    def until(self) -> int:
+        """Every hour before this has its record; seconds since the epoch."""
+        hour = self.begins
+        while hour in self.hours:
+            hour += HOUR_S
+        return hour
 
     def encode(self) -> bytes:
         """As it is kept."""

@@ -39,6 +39,26 @@ class Looked:
     is_clean: bool = False
     counts: tuple[int | None, ...] = ()
     """`Figures.what_counts` of its last record."""
+    was_missing: bool = False
+    """Something was missing at one of the looks."""
+
+    @property
+    def missing(self) -> int:
+        """Events that were neither delivered nor repaired, as far as anybody could tell."""
+        _, missing, _, repaired = self.counts or (None,) * 4
+        return max(0, (missing or 0) - (repaired or 0))
+
+    @property
+    def word(self) -> str:
+        """What the hour is like, see `observe.snapshot.Proof.hours`."""
+        in_cloud, _, not_known, repaired = self.counts or (None,) * 4
+        if in_cloud is None:
+            return "no answer"
+        if self.missing:
+            return "missing"
+        if not_known:
+            return "not known"
+        return "repaired" if repaired or self.was_missing else "clean"
 
 
 @dataclass(frozen=True, slots=True)

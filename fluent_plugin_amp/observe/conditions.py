@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, replace
 
 SLOW_ACK_FROM_S = 5.0
+LATE_FROM_S = 3600.0
+"""A completeness record that is due for longer is late."""
 
 
 class Level(enum.IntEnum):
@@ -113,6 +115,20 @@ SCHEMA_DRIFT = Condition(
     Level.WARNING,
     blocks=False,
 )
+NOT_DELIVERED = Condition(
+    "completeness.missing",
+    "If events wait in the queue, nothing: they are found at the next look. Otherwise deliver them with "
+    "`fluent-plugin-amp reconcile --repair`, or set `completeness.repair`.",
+    Level.WARNING,
+    blocks=False,
+)
+RECORD_LATE = Condition(
+    "completeness.late",
+    "See whether a server acknowledges, and whether the API answers: a trouble of either is told by itself. After a "
+    "long outage the records come one after the other.",
+    Level.WARNING,
+    blocks=False,
+)
 STOPPING = Condition(
     "stream.stopping",
     "Nothing to do: what is held is delivered, then the stream ends.",
@@ -151,6 +167,6 @@ def behind(growth_per_s: float | None, *, is_expiring: bool, flows: bool) -> Con
 
 ALL = (
     *(CONNECTING, NO_SERVER, PAUSED, WAITS_FOR_MEMORY, SLOWED, REQUEUED_OFTEN, FALLING_BEHIND, EXPIRING),
-    *(SILENT, SHARED, TAGS_USED_UP, SCHEMA_DRIFT, STOPPING),
+    *(SILENT, SHARED, TAGS_USED_UP, SCHEMA_DRIFT, NOT_DELIVERED, RECORD_LATE, STOPPING),
     *(SERVER_CONNECTING, SLOW_ACK),
 )

@@ -112,14 +112,14 @@ class Metrics:
         status = judge(snapshot, self._troubles)
         families: dict[bytes, list[bytes]] = {}  # head → lines: a family may have only one head, and stands together
         for first in range(0, len(snapshot.streams), STREAMS_AT_ONCE):
-            _add(families, self._of_streams(snapshot.streams[first : first + STREAMS_AT_ONCE]))
+            _add(families, self._of_streams(snapshot.streams[first : first + STREAMS_AT_ONCE], snapshot.at))
             await asyncio.sleep(0)
         _add(families, self._of_the_plugin(snapshot))
         _add(families, self._judged(status))
         _add(families, self._process.collect())
         return b"".join(part for head, lines in families.items() for part in (head, *lines))
 
-    def _of_streams(self, streams: Sequence[StreamSnapshot]) -> Iterator[Metric]:
+    def _of_streams(self, streams: Sequence[StreamSnapshot], at: float) -> Iterator[Metric]:
         for name, (text, value_of) in _COUNTERS.items():
             counter = CounterMetricFamily(PREFIX + name, text, labels=["stream"])
             for stream in streams:
@@ -133,9 +133,9 @@ class Metrics:
                     gauge.add_metric([stream.name], value)
             yield gauge
         yield _durations(streams)
-        yield from self._counted_of_streams(streams)
+        yield from self._counted_of_streams(streams, at)
 
-    def _counted_of_streams(self, streams: Sequence[StreamSnapshot]) -> Iterator[Metric]:
+    def _counted_of_streams(self, streams: Sequence[StreamSnapshot], at: float) -> Iterator[Metric]:
         connects = CounterMetricFamily(
             PREFIX + "stream_connects", "Connections made to the broker.", labels=["stream"]
         )
@@ -152,7 +152,20 @@ class Metrics:
             "Event types, fields and words that the table of `transform.shape` does not know; missing without it.",
             labels=["stream", "what"],
         )
+        missing = GaugeMetricFamily(
+            PREFIX + "completeness_missing",
+            "Events of the last ten days that the cloud has, and that were neither delivered nor repaired.",
+            labels=["stream"],
+        )
+        age = GaugeMetricFamily(
+            PREFIX + "completeness_age_seconds",
+            "Time since the end of the last hour up to which all have completeness records: two to three hours.",
+            labels=["stream"],
+        )
         for stream in streams:
+            if stream.proof is not None:
+                missing.add_metric([stream.name], stream.proof.missing)
+                age.add_metric([stream.name], max(0.0, at - stream.proof.until))
             for what, count in (stream.drift or {}).items():
                 drift.add_metric([stream.name, what], count)
             memory = self._troubles.streams.get(stream.name) or Memory()  # it may have gone a moment ago
@@ -161,7 +174,7 @@ class Metrics:
                 errors.add_metric([stream.name, error_id], count)
             for error_id, count in memory.dead_letters.items():
                 letters.add_metric([stream.name, error_id], count)
-        yield from (connects, errors, letters, drift)
+        yield from (connects, errors, letters, drift, missing, age)
 
     def _of_the_plugin(self, snapshot: Snapshot) -> Iterator[Metric]:
         yield from self._servers(snapshot)

@@ -19,6 +19,22 @@ HELD_FROM_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What the completeness records of a stream say together.  Times are seconds since the epoch."""
+
+    until: int
+    """Every hour before this has its record."""
+    due_at: int
+    """When the next one was, or will be, due."""
+    missing: int
+    """Events of the last ten days that the cloud has, and that were neither delivered nor repaired."""
+    missing_since: int
+    """The hour of the first of them; 0: nothing is missing."""
+    hours: Mapping[int, str]
+    """By its first second: ``clean``, ``repaired``, ``not known``, ``no answer`` or ``missing``."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSnapshot:
     """One stream."""
 
@@ -62,6 +78,8 @@ class StreamSnapshot:
     """What the table of ``transform.shape`` does not know: how often; None: no schema is asked for."""
     drift_sample: tuple[str, str] | None = None
     """What of these came first, and its path."""
+    proof: Proof | None = None
+    """None: there are no completeness records."""
 
     @property
     def waiting(self) -> int | None:
@@ -77,7 +95,7 @@ class StreamSnapshot:
         return held_s or None if self.oldest_waiting_s is None else max(self.oldest_waiting_s, held_s)
 
     @classmethod
-    def of(cls, stream: Stream, line: Line, now: float) -> StreamSnapshot:
+    def of(cls, stream: Stream, line: Line, now: float, proof: Proof | None = None) -> StreamSnapshot:
         """The figures of a stream and of its line in the conductor, ``now`` in seconds since the epoch."""
         received = line.counters.received
         return cls(
@@ -103,6 +121,7 @@ class StreamSnapshot:
             tags_used_up=tags is not None and tags.are_used_up,
             drift=dict(schema.drift.counts) if (schema := line.transform.schema) is not None else None,
             drift_sample=next(iter(schema.drift.samples), None) if schema is not None else None,
+            proof=proof,
         )
 
 

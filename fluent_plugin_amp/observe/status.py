@@ -14,7 +14,7 @@ from fluent_plugin_amp.errors import InternalFault
 from fluent_plugin_amp.model import ServerSnapshot
 from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.observe.conditions import Condition, Level
-from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S, Memory, Trouble, Troubles
 from fluent_plugin_amp.source.transitions import Reason, State
 
@@ -210,9 +210,22 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, tr
     if memory.drift_at and stream.drift_sample is not None:
         what = "its events hold what the table of `shape` does not know: {} {}".format(*stream.drift_sample)
         findings.append(_of(conditions.SCHEMA_DRIFT, what, memory.drift_at))
+    findings += _judge_proof(stream.proof, snapshot.at)
     return StreamStatus(
         stream, word, tuple(replace(each, streams=(stream.name,)) for each in findings), memory.trouble
     )
+
+
+def _judge_proof(proof: Proof | None, now: float) -> list[Finding]:
+    """The findings of completeness records."""
+    findings = []
+    if proof is not None and proof.missing:
+        what = f"{proof.missing} event(s) that the cloud has were neither delivered nor repaired"
+        findings.append(_of(conditions.NOT_DELIVERED, what, proof.missing_since))
+    if proof is not None and now - proof.due_at >= conditions.LATE_FROM_S:
+        what = f"its completeness records are late: there are none from {units.moment(proof.until)} on"
+        findings.append(_of(conditions.RECORD_LATE, what, proof.due_at))
+    return findings
 
 
 def _what_it_does(

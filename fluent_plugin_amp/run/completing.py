@@ -15,21 +15,22 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.backoff import Outage, Pace
 from fluent_plugin_amp.cisco.api import Wait
 from fluent_plugin_amp.completeness import journal, presence
 from fluent_plugin_amp.completeness.journal import Journal
 from fluent_plugin_amp.completeness.presence import Presence
 from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Origin, moment
-from fluent_plugin_amp.completeness.schedule import Due, due
+from fluent_plugin_amp.completeness.schedule import SETTLED_S, Due, due
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.config.models import CompletenessConfig
 from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.facts import Observer, SourceEnded, SourcePolled, SourceTrouble
 from fluent_plugin_amp.history.batches import batches, cloud_of, find_stream
 from fluent_plugin_amp.history.hours import Hours, known_since
 from fluent_plugin_amp.history.span import Span, legs
 from fluent_plugin_amp.model import Counters
-from fluent_plugin_amp.observe.logs import LOGGER
-from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, StreamSnapshot
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.run.build import record_transform
@@ -46,6 +47,7 @@ WATCH_EVERY_S = 15.0
 LOOK_EVERY_S = 30.0
 RETRY_S = 300.0
 """After which a cloud that did not answer is asked again."""
+PACE = Pace(RETRY_S, RETRY_S)
 MAX_WAIT_S = 2 * 3600.0
 """For the rate limit, at one request: longer than its window."""
 
@@ -63,6 +65,7 @@ class Completing:
         kept: the named values of the state file.
         streams: those that are configured now.
         snapshot: returns the figures of the moment.
+        tell: hears of a cloud that does not answer.
         clock: seconds since the epoch.
         wait: for the rate limit.
     """
@@ -74,6 +77,7 @@ class Completing:
         kept: KeptRows,
         streams: Callable[[], Iterable[StreamConfig]],
         snapshot: Callable[[], Snapshot],
+        tell: Observer,
         *,
         clock: Callable[[], float] = time.time,
         wait: Wait = _wait,
@@ -87,6 +91,7 @@ class Completing:
         self._kept = kept
         self._streams = streams
         self._snapshot = snapshot
+        self._tell = tell
         self._clock = clock
         self._wait = wait
         self._loaded = asyncio.Event()
@@ -94,8 +99,11 @@ class Completing:
         self._journals: dict[str, Journal] = {}
         self._presences: dict[str, Presence] = {}
         self._counted: dict[str, Counters] = {}
+        self._outages: dict[str, Outage] = {}
+        """Of streams whose cloud did not answer."""
         self._retry_at: dict[str, float] = {}
-        """Streams whose cloud did not answer."""
+        self.proofs: dict[str, Proof] = {}
+        """What the records say together, by stream."""
         conductor.open(LINE, record_transform(config, LINE, self._settings.tag))
 
     @property
@@ -162,23 +170,32 @@ class Completing:
 
     async def write_due(self) -> None:
         """Send all that is due now; a stream whose cloud does not answer waits."""
-        for stream in self.streams:
+        streams = self.streams
+        for name in {*self.proofs, *self._outages} - {stream.name for stream in streams}:
+            self.proofs.pop(name, None)
+            if self._outages.pop(name, None) is not None:
+                self._tell(SourceEnded(source_of(name)))
+        for stream in streams:
             name = stream.name
             if name not in self._journals:
                 self._journals[name] = Journal.new(self._clock())
                 await self._save(name)
+            self._prove(name)
             await self._send(name)
             if self._retry_at.get(name, 0.0) > self._clock():
                 continue
             try:
+                began = self._clock()
                 await self._look_at_all(stream)
-                if self._retry_at.pop(name, None) is not None:
-                    LOGGER.info("stream %s: completeness: the cloud answers again", name)
             except PluginError as error:
-                if name not in self._retry_at:
-                    every = f"tried again every {RETRY_S / 60:.0f} min"
-                    LOGGER.warning("stream %s: completeness: [%s] %s; %s", name, error.id, error, every)
+                outage = self._outages.setdefault(name, Outage(self._clock, lambda: 1.0))
+                outage.failed(PACE)
                 self._retry_at[name] = self._clock() + RETRY_S
+                self._tell(SourceTrouble(source_of(name), error, RETRY_S, outage.attempts))
+            else:
+                if (over := self._outages.pop(name, None)) is not None:
+                    took_s = self._clock() - began
+                    self._tell(SourcePolled(source_of(name), took_s, LOOK_EVERY_S, over.lasted_s))
 
     async def _look_at_all(self, stream: StreamConfig) -> None:
         known = self._journals[stream.name]
@@ -198,6 +215,18 @@ class Completing:
         await feed.finish()
         known.acknowledged(self._clock())
         await self._save(name)
+        self._prove(name)
+
+    def _prove(self, name: str) -> None:
+        known = self._journals[name]
+        until = known.until
+        self.proofs[name] = Proof(
+            until,
+            max(until + HOUR_S + SETTLED_S, known.since),
+            sum(looked.missing for looked in known.hours.values()),
+            min((hour for hour, looked in known.hours.items() if looked.missing), default=0),
+            {hour: looked.word for hour, looked in known.hours.items()},
+        )
 
     async def _save(self, name: str) -> None:
         await self._kept.save(SOURCE, {f"chain:{name}": self._journals[name].encode()})
@@ -209,7 +238,8 @@ class Completing:
 
     def _origin(self, stream: StreamConfig) -> Origin:
         cloud = cloud_of(stream)
-        return Origin(stream.name, cloud.name if cloud is not None else None, __version__, self._instance)
+        organisation = stream.organisation or (cloud.name if cloud is not None else None)
+        return Origin(stream.name, organisation, __version__, self._instance)
 
     async def _look(self, stream: StreamConfig, at: Due) -> Figures:
         """Ask the cloud about one hour, compare, and deliver what is missing where that is asked for.
@@ -269,6 +299,11 @@ class Completing:
 
 
 LOST = Figures(not_known_why="the cloud could not be asked within ten days")
+
+
+def source_of(stream: str) -> str:
+    """What asks about a stream, as log and status page call it."""
+    return f"completeness of {stream}"
 
 
 def trouble_of(stream: StreamSnapshot, *, is_available: bool) -> str | None:

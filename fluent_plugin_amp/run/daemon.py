@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from fluent_plugin_amp.config import Config
@@ -25,7 +25,7 @@ from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.observe import statistics
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.service import Service
-from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import judge
 from fluent_plugin_amp.observe.systemd import Notifier
 from fluent_plugin_amp.observe.troubles import Troubles
@@ -93,6 +93,8 @@ class Daemon:
             self.streams[stream.name] = make_stream(stream, config, self.conductor, observer, once=once)
         self.sources = self._make_sources() if not once else None
         """What is polled; None: nothing ever is.  `run --once` reads queues only."""
+        self.proofs: Mapping[str, Proof] = {}
+        """Of completeness records, by stream."""
         self._sink_run: asyncio.Task[None] | None = None
         self._gone: set[str] = set()
         self._stop_by: float | None = None
@@ -183,7 +185,8 @@ class Daemon:
         return Snapshot(
             at=now,
             streams=tuple(
-                StreamSnapshot.of(stream, self.conductor.lines[name], now) for name, stream in self.streams.items()
+                StreamSnapshot.of(stream, self.conductor.lines[name], now, self.proofs.get(name))
+                for name, stream in self.streams.items()
             ),
             servers=self.sink.figures(),
             is_available=self.conductor.available,
@@ -327,8 +330,14 @@ async def run(
             from fluent_plugin_amp.run.completing import Completing  # it brings the HTTP client
 
             completing = Completing(
-                config, daemon.conductor, daemon.state.kept, lambda: daemon.config.own_streams, daemon.figures
+                config,
+                daemon.conductor,
+                daemon.state.kept,
+                lambda: daemon.config.own_streams,
+                daemon.figures,
+                observer,
             )
+            daemon.proofs = completing.proofs
             await begin("completeness", completing.watch)
             await begin("completeness", completing.write)
         if config.heartbeat is not None and not once:

@@ -69,3 +69,21 @@ def test_a_record_says_when_it_is_late() -> None:
 def test_a_new_chain_begins_a_day_before() -> None:
     """With a whole hour."""
     assert first_hour(BEGIN + 10) == BEGIN - DAY_S
+
+
+@pytest.mark.parametrize(
+    ("looked", "word", "missing"),
+    [
+        (Looked(1, 0, True, (5, 0, 0, None)), "clean", 0),
+        (Looked(2, 0, True, (5, 0, 0, None)), "clean", 0),
+        (Looked(2, 0, True, (5, 0, 0, None), was_missing=True), "repaired", 0),
+        (Looked(1, 0, False, (5, 3, 0, 3)), "repaired", 0),
+        (Looked(1, 0, False, (5, 3, 2, 1)), "missing", 2),
+        (Looked(1, 0, False, (5, 0, 2, None)), "not known", 0),
+        (Looked(1, 0, False, (None, None, None, None)), "no answer", 0),
+        (Looked(), "no answer", 0),
+    ],
+)
+def test_what_an_hour_is_like(looked: Looked, word: str, missing: int) -> None:
+    """In one word: what was missing once and was delivered later was repaired."""
+    assert (looked.word, looked.missing) == (word, missing)

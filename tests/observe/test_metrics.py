@@ -14,9 +14,10 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
+from fluent_plugin_amp.observe.snapshot import Proof
 from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull
-from tests.observe.scenes import Scene, connected, server_trouble, trouble
+from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -28,6 +29,8 @@ BY_DESIGN = {
     "dead_letters_total": ["error_id", "stream"],
     "stream_errors_total": ["error_id", "stream"],
     "schema_drift_total": ["stream", "what"],
+    "completeness_missing": ["stream"],
+    "completeness_age_seconds": ["stream"],
     "delivery_duration_seconds_bucket": ["le", "stream"],
     "delivery_duration_seconds_count": ["stream"],
     "delivery_duration_seconds_sum": ["stream"],
@@ -87,6 +90,7 @@ def busy() -> Scene:
         requeued=3,
         tags=12,
         drift={"field": 6},
+        proof=Proof(int(NOW) - 9000, int(NOW), 8, int(NOW) - 20_000, {}),
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
     scene.tell(*[server_trouble(ServerConnectionLost("x"))] * 2, facts.ServerConnected("a:24224"))
@@ -114,6 +118,8 @@ def test_values() -> None:
         ("events_duplicate_total", emea): 2,
         ("events_dropped_total", emea): 1,
         ("schema_drift_total", (*emea, ("what", "field"))): 6,
+        ("completeness_missing", emea): 8,
+        ("completeness_age_seconds", emea): 9000,
         ("dead_letters_total", (("error_id", "event.not-json"), *emea)): 1,
         ("stream_errors_total", (("error_id", "amqp.connection-lost"), *emea)): 1,
         ("stream_connects_total", emea): 2,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from fluent_plugin_amp.errors import (
     ServerUnreachable,
 )
 from fluent_plugin_amp.observe import conditions
-from fluent_plugin_amp.observe.conditions import Level
+from fluent_plugin_amp.observe.conditions import LATE_FROM_S, Level
+from fluent_plugin_amp.observe.snapshot import Proof
 from fluent_plugin_amp.observe.status import Finding, Readiness, Status
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S
 from fluent_plugin_amp.source.transitions import Reason, State
@@ -170,6 +172,21 @@ def test_tags_used_up() -> None:
     scene = Scene().add(tags=12, tags_used_up=True).tell(facts.TagsUsedUp("emea", 12))
     status = scene.status()
     assert ([finding.error_id for finding in status.warnings], status.reasons) == (["stream.tags-used-up"], ())
+
+
+def test_completeness() -> None:
+    """What is missing is a finding since its hour; so is a record that is due for an hour. Neither blocks."""
+    now, late_s = int(NOW), int(LATE_FROM_S)
+    proof = Proof(now - 9000, now - late_s + 1, 0, 0, {})
+    assert Scene().add(proof=proof).status().findings == ()
+    late = replace(proof, due_at=now - late_s, missing=2, missing_since=now - 20_000)
+    status = Scene().add(proof=late).status()
+    assert [(each.error_id, each.since) for each in status.findings] == [
+        ("completeness.missing", now - 20_000),
+        ("completeness.late", now - late_s),
+    ]
+    assert status.readiness is Readiness.READY
+    assert "2 event(s)" in status.findings[0].what
 
 
 def test_schema_drift() -> None:

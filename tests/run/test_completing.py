@@ -18,6 +18,8 @@ from fluent_plugin_amp.completeness.record import Record, is_hmac_right
 from fluent_plugin_amp.completeness.verify import Mark, Report, verify
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.errors import ConfigError
+from fluent_plugin_amp.facts import SourcePolled, SourceTrouble
+from fluent_plugin_amp.history.batches import cloud_of
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.snapshot import Snapshot
 from fluent_plugin_amp.run import daemon
@@ -71,6 +73,7 @@ class World(Rig):
             pipeline.state.kept,
             lambda: config.own_streams,
             self.snapshot,
+            self.facts.append,
             clock=lambda: self.now,
             wait=self.wait,
         )
@@ -153,9 +156,13 @@ async def test_late_truth_is_another_revision(world: World) -> None:
         world.remember(bodies[:17], delivered_at=BEGIN)
         world.now = BEGIN + 3 * HOUR_S
         await completing.write_due()
+        proof = completing.proofs["emea"]
+        assert (proof.until, proof.missing, proof.missing_since) == (BEGIN + HOUR_S, 3, BEGIN)
+        assert (proof.hours[BEGIN], proof.hours[BEGIN - HOUR_S]) == ("missing", "clean")
         world.remember(bodies[17:], delivered_at=BEGIN)
         world.now = BEGIN + 7 * HOUR_S
         await completing.write_due()
+        assert completing.proofs["emea"].missing == 0
         again = [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]
         assert [(each["revision"], each["missing"]) for each in again] == [(1, 3), (2, 0)]
         world.now = BEGIN + 25 * HOUR_S
@@ -220,11 +227,26 @@ async def test_a_cloud_that_is_away_delays_the_record(world: World) -> None:
         world.organisation.streams[stream_id] = stream
         await completing.write_due()
         assert len(world.records) == sent  # not asked again so soon
+        (trouble,) = [fact for fact in world.facts if isinstance(fact, SourceTrouble)]
+        assert trouble.source == "completeness of emea"
         world.now = BEGIN + 6 * HOUR_S + RETRY_S
         await completing.write_due()
     late = next(record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z")
     assert late["delayed_by"] == 3 * HOUR_S + RETRY_S
+    (over,) = [fact for fact in world.facts if isinstance(fact, SourcePolled)]
+    assert over.outage_s == 3 * HOUR_S + RETRY_S
     assert world.check().is_good
+
+
+async def test_a_record_names_the_organisation(world: World) -> None:
+    """That of the configuration; a stream that names none has its cloud's."""
+    async with world.running() as completing:
+        (stream,) = completing.streams
+        cloud = cloud_of(stream)
+        assert cloud is not None
+        assert completing._origin(stream).organisation == cloud.name
+        named = stream.model_copy(update={"organisation": "acme"})
+        assert completing._origin(named).organisation == "acme"
 
 
 async def test_own_gaps_are_told(world: World) -> None:
