@@ -115,6 +115,8 @@ class CiscoApi:
         self.cloud = cloud
         self.rate_limit: RateLimit | None = None
         """As the last answer that told it said."""
+        self.requests = 0
+        """Made so far."""
         self._key = key
         self._http = http
         self._wait = wait
@@ -314,6 +316,7 @@ class CiscoApi:
     async def _try(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None) -> HttpAnswer:
         """The 2xx answer to one request; anything else is ExchangeFailed."""
         key, budget = self._key, self._budget
+        self.requests += 1
         if budget is not None:
             while (pause_s := budget.pause_s(time.monotonic())) > 0:
                 await self._wait(pause_s, "this program's share of the rate limit is used up")

@@ -162,8 +162,14 @@ class Metrics:
             "Time since the end of the last hour up to which all have completeness records: two to three hours.",
             labels=["stream"],
         )
+        requests = CounterMetricFamily(
+            PREFIX + "completeness_requests",
+            "Requests to the API for completeness records and their repairs.",
+            labels=["stream"],
+        )
         for stream in streams:
             if stream.proof is not None:
+                requests.add_metric([stream.name], stream.proof.requests)
                 missing.add_metric([stream.name], stream.proof.missing)
                 age.add_metric([stream.name], max(0.0, at - stream.proof.until))
             for what, count in (stream.drift or {}).items():
@@ -174,7 +180,7 @@ class Metrics:
                 errors.add_metric([stream.name, error_id], count)
             for error_id, count in memory.dead_letters.items():
                 letters.add_metric([stream.name, error_id], count)
-        yield from (connects, errors, letters, drift, missing, age)
+        yield from (connects, errors, letters, drift, missing, age, requests)
 
     def _of_the_plugin(self, snapshot: Snapshot) -> Iterator[Metric]:
         yield from self._servers(snapshot)

@@ -32,6 +32,8 @@ class Proof:
     """The hour of the first of them; 0: nothing is missing."""
     hours: Mapping[int, str]
     """By its first second: ``clean``, ``repaired``, ``not known``, ``no answer`` or ``missing``."""
+    requests: int = 0
+    """To the API, since the start of the process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.backoff import Outage, Pace
 from fluent_plugin_amp.cisco.api import Wait
+from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.completeness import journal, presence
 from fluent_plugin_amp.completeness.journal import Journal
 from fluent_plugin_amp.completeness.presence import Presence
@@ -24,6 +26,7 @@ from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Origin, momen
 from fluent_plugin_amp.completeness.schedule import SETTLED_S, Due, due
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.config.models import CompletenessConfig
+from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer, SourceEnded, SourcePolled, SourceTrouble
 from fluent_plugin_amp.history.batches import batches, cloud_of, find_stream
@@ -48,6 +51,8 @@ LOOK_EVERY_S = 30.0
 RETRY_S = 300.0
 """After which a cloud that did not answer is asked again."""
 PACE = Pace(RETRY_S, RETRY_S)
+SHARE: float = OrganisationConfig.model_fields["rate_limit_share"].default
+"""Of the rate limit of a key that no organisation has."""
 MAX_WAIT_S = 2 * 3600.0
 """For the rate limit, at one request: longer than its window."""
 
@@ -66,6 +71,7 @@ class Completing:
         streams: those that are configured now.
         snapshot: returns the figures of the moment.
         tell: hears of a cloud that does not answer.
+        budgets: what each key may spend of its rate limit, by API and client id; shared with all that use the keys.
         clock: seconds since the epoch.
         wait: for the rate limit.
     """
@@ -78,6 +84,7 @@ class Completing:
         streams: Callable[[], Iterable[StreamConfig]],
         snapshot: Callable[[], Snapshot],
         tell: Observer,
+        budgets: dict[tuple[str, str], Budget],
         *,
         clock: Callable[[], float] = time.time,
         wait: Wait = _wait,
@@ -92,6 +99,9 @@ class Completing:
         self._streams = streams
         self._snapshot = snapshot
         self._tell = tell
+        self._budgets = budgets
+        self._requests: Counter[str] = Counter()
+        """By stream."""
         self._clock = clock
         self._wait = wait
         self._loaded = asyncio.Event()
@@ -226,6 +236,7 @@ class Completing:
             sum(looked.missing for looked in known.hours.values()),
             min((hour for hour, looked in known.hours.items() if looked.missing), default=0),
             {hour: looked.word for hour, looked in known.hours.items()},
+            self._requests[name],
         )
 
     async def _save(self, name: str) -> None:
@@ -266,13 +277,18 @@ class Completing:
             since = self._journals[name].since
             found = Hours(since if begins is None else min(begins, since))
             (leg,) = legs(Span(at.hour, at.hour + HOUR_S), None)
-            async with open_api(cloud, stream.api.key, stream.proxy, wait=self._wait, max_wait_s=MAX_WAIT_S) as api:
-                event_stream = await find_stream(api, stream)
-                async for batch in batches(api, event_stream, leg, stream, store, self._wait):
-                    to_send = found.count(batch)
-                    for body, facts in batch.of(to_send) if to_repair else ():
-                        await feed.put(body, facts)
-                    await asyncio.sleep(0)
+            budget = self._budgets.setdefault((cloud.api_url, stream.api.client_id), Budget(SHARE))
+            options = {"wait": self._wait, "max_wait_s": MAX_WAIT_S, "budget": budget}
+            async with open_api(cloud, stream.api.key, stream.proxy, **options) as api:
+                try:
+                    event_stream = await find_stream(api, stream)
+                    async for batch in batches(api, event_stream, leg, stream, store, self._wait):
+                        to_send = found.count(batch)
+                        for body, facts in batch.of(to_send) if to_repair else ():
+                            await feed.put(body, facts)
+                        await asyncio.sleep(0)
+                finally:
+                    self._requests[name] += api.requests
             await feed.finish()
         finally:
             store.close()

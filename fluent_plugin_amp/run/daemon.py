@@ -336,6 +336,7 @@ async def run(
                 lambda: daemon.config.own_streams,
                 daemon.figures,
                 observer,
+                daemon.sources.budgets if daemon.sources is not None else {},
             )
             daemon.proofs = completing.proofs
             await begin("completeness", completing.watch)

@@ -72,3 +72,16 @@ def test_what_is_over_is_forgotten() -> None:
     assert len(journal.encode()) < 30_000
     journal.acknowledged(BEGIN + 500 * HOUR_S)  # nothing is under way
     assert journal.link.sequence == 400
+
+
+def test_up_to_where_each_hour_has_its_record() -> None:
+    """The first hole counts, and what was missing at one look is remembered."""
+    journal = Journal(BEGIN, BEGIN)
+    assert journal.until == BEGIN
+    for hour in (BEGIN, BEGIN + 2 * HOUR_S):
+        journal.note(EMEA, Due(hour, NOW), Figures(in_cloud=3, missing=1, not_known=0), NOW, None)
+        journal.acknowledged(NOW)
+    assert journal.until == BEGIN + HOUR_S
+    journal.note(EMEA, FIRST, clean(), NOW, None)
+    journal.acknowledged(NOW)
+    assert journal.hours[BEGIN].was_missing

@@ -31,6 +31,7 @@ BY_DESIGN = {
     "schema_drift_total": ["stream", "what"],
     "completeness_missing": ["stream"],
     "completeness_age_seconds": ["stream"],
+    "completeness_requests_total": ["stream"],
     "delivery_duration_seconds_bucket": ["le", "stream"],
     "delivery_duration_seconds_count": ["stream"],
     "delivery_duration_seconds_sum": ["stream"],
@@ -90,7 +91,7 @@ def busy() -> Scene:
         requeued=3,
         tags=12,
         drift={"field": 6},
-        proof=Proof(int(NOW) - 9000, int(NOW), 8, int(NOW) - 20_000, {}),
+        proof=Proof(int(NOW) - 9000, int(NOW), 8, int(NOW) - 20_000, {}, 44),
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
     scene.tell(*[server_trouble(ServerConnectionLost("x"))] * 2, facts.ServerConnected("a:24224"))
@@ -120,6 +121,7 @@ def test_values() -> None:
         ("schema_drift_total", (*emea, ("what", "field"))): 6,
         ("completeness_missing", emea): 8,
         ("completeness_age_seconds", emea): 9000,
+        ("completeness_requests_total", emea): 44,
         ("dead_letters_total", (("error_id", "event.not-json"), *emea)): 1,
         ("stream_errors_total", (("error_id", "amqp.connection-lost"), *emea)): 1,
         ("stream_connects_total", emea): 2,

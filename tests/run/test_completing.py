@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.completeness.record import Record, is_hmac_right
 from fluent_plugin_amp.completeness.verify import Mark, Report, verify
 from fluent_plugin_amp.config import Config, load
@@ -46,6 +47,7 @@ class World(Rig):
 
     now: float = BEGIN
     stands: dict[str, Any]
+    budgets: dict[tuple[str, str], Budget]
 
     def proving(self, **keys: Any) -> Config:
         """A configuration with ``completeness``."""
@@ -74,6 +76,7 @@ class World(Rig):
             lambda: config.own_streams,
             self.snapshot,
             self.facts.append,
+            self.budgets,
             clock=lambda: self.now,
             wait=self.wait,
         )
@@ -111,6 +114,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         async with FakeFluentd() as fluentd:
             made = World(tmp_path, cloud, fluentd)
             made.stands = {"messages_ready": 0}
+            made.budgets = {}
             yield made
 
 
@@ -236,6 +240,26 @@ async def test_a_cloud_that_is_away_delays_the_record(world: World) -> None:
     (over,) = [fact for fact in world.facts if isinstance(fact, SourcePolled)]
     assert over.outage_s == 3 * HOUR_S + RETRY_S
     assert world.check().is_good
+
+
+async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World) -> None:
+    """That which the organisation's sources have; an hour with few events costs two requests."""
+    key = world.cloud.url, world.organisation.client_id
+    budget = world.budgets[key] = Budget(0.5)
+    async with world.running() as completing:
+        await completing.write_due()
+        assert completing.proofs["emea"].requests == len(world.cloud.requests) == budget.used == 22 * 2
+        assert world.budgets == {key: budget}
+        budget.used = 1500  # somebody else used up the share: the next hour waits for the window to end
+        world.now = BEGIN + 3 * HOUR_S
+
+        async def end_the_window(seconds: float, why: str) -> None:
+            budget.used = 0
+            world.waits.append((seconds, why))
+
+        completing._wait = end_the_window
+        await completing.write_due()
+    assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
 
 
 async def test_a_record_names_the_organisation(world: World) -> None:
