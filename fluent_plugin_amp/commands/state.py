@@ -10,7 +10,7 @@ from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.observe import units
-from fluent_plugin_amp.pipeline.combine.combiner import UNSENT
+from fluent_plugin_amp.pipeline.combine.rows import UNSENT
 from fluent_plugin_amp.state.check import size_on_disk
 from fluent_plugin_amp.state.lock import holder
 from fluent_plugin_amp.state.store import Store

@@ -64,7 +64,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "CREATE INDEX letters_by_tries ON letters (tries, number)",
     ),
     (
-        # What combined records are made from; the names of the rows are `pipeline.combine.combiner`'s.
+        # What combined records are made from; the names of the rows are `pipeline.combine.rows`'s.
         """CREATE TABLE combined (
             stream TEXT NOT NULL,
             name TEXT NOT NULL,

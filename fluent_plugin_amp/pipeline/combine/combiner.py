@@ -22,12 +22,20 @@ import msgspec
 from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.model import Delivered, Delivery, Pending, Record
-from fluent_plugin_amp.pipeline.combine.detections import Detections, Head
-from fluent_plugin_amp.pipeline.combine.incidents import GROUPINGS, Incidents
-from fluent_plugin_amp.pipeline.combine.member import MAX_SECONDS, Emission, Member
-
-Rows = dict[tuple[str, str], bytes | None]
-"""What is to be kept: by stream and name; None: no longer."""
+from fluent_plugin_amp.pipeline.combine.detections import Detections
+from fluent_plugin_amp.pipeline.combine.incidents import Incidents
+from fluent_plugin_amp.pipeline.combine.member import Emission, Member
+from fluent_plugin_amp.pipeline.combine.rows import (
+    CLOCK,
+    HEAD,
+    PART,
+    PLACE,
+    KeptRows,
+    Rows,
+    encode_member,
+    member_name,
+    unsent_name,
+)
 
 Item = TypeVar("Item")
 
@@ -35,17 +43,9 @@ Post = Callable[[Delivery, str, int, int, Record], None]
 """`Conductor.post_combined`."""
 
 _encode = msgspec.msgpack.encode
-_decode_head = msgspec.msgpack.Decoder(tuple[float, int]).decode
-_decode_clock = msgspec.msgpack.Decoder(int).decode
-_decode_member = msgspec.json.Decoder(tuple[Member, tuple[str, ...]]).decode
-_decode_emission = msgspec.json.Decoder(Emission).decode
-
-UNSENT = "unsent "
-"""So begin the names of the rows of records that no server has yet."""
 CLOCK_TOLERANCE_NS = 86400 * 10**9
 """A stream's clock may be so much ahead of ours, which may have been set back."""
 _SECOND = 10**9
-_HEAD, _PART, _PLACE, _CLOCK = "head ", "part ", "place ", "clock"
 
 
 class Keeper(Protocol):
@@ -190,13 +190,13 @@ class Combiner:
         self._idle_since.pop(stream, None)
         self._keep()
         if self._keeper is not None and self._incidents is not None:
-            self._keeper.put({(stream, _CLOCK): None}, lambda: None)
+            self._keeper.put({(stream, CLOCK): None}, lambda: None)
 
     # --- what is kept ------------------------------------------------------------------------------------------
 
     def restore(self, rows: Mapping[tuple[str, str], bytes]) -> None:
         """Go on where the last process ended, with what it kept; records that no server has are sent again."""
-        kept = _Kept(rows, int(self.clock() * _SECOND) + CLOCK_TOLERANCE_NS)
+        kept = KeptRows(rows, int(self.clock() * _SECOND) + CLOCK_TOLERANCE_NS)
         if self._incidents is not None:
             self._incidents.clocks.update(kept.clocks)
             for stream, member, by in kept.places:
@@ -206,6 +206,8 @@ class Combiner:
                 self._detections.restore(stream, detection_id, head, kept.parts[stream, detection_id])
         if kept.garbled and self._keeper is not None:
             self._keeper.set_aside(kept.garbled)
+        if kept.renamed and self._keeper is not None:
+            self._keeper.put(kept.renamed, lambda: None)  # before anything that removes them
         emissions = [emission for emission in kept.emissions if emission.kind in self._tags]
         self.is_ready = True
         self._send(emissions)
@@ -224,7 +226,7 @@ class Combiner:
         emissions = self._emissions()
         rows = self._changed_rows()
         for emission in emissions:
-            rows[emission.stream, _unsent_name(emission)] = msgspec.json.encode(emission)
+            rows[emission.stream, unsent_name(emission)] = msgspec.json.encode(emission)
         if self._keeper is None:
             self._send(emissions)
             return None
@@ -242,17 +244,17 @@ class Combiner:
         rows: Rows = {}
         if self._detections is not None:
             for stream, detection_id, head, members in _taken(self._detections.changes):
-                rows[stream, _HEAD + detection_id] = None if head is None else _encode(tuple(head))
+                rows[stream, HEAD + detection_id] = None if head is None else _encode(tuple(head))
                 for member in members:
-                    rows[stream, _member_name(_PART, member)] = None if head is None else _encode_member(member)
+                    rows[stream, member_name(PART, member)] = None if head is None else encode_member(member)
         if self._incidents is not None:
             # An event that left several groups at once changed several times.
             changed = {(stream, member.digest): member for stream, member in _taken(self._incidents.changes)}
             for (stream, _), member in changed.items():
                 by = self._incidents.places(stream, member)
-                rows[stream, _member_name(_PLACE, member)] = _encode_member(member, by) if by else None
+                rows[stream, member_name(PLACE, member)] = encode_member(member, by) if by else None
             for stream in {stream for stream, _ in changed} & self._incidents.clocks.keys():
-                rows[stream, _CLOCK] = _encode(self._incidents.clocks[stream])
+                rows[stream, CLOCK] = _encode(self._incidents.clocks[stream])
         return rows
 
     # --- sending -----------------------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ class Combiner:
         """See `model.Ledger`: a server has a combined record."""
         emission = self._unsent.pop(delivery_tag, None)  # one whose answer failed was sent twice
         if emission is not None and self._keeper is not None:
-            self._keeper.put({(emission.stream, _unsent_name(emission)): None}, lambda: None)
+            self._keeper.put({(emission.stream, unsent_name(emission)): None}, lambda: None)
 
     def _add(self, stream: str, member: Member, now: float) -> None:
         with contained("combining", self._tell):  # the domain of this event's part
@@ -292,95 +294,3 @@ def _taken(items: list[Item]) -> list[Item]:
     taken = items.copy()
     items.clear()
     return taken
-
-
-class _Kept:
-    """What rows say; a row that says nothing, or nothing that fits the others, is garbled.
-
-    Args:
-        rows: by stream and name.
-        latest_ns: no stream's clock can be later.
-    """
-
-    def __init__(self, rows: Mapping[tuple[str, str], bytes], latest_ns: int) -> None:
-        self.clocks: dict[str, int] = {}
-        self.places: list[tuple[str, Member, tuple[str, ...]]] = []
-        self.heads: list[tuple[str, str, Head]] = []
-        """In the order in which they were opened; of each there are `parts`."""
-        self.parts: dict[tuple[str, str], list[Member]] = {}
-        self.emissions: list[Emission] = []
-        self.garbled: list[tuple[str, str]] = []
-        self._latest_ns = latest_ns
-        self._part_keys: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for key, data in rows.items():
-            try:
-                self._read(key, data)
-            except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
-                self.garbled.append(key)
-        self._join()
-
-    def _read(self, key: tuple[str, str], data: bytes) -> None:
-        """Raises what tells that it is garbled."""
-        stream, name = key
-        if name.startswith(_PART):
-            member, _ = _whole_member(data, _PART, name)
-            if member.detection_id is None or not member.details:
-                raise ValueError("no part of a detection")
-            detection = stream, member.detection_id
-            self.parts.setdefault(detection, []).append(member)
-            self._part_keys.setdefault(detection, []).append(key)
-        elif name.startswith(_HEAD):
-            head = Head(*_decode_head(data))
-            if not (0 <= head.first_arrival <= MAX_SECONDS and 0 <= head.revision < MAX_SECONDS):
-                raise ValueError("no such time, or revision")
-            self.heads.append((stream, name.removeprefix(_HEAD), head))
-        elif name.startswith(UNSENT):
-            emission = _decode_emission(data)
-            is_time = 0 <= emission.seconds <= MAX_SECONDS and 0 <= emission.nanoseconds < _SECOND
-            if not is_time or emission.stream != stream or name != _unsent_name(emission):
-                raise ValueError("no such time, or the name of another")
-            self.emissions.append(emission)
-        elif name == _CLOCK:
-            clock = _decode_clock(data)
-            if not 0 <= clock <= self._latest_ns:
-                raise ValueError("no such time")
-            self.clocks[stream] = clock
-        elif name.startswith(_PLACE):
-            member, by = _whole_member(data, _PLACE, name)
-            if not by or not all(each in GROUPINGS and GROUPINGS[each](member) is not None for each in by):
-                raise ValueError("no place in an incident")
-            self.places.append((stream, member, by))
-        else:
-            raise ValueError("no such row")
-
-    def _join(self) -> None:
-        """Heads and parts belong together: a transaction has both or neither."""
-        self.heads.sort(key=lambda kept: kept[2].first_arrival)
-        known = {(stream, detection_id) for stream, detection_id, _ in self.heads}
-        for detection in self.parts.keys() - known:
-            self.garbled += self._part_keys[detection]
-        for stream, detection_id in known - self.parts.keys():
-            self.garbled.append((stream, _HEAD + detection_id))
-        self.heads = [kept for kept in self.heads if kept[:2] in self.parts]
-
-
-def _whole_member(data: bytes, kind: str, name: str) -> tuple[Member, tuple[str, ...]]:
-    member, by = _decode_member(data)
-    if not member.is_whole or name != _member_name(kind, member):
-        raise ValueError("not as it was made")
-    return member, by
-
-
-# The time comes first: what comes together is on the same pages of the file, and a commit writes few of them.
-
-
-def _member_name(kind: str, member: Member) -> str:
-    return f"{kind}{member.seconds:08x} {member.digest.hex()}"
-
-
-def _unsent_name(emission: Emission) -> str:
-    return f"{UNSENT}{emission.seconds:08x} {emission.kind} {emission.name}"
-
-
-def _encode_member(member: Member, by: tuple[str, ...] = ()) -> bytes:
-    return msgspec.json.encode((member, by))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -17,10 +19,11 @@ from hypothesis import strategies as st
 from fluent_plugin_amp.facts import Fact, InternalError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, Outcome, Pending, Record
 from fluent_plugin_amp.pipeline.batcher import Batcher
-from fluent_plugin_amp.pipeline.combine.combiner import Combiner, Rows
+from fluent_plugin_amp.pipeline.combine.combiner import Combiner
 from fluent_plugin_amp.pipeline.combine.detections import Detections
 from fluent_plugin_amp.pipeline.combine.incidents import GROUPINGS, Incidents
 from fluent_plugin_amp.pipeline.combine.member import COMBINED_TYPES, THREAT_DETECTED, THREAT_QUARANTINED, MemberMaker
+from fluent_plugin_amp.pipeline.combine.rows import Rows
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.flatten import Flattener
@@ -332,6 +335,58 @@ def test_an_idle_stream_closes_its_incidents() -> None:
     world.combiner.tick(["s"], ["s"], 1500.0)
     world.disk.commit()
     assert len([tag for tag, *_ in world.got if tag == "incidents"]) == 3
+
+
+# --- rows of an earlier version ------------------------------------------------------------------
+
+
+def earlier_rows() -> dict[tuple[str, str], bytes]:
+    """What an earlier version kept of the `EARLIER` events: names without seconds, members without names.
+
+    A detection is settled, and its record unsent; two are open, and so are incidents.
+    """
+    written = json.loads(Path(__file__).with_name("earlier_rows.json").read_text())
+    return {(stream, name): base64.b64decode(data) for stream, name, data in written}
+
+
+EARLIER = [
+    *(event(n, n, kind, "E", "b" * 64, "C") for n, kind in enumerate((THREAT_DETECTED, THREAT_QUARANTINED))),
+    *(event(n, n, THREAT_DETECTED, f"D{n}", "a" * 64, f"C{n}") for n in range(2, 4)),
+]
+LATER = [event(n, n, THREAT_QUARANTINED, f"D{n - 8}", "a" * 64, f"C{n - 8}") for n in range(10, 12)]
+
+
+def test_what_an_earlier_version_kept_is_taken_over() -> None:
+    """Its detections, incidents and unsent records become the same records as those of one process, and no row of it
+    is left.
+    """
+    expected = World([*EARLIER, *LATER])
+    world = World([*EARLIER, *LATER])
+    world.disk.rows = earlier_rows()
+    world.disk.delivered = {json.dumps(each).encode() for each in EARLIER}
+    world.do("crash", 1)
+    assert (world.combiner.detections_open, world.combiner.incidents_open) == (2, 8)
+    world.disk.commit()
+    assert world.disk.aside == []
+    assert not earlier_rows().keys() & world.disk.rows.keys() - {
+        ("s", name) for name in ("clock", "head d2", "head d3", "head e")
+    }
+    assert len(world.disk.rows) == len(earlier_rows())
+    assert [key[:2] for key in world.got] == [("detections", "e")]
+    world.do("crash", 1)
+    assert world.end() == expected.end()
+    assert world.disk.aside == []
+
+
+def test_rows_of_an_earlier_version_that_do_not_fit_are_set_aside_under_their_own_names() -> None:
+    """A part without its head is not renamed, or it would stay for ever."""
+    world = World(EARLIER)
+    world.disk.rows = earlier_rows()
+    del world.disk.rows["s", "head d2"]
+    world.do("crash", 1)
+    world.disk.commit()
+    assert [(key[1].split()[0], key in world.disk.rows) for key in world.disk.aside] == [("part", True)]
+    assert len(world.disk.rows) == len(earlier_rows()) - 1
 
 
 # --- garbled rows --------------------------------------------------------------------------------
