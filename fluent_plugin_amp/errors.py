@@ -237,6 +237,16 @@ class NoProgress(UnavailableError):
     default_remedy = "See the errors logged above; `fluent-plugin-amp check` tries each peer."
 
 
+class HuntsLeftOut(UnavailableError):
+    """More files asked for a hunt than the queue has room for: some were not noted.  Their next events ask again."""
+
+    id = "hunts.left-out"
+    default_remedy = (
+        "Raise `rate_limit_share` of `hunts`, or have fewer events ask: `event_types`. Whoever wants to know of one "
+        "file: amp-respond hunt."
+    )
+
+
 class HistoryInProgress(UnavailableError):
     """Another `backfill` or `reconcile --repair` of the same stream is at work: both would send the same events."""
 

@@ -69,6 +69,8 @@ class Delivery:
     """For the memory of what was delivered; None: it does not want them, or there is no event to be read."""
     member: Any = None
     """Its part in combined records (`pipeline.combine.member.Member`); None: it has none."""
+    ask: Any = None
+    """The hunt that it asks for (`pipeline.asking.Ask`); None: for none."""
     is_combined: bool = False
     """It stands for a combined record, which no broker delivered: nothing is counted or remembered of it."""
     parts: int = 0
@@ -229,7 +231,8 @@ class Delivered(Protocol):
     def record(self, deliveries: list[Delivery]) -> Pending | None:
         """A server has these: remember them.  They may be acked to the broker when that is safe; None: now.
 
-        Those that have a part in combined records (`Delivery.member`) are given apart from the others.
+        Those that have a part in combined records (`Delivery.member`) are given apart from the others, and so are
+        those that ask for a hunt (`Delivery.ask`).
         """
 
 

@@ -210,7 +210,12 @@ async def _try_audit_logs(api: CiscoApi) -> str:
     return "no entry in the last hour"
 
 
-PROBES = {"audit_logs": _try_audit_logs}
+async def _try_activity(api: CiscoApi) -> str:
+    await api.envelope("/v1/computers/activity", (("q", "0" * 64), ("limit", "1")))
+    return "searches what computers have seen"
+
+
+PROBES = {"audit_logs": _try_audit_logs, "hunts": _try_activity}
 """By the key of its section: how a polled source is tried."""
 
 

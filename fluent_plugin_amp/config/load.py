@@ -188,6 +188,9 @@ def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
             if config.state.remember < LEAST_REMEMBERED_S:
                 what = "needs `state.remember` of at least an hour: what is read twice is known by it"
                 reading.problem(tree, source, what)
+            if source == "hunts" and all(stream.organisation != organisation.name for stream in config.streams):
+                what = f"needs a stream with `organisation: {organisation.name}`: its events ask"
+                reading.problem(tree, source, what)
             if organisation.line(source) in streams:
                 reading.problem(tree, source, f"there is a stream named `{organisation.line(source)}`: rename it")
 

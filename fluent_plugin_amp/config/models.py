@@ -282,8 +282,15 @@ class Config(Section):
 
     @property
     def own_organisations(self) -> tuple[OrganisationConfig, ...]:
-        """The organisations that this process polls: all, or those of its shard."""
-        return tuple(each for each in self.organisations if self.shard is None or self.shard.has(each.name))
+        """The organisations that this process polls: all, or those of its shard, and the hunts of its streams."""
+        if self.shard is None:
+            return self.organisations
+        asking = {stream.organisation for stream in self.own_streams}
+        return tuple(
+            each if self.shard.has(each.name) else each.only_hunts()
+            for each in self.organisations
+            if self.shard.has(each.name) or (each.hunts is not None and each.name in asking)
+        )
 
     @field_validator("completeness")
     @classmethod

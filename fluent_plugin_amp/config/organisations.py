@@ -6,7 +6,7 @@ A source is a section of its organisation, such as ``audit_logs``; to add one, a
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -16,9 +16,9 @@ from fluent_plugin_amp.config.section import Section
 from fluent_plugin_amp.config.streams import ApiConfig, CloudConfig, or_a_name
 from fluent_plugin_amp.config.transform import TransformConfig
 from fluent_plugin_amp.config.units import Duration, Share
-from fluent_plugin_amp.config.values import StaticFields, Tag, Text
+from fluent_plugin_amp.config.values import EventTypeId, StaticFields, Tag, Text
 
-SOURCES = ("audit_logs", "computers", "vulnerabilities")
+SOURCES = ("audit_logs", "computers", "vulnerabilities", "hunts")
 """The keys of an organisation that are polled sources."""
 
 
@@ -48,6 +48,31 @@ class VulnerabilitiesConfig(Section):
     tag: Tag = Field(default="edr.cisco.amp.vulnerabilities", description="The tag of the records.")
 
 
+class HuntsConfig(Section):
+    """Who else has seen a malicious file, and raised no event for it; needs `state.path`: `{}` turns it on."""
+
+    poll_interval: ClassVar[float] = 5.0
+    """How often is looked for what is due, in seconds; the cloud is asked only then."""
+
+    every: Annotated[float, Duration("1h", "30d")] = Field(
+        default=86_400.0, description="After so long a file that has events again is hunted again."
+    )
+    delay: Annotated[float, Duration("0s", "1h")] = Field(
+        default=60.0,
+        description="Time between an event and its hunt, so that other computers have raised their events, too.",
+    )
+    event_types: tuple[EventTypeId, ...] = Field(
+        default=(),
+        description="Events of these types ask, by name, older name, or id, unless their file is clean; none: events "
+        "of whatever type whose file is malicious.",
+    )
+    rate_limit_share: Annotated[float, Share("0.01", "0.8")] = Field(
+        default=0.1,
+        description="How much of the requests that the cloud grants hunts may use, beside that of the organisation.",
+    )
+    tag: Tag = Field(default="edr.cisco.amp.hunts", description="The tag of the records.")
+
+
 class OrganisationConfig(Section):
     """One organisation at Cisco, seen through one API key."""
 
@@ -72,6 +97,10 @@ class OrganisationConfig(Section):
     )
     vulnerabilities: VulnerabilitiesConfig | None = Field(
         default=None, description="The vulnerable programs: what is new or has changed is a record; null: off."
+    )
+    hunts: HuntsConfig | None = Field(
+        default=None,
+        description="Who else has seen the malicious file of an event: a record for each; null: off, docs/hunts.md.",
     )
     names: bool = Field(
         default=False,
@@ -106,6 +135,10 @@ class OrganisationConfig(Section):
     def line(self, source: str) -> str:
         """The name of the line of one of its sources."""
         return f"{self.name}/{source}"
+
+    def only_hunts(self) -> OrganisationConfig:
+        """This organisation without its other sources."""
+        return self.model_copy(update={"names": False} | {key: None for key in SOURCES if key != "hunts"})
 
     def under(self, transform: TransformConfig, proxy: ProxyWay) -> OrganisationConfig:
         """This organisation with what holds for all: their ``proxy``, where it has none of its own, and ``add``."""

@@ -195,6 +195,7 @@ class Metrics:
             "memory_bytes", "What the events under way take, counted against memory_limit.", snapshot.held_bytes
         )
         yield _plain("memory_limit_bytes", "memory_limit.", snapshot.memory_limit_bytes)
+        yield from _hunts(snapshot)
         internal = CounterMetricFamily(
             PREFIX + "internal_errors", "Faults of the plugin's own that were contained, by place.", labels=["where"]
         )
@@ -291,3 +292,21 @@ def _add(families: dict[bytes, list[bytes]], more: Iterable[Metric]) -> None:
     for family in more:
         helps, types, lines = generate_latest(_One(family)).split(b"\n", 2)
         families.setdefault(b"%b\n%b\n" % (helps, types), []).append(lines)
+
+
+def _hunts(snapshot: Snapshot) -> Iterator[Metric]:
+    """Nothing without hunts."""
+    if not snapshot.hunts:
+        return
+    waiting = GaugeMetricFamily(PREFIX + "hunts_waiting", "Files that wait for their hunt.", labels=["source"])
+    done = CounterMetricFamily(PREFIX + "hunts", "Hunts whose record a server has.", labels=["source"])
+    left_out = CounterMetricFamily(
+        PREFIX + "hunts_left_out",
+        "Events whose file was not noted for a hunt, because too many wait.",
+        labels=["source"],
+    )
+    for each in snapshot.hunts:
+        waiting.add_metric([each.source], each.waiting)
+        done.add_metric([each.source], each.done)
+        left_out.add_metric([each.source], each.left_out)
+    yield from (waiting, done, left_out)

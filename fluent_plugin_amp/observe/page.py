@@ -125,6 +125,7 @@ def _tiles(snapshot: Snapshot, histories: Mapping[str, History]) -> list[tuple[s
         (units.size(snapshot.resident_bytes), "memory of the process"),
         *_open("detections open", snapshot.detections_open),
         *_open("incidents open", snapshot.incidents_open),
+        *_open("files wait for a hunt", sum(each.waiting for each in snapshot.hunts) if snapshot.hunts else None),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters, ServerSnapshot
@@ -127,6 +127,18 @@ class StreamSnapshot:
         )
 
 
+class HuntsSnapshot(NamedTuple):
+    """The hunts of one organisation; counted since the start of the process."""
+
+    source: str
+    """Their line: ``organisation/hunts``."""
+    waiting: int
+    """Files that wait for their hunt."""
+    done: int
+    left_out: int
+    """Events whose file was not noted, for lack of room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything at one moment."""
@@ -147,3 +159,4 @@ class Snapshot:
     detections_open: int | None = None
     """Detections that were not written yet; None: none are made."""
     incidents_open: int | None = None
+    hunts: tuple[HuntsSnapshot, ...] = ()

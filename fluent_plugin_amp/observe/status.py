@@ -306,6 +306,8 @@ def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
         if combines:
             what = f"{trouble.what}; events that take part in detections or incidents wait for it, unacknowledged"
             trouble = replace(trouble, what=what)
+        elif snapshot.hunts:
+            trouble = replace(trouble, what=f"{trouble.what}; events that ask for a hunt wait for it, unacknowledged")
         found.insert(0, _of_trouble(trouble, Level.TROUBLE if combines else Level.WARNING, blocks=combines))
     return [replace(each, state_file=troubles.state_path) for each in found]
 

@@ -48,6 +48,8 @@ class HuntQueue:
         self, every_s: float, *, max_waiting: int = MAX_WAITING, max_remembered: int = MAX_REMEMBERED
     ) -> None:
         self.every_s = every_s
+        self.hunts = 0
+        """Hunts that were done, since the start."""
         self.left_out = 0
         """Hashes for which there was no room."""
         self.is_restored = False
@@ -85,6 +87,7 @@ class HuntQueue:
 
     def done(self, sha256: str) -> Rows:
         """A server has the record of its hunt."""
+        self.hunts += 1
         asked_at = self._waiting.pop(sha256).asked_at
         self._hunted.pop(sha256, None)
         self._hunted[sha256] = asked_at
@@ -103,8 +106,10 @@ class HuntQueue:
         return dict.fromkeys((sha256 for sha256 in old if sha256 not in self._waiting), None)
 
     def restore(self, rows: Mapping[str, bytes], now: float) -> tuple[Rows, list[str]]:
-        """Take up what was kept; events may have asked before.  Returns what is to be kept, and what is garbled."""
-        more: Rows = {}
+        """Take up what was kept.  Of events that asked before nothing may have been kept, lest it hide what is there.
+
+        Returns what is to be kept of them, and the names of garbled rows.
+        """
         garbled: list[str] = []
         kept: list[Noted] = []
         hunted: list[tuple[int, str]] = []
@@ -124,10 +129,9 @@ class HuntQueue:
             self._hunted[sha256] = asked_at
             if sha256 in self._waiting and 0 <= now - asked_at < self.every_s:  # asked for again too early
                 del self._waiting[sha256]
-                more[sha256] = rows[sha256]
         early, self._waiting = self._waiting, {}
         self._waiting = {noted.sha256: noted for noted in sorted(kept, key=lambda noted: noted.asked_at)}
-        for noted in early.values():
-            self._waiting.setdefault(noted.sha256, noted)
+        more = [noted for sha256, noted in early.items() if sha256 not in self._waiting]
+        self._waiting |= {noted.sha256: noted for noted in more}
         self.is_restored = True
-        return more, garbled
+        return {noted.sha256: _encode((noted.asked_at, noted.event)) for noted in more}, garbled

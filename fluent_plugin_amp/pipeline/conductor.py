@@ -163,6 +163,11 @@ class Conductor(Lines):
                     delivery.member = line.transform.combine(record, seconds, nanoseconds, digest)
                 except Exception as exc:  # the domain of its part in combined records
                     self._observer(InternalError("combining", exc))
+            if (ask := line.transform.ask) is not None:
+                try:
+                    delivery.ask = ask(record)
+                except Exception as exc:  # the domain of its hunt
+                    self._observer(InternalError("hunts", exc))
             if counters.newest_event_at < seconds <= delivery.received_at:
                 counters.newest_event_at = seconds
             transformed = line.transform(record, delivery.pulled_at or delivery.received_at)

@@ -31,6 +31,7 @@ class Recorder:
         self._observer = observer
         self._combines = combines
         self._finished: list[Delivery] = []  # not given to `delivered` yet
+        self._asking: list[Delivery] = []  # of these, those that ask for a hunt
         self._pending = 0
 
     def __bool__(self) -> bool:
@@ -46,7 +47,7 @@ class Recorder:
             return
         self._lines.hold(line, delivery, 0)
         delivery.body = b""
-        self._finished.append(delivery)
+        (self._finished if delivery.ask is None else self._asking).append(delivery)
 
     def record_one(self, delivery: Delivery) -> None:
         """Its dead letter is safe: it counts as delivered."""
@@ -54,8 +55,14 @@ class Recorder:
         self.record()
 
     def record(self) -> None:
-        """Have what is finished remembered: what takes part in combined records apart, since that may take longer."""
+        """Have what is finished remembered; apart what asks for a hunt, or takes part in combined records.
+
+        That may take longer.
+        """
         finished, self._finished = self._finished, []
+        if self._asking:
+            asking, self._asking = self._asking, []
+            self._record(asking)
         if self._combines:
             self._record([delivery for delivery in finished if delivery.member is None])
             self._record([delivery for delivery in finished if delivery.member is not None])

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from fluent_plugin_amp.model import Record
+from fluent_plugin_amp.pipeline.asking import Asker
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.flatten import Flattener, free_name
 from fluent_plugin_amp.pipeline.ids import ids_as_texts
@@ -83,6 +84,8 @@ class Transform:
     serialize: str | None = None
     combine: MemberMaker | None = None
     """Makes an event's part in combined records, before anything else is done with it."""
+    ask: Asker | None = None
+    """Tells whether an event asks for a hunt, likewise."""
 
     _tag: str | Tags = field(init=False, repr=False, compare=False)
     _steps: tuple[tuple[str, Change], ...] = field(init=False, repr=False, compare=False)

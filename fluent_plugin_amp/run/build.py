@@ -12,11 +12,13 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from fluent_plugin_amp.config import Config, StreamConfig, TlsConfig, TransformConfig
+from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.config.proxy import proxy_to
 from fluent_plugin_amp.config.transform import ShapeConfig
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Chunk, ServerSnapshot, Sink
+from fluent_plugin_amp.pipeline.asking import Asker
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
@@ -35,7 +37,6 @@ from fluent_plugin_amp.source.settings import Location, StreamSettings
 from fluent_plugin_amp.source.stream import Stream
 from fluent_plugin_amp.tls import client_context
 
-_NO_NAMES: Mapping[str, Names] = MappingProxyType({})
 SINK_CLOSE_TIMEOUT_S = 2.0
 """So long a sink may take to close, once everything was answered that will be."""
 
@@ -158,8 +159,31 @@ def make_names(config: Config, known: dict[str, Names]) -> None:
         known.setdefault(name, Names(name))
 
 
-def make_transform(stream: StreamConfig, known: Mapping[str, Names] = _NO_NAMES) -> Transform:
-    """The steps of one stream; ``known`` are the names of organisations."""
+def hunted(config: Config) -> dict[str, OrganisationConfig]:
+    """The organisations with hunts, by name."""
+    return {each.name: each for each in config.own_organisations if each.hunts is not None}
+
+
+def hunt_lines(hunted: Mapping[str, OrganisationConfig]) -> dict[str, float]:
+    """After how many seconds each hunts a file again, by its line."""
+    return {each.line("hunts"): each.hunts.every for each in hunted.values() if each.hunts is not None}
+
+
+def make_asker(stream: StreamConfig, hunted: Mapping[str, OrganisationConfig]) -> Asker | None:
+    """What tells which events of a stream ask for a hunt; None: none does."""
+    organisation = hunted.get(stream.organisation or "")
+    if organisation is None or organisation.hunts is None:
+        return None
+    event_types = frozenset(organisation.hunts.event_types)
+    return Asker(organisation.line("hunts"), stream.name, event_types or None)
+
+
+def make_transform(
+    stream: StreamConfig,
+    known: Mapping[str, Names] = MappingProxyType({}),
+    hunted: Mapping[str, OrganisationConfig] = MappingProxyType({}),
+) -> Transform:
+    """The steps of one stream; ``known`` are the names of organisations, ``hunted`` those with hunts."""
     transform: TransformConfig = stream.transform
     flatten = transform.flatten
     obfuscate = make_obfuscation(transform)
@@ -185,6 +209,7 @@ def make_transform(stream: StreamConfig, known: Mapping[str, Names] = _NO_NAMES)
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=transform.serialize,
         # The password is a secret that lasts: with it, values that are masked are known again.
+        ask=make_asker(stream, hunted),
         combine=MemberMaker(obfuscate, links, stream.password.get_secret_value().encode(), naming),
     )
 

@@ -25,7 +25,7 @@ from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.observe import statistics
 from fluent_plugin_amp.observe.logs import LOGGER
 from fluent_plugin_amp.observe.service import Service
-from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import HuntsSnapshot, Proof, Snapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import judge
 from fluent_plugin_amp.observe.systemd import Notifier
 from fluent_plugin_amp.observe.troubles import Troubles
@@ -36,6 +36,8 @@ from fluent_plugin_amp.run.build import (
     SINK_CLOSE_TIMEOUT_S,
     ClosableSink,
     forward_settings,
+    hunt_lines,
+    hunted,
     make_names,
     make_sink,
     make_stream,
@@ -86,7 +88,7 @@ class Daemon:
             on_available=self._wake_streams,
         )
         self.state, self.conductor, self.combining = pipeline.state, pipeline.conductor, pipeline.combining
-        self._names = pipeline.names
+        self._names, self._hunts = pipeline.names, pipeline.hunts
         self._observer = observer
         self._fleet = RunningStreams(observer, once=once)
         for stream in config.own_streams:
@@ -146,9 +148,15 @@ class Daemon:
             for each in (*changes.restarted, *changes.added)
         }
         make_names(config, self._names)
-        transforms = {each.name: make_transform(each, self._names) for each in config.own_streams}
+        hunts = hunted(config) if self._hunts is not None else {}
+        if self._hunts is not None:
+            self._hunts.follow(hunt_lines(hunts))
+        transforms = {each.name: make_transform(each, self._names, hunts) for each in config.own_streams}
         for changed in changes.transformed:
             self.conductor.open(changed.name, transforms[changed.name])
+        for name in transforms.keys() & self.conductor.lines.keys():
+            if self.conductor.lines[name].transform.ask != transforms[name].ask:
+                self.conductor.open(name, transforms[name])
         if sink is not None:
             await self._change_sink(sink)
         await self._fleet.drain({*changes.removed, *begun})  # one that was added runs if this is the second try
@@ -196,6 +204,10 @@ class Daemon:
             resident_bytes=statistics.resident_bytes(),
             detections_open=self.combining.combiner.detections_open if self.combining is not None else None,
             incidents_open=self.combining.combiner.incidents_open if self.combining is not None else None,
+            hunts=tuple(
+                HuntsSnapshot(line, queue.waiting, queue.hunts, queue.left_out)
+                for line, queue in (self._hunts.queues if self._hunts is not None else {}).items()
+            ),
         )
 
     async def _run_sinks(self) -> None:
@@ -234,7 +246,7 @@ class Daemon:
     def _make_sources(self) -> Sources | None:
         if self.state is None:
             return None
-        return Sources(self.config, self.conductor, self.state.kept, self._names, self._observer)
+        return Sources(self.config, self.conductor, self.state.kept, self._names, self._observer, self._hunts)
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""

@@ -16,11 +16,12 @@ from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.errors import InvalidEvent
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Delivered, Delivery, Record
+from fluent_plugin_amp.organisation.hunt_notes import HuntNotes
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.delivered import DeliveredMemory
 from fluent_plugin_amp.pipeline.names import Names
-from fluent_plugin_amp.run.build import ClosableSink, make_names, make_transform
+from fluent_plugin_amp.run.build import ClosableSink, hunt_lines, hunted, make_names, make_transform
 from fluent_plugin_amp.run.combining import Combining, make_combiner
 from fluent_plugin_amp.sink.forward.client import new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
@@ -58,15 +59,23 @@ class Pipeline:
         self.names: dict[str, Names] = {}
         """What is known of organisations, for the events of their streams."""
         make_names(config, self.names)
-        transforms = {stream.name: make_transform(stream, self.names) for stream in streams}
         self.state = self._make_state(config, observer) if with_state else None
         """The state file: to be started before the first event comes, and closed after the last."""
+        hunts = hunted(config) if self.state is not None else {}
+        transforms = {stream.name: make_transform(stream, self.names, hunts) for stream in streams}
         if delivered is None:
             delivered = self.state.delivered if self.state else DeliveredMemory.shared_by(len(transforms))
         keeper = self.state.combined if self.state else None
         combiner = None
         if with_combined:
             combiner = make_combiner(config, delivered, keeper, post=self._post_combined, tell=observer)
+        if combiner is not None:
+            delivered = combiner
+        self.hunts: HuntNotes | None = None
+        """What events asked for; None: without a state file nobody may ask."""
+        if self.state is not None:
+            delivered = self.hunts = HuntNotes(delivered, self.state.kept, observer)
+            self.hunts.follow(hunt_lines(hunts))
         limit_bytes = config.forward.chunk_limit_size
         self.conductor = Conductor(
             transforms,
@@ -77,7 +86,7 @@ class Pipeline:
             dead_letter_tag=config.dead_letters.tag,
             raw_dead_letters=config.dead_letters.raw,
             dead_letter_part_bytes=limit_bytes // 2,
-            delivered=delivered if combiner is None else combiner,
+            delivered=delivered,
             combines=combiner is not None,
             shelf=self.state.dead_letters if self.state else None,
             on_available=on_available,

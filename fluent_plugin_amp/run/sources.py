@@ -22,6 +22,7 @@ from fluent_plugin_amp.containment import keep_running
 from fluent_plugin_amp.facts import Observer, SourceEnded
 from fluent_plugin_amp.organisation.audit_logs import AuditLogs
 from fluent_plugin_amp.organisation.checkpoint import Kept
+from fluent_plugin_amp.organisation.hunt_notes import HuntNotes
 from fluent_plugin_amp.organisation.source import PolledSource
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
@@ -53,6 +54,10 @@ class Parts:
     kept: Kept
     names: Mapping[str, Names]
     """Of organisations whose names are wanted."""
+    hunts: HuntNotes | None = None
+    """What waits to be hunted."""
+    hides: Callable[[str], bool] = lambda field: False
+    """Whether a field is obfuscated."""
 
 
 def _make_computers(parts: Parts) -> Callable[[], Awaitable[None]]:
@@ -71,10 +76,23 @@ def _make_vulnerabilities(parts: Parts) -> Callable[[], Awaitable[None]]:
     return Vulnerabilities(parts.name, parts.organisation.name, parts.api, parts.feed, parts.kept).poll
 
 
+def _make_hunts(parts: Parts) -> Callable[[], Awaitable[None]]:
+    from fluent_plugin_amp.organisation.hunts import Hunts
+
+    section = parts.organisation.hunts
+    assert section is not None
+    assert parts.hunts is not None
+    queue, label = parts.hunts.queues[parts.name], parts.organisation.name
+    return Hunts(
+        parts.name, label, parts.api, parts.feed, parts.kept, queue, delay_s=section.delay, hides=parts.hides
+    ).poll
+
+
 MAKERS: dict[str, Callable[[Parts], Callable[[], Awaitable[None]]]] = {
     "audit_logs": lambda parts: AuditLogs(parts.name, parts.api, parts.feed, parts.kept).poll,
     "computers": _make_computers,
     "vulnerabilities": _make_vulnerabilities,
+    "hunts": _make_hunts,
 }
 """By the key of its section: what makes the function that does one round."""
 
@@ -88,19 +106,29 @@ class Sources:
         kept: the state file's small values.
         names: of organisations, learnt by their computers.
         tell: hears how the rounds go, and of what nobody foresaw.
+        hunts: what waits to be hunted.
     """
 
     def __init__(
-        self, config: Config, conductor: Conductor, kept: Kept, names: Mapping[str, Names], tell: Observer
+        self,
+        config: Config,
+        conductor: Conductor,
+        kept: Kept,
+        names: Mapping[str, Names],
+        tell: Observer,
+        hunts: HuntNotes | None = None,
     ) -> None:
         self.polled: dict[str, PolledSource] = {}
         self.budgets: dict[tuple[str, str], Budget] = {}
-        """By API and client id: all that use a key in this process share what it is granted."""
+        """By API and client id: all that use a key in this process share what it is granted, but for hunts."""
+        self._hunt_budgets: dict[tuple[str, str], Budget] = {}
+        """Hunts have a share of their own."""
         self._config = config
         self._conductor = conductor
         self._kept = kept
         self._names = names
         self._tell = tell
+        self._hunts = hunts
         self._tasks: dict[str, tuple[asyncio.Task[None], Feed]] = {}
         self._clients: dict[tuple[str | None, str | None], httpx.AsyncClient] = {}
         self._stack = contextlib.AsyncExitStack()
@@ -163,9 +191,12 @@ class Sources:
     # --- within ----------------------------------------------------------------------------------
 
     def _begin_organisation(self, organisation: OrganisationConfig) -> None:
-        budget = self._budget(organisation)
         for source in organisation.sources:
             section = getattr(organisation, source)
+            if source == "hunts":
+                budget = budget_of(organisation, self._hunt_budgets, section.rate_limit_share)
+            else:
+                budget = budget_of(organisation, self.budgets, organisation.rate_limit_share)
             name = organisation.line(source)
             transform = make_source_transform(name, section.tag, organisation, self._config.transform)
 
@@ -182,19 +213,16 @@ class Sources:
         async def run() -> None:
             from fluent_plugin_amp.cisco.api import CiscoApi
 
+            if source == "hunts" and self._hunts is not None:
+                await self._hunts.restore(name)  # events wait for it
+            obfuscation = make_obfuscation(self._config.transform)
+            hides = obfuscation.hides if obfuscation is not None else lambda field: False
             http = await self._client(organisation)
             api = CiscoApi(cloud, organisation.api.key, http, wait=polled.wait, max_wait_s=MAX_WAIT_S, budget=budget)
-            await polled.run(MAKERS[source](Parts(name, organisation, api, feed, self._kept, self._names)))
+            parts = Parts(name, organisation, api, feed, self._kept, self._names, self._hunts, hides)
+            await polled.run(MAKERS[source](parts))
 
         return run
-
-    def _budget(self, organisation: OrganisationConfig) -> Budget:
-        cloud = organisation.cloud.cloud
-        assert cloud is not None
-        key = cloud.api_url, organisation.api.client_id
-        budget = self.budgets.setdefault(key, Budget(organisation.rate_limit_share))
-        budget.share = organisation.rate_limit_share
-        return budget
 
     async def _client(self, organisation: OrganisationConfig) -> httpx.AsyncClient:
         """The HTTP client of all organisations that are reached in the same way."""
@@ -207,6 +235,15 @@ class Sources:
                 open_http(misconfigured, ca_file=ca_file, proxy=key[1], timeout_s=ANSWER_TIMEOUT_S)
             )
         return self._clients[key]
+
+
+def budget_of(organisation: OrganisationConfig, budgets: dict[tuple[str, str], Budget], share: float) -> Budget:
+    """What its key may spend, of these budgets; it is ``share`` from now on."""
+    cloud = organisation.cloud.cloud
+    assert cloud is not None
+    budget = budgets.setdefault((cloud.api_url, organisation.api.client_id), Budget(share))
+    budget.share = share
+    return budget
 
 
 def make_source_transform(name: str, tag: str, organisation: OrganisationConfig, all_: TransformConfig) -> Transform:

@@ -360,7 +360,7 @@ def test_two_keys_of_one_rule_do_not_hide_others(write: Write) -> None:
 
 # --- secrets ------------------------------------------------------------------------------------------------
 
-SHOWN = ("ca_file", "cert_file", "key_file", "credentials_file", "include", "drop_event_types")
+SHOWN = ("ca_file", "cert_file", "key_file", "credentials_file", "include", "drop_event_types", "event_types")
 """Keys whose values are names that a message may say."""
 PATHS = [key.path for key in keys_of(Config) if key.name not in SHOWN]
 SECRETS = [

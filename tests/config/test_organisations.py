@@ -10,8 +10,9 @@ import pytest
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.config.access import Given, find_access
 from fluent_plugin_amp.errors import ConfigError
+from fluent_plugin_amp.pipeline.asking import Asker
 from fluent_plugin_amp.pipeline.names import Names
-from fluent_plugin_amp.run.build import make_names, make_transform
+from fluent_plugin_amp.run.build import hunt_lines, hunted, make_names, make_transform
 
 STREAM = "streams:\n  - {url: 'amqps://h', queue: q, username: u, password: p"
 ORGANISATION = """
@@ -181,3 +182,39 @@ def test_events_get_names_of_their_organisation(write: Write) -> None:
     assert known == {}
     (mistake,) = mistakes(write(ORGANISATION + "    names: true\n" + STATE + STREAM + "}"))
     assert "names: needs `computers`: it learns them" in mistake
+
+
+def test_hunts_have_keys_of_their_own(write: Write) -> None:
+    """They say which events of the organisation's streams ask, and reach the transform of each."""
+    hunts = "    hunts: {every: 2h, delay: 5s, event_types: [1], rate_limit_share: 0.2, tag: amp.hunts}\n"
+    config = load(write(ORGANISATION + hunts + STATE + STREAM + ", name: s, organisation: acme}"), {})
+    section = config.organisations[0].hunts
+    assert section is not None
+    assert (section.every, section.delay, section.rate_limit_share, section.tag) == (7200.0, 5.0, 0.2, "amp.hunts")
+    assert hunt_lines(hunted(config)) == {"acme/hunts": 7200.0}
+    transform = make_transform(config.streams[0], {}, hunted(config))
+    assert transform.ask == Asker("acme/hunts", "s", frozenset({1}))
+    assert make_transform(config.streams[0]).ask is None
+
+
+def test_hunts_need_a_stream_whose_events_ask(write: Write) -> None:
+    """A stream that does not name the organisation asks for nothing."""
+    (mistake,) = mistakes(write(ORGANISATION + "    hunts: {}\n" + STATE + STREAM + "}"))
+    assert mistake == "c.yml:6: organisations[0].hunts: needs a stream with `organisation: acme`: its events ask"
+
+
+def test_each_shard_hunts_for_its_own_streams(write: Write) -> None:
+    """Also where another one polls the organisation: what events asked for is known in their process only."""
+    streams = "".join(
+        f"  - {{url: 'amqps://h', queue: q, username: u, password: p, name: s{number}, organisation: acme}}\n"
+        for number in range(8)
+    )
+    text = ORGANISATION + "    hunts: {}\n    audit_logs: {}\n" + STATE + "streams:\n" + streams
+    sources = [
+        [
+            organisation.sources
+            for organisation in load(write(text + f"shard: {{of: 2, index: {index}}}\n"), {}).own_organisations
+        ]
+        for index in range(2)
+    ]
+    assert sorted(sources) == [[("audit_logs", "hunts")], [("hunts",)]]

@@ -14,12 +14,14 @@ from fluent_plugin_amp.errors import (
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.metrics import PREFIX, STREAMS_AT_ONCE, Metrics
-from fluent_plugin_amp.observe.snapshot import Proof
+from fluent_plugin_amp.observe.snapshot import HuntsSnapshot, Proof
 from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+HUNTS = (HuntsSnapshot("acme/hunts", waiting=2, done=7, left_out=1),)
 
 BY_DESIGN = {
     "events_received_total": ["stream"],
@@ -58,13 +60,16 @@ BY_DESIGN = {
     "state_up": [],
     "state_errors_total": ["error_id"],
     "forward_errors_total": ["error_id", "server"],
+    "hunts_waiting": ["source"],
+    "hunts_total": ["source"],
+    "hunts_left_out_total": ["source"],
 }
 """The names and labels that dashboards rely on."""
 
 
 def scrape(scene: Scene) -> Samples:
     """What Prometheus reads: name without prefix and labels → value."""
-    metrics = Metrics(lambda: scene.figures(chunks_in_flight=3, held_bytes=4096), scene.troubles)
+    metrics = Metrics(lambda: scene.figures(chunks_in_flight=3, held_bytes=4096, hunts=HUNTS), scene.troubles)
     text = asyncio.run(metrics.exposition()).decode()
     found: Samples = {}
     for family in text_string_to_metric_families(text):

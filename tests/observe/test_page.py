@@ -15,6 +15,7 @@ from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.page import FINDINGS_SHOWN, render, verdict
 from fluent_plugin_amp.observe.rates import History
+from fluent_plugin_amp.observe.snapshot import HuntsSnapshot
 from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateDiskFull
 from tests.observe.browser import CHROMIUM, Browser
@@ -263,6 +264,14 @@ def test_open_detections_and_incidents() -> None:
     text = render(scene.status(detections_open=1234, incidents_open=0), {}, NOW)
     assert "1,234detections open" in Reader(text).text
     assert "0incidents open" in Reader(text).text
+
+
+def test_files_that_wait_for_a_hunt() -> None:
+    """All organisations together, where there are hunts."""
+    scene = Scene().add().add_server()
+    assert "hunt" not in Reader(page(scene)).text
+    hunts = tuple(HuntsSnapshot(f"{name}/hunts", 2, 0, 0) for name in ("acme", "other"))
+    assert "4files wait for a hunt" in Reader(render(scene.status(hunts=hunts), {}, NOW)).text
 
 
 def test_three_hundred_streams() -> None:

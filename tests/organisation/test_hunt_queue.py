@@ -85,7 +85,7 @@ def test_a_new_process_goes_on() -> None:
 
 
 def test_events_may_ask_before_it_is_known_what_was_kept() -> None:
-    """One that was hunted is not hunted again, and its row says so again; one that waited keeps its place."""
+    """One that was hunted is not hunted again; one that waited keeps its place; others are to be kept."""
     first = HuntQueue(DAY_S)
     first.note(A, EVENT, NOW)
     (hunted,) = first.done(A).values()
@@ -95,11 +95,14 @@ def test_events_may_ask_before_it_is_known_what_was_kept() -> None:
     second = HuntQueue(DAY_S)
     for sha256 in (A, B, C):
         second.note(sha256, {}, NOW + 9)
-    assert second.restore({A: hunted, B: waits}, NOW + 9) == ({A: hunted}, [])
+    assert second.restore({A: hunted, B: waits}, NOW + 9) == (
+        {C: b"[%d,{}]" % (NOW + 9)},
+        [],
+    )
     assert second.due(NOW + 9) == [Noted(B, NOW, EVENT), Noted(C, NOW + 9, {})]
     third = HuntQueue(DAY_S)
     third.note(A, {}, NOW + DAY_S)
-    assert third.restore({A: hunted}, NOW + DAY_S) == ({}, [])
+    assert third.restore({A: hunted}, NOW + DAY_S) == ({A: b"[%d,{}]" % (NOW + DAY_S)}, [])
     assert waiting(third) == [A]
 
 

@@ -8,6 +8,7 @@ import json
 import selectors
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -27,6 +28,7 @@ from fluent_plugin_amp.errors import (
 )
 from fluent_plugin_amp.facts import DeadLettered, Fact, InternalError
 from fluent_plugin_amp.model import Answer, Chunk, Delivery, EventIdentity, Outcome, Pending, Record
+from fluent_plugin_amp.pipeline.asking import Asker
 from fluent_plugin_amp.pipeline.batcher import Batcher
 from fluent_plugin_amp.pipeline.conductor import AGAIN_AFTER_S, Conductor
 from fluent_plugin_amp.pipeline.dead_letters import original_body
@@ -1101,6 +1103,7 @@ def internal(rig: Rig) -> list[tuple[str, type[Exception]]]:
 class Trips:
     """A transform that has a bug for some events."""
 
+    ask = None
     combine = None
     obfuscate = None
 
@@ -1330,3 +1333,62 @@ def test_a_combined_record_whose_chunk_fails_is_sent_again(monkeypatch: pytest.M
     assert channel.unacked == {}
     assert rig.server.records[-1] == {"detection_id": "d"}
     rig.assert_empty()
+
+
+# --- events that ask for a hunt ---------------------------------------------------------------------------------
+
+SHA256 = "a" * 64
+MALICIOUS = json.dumps({"id": 2, "file": {"disposition": "Malicious", "identity": {"sha256": SHA256}}}).encode()
+
+
+class Notes(DeliveredMemory):
+    """What asks is safe when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.pending = Pending()
+
+    def record(self, deliveries: list[Delivery]) -> Pending | None:  # type: ignore[override]
+        """As `organisation.hunt_notes.HuntNotes`."""
+        super().record(deliveries)
+        assert len({delivery.ask is None for delivery in deliveries}) == 1, "given apart"
+        self.asked += [delivery.ask.sha256 for delivery in deliveries if delivery.ask is not None]
+        return self.pending if deliveries[0].ask is not None else None
+
+
+def test_only_events_that_ask_wait_and_are_looked_at_before_obfuscation() -> None:
+    """The others of the same chunk are acked at once."""
+    notes = Notes()
+    rig = Rig(memory=notes, limit_bytes=4000)
+    line = rig.conductor.lines["a"]
+    line.transform = replace(
+        line.transform,
+        ask=Asker("acme/hunts", "a"),
+        obfuscate=Obfuscation([Rule("file.identity.sha256", "mask")]),
+    )
+    channel = Channel(rig, "a")
+    for body in (b'{"id": 1}', MALICIOUS, b'{"id": 3}'):
+        rig.deliver(channel, body)
+    rig.answer_all()
+    assert [*channel.unacked.values()] == [MALICIOUS]
+    assert notes.asked == [SHA256]
+    assert SHA256 not in str(rig.server.records)
+    notes.pending.is_safe_now()
+    assert channel.unacked == {}
+
+
+def test_a_fault_of_the_look_costs_the_hunt_only() -> None:
+    """The event is delivered, and the fault told."""
+    rig = Rig()
+    line = rig.conductor.lines["a"]
+
+    def odd(record: Record) -> None:
+        raise RuntimeError("odd")
+
+    line.transform = replace(line.transform, ask=odd)  # type: ignore[arg-type]
+    channel = Channel(rig, "a")
+    rig.deliver(channel, MALICIOUS)
+    rig.answer_all()
+    assert channel.unacked == {}
+    assert [fact.where for fact in rig.facts if isinstance(fact, InternalError)] == ["hunts"]
