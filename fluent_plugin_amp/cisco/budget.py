@@ -31,6 +31,11 @@ class Budget:
         self._remaining: int | None = None
         self._resets_at: float | None = None
 
+    @property
+    def left(self) -> int | None:
+        """Requests that the cloud granted last, to all that use the key; None: it has not told."""
+        return self._remaining
+
     def pause_s(self, now: float) -> float:
         """Seconds to wait before the next request; 0: it may be made."""
         if self._resets_at is None or now >= self._resets_at:

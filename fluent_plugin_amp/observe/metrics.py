@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.observe.health import is_ready
-from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import Snapshot, SourceSnapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import Finding, Status, judge
 from fluent_plugin_amp.observe.troubles import Memory, Troubles
 from fluent_plugin_amp.source.transitions import Reason
@@ -86,6 +86,35 @@ _GAUGES: dict[str, tuple[str, Callable[[StreamSnapshot], float | None]]] = {
         lambda stream: stream.counters.newest_event_at or None,
     ),
 }
+_OF_SOURCES: dict[
+    str, tuple[str, type[CounterMetricFamily | GaugeMetricFamily], Callable[[SourceSnapshot], float | None]]
+] = {
+    "source_records": (
+        "Records of a polled source that a server acknowledged, dead letters included.",
+        CounterMetricFamily,
+        lambda source: source.counters.delivered,
+    ),
+    "source_last_success_timestamp_seconds": (
+        "When the source was polled to the end last; missing before the first time.",
+        GaugeMetricFamily,
+        lambda source: source.polled_at,
+    ),
+    "source_requests_left": (
+        "Requests that the cloud still grants the source's key in this hour; missing while it has not told.",
+        GaugeMetricFamily,
+        lambda source: source.requests_left,
+    ),
+    "source_odd_entries": (
+        "Entries of a polled source that are not what they should be, as often as they were read.",
+        CounterMetricFamily,
+        lambda source: source.odd,
+    ),
+    "source_unknown_names": (
+        "Names that events lacked because they are not known; only where `names` is on.",
+        CounterMetricFamily,
+        lambda source: source.unknown_names,
+    ),
+}
 
 
 def _is_held(stream: StreamSnapshot, reason: Reason) -> bool:
@@ -114,6 +143,7 @@ class Metrics:
         for first in range(0, len(snapshot.streams), STREAMS_AT_ONCE):
             _add(families, self._of_streams(snapshot.streams[first : first + STREAMS_AT_ONCE], snapshot.at))
             await asyncio.sleep(0)
+        _add(families, _of_sources(snapshot.sources))
         _add(families, self._of_the_plugin(snapshot))
         _add(families, self._judged(status))
         _add(families, self._process.collect())
@@ -251,6 +281,17 @@ class Metrics:
                 errors.add_metric([server.server, error_id], count)
             retries.add_metric([server.server], server.retries)
         yield from (up, errors, retries)
+
+
+def _of_sources(sources: Sequence[SourceSnapshot]) -> Iterator[Metric]:
+    for name, (text, family, value_of) in _OF_SOURCES.items():
+        made = family(PREFIX + name, text, labels=["source"])
+        for source in sources:
+            value = value_of(source)
+            if value is not None:
+                made.add_metric([source.name], value)
+        if sources:
+            yield made
 
 
 def _subjects(finding: Finding) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.rates import MINUTES, History
 from fluent_plugin_amp.observe.snapshot import Snapshot
-from fluent_plugin_amp.observe.status import Readiness, ServerStatus, Status, StreamStatus
+from fluent_plugin_amp.observe.status import Readiness, ServerStatus, SourceStatus, Status, StreamStatus
 from fluent_plugin_amp.observe.templates import template, text_of
 from fluent_plugin_amp.text import one_line
 
@@ -33,7 +33,7 @@ FINDINGS_SHOWN = 12
 QUEUE_KEEPS_S = 10 * 86400.0
 """After that Cisco deletes an event."""
 
-_Judged = TypeVar("_Judged", StreamStatus, ServerStatus)
+_Judged = TypeVar("_Judged", StreamStatus, ServerStatus, SourceStatus)
 
 _CLASSES = {Level.OK: "ok", Level.WARNING: "warning", Level.TROUBLE: "trouble"}
 _SIGNS = {Level.OK: "●", Level.WARNING: "▲", Level.TROUBLE: "✖"}
@@ -54,6 +54,7 @@ def render(status: Status, histories: Mapping[str, History], started_at: float) 
         tiles=_tiles(status.snapshot, histories),
         servers=_worst_first(status.servers),
         streams=_worst_first(status.streams),
+        sources=_worst_first(status.sources),
         histories=histories,
         lasts=lambda since: units.duration(max(0.0, now - since)),
         started_at=started_at,

@@ -11,7 +11,10 @@ from fluent_plugin_amp.model import Counters, ServerSnapshot
 from fluent_plugin_amp.source.transitions import Reason, State
 
 if TYPE_CHECKING:
+    from fluent_plugin_amp.cisco.budget import Budget
+    from fluent_plugin_amp.organisation.source import PolledSource
     from fluent_plugin_amp.pipeline.lines import Line
+    from fluent_plugin_amp.pipeline.names import Names
     from fluent_plugin_amp.source.stream import Stream
 
 HELD_FROM_S = 1.0
@@ -140,6 +143,48 @@ class HuntsSnapshot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSnapshot:
+    """One polled source of an organisation."""
+
+    name: str
+    """``organisation/source``."""
+    counters: Counters
+    """Totals of its records since the start of the process."""
+    polled_at: float | None
+    """End of the last round that was done, in seconds since the epoch; None: none was."""
+    waits_until: float | None
+    """It waits for the rate limit until then, in seconds since the epoch."""
+    requests_left: int | None
+    """What the cloud grants its key in this hour, as it told last; None: it has not told."""
+    odd: int
+    """Entries that are not what they should be, as often as they were read."""
+    read: int | None = None
+    """How many items of a long list were read by now; None: none is being read."""
+    total: int | None = None
+    """How many the list has; None: not known."""
+    unknown_names: int | None = None
+    """Names that events lacked because they are not known; None: this source learns none."""
+
+    @classmethod
+    def of(cls, source: PolledSource, line: Line, budget: Budget, names: Names | None) -> SourceSnapshot:
+        """The figures of a source, of its line in the conductor, and of its key."""
+        rounds = source.rounds
+        listing = rounds.listing if rounds is not None else None
+        learns = names is not None and source.name.endswith("/computers")
+        return cls(
+            name=source.name,
+            counters=replace(line.counters),
+            polled_at=source.polled_at,
+            waits_until=source.waits_until,
+            requests_left=budget.left,
+            odd=rounds.odd if rounds is not None else 0,
+            read=listing.read if listing is not None else None,
+            total=listing.total if listing is not None else None,
+            unknown_names=names.unknown.groups + names.unknown.computers if names is not None and learns else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything at one moment."""
 
@@ -160,3 +205,5 @@ class Snapshot:
     """Detections that were not written yet; None: none are made."""
     incidents_open: int | None = None
     hunts: tuple[HuntsSnapshot, ...] = ()
+    sources: tuple[SourceSnapshot, ...] = ()
+    """Polled sources of organisations."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import units
-from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import Snapshot, SourceSnapshot, StreamSnapshot
 from fluent_plugin_amp.observe.troubles import EXPIRING_FROM_S
 
 COUNTED = ("received", "delivered", "duplicates", "dropped", "dead_letters")
@@ -27,7 +27,7 @@ class Line:
 
 
 def lines(before: Snapshot | None, after: Snapshot, *, started_at: float = 0.0) -> list[Line]:
-    """One line in total, and one for each stream that was not idle.
+    """One line in total, one for each stream that was not idle, and one for each polled source.
 
     They count since ``before``.  Without it they are the last lines, and count since the process was started.
     """
@@ -50,7 +50,33 @@ def lines(before: Snapshot | None, after: Snapshot, *, started_at: float = 0.0) 
         if any(grown[stream.name].values()) or figures["unacked"] or figures["waiting"]:
             fields = {"event": "StreamStatistics", "stream": stream.name, **figures}
             made.append(Line(_level(figures), f"stream {stream.name}: {_text(figures)}", fields))
+    polled = {source.name: source for source in before.sources} if before is not None else {}
+    made += [_of_source(source, polled.get(source.name), after.at) for source in after.sources]
     return made
+
+
+def _of_source(source: SourceSnapshot, before: SourceSnapshot | None, now: float) -> Line:
+    """The line of a polled source; that nothing happened is news: it was asked."""
+    counted = source.counters.since(before.counters if before is not None else Counters())
+    ago_s = None if source.polled_at is None else max(0.0, now - source.polled_at)
+    figures: dict[str, Any] = {
+        "delivered": counted.delivered,
+        "duplicates": counted.duplicates,
+        "dead_letters": counted.dead_letters,
+        "polled_ago_s": None if ago_s is None else round(ago_s),
+        "requests_left": source.requests_left,
+        "odd_entries": source.odd,
+        "unknown_names": source.unknown_names,
+    }
+    text = f"{counted.delivered} records delivered, {counted.duplicates} known before"
+    text += f", {counted.dead_letters} dead letters"
+    text += ", not polled yet" if ago_s is None else f", polled {units.duration(ago_s)} ago"
+    if source.read is not None:
+        text += f", has read {source.read} of {'?' if source.total is None else source.total}"
+    if source.requests_left is not None:
+        text += f", {source.requests_left} requests left"
+    fields = {"event": "SourceStatistics", "source": source.name, **figures}
+    return Line(logging.INFO, f"source {source.name}: {text}", fields)
 
 
 def resident_bytes() -> int:

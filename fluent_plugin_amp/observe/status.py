@@ -14,7 +14,7 @@ from fluent_plugin_amp.errors import InternalFault
 from fluent_plugin_amp.model import ServerSnapshot
 from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.observe.conditions import Condition, Level
-from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, SourceSnapshot, StreamSnapshot
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S, Memory, Trouble, Troubles
 from fluent_plugin_amp.source.transitions import Reason, State
 
@@ -104,6 +104,21 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One polled source, judged."""
+
+    snapshot: SourceSnapshot
+    word: str
+    findings: tuple[Finding, ...]
+    last_trouble: Trouble | None
+
+    @property
+    def level(self) -> Level:
+        """The level of the worst finding."""
+        return max((finding.level for finding in self.findings), default=Level.OK)
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything, judged."""
 
@@ -112,6 +127,7 @@ class Status:
     servers: tuple[ServerStatus, ...]
     findings: tuple[Finding, ...]
     """One finding for all streams that share it; the worst first, servers before streams."""
+    sources: tuple[SourceStatus, ...] = ()
 
     @property
     def reasons(self) -> tuple[Finding, ...]:
@@ -171,15 +187,16 @@ def judge(snapshot: Snapshot, troubles: Troubles) -> Status:
     servers = tuple(
         _judge_server(server, troubles.servers[server.server], snapshot, troubles) for server in snapshot.servers
     )
+    sources = tuple(_judge_source(source, snapshot.at, troubles) for source in snapshot.sources)
     found = [
         *(finding for server in servers for finding in server.findings),
         *(finding for stream in streams for finding in stream.findings),
         *_judge_state(snapshot, troubles),
-        *_judge_sources(troubles),
+        *(finding for name in troubles.sources for finding in _of_source(name, troubles)),
         *_judge_reload(troubles),
         *_judge_internal(troubles, snapshot.at),
     ]
-    return Status(snapshot, streams, servers, tuple(_joined(found)))
+    return Status(snapshot, streams, servers, tuple(_joined(found)), sources)
 
 
 # --- one stream ------------------------------------------------------------------------------------
@@ -312,13 +329,24 @@ def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
     return [replace(each, state_file=troubles.state_path) for each in found]
 
 
-def _judge_sources(troubles: Troubles) -> list[Finding]:
-    """The findings that polled sources are in trouble: it holds up no stream."""
-    return [
-        replace(_of_trouble(memory.trouble, Level.WARNING, blocks=False), part=f"source {name}")
-        for name, memory in troubles.sources.items()
-        if memory.trouble is not None and not memory.is_well
-    ]
+def _of_source(name: str, troubles: Troubles) -> tuple[Finding, ...]:
+    """The finding that a polled source is in trouble: it holds up no stream."""
+    memory = troubles.sources.get(name) or Memory()
+    if memory.trouble is None or memory.is_well:
+        return ()
+    return (replace(_of_trouble(memory.trouble, Level.WARNING, blocks=False), part=f"source {name}"),)
+
+
+def _judge_source(source: SourceSnapshot, now: float, troubles: Troubles) -> SourceStatus:
+    findings = _of_source(source.name, troubles)
+    word = "starting" if source.polled_at is None else "polled"
+    if findings:
+        word = "in trouble"
+    elif source.waits_until is not None and source.waits_until > now:
+        word = "waiting"
+    elif source.read is not None:
+        word = "reading"
+    return SourceStatus(source, word, findings, (troubles.sources.get(source.name) or Memory()).trouble)
 
 
 def _judge_reload(troubles: Troubles) -> list[Finding]:

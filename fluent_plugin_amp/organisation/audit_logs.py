@@ -18,6 +18,7 @@ from fluent_plugin_amp.organisation.windows import DELAY_S, MOST_ENTRIES, Tally,
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.cisco.api import CiscoApi
+    from fluent_plugin_amp.cisco.listing import Listing
 
 CURSOR = "delivered_to"
 READS_OF_ONE = 10
@@ -50,6 +51,10 @@ class AuditLogs:
     ) -> None:
         self.delivered_to: int | None = None
         """Everything before is delivered, in seconds since the epoch; None: not known yet."""
+        self.odd = 0
+        """Entries without a time that can be read, each time they were read."""
+        self.listing: Listing | None = None
+        """None: a window is short."""
         self._name = name
         self._api = api
         self._feed = feed
@@ -65,7 +70,7 @@ class AuditLogs:
         if self.delivered_to is None:
             self.delivered_to = await self._load()
         while (window := next_window(self.delivered_to, self._clock())) is not None:
-            await deliver(self._api, window, self._feed)
+            self.odd += await deliver(self._api, window, self._feed)
             await self._keep(window.until)
 
     async def _load(self) -> int:
@@ -81,14 +86,16 @@ class AuditLogs:
         self.delivered_to = second
 
 
-async def deliver(api: CiscoApi, window: Window, feed: Sink) -> None:
+async def deliver(api: CiscoApi, window: Window, feed: Sink) -> int:
     """Hand the window's entries to ``feed``, and wait until they are safe; in parts, where it has too many.
+
+    Returns how many of them had no time that can be read.
 
     Raises:
         PluginError: what the API gives; entries may have been delivered.
     """
     parts = [window]
-    reads = 0
+    reads = odd = 0
     while parts:
         part = parts.pop()
         reads += 1
@@ -107,8 +114,10 @@ async def deliver(api: CiscoApi, window: Window, feed: Sink) -> None:
             inside = [(entry, second) for entry in page.items if part.has(second := second_of(entry))]
             bodies = tally.take(body_of(entry) for entry, _ in inside)
             for body, (_, second) in zip(bodies, inside, strict=True):
+                odd += second is None
                 at = float(part.until if second is None else second)
                 await feed.put(body, received_at=at, perhaps_again=True)
         else:
             reads = 0
     await feed.finish()
+    return odd

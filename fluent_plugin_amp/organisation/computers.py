@@ -55,6 +55,8 @@ class Computers:
         self.fleet = Fleet(names)
         self.listing: Listing | None = None
         """What is being read: how far it is."""
+        self.odd = 0
+        """Items of the lists that are no objects, or have no GUID, each time they were read."""
         self.odd_rows: list[str] = []
         """What was kept, and cannot be read."""
         self._api = api
@@ -93,6 +95,7 @@ class Computers:
                     await self._checkpoint.tell(record_of(self._names.organisation, change))
         finally:
             self.listing = None
+            self.odd += listing.odd
         if is_sweep:
             await self._tell_gone(listing)
             self._swept_at = began
@@ -114,6 +117,7 @@ class Computers:
         for path, learn in (("/v1/groups", self._names.learn_groups), ("/v1/policies", self._names.learn_policies)):
             listing = Listing(self._api, path, guid_of("guid"))
             learn([(item["guid"], _text(item.get("name"))) async for item in listing.items()])
+            self.odd += listing.odd
 
     async def _tell_gone(self, listing: Listing) -> None:
         missing = [guid for guid in self.fleet.guids() if guid not in listing]

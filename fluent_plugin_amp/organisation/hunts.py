@@ -57,6 +57,8 @@ class Hunts:
         self._hides = hides
         self._clock = clock
         self._left_out = queue.left_out
+        self.odd = 0
+        self.listing = None  # it reads no list that is long
 
     async def poll(self) -> None:
         """Hunt each hash that is due.

@@ -9,14 +9,35 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
 
 from fluent_plugin_amp.backoff import Outage, Pace
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer, SourcePolled, SourceTrouble, SourceWaits
 
+if TYPE_CHECKING:
+    from fluent_plugin_amp.cisco.listing import Listing
+
 PACE = Pace(5.0, 300.0)
 """Between rounds that fail."""
+
+
+class Rounds(Protocol):
+    """What is polled: an audit log, computers, …"""
+
+    odd: int
+    """Entries that are not what they should be, as often as they were read."""
+
+    @property
+    def listing(self) -> Listing | None:
+        """The long list that is being read; None: none is."""
+
+    async def poll(self) -> None:
+        """One round.
+
+        Raises:
+            PluginError: it could not be done.
+        """
 
 
 class PolledSource:
@@ -35,16 +56,19 @@ class PolledSource:
         """End of the last round that was done, in seconds since the epoch."""
         self.waits_until: float | None = None
         """It waits for the rate limit until then, in seconds since the epoch."""
+        self.rounds: Rounds | None = None
+        """None: it has not begun."""
         self._tell = tell
 
-    async def run(self, poll: Callable[[], Awaitable[None]]) -> None:
-        """Until cancelled.  ``poll`` is one round; it raises PluginError where the round could not be done."""
+    async def run(self, rounds: Rounds) -> None:
+        """Until cancelled."""
+        self.rounds = rounds
         loop = asyncio.get_running_loop()
         outage = Outage(loop.time, random.random)
         while True:
             began = loop.time()
             try:
-                await poll()
+                await rounds.poll()
             except PluginError as error:
                 pause_s = outage.failed(PACE)
                 self._tell(SourceTrouble(self.name, error, pause_s, outage.attempts))

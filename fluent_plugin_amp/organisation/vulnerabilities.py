@@ -56,6 +56,10 @@ class Vulnerabilities:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.programs = Programs()
+        self.odd = 0
+        """Programs that are no objects, each time they were read."""
+        self.listing: Listing | None = None
+        """What is being read: how far it is."""
         self.odd_rows: list[str] = []
         """What was kept, and cannot be read."""
         self._organisation = organisation
@@ -82,21 +86,28 @@ class Vulnerabilities:
             await self._load()
         latest = known = self._latest or 0
         query = [("start_time", _date_of(known - OVERLAP_S))] if known > OVERLAP_S else []
-        async for program in Listing(self._api, "/v1/vulnerabilities", _key_of, query=query, limit=PAGE).items():
-            second = program.get("latest_timestamp")
-            if type(second) is int and latest < second <= self._clock():
-                latest = second
-            change = self.programs.take(program)
-            if change is not None:
-                number, parts = 0, parts_of(program)
-                async for computers in self._computers_of(program):
-                    number += 1
-                    record = record_of(
-                        self._organisation, program, change, computers, part=number, parts=max(number, parts)
-                    )
-                    await self._checkpoint.tell(record)
+        listing = self.listing = Listing(self._api, "/v1/vulnerabilities", _key_of, query=query, limit=PAGE)
+        try:
+            async for program in listing.items():
+                second = program.get("latest_timestamp")
+                if type(second) is int and latest < second <= self._clock():
+                    latest = second
+                await self._tell(program)
+        finally:
+            self.listing = None
+            self.odd += listing.odd
         await self._checkpoint.keep(latest=b"%d" % latest)
         self._latest = latest
+
+    async def _tell(self, program: Json) -> None:
+        change = self.programs.take(program)
+        if change is None:
+            return
+        number, parts = 0, parts_of(program)
+        async for computers in self._computers_of(program):
+            number += 1
+            record = record_of(self._organisation, program, change, computers, part=number, parts=max(number, parts))
+            await self._checkpoint.tell(record)
 
     async def _load(self) -> None:
         rows = await self._checkpoint.load()

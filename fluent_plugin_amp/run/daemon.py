@@ -208,6 +208,7 @@ class Daemon:
                 HuntsSnapshot(line, queue.waiting, queue.hunts, queue.left_out)
                 for line, queue in (self._hunts.queues if self._hunts is not None else {}).items()
             ),
+            sources=self.sources.figures() if self.sources is not None else (),
         )
 
     async def _run_sinks(self) -> None:

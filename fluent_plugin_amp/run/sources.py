@@ -20,10 +20,11 @@ from fluent_plugin_amp.config import Config, TransformConfig
 from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.containment import keep_running
 from fluent_plugin_amp.facts import Observer, SourceEnded
+from fluent_plugin_amp.observe.snapshot import SourceSnapshot
 from fluent_plugin_amp.organisation.audit_logs import AuditLogs
 from fluent_plugin_amp.organisation.checkpoint import Kept
 from fluent_plugin_amp.organisation.hunt_notes import HuntNotes
-from fluent_plugin_amp.organisation.source import PolledSource
+from fluent_plugin_amp.organisation.source import PolledSource, Rounds
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.pipeline.flatten import Flattener
@@ -60,23 +61,23 @@ class Parts:
     """Whether a field is obfuscated."""
 
 
-def _make_computers(parts: Parts) -> Callable[[], Awaitable[None]]:
+def _make_computers(parts: Parts) -> Rounds:
     from fluent_plugin_amp.organisation.computers import Computers
 
     section = parts.organisation.computers
     assert section is not None
     label = parts.organisation.name
     names = parts.names.get(label) or Names(label)
-    return Computers(parts.name, parts.api, parts.feed, parts.kept, names, sweep_s=section.sweep).poll
+    return Computers(parts.name, parts.api, parts.feed, parts.kept, names, sweep_s=section.sweep)
 
 
-def _make_vulnerabilities(parts: Parts) -> Callable[[], Awaitable[None]]:
+def _make_vulnerabilities(parts: Parts) -> Rounds:
     from fluent_plugin_amp.organisation.vulnerabilities import Vulnerabilities
 
-    return Vulnerabilities(parts.name, parts.organisation.name, parts.api, parts.feed, parts.kept).poll
+    return Vulnerabilities(parts.name, parts.organisation.name, parts.api, parts.feed, parts.kept)
 
 
-def _make_hunts(parts: Parts) -> Callable[[], Awaitable[None]]:
+def _make_hunts(parts: Parts) -> Rounds:
     from fluent_plugin_amp.organisation.hunts import Hunts
 
     section = parts.organisation.hunts
@@ -85,16 +86,16 @@ def _make_hunts(parts: Parts) -> Callable[[], Awaitable[None]]:
     queue, label = parts.hunts.queues[parts.name], parts.organisation.name
     return Hunts(
         parts.name, label, parts.api, parts.feed, parts.kept, queue, delay_s=section.delay, hides=parts.hides
-    ).poll
+    )
 
 
-MAKERS: dict[str, Callable[[Parts], Callable[[], Awaitable[None]]]] = {
-    "audit_logs": lambda parts: AuditLogs(parts.name, parts.api, parts.feed, parts.kept).poll,
+MAKERS: dict[str, Callable[[Parts], Rounds]] = {
+    "audit_logs": lambda parts: AuditLogs(parts.name, parts.api, parts.feed, parts.kept),
     "computers": _make_computers,
     "vulnerabilities": _make_vulnerabilities,
     "hunts": _make_hunts,
 }
-"""By the key of its section: what makes the function that does one round."""
+"""By the key of its section: what makes its rounds."""
 
 
 class Sources:
@@ -123,6 +124,7 @@ class Sources:
         """By API and client id: all that use a key in this process share what it is granted, but for hunts."""
         self._hunt_budgets: dict[tuple[str, str], Budget] = {}
         """Hunts have a share of their own."""
+        self._spending: dict[str, tuple[str, Budget]] = {}  # organisation and budget of a source
         self._config = config
         self._conductor = conductor
         self._kept = kept
@@ -188,6 +190,14 @@ class Sources:
         await asyncio.gather(*(task for task, _ in self._tasks.values()), return_exceptions=True)
         await self._stack.aclose()
 
+    def figures(self) -> tuple[SourceSnapshot, ...]:
+        """How the polled sources stand now."""
+        return tuple(
+            SourceSnapshot.of(polled, self._conductor.lines[name], budget, self._names.get(label))
+            for name, polled in self.polled.items()
+            for label, budget in [self._spending[name]]
+        )
+
     # --- within ----------------------------------------------------------------------------------
 
     def _begin_organisation(self, organisation: OrganisationConfig) -> None:
@@ -199,7 +209,7 @@ class Sources:
                 budget = budget_of(organisation, self.budgets, organisation.rate_limit_share)
             name = organisation.line(source)
             transform = make_source_transform(name, section.tag, organisation, self._config.transform)
-
+            self._spending[name] = organisation.name, budget
             self.begin(name, transform, partial(self._polling, organisation, source, budget))
 
     def _polling(

@@ -53,3 +53,11 @@ def test_a_cloud_that_tells_nothing_is_taken_for_cisco() -> None:
     assert budget.pause_s(10.0) == ASSUMED_WINDOW_S
     budget.told(RateLimit(None, None, None), 10.0)
     assert budget.pause_s(11.0) == ASSUMED_WINDOW_S - 1.0
+
+
+def test_what_is_left_is_what_the_cloud_told() -> None:
+    """Not known before the first answer."""
+    budget = Budget(0.5)
+    assert budget.left is None
+    budget.told(RateLimit(3000, 2900, 60.0), 10.0)
+    assert budget.left == 2900

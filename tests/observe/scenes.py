@@ -8,7 +8,7 @@ from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.histogram import Histogram
 from fluent_plugin_amp.model import Counters, ServerSnapshot
-from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
+from fluent_plugin_amp.observe.snapshot import Snapshot, SourceSnapshot, StreamSnapshot
 from fluent_plugin_amp.observe.status import Status, judge
 from fluent_plugin_amp.observe.troubles import Troubles
 from fluent_plugin_amp.source.consumption import DURATION_BOUNDS_S
@@ -36,6 +36,7 @@ class Scene:
         self.troubles = Troubles(self.clock)
         self.streams: list[StreamSnapshot] = []
         self.servers: list[ServerSnapshot] = []
+        self.sources: list[SourceSnapshot] = []
 
     def tell(self, *told: facts.Fact, after_s: float = 0.0) -> Scene:
         """It hears of these, some seconds later."""
@@ -57,6 +58,7 @@ class Scene:
             streams=tuple(self.streams),
             servers=tuple(self.servers),
             is_available=is_available,
+            sources=tuple(self.sources),
             **{**given, **figures},
         )
 
@@ -72,6 +74,18 @@ class Scene:
     def add_server(self, name: str = "a:24224", **figures: Any) -> Scene:
         """A server, up unless told otherwise."""
         self.servers.append(server(name, **figures))
+        return self
+
+    def add_source(self, name: str = "acme/audit_logs", **figures: Any) -> Scene:
+        """A polled source that has done nothing yet, unless told otherwise."""
+        given: dict[str, Any] = {
+            "counters": Counters(),
+            "polled_at": None,
+            "waits_until": None,
+            "requests_left": None,
+            "odd": 0,
+        }
+        self.sources.append(SourceSnapshot(name=name, **{**given, **figures}))
         return self
 
 

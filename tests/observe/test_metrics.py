@@ -63,6 +63,11 @@ BY_DESIGN = {
     "hunts_waiting": ["source"],
     "hunts_total": ["source"],
     "hunts_left_out_total": ["source"],
+    "source_records_total": ["source"],
+    "source_last_success_timestamp_seconds": ["source"],
+    "source_requests_left": ["source"],
+    "source_odd_entries_total": ["source"],
+    "source_unknown_names_total": ["source"],
 }
 """The names and labels that dashboards rely on."""
 
@@ -100,6 +105,8 @@ def busy() -> Scene:
     )
     scene.add_server(retries=2, owes_ack_s=7.0).tell(connected(), trouble(BrokerConnectionLost("x")), connected())
     scene.tell(*[server_trouble(ServerConnectionLost("x"))] * 2, facts.ServerConnected("a:24224"))
+    polled = {"polled_at": 1200.0, "requests_left": 2900, "odd": 2, "unknown_names": 8}
+    scene.add_source("acme/computers", counters=Counters(delivered=70), **polled)
     scene.tell(facts.StateTrouble("state.db", StateDiskFull("x"), None))
     scene.tell(facts.InternalError("watch", KeyError()), facts.InternalError("watch", ValueError()))
     return scene.tell(facts.DeadLettered("emea", EventNotJson("x"), 1, 1))
@@ -169,6 +176,22 @@ def test_what_is_not_known_has_no_sample() -> None:
         "tags",
     }
     assert scrape(scene)["stream_up", (("stream", "emea"),)] == 0
+
+
+def test_a_polled_source() -> None:
+    """What is not known, or none of its business, has no sample; without sources there are no such metrics."""
+    found = scrape(busy().add_source())
+    computers, audit_logs = (("source", "acme/computers"),), (("source", "acme/audit_logs"),)
+    assert found["source_records_total", computers] == 70
+    assert found["source_last_success_timestamp_seconds", computers] == 1200
+    assert found["source_requests_left", computers] == 2900
+    assert found["source_odd_entries_total", computers] == 2
+    assert found["source_unknown_names_total", computers] == 8
+    assert {name for name, labels in found if labels == audit_logs} == {
+        "source_records_total",
+        "source_odd_entries_total",
+    }
+    assert not any(name.startswith("source_") for name, _ in scrape(Scene().add()))
 
 
 def test_standing_by() -> None:

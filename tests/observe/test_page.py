@@ -334,3 +334,14 @@ def test_levels_have_classes_of_their_own() -> None:
     style = (Path(__file__).parents[2] / "fluent_plugin_amp/observe/page.css").read_text()
     for level in Level:
         assert f".verdict.{level.name.lower()}" in style
+
+
+def test_polled_sources_have_rows() -> None:
+    """How far a long list is read, what the rate limit leaves, and the one in trouble first."""
+    scene = Scene().add().add_source("acme/computers", polled_at=NOW - 90, requests_left=2900, read=500, total=50_000)
+    scene.add_source("<b>/audit_logs", odd=3).tell(facts.SourceTrouble("<b>/audit_logs", ServerUnreachable("x"), 5.0))
+    text = " ".join(Reader(page(scene)).text.split())
+    assert "Polled sources (2)" in text
+    assert "● reading acme/computers 0 1.5 min ago 500 of 50,000 2,900 0 – none" in text
+    assert text.index("▲ in trouble <b>/audit_logs") < text.index("● reading")
+    assert "Polled sources" not in page(Scene().add())

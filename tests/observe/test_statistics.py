@@ -95,3 +95,27 @@ def test_a_warning_from_the_seventh_day_on() -> None:
 def test_memory_of_this_process() -> None:
     """A Python process takes a few MiB at least."""
     assert resident_bytes() > 4 * 2**20
+
+
+def test_polled_sources() -> None:
+    """Each has a line, also when nothing came: it was asked."""
+    before = Scene().add_source("acme/computers", counters=Counters(delivered=10)).figures()
+    scene = Scene().add_source()
+    scene.add_source(
+        "acme/computers",
+        counters=Counters(delivered=52, duplicates=3),
+        polled_at=scene.clock.now - 12,
+        requests_left=2900,
+        read=500,
+        total=1700,
+    )
+    _, quiet, computers = lines(before, scene.figures())
+    assert quiet.text == "source acme/audit_logs: 0 records delivered, 0 known before, 0 dead letters, not polled yet"
+    assert computers.text == (
+        "source acme/computers: 42 records delivered, 3 known before, 0 dead letters, polled 12 s ago, "
+        "has read 500 of 1700, 2900 requests left"
+    )
+    assert computers.fields["event"] == "SourceStatistics"
+    assert (computers.fields["source"], computers.fields["delivered"]) == ("acme/computers", 42)
+    _, unknown = lines(None, Scene().add_source(read=5).figures())
+    assert "has read 5 of ?" in unknown.text

@@ -431,3 +431,16 @@ def test_a_polled_stream_in_trouble() -> None:
     assert [finding.error_id for finding in scene.status().reasons] == ["stream.connecting"]
     scene.tell(trouble(BrokerCredentialsRefused("no")))
     assert [finding.error_id for finding in scene.status().reasons] == ["amqp.credentials-refused"]
+
+
+def test_what_a_polled_source_does() -> None:
+    """In a word, and the worst first: trouble, a wait for the rate limit, a long list, or nothing to do."""
+    scene = (
+        Scene().add_source("a/new").add_source("b/idle", polled_at=NOW).add_source("c/reads", polled_at=NOW, read=1)
+    )
+    scene.add_source("d/waits", read=1, waits_until=NOW + 60).add_source("e/troubled", polled_at=NOW)
+    scene.tell(facts.SourceTrouble("e/troubled", ServerUnreachable("x"), 5.0))
+    found = scene.status()
+    assert [source.word for source in found.sources] == ["starting", "polled", "reading", "waiting", "in trouble"]
+    assert [source.level for source in found.sources] == [Level.OK] * 4 + [Level.WARNING]
+    assert found.findings == found.sources[-1].findings

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, cast
 
 from fluent_plugin_amp import facts
+from fluent_plugin_amp.cisco.answers import RateLimit
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.lines import Lines
@@ -109,6 +110,20 @@ async def test_other_transforms_begin_all_sources_anew() -> None:
     await rig.sources.follow(config(organisation("acme"), transform={"ids": "text"}))
     assert rig.sources.polled["acme/audit_logs"] is not before
     assert rig.conductor.lines["acme/audit_logs"].transform.ids_as_texts
+    await rig.sources.close()
+
+
+async def test_figures() -> None:
+    """Of each source: what its line counted, and what its key is granted."""
+    rig = Rig(config(organisation("acme"), organisation("other")))
+    rig.sources.start()
+    rig.conductor.lines["acme/audit_logs"].counters.delivered = 7
+    for budget in rig.sources.budgets.values():
+        budget.told(RateLimit(limit=3000, remaining=2900, reset_s=60.0), 0.0)
+    acme, other = rig.sources.figures()
+    assert (acme.name, acme.counters.delivered, acme.polled_at) == ("acme/audit_logs", 7, None)
+    assert (acme.requests_left, other.requests_left) == (2900, 2900)
+    assert (other.counters.delivered, other.odd, other.read, other.unknown_names) == (0, 0, None, None)
     await rig.sources.close()
 
 
