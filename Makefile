@@ -5,6 +5,7 @@
 # make bench        throughput, memory and latency, as ratios (README has the table)
 # make peers        speed and loss beside bridges in Go, Node and Python, Fluentd and Fluent Bit: two tables; half an hour
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
+# make organisation  100,000 audit entries and 50,000 computers among 20 kills and 20 outages: each once
 # make mutants      four plugins that break the promise: the chaos suite must notice each
 # make fuzz         ten minutes among a hostile broker, a hostile server, garbage and rude clients: the rest notices nothing
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
@@ -29,8 +30,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
-.PHONY: demo test lint coverage rest unit steady bench peers chaos mutants fuzz limits conformance systemd containers \
-  sbom install-try history floors dist deb docs system tools npm go clean
+.PHONY: demo test lint coverage rest unit steady bench peers chaos organisation mutants fuzz limits conformance systemd \
+  containers sbom install-try history floors dist deb docs system tools npm go clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -63,6 +64,9 @@ peers: system go npm $(VENV)/peers
 
 chaos: system $(VENV)/test
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+organisation: system $(VENV)/test
+	$(BIN)/python -m tests.chaos.organisation $(ORGANISATION_ARGS)
 
 mutants: system $(VENV)/test
 	$(BIN)/python -m tests.chaos.mutants
