@@ -105,7 +105,7 @@ class OrganisationConfig(Section):
     names: bool = Field(
         default=False,
         description="Events, detections and incidents of the streams that name this organisation get `names`: of "
-        "their groups, policy, system and connector; learnt by `computers`, docs/names.md.",
+        "their groups, policy, system and connector; learnt by `computers`, docs/records.md.",
     )
     add: StaticFields = Field(
         default={},

@@ -369,6 +369,8 @@ async def run(
         warn_of_shortage(config)
         started = f"{len(daemon.streams)} stream(s), servers {servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
+        if once and (sources := sum(len(each.sources) for each in config.own_organisations)):
+            LOGGER.info("--once reads queues only: %d source(s) of organisations are not polled", sources)
         notifier.ready(started)
         await daemon.run()
         with contained("statistics", observer):

@@ -80,6 +80,9 @@ async def test_audit_log(rig: Rig, cloud: LocalCloud, fluentd: FakeFluentd) -> N
     organisation.audit_log.add(int(time.time()) - 70, item="late")
     await fluentd.wait_for(lambda: "late" in entries())
     assert await second.stopped() == 0
+    once = rig.run(config, "--once")
+    assert await once.ended() == 0
+    assert "--once reads queues only: 1 source(s) of organisations are not polled" in once.log
     twice = {item for item, count in entries().items() if count > 1}
     assert max(entries().values()) <= 2
     assert not twice & {entry.record["item"] for entry in of_log()[:noted]}
