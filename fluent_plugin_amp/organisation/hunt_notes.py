@@ -16,6 +16,7 @@ from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Delivered, Delivery, Pending
 from fluent_plugin_amp.organisation.hunt_queue import HuntQueue
+from fluent_plugin_amp.pipeline.asking import Ask
 
 
 class Keeper(Protocol):
@@ -90,11 +91,12 @@ class HuntNotes:
         rows: dict[tuple[str, str], bytes | None] = {}
         pending: list[Pending] = []
         now = self._clock()
-        for line, sha256, event in [delivery.ask for delivery in deliveries]:
-            queue = self.queues.get(line)
-            if queue is None:  # configured no more
+        asks: list[Ask] = [delivery.ask for delivery in deliveries]
+        for ask in asks:
+            line, queue = ask.line, self.queues.get(ask.line)
+            if queue is None or not queue.needs(ask.sha256, now):  # None: configured no more
                 continue
-            noted = queue.note(sha256, event, now)
+            noted = queue.note(ask.sha256, ask.event, now)
             if queue.is_restored:
                 rows |= {(line, name): data for name, data in noted.items()}
             elif noted:

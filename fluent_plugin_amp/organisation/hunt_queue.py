@@ -64,12 +64,14 @@ class HuntQueue:
         """How many hashes wait."""
         return len(self._waiting)
 
+    def needs(self, sha256: str, now: float) -> bool:
+        """Whether a hunt of this hash is to be noted."""
+        hunted_at = self._hunted.get(sha256)
+        return sha256 not in self._waiting and not (hunted_at is not None and 0 <= now - hunted_at < self.every_s)
+
     def note(self, sha256: str, event: dict[str, Any], now: float) -> Rows:
         """An event asks.  Returns what is to be kept; nothing, where the hash needs no hunt."""
-        if sha256 in self._waiting:
-            return {}
-        hunted_at = self._hunted.get(sha256)
-        if hunted_at is not None and 0 <= now - hunted_at < self.every_s:
+        if not self.needs(sha256, now):
             return {}
         if len(self._waiting) >= self._max_waiting:
             self.left_out += 1

@@ -15,6 +15,19 @@ from fluent_plugin_amp.model import Record
 MAX_TEXT = 256
 """Characters of a noted text."""
 
+_FIELDS = (
+    ("event", "id"),
+    ("event", "event_type"),
+    ("event", "event_type_id"),
+    ("event", "detection"),
+    ("event", "date"),
+    ("file", "file_name"),
+    ("file", "disposition"),
+    ("computer", "connector_guid"),
+    ("computer", "hostname"),
+)
+"""What is told: numbers, and texts that are not too long."""
+
 _is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 
 
@@ -25,8 +38,20 @@ class Ask(NamedTuple):
     """Of the hunts of its organisation."""
     sha256: str
     """Lower case."""
-    event: dict[str, Any]
-    """What is told of the event: its fields, by their names in the record of a hunt."""
+    stream: str
+    values: tuple[Any, ...] = ()
+    """Of `_FIELDS`, as they came."""
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What is told of the event, by the names in the record of a hunt; made only where there is to be one."""
+        told: dict[str, dict[str, Any]] = {"event": {"stream": self.stream}, "file": {}, "computer": {}}
+        for (part, name), value in zip(_FIELDS, self.values, strict=False):
+            if type(value) is int:
+                told[part][name] = value
+            elif type(value) is str and value:
+                told[part][name] = value[:MAX_TEXT]
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +85,13 @@ class Asker:
         sha256 = identity.get("sha256") if type(identity) is dict else None
         if type(sha256) is not str or _is_sha256(sha256) is None:
             return None
-        return Ask(self.line, sha256.lower(), self._told(record, file))
-
-    def _told(self, record: Record, file: Record) -> dict[str, Any]:
         computer = record.get("computer")
-        if type(computer) is not dict:
-            computer = {}
-        guid = computer.get("connector_guid") or record.get("connector_guid")
-        return {
-            "event": _plain(
-                {"stream": self.stream}
-                | {name: record.get(name) for name in ("id", "event_type", "event_type_id", "detection", "date")}
-            ),
-            "file": _plain({name: file.get(name) for name in ("file_name", "disposition")}),
-            "computer": _plain({"connector_guid": guid, "hostname": computer.get("hostname")}),
-        }
-
-
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Numbers, and texts that are not too long; nothing else."""
-    cut = {name: value[:MAX_TEXT] if type(value) is str else value for name, value in fields.items()}
-    return {name: value for name, value in cut.items() if type(value) is int or (type(value) is str and value)}
+        guid, hostname = record.get("connector_guid"), None
+        if type(computer) is dict:
+            guid, hostname = computer.get("connector_guid") or guid, computer.get("hostname")
+        get = record.get
+        values = (
+            *(get("id"), get("event_type"), get("event_type_id"), get("detection"), get("date")),
+            *(file.get("file_name"), disposition, guid, hostname),
+        )
+        return Ask(self.line, sha256.lower(), self.stream, values)

@@ -63,7 +63,7 @@ class Rig:
         """A server has events that ask for these, or for nothing."""
         for sha256 in sha256s:
             self._count += 1
-            ask: Any = None if sha256 is None else Ask(line, sha256, {})
+            ask: Any = None if sha256 is None else Ask(line, sha256, "s")
             delivery = Delivery("s", Ledger(), self._count, b"", digest=b"%d" % self._count, ask=ask)
             pending = self.notes.record([delivery])
             assert self.notes.contains("s", delivery.digest)
