@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,6 +197,37 @@ async def test_an_old_sink_that_cannot_be_closed(monkeypatch: pytest.MonkeyPatch
     ]
     daemon.stop()
     await task
+
+
+async def test_a_reload_turns_hunts_on_and_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For events of streams that did not change, too."""
+    monkeypatch.setattr(module, "make_stream", lambda stream, *_, **__: FakeStream(stream.name, stream.queue, []))
+
+    def with_hunts(hunts: dict[str, Any] | None) -> Config:
+        api = {"api": {"client_id": "c", "api_key": "k"}}
+        acme = {"name": "acme", "cloud": {"api": "https://127.0.0.1:9"}, "proxy": "direct", "hunts": hunts, **api}
+        stream = {"name": "s", "url": "amqps://h", "username": "u", "password": "p", "queue": "q"}
+        keys = {"organisations": [acme], "state": {"path": str(tmp_path / "state.db")}}
+        return Config.model_validate({"streams": [{**stream, "organisation": "acme"}], **keys})
+
+    off, on = with_hunts(None), with_hunts({})
+    sink = FakeSink()
+    daemon = Daemon(off, sink, lambda fact: None, with_state=True)
+    assert daemon.state is not None
+    await daemon.state.start()
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: sink.is_running)
+    assert daemon.conductor.lines["s"].transform.ask is None
+    await daemon.apply(compare(off, on), None)
+    assert daemon.conductor.lines["s"].transform.ask is not None
+    assert daemon.sources is not None
+    assert [*daemon.sources.polled] == ["acme/hunts"]
+    await daemon.apply(compare(on, off), None)
+    assert daemon.conductor.lines["s"].transform.ask is None
+    assert daemon.sources.polled == {}
+    daemon.stop()
+    await task
+    await daemon.state.close(5.0)
 
 
 async def until(condition: Any) -> None:
