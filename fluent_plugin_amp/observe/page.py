@@ -20,7 +20,7 @@ from fluent_plugin_amp import __version__
 from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.rates import MINUTES, History
-from fluent_plugin_amp.observe.snapshot import Snapshot
+from fluent_plugin_amp.observe.snapshot import Proof, Snapshot
 from fluent_plugin_amp.observe.status import Readiness, ServerStatus, SourceStatus, Status, StreamStatus
 from fluent_plugin_amp.observe.templates import template, text_of
 from fluent_plugin_amp.text import one_line
@@ -39,6 +39,17 @@ _CLASSES = {Level.OK: "ok", Level.WARNING: "warning", Level.TROUBLE: "trouble"}
 _SIGNS = {Level.OK: "●", Level.WARNING: "▲", Level.TROUBLE: "✖"}
 _COLOURS = {Level.OK: "1a7f4b", Level.WARNING: "d98e04", Level.TROUBLE: "d32f2f"}
 _SPARK_HEIGHT = 20
+_STRIP_HOURS = 48
+_HOUR_S = 3600
+_HOURS = {
+    "clean": "ok",
+    "repaired": "warning",
+    "not known": "warning",
+    "missing": "trouble",
+    "no answer": "trouble",
+    "no record yet": "idle",
+}
+"""What hours are like, see `Proof.hours`, and their colours."""
 
 
 def render(status: Status, histories: Mapping[str, History], started_at: float) -> str:
@@ -57,6 +68,7 @@ def render(status: Status, histories: Mapping[str, History], started_at: float) 
         sources=_worst_first(status.sources),
         histories=histories,
         lasts=lambda since: units.duration(max(0.0, now - since)),
+        strip=lambda proof: _strip(proof, now),
         started_at=started_at,
         now=now,
     )
@@ -78,6 +90,7 @@ def _template() -> Template:
         minutes=MINUTES,
         spark_height=_SPARK_HEIGHT,
         bars=_bars,
+        strip_hours=_STRIP_HOURS,
         percent_of_ten_days=_percent_of_ten_days,
         by_backticks=_by_backticks,
     )
@@ -148,6 +161,19 @@ def _bars(history: History) -> str:
         for place, count in enumerate(minutes)
         if count
     )
+
+
+def _strip(proof: Proof, now: float) -> tuple[str, list[tuple[str, str]]]:
+    """How many of the last hours are like what, in words; and colour and path of each kind, for a picture."""
+    first = int(now) // _HOUR_S - _STRIP_HOURS
+    places: dict[str, list[int]] = {}
+    for place in range(_STRIP_HOURS):
+        places.setdefault(proof.hours.get((first + place) * _HOUR_S, "no record yet"), []).append(place)
+    words = ", ".join(f"{len(places[word])} {word}" for word in _HOURS if word in places)
+    paths = [
+        (_HOURS[word], "".join(f"M{place} .5h.8" for place in places[word])) for word in _HOURS if word in places
+    ]
+    return f"The last {_STRIP_HOURS} hours: {words}", paths
 
 
 def _by_backticks(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.page import FINDINGS_SHOWN, render, verdict
 from fluent_plugin_amp.observe.rates import History
-from fluent_plugin_amp.observe.snapshot import HuntsSnapshot
+from fluent_plugin_amp.observe.snapshot import HuntsSnapshot, Proof
 from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.state.errors import StateDiskFull
 from tests.observe.browser import CHROMIUM, Browser
@@ -345,3 +345,17 @@ def test_polled_sources_have_rows() -> None:
     assert "● reading acme/computers 0 1.5 min ago 500 of 50,000 2,900 0 – none" in text
     assert text.index("▲ in trouble <b>/audit_logs") < text.index("● reading")
     assert "Polled sources" not in page(Scene().add())
+
+
+def test_the_last_hours_of_completeness() -> None:
+    """A strip of 48, of as many colours as there are kinds; a stream without records has none."""
+    hour = int(NOW) // 3600 * 3600
+    hours = {hour - number * 3600: "clean" for number in range(3, 60)}
+    proof = Proof(hour - 7200, hour, 3, hour, {**hours, hour - 7200: "missing", hour - 4 * 3600: "repaired"})
+    text = page(Scene().add("proven", proof=proof).add("other"))
+    assert text.count('<svg class="strip"') == 1
+    assert "The last 48 hours: 45 clean, 1 repaired, 1 missing, 1 no record yet" in text
+    assert '<path class="warning" d="M44 .5h.8"/>' in text
+    assert '<path class="trouble" d="M46 .5h.8"/>' in text
+    assert '<path class="idle" d="M47 .5h.8"/>' in text
+    assert "completeness known up to" in Reader(text).text
