@@ -4,15 +4,19 @@ The cloud tells neither what changed nor what went.  So what changed is found by
 sweep that does not find it.  A list that moved while it was read, or one that lacks more than half of what is known,
 proves nothing: then each computer that it lacks is asked for, `MOST_ASKED` in one round.
 
-Names for events are learnt on the way, with the lists of groups and policies.
+Names for events are learnt on the way, with the lists of groups and policies.  All of it is kept, so that names are
+there after a restart, whether or not the cloud is.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
+
+import msgspec
 
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import by_guid
@@ -20,12 +24,17 @@ from fluent_plugin_amp.cisco.errors import ComputerNotFound
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
-from fluent_plugin_amp.organisation.fleet import Fleet, record_of
+from fluent_plugin_amp.organisation.fleet import Fleet, record_of, unpacked
 from fluent_plugin_amp.pipeline.names import Names
 
 MOST_ASKED = 100
 SWEPT_AT = "swept_at"
+MAX_LIST_BYTES = 8 * 1024 * 1024
+"""Packed, of the names of all groups, or of all policies: more are not kept, only known."""
 _WITHIN_A_DAY = (("last_seen_within", "1"),)
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
 class Computers:
@@ -64,7 +73,8 @@ class Computers:
         self._sweep_s = sweep_s
         self._clock = clock
         self._swept_at: int | None = None
-        self._checkpoint = Checkpoint(name, feed, kept, lambda: self.fleet.rows())
+        self._lists_kept: dict[str, dict[str, str]] = {}
+        self._checkpoint = Checkpoint(name, feed, kept, lambda: self.fleet.rows() | self._list_rows())
 
     async def poll(self) -> None:
         """One round: a sweep where it is due, else those that reported.
@@ -105,7 +115,7 @@ class Computers:
     async def _load(self) -> None:
         rows = await self._checkpoint.load()
         self.fleet = Fleet(self._names)
-        self.odd_rows = self.fleet.restore(rows)
+        self.odd_rows = self.fleet.restore(rows) + self._restore_lists(rows)
         swept_at = rows.get(SWEPT_AT, b"")
         self._swept_at = int(swept_at) if swept_at.isdigit() and len(swept_at) <= 10 else 0
         if self._swept_at and not self.odd_rows:
@@ -118,6 +128,30 @@ class Computers:
             listing = Listing(self._api, path, guid_of("guid"))
             learn([(item["guid"], _text(item.get("name"))) async for item in listing.items()])
             self.odd += listing.odd
+
+    def _list_rows(self) -> dict[str, bytes | None]:
+        """The names of groups and of policies, where they are others than those that are kept."""
+        rows: dict[str, bytes | None] = {}
+        for name, known in (("groups", self._names.groups), ("policies", self._names.policies)):
+            if known != self._lists_kept.get(name):
+                self._lists_kept[name] = known
+                data = zlib.compress(_pack(known), 1)
+                rows[name] = data if len(data) <= MAX_LIST_BYTES else None
+        return rows
+
+    def _restore_lists(self, rows: Mapping[str, bytes]) -> list[str]:
+        """As `Fleet.restore`."""
+        odd = []
+        for name, learn in (("groups", self._names.learn_groups), ("policies", self._names.learn_policies)):
+            if name in rows:
+                try:
+                    known = _unpack(unpacked(rows[name]))
+                except (msgspec.MsgspecError, zlib.error, ValueError):
+                    odd.append(name)
+                else:
+                    learn(known.items())
+                    self._lists_kept[name] = known
+        return odd
 
     async def _tell_gone(self, listing: Listing) -> None:
         missing = [guid for guid in self.fleet.guids() if guid not in listing]

@@ -132,7 +132,7 @@ class Fleet:
             if not name.startswith("bucket "):
                 continue
             try:
-                computers = _unpack_bucket(_unpacked(data))
+                computers = _unpack_bucket(unpacked(data))
             except (msgspec.MsgspecError, zlib.error, ValueError):
                 odd.append(name)
                 continue
@@ -202,7 +202,13 @@ def _in_order(value: Any) -> Any:
     return value
 
 
-def _unpacked(data: bytes) -> bytes:
+def unpacked(data: bytes) -> bytes:
+    """A row that was compressed, up to `MAX_BUCKET_BYTES` of it.
+
+    Raises:
+        ValueError: it is larger, or cut off.
+        zlib.error: it is no such row.
+    """
     unpacking = zlib.decompressobj()
     unpacked = unpacking.decompress(data, MAX_BUCKET_BYTES)
     if unpacking.unconsumed_tail or not unpacking.eof:

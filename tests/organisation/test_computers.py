@@ -193,6 +193,39 @@ async def test_names_are_learnt_on_the_way(api: CiscoApi, memory: Memory, organi
     assert "swept_at" in memory.values
 
 
+async def test_names_are_there_after_a_restart_with_the_cloud_away(
+    polled: Polled, api: CiscoApi, memory: Memory, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """Of groups and policies, too; and what was renamed since is kept anew."""
+    (guid,) = organisation.inventory.add_computers(1)
+    group = organisation.inventory.computers[guid].group_guid
+    await polled.poll()
+    organisation.groups[group] = "Renamed"
+    await polled.poll()
+    cloud.fail(Failure(status=401, body=b"{}", times=1000))
+    again = Polled(api, None, memory)
+    with pytest.raises(CloudCredentialsRefused):
+        await again.poll()
+    event = {"connector_guid": guid, "group_guids": [group]}
+    assert Naming(again.names)(event) == Naming(polled.names)(event)
+    assert Naming(again.names)(event)["groups"] == ["Renamed"]
+    assert again.names.policies == polled.names.policies != {}
+
+
+async def test_too_many_names_to_be_kept_are_known_all_the_same(
+    polled: Polled, memory: Memory, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And those that were kept before are not taken for them after a restart."""
+    organisation.inventory.add_computers(1)
+    await polled.poll()
+    assert {"groups", "policies"} <= memory.values.keys()
+    monkeypatch.setattr(computers, "MAX_LIST_BYTES", 1)
+    organisation.groups["new"] = "New"
+    await polled.poll()
+    assert "groups" not in memory.values
+    assert polled.names.groups["new"] == "New"
+
+
 async def test_a_group_without_a_name_is_not_known(polled: Polled, cloud: LocalCloud) -> None:
     """Whatever stands in its place."""
     cloud.fail(
@@ -202,7 +235,7 @@ async def test_a_group_without_a_name_is_not_known(polled: Polled, cloud: LocalC
     assert polled.names.groups == {"b": "b"}
 
 
-@pytest.mark.parametrize("odd", [{"swept_at": b"?"}, {"swept_at": b"9" * 30}, {"bucket 00": b"?"}])
+@pytest.mark.parametrize("odd", [{"swept_at": b"?"}, {"swept_at": b"9" * 30}, {"bucket 00": b"?"}, {"groups": b"?"}])
 async def test_what_was_kept_and_is_garbled_is_found_again(
     polled: Polled, memory: Memory, receiver: Receiver, organisation: Organisation, odd: dict[str, Any]
 ) -> None:
