@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.config.organisations import OrganisationConfig
@@ -215,7 +216,27 @@ async def _try_activity(api: CiscoApi) -> str:
     return "searches what computers have seen"
 
 
-PROBES = {"audit_logs": _try_audit_logs, "hunts": _try_activity}
+async def _try_computers(api: CiscoApi) -> str:
+    return f"{await _count(api, '/v1/computers')} computers"
+
+
+async def _try_vulnerabilities(api: CiscoApi) -> str:
+    return f"{await _count(api, '/v1/vulnerabilities')} vulnerable programs"
+
+
+async def _count(api: CiscoApi, path: str) -> str:
+    """How many there are, as the cloud tells with the first of them."""
+    total = answers.total(await api.envelope(path, (("limit", "1"),)))
+    return "an unknown number of" if total is None else str(total)
+
+
+PROBES = {
+    "audit_logs": _try_audit_logs,
+    "computers": _try_computers,
+    "names": _try_computers,
+    "vulnerabilities": _try_vulnerabilities,
+    "hunts": _try_activity,
+}
 """By the key of its section: how a polled source is tried."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from fluent_plugin_amp.cisco.regions import CLOUDS
 from fluent_plugin_amp.config.proxy import ProxyWay
@@ -105,7 +105,8 @@ class OrganisationConfig(Section):
     names: bool = Field(
         default=False,
         description="Events, detections and incidents of the streams that name this organisation get `names`: of "
-        "their groups, policy, system and connector; learnt by `computers`, docs/records.md.",
+        "their groups, policy, system and connector, docs/records.md. Needs `state.path`. Without `computers` the "
+        "lists are read all the same, as its defaults say, and no record of a computer is sent.",
     )
     add: StaticFields = Field(
         default={},
@@ -120,17 +121,18 @@ class OrganisationConfig(Section):
             raise ValueError(f"must say where the API is: {', '.join(CLOUDS)}, or a mapping with `api`")
         return cloud
 
-    @field_validator("names")
-    @classmethod
-    def _are_learnt(cls, names: bool, info: ValidationInfo) -> bool:
-        if names and info.data.get("computers", True) is None:
-            raise ValueError("needs `computers`: it learns them")
-        return names
-
     @property
     def sources(self) -> tuple[str, ...]:
-        """The keys of the sources that are turned on."""
-        return tuple(key for key in SOURCES if getattr(self, key) is not None)
+        """The keys of the sources that are turned on; `names` is one where `computers` does not learn them."""
+        on = tuple(key for key in SOURCES if getattr(self, key) is not None)
+        return (*on, "names") if self.names and self.computers is None else on
+
+    def section(self, source: str) -> AuditLogsConfig | ComputersConfig | VulnerabilitiesConfig | HuntsConfig:
+        """How one of its `sources` is polled."""
+        section: AuditLogsConfig | ComputersConfig | VulnerabilitiesConfig | HuntsConfig = (
+            ComputersConfig() if source == "names" else getattr(self, source)
+        )
+        return section
 
     def line(self, source: str) -> str:
         """The name of the line of one of its sources."""

@@ -170,7 +170,7 @@ class SourceSnapshot:
         """The figures of a source, of its line in the conductor, and of its key."""
         rounds = source.rounds
         listing = rounds.listing if rounds is not None else None
-        learns = names is not None and source.name.endswith("/computers")
+        learns = names is not None and source.name.endswith(("/computers", "/names"))
         return cls(
             name=source.name,
             counters=replace(line.counters),

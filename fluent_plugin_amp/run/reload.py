@@ -83,7 +83,11 @@ def compare(old: Config, new: Config, renewed: Collection[Path] = ()) -> Changes
         added=tuple(stream for name, stream in after.items() if name not in before),
         removed=tuple(name for name in before if name not in after),
         restarted=tuple(anew),
-        transformed=tuple(stream for was, stream in both if was != stream and stream not in anew),
+        transformed=tuple(
+            stream
+            for was, stream in both
+            if stream not in anew and (was != stream or _has_names(old, was) != _has_names(config, stream))
+        ),
         organisations=_differing_names(old.own_organisations, config.own_organisations),
         servers=old.forward != config.forward or _uses(config.forward.tls, renewed),
         logging=old.logging != config.logging,
@@ -117,6 +121,10 @@ def _keep_fixed(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
 def _differing_names(old: Iterable[OrganisationConfig], new: Iterable[OrganisationConfig]) -> tuple[str, ...]:
     before, after = {each.name: each for each in old}, {each.name: each for each in new}
     return tuple(name for name in {**before, **after} if before.get(name) != after.get(name))
+
+
+def _has_names(config: Config, stream: StreamConfig) -> bool:
+    return any(each.names and each.name == stream.organisation for each in config.own_organisations)
 
 
 def _differing(one: Section, other: Section) -> set[str]:

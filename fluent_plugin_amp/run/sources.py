@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.config import Config, TransformConfig
-from fluent_plugin_amp.config.organisations import OrganisationConfig
+from fluent_plugin_amp.config.organisations import ComputersConfig, HuntsConfig, OrganisationConfig
 from fluent_plugin_amp.containment import keep_running
 from fluent_plugin_amp.facts import Observer, SourceEnded
 from fluent_plugin_amp.observe.snapshot import SourceSnapshot
@@ -65,10 +65,11 @@ def _make_computers(parts: Parts) -> Rounds:
     from fluent_plugin_amp.organisation.computers import Computers
 
     section = parts.organisation.computers
-    assert section is not None
+    feed = parts.feed if section is not None else None  # without, only names are wanted
+    sweep_s = (section or ComputersConfig()).sweep
     label = parts.organisation.name
     names = parts.names.get(label) or Names(label)
-    return Computers(parts.name, parts.api, parts.feed, parts.kept, names, sweep_s=section.sweep)
+    return Computers(parts.name, parts.api, feed, parts.kept, names, sweep_s=sweep_s)
 
 
 def _make_vulnerabilities(parts: Parts) -> Rounds:
@@ -92,6 +93,7 @@ def _make_hunts(parts: Parts) -> Rounds:
 MAKERS: dict[str, Callable[[Parts], Rounds]] = {
     "audit_logs": lambda parts: AuditLogs(parts.name, parts.api, parts.feed, parts.kept),
     "computers": _make_computers,
+    "names": _make_computers,
     "vulnerabilities": _make_vulnerabilities,
     "hunts": _make_hunts,
 }
@@ -202,8 +204,8 @@ class Sources:
 
     def _begin_organisation(self, organisation: OrganisationConfig) -> None:
         for source in organisation.sources:
-            section = getattr(organisation, source)
-            if source == "hunts":
+            section = organisation.section(source)
+            if isinstance(section, HuntsConfig):
                 budget = budget_of(organisation, self._hunt_budgets, section.rate_limit_share)
             else:
                 budget = budget_of(organisation, self.budgets, organisation.rate_limit_share)
@@ -215,7 +217,7 @@ class Sources:
     def _polling(
         self, organisation: OrganisationConfig, source: str, budget: Budget, feed: Feed
     ) -> Callable[[], Awaitable[None]]:
-        name, section = organisation.line(source), getattr(organisation, source)
+        name, section = organisation.line(source), organisation.section(source)
         polled = self.polled[name] = PolledSource(name, poll_interval_s=section.poll_interval, tell=self._tell)
         cloud = organisation.cloud.cloud
         assert cloud is not None

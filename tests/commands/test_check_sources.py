@@ -8,7 +8,7 @@ from pathlib import Path
 from fluent_plugin_amp.commands.check import Row, check
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
-from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 
 STREAM = {"url": "amqp://127.0.0.1:9", "username": "u", "password": "p", "queue": "q", "name": "s"}
 
@@ -39,3 +39,29 @@ async def test_a_source_is_asked_for_a_page(certificates: Certificates, tmp_path
         assert (await source_row(config)).result.startswith("no entry in the last hour")
         organisation.api_key = "another"
         assert (await source_row(config)).error_id == "cloud.credentials-refused"
+
+
+async def test_each_source_is_tried(certificates: Certificates) -> None:
+    """How many there are of what it polls; `names` alone reads the computers."""
+    with LocalCloud(tls=server_context(certificates.server)) as cloud:
+        organisation = cloud.add_organisation()
+        organisation.inventory.add_computers(3)
+        section = {
+            "name": "acme",
+            "cloud": {"api": cloud.url, "ca_file": str(certificates.ca_file)},
+            "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
+            "proxy": "direct",
+        }
+        for keys, name, result in (
+            ({"computers": {}}, "acme/computers", "3 computers, "),
+            ({"names": True}, "acme/names", "3 computers, "),
+            ({"vulnerabilities": {}}, "acme/vulnerabilities", "0 vulnerable programs, "),
+        ):
+            config = Config.model_validate(
+                {"streams": [STREAM], "state": {"path": "/s"}, "organisations": [section | keys]}
+            )
+            row = await source_row(config)
+            assert (row.ok, row.name, row.result[: len(result)]) == (True, name, result)
+        cloud.fail(Failure(path="/v1/computers", status=200, body=b'{"data":[]}'))
+        unknown = Config.model_validate({"streams": [STREAM], "organisations": [section | {"computers": {}}]})
+        assert (await source_row(unknown)).result.startswith("an unknown number of computers")

@@ -9,6 +9,7 @@ import pytest
 
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.config.access import Given, find_access
+from fluent_plugin_amp.config.organisations import ComputersConfig
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.pipeline.asking import Asker
 from fluent_plugin_amp.pipeline.names import Names
@@ -180,8 +181,19 @@ def test_events_get_names_of_their_organisation(write: Write) -> None:
     assert (sent[0], sent[1]["names"]["groups"]) == ("amp.finance_laptops", ["Finance laptops"])
     make_names(load(write(STREAM + "}"), {}), known)
     assert known == {}
-    (mistake,) = mistakes(write(ORGANISATION + "    names: true\n" + STATE + STREAM + "}"))
-    assert "names: needs `computers`: it learns them" in mistake
+
+
+def test_names_alone_are_a_source(write: Write) -> None:
+    """As `computers` by default, whose place it takes; it is kept how much of it is known, too."""
+    (organisation,) = load(write(ORGANISATION + "    names: true\n" + STATE + STREAM + "}"), {}).organisations
+    assert organisation.sources == ("names",)
+    assert organisation.section("names") == ComputersConfig()
+    (mistake,) = mistakes(write(ORGANISATION + "    names: true\n" + STREAM + "}"))
+    assert "names: needs `state.path`" in mistake
+    text = ORGANISATION + "    names: true\n    computers: {poll_interval: 2h}\n"
+    (organisation,) = load(write(text + STATE + STREAM + "}"), {}).organisations
+    assert organisation.sources == ("computers",)
+    assert organisation.section("computers").poll_interval == 7200.0
 
 
 def test_hunts_have_keys_of_their_own(write: Write) -> None:

@@ -196,6 +196,19 @@ def test_no_key_is_silently_without_effect() -> None:
     assert {key.name for key in keys_of(Config)} >= set(sample)
 
 
+def test_names_of_an_organisation_reach_its_streams() -> None:
+    """Turned on, and off again; other streams, and other changes of the organisation, are left alone."""
+    streams = [{"name": "a", "organisation": "o"}, {"name": "b"}]
+
+    def made(**keys: Any) -> Config:
+        section = {"name": "o", "cloud": "eu", "api": {"client_id": "c", "api_key": "k"}, **keys}
+        return config(*streams, organisations=[section])
+
+    assert names(compare(made(), made(names=True))) == {"transformed": ["a"]}
+    assert names(compare(made(names=True), made())) == {"transformed": ["a"]}
+    assert names(compare(made(names=True), made(names=True, rate_limit_share=0.1))) == {}
+
+
 def test_renewed_certificates() -> None:
     """A file of the same name with another content: whoever uses it begins anew."""
     tls = {"ca_file": "/ca.pem", "cert_file": "/c.pem", "key_file": "/k.pem"}

@@ -102,6 +102,19 @@ async def test_a_reload_adds_removes_and_restarts_them() -> None:
     await rig.sources.close()
 
 
+async def test_names_alone_are_a_source_that_tells_nothing() -> None:
+    """It has a line, trouble and pace as others have."""
+    rig = Rig(config(organisation("acme", audit_logs=None, names=True), state={"path": "/s"}))
+    rig.sources.start()
+    await rig.trouble_of("acme/names")
+    assert rig.sources.polled["acme/names"].poll_interval_s == 3600.0
+    await rig.sources.follow(
+        config(organisation("acme", audit_logs=None, names=True, computers={}), state={"path": "/s"})
+    )
+    assert set(rig.sources.polled) == {"acme/computers"}
+    await rig.sources.close()
+
+
 async def test_other_transforms_begin_all_sources_anew() -> None:
     """What is masked from now on is masked in their records, too."""
     rig = Rig(config(organisation("acme")))
