@@ -124,7 +124,7 @@ class Sources:
         self.polled: dict[str, PolledSource] = {}
         self.budgets: dict[tuple[str, str], Budget] = {}
         """By API and client id: all that use a key in this process share what it is granted, but for hunts."""
-        self._hunt_budgets: dict[tuple[str, str], Budget] = {}
+        self.hunt_budgets: dict[tuple[str, str], Budget] = {}
         """Hunts have a share of their own."""
         self._spending: dict[str, tuple[str, Budget]] = {}  # organisation and budget of a source
         self._config = config
@@ -206,7 +206,7 @@ class Sources:
         for source in organisation.sources:
             section = organisation.section(source)
             if isinstance(section, HuntsConfig):
-                budget = budget_of(organisation, self._hunt_budgets, section.rate_limit_share)
+                budget = budget_of(organisation, self.hunt_budgets, section.rate_limit_share)
             else:
                 budget = budget_of(organisation, self.budgets, organisation.rate_limit_share)
             name = organisation.line(source)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from fluent_plugin_amp.commands.check import Row, check
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
+from fluent_plugin_amp.testing.organisation import Organisation
 
 STREAM = {"url": "amqp://127.0.0.1:9", "username": "u", "password": "p", "queue": "q", "name": "s"}
 
@@ -19,19 +19,34 @@ async def source_row(config: Config) -> Row:
     return row
 
 
-async def test_a_source_is_asked_for_a_page(certificates: Certificates, tmp_path: Path) -> None:
+def configured(cloud: LocalCloud, certificates: Certificates, organisation: Organisation, source: str) -> Config:
+    """An organisation with one source."""
+    section = {
+        "name": "acme",
+        "cloud": {"api": cloud.url, "ca_file": str(certificates.ca_file)},
+        "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
+        "proxy": "direct",
+        source: {},
+    }
+    return Config.model_validate({"streams": [STREAM], "organisations": [section]})
+
+
+async def test_the_search_of_hunts_is_tried(certificates: Certificates) -> None:
+    """For a hash that no file has."""
+    with LocalCloud(tls=server_context(certificates.server)) as cloud:
+        organisation = cloud.add_organisation()
+        organisation.responses.add_computer("desk-014")
+        row = await source_row(configured(cloud, certificates, organisation, "hunts"))
+        assert (row.ok, row.name) == (True, "acme/hunts")
+        assert row.result == "searches what computers have seen, 2999 requests left in this hour"
+
+
+async def test_a_source_is_asked_for_a_page(certificates: Certificates) -> None:
     """How many entries there are, and what is left of the rate limit; a key that is refused has its remedy."""
     with LocalCloud(tls=server_context(certificates.server)) as cloud:
         organisation = cloud.add_organisation()
         organisation.audit_log.add(int(time.time()) - 5, item="x")
-        section = {
-            "name": "acme",
-            "cloud": {"api": cloud.url, "ca_file": str(certificates.ca_file)},
-            "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
-            "proxy": "direct",
-            "audit_logs": {},
-        }
-        config = Config.model_validate({"streams": [STREAM], "organisations": [section]})
+        config = configured(cloud, certificates, organisation, "audit_logs")
         row = await source_row(config)
         assert (row.ok, row.name, row.peer) == (True, "acme/audit_logs", cloud.url)
         assert row.result == "1 entries in the last hour, 2999 requests left in this hour"

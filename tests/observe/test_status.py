@@ -17,7 +17,7 @@ from fluent_plugin_amp.errors import (
 )
 from fluent_plugin_amp.observe import conditions
 from fluent_plugin_amp.observe.conditions import LATE_FROM_S, Level
-from fluent_plugin_amp.observe.snapshot import Proof
+from fluent_plugin_amp.observe.snapshot import HuntsSnapshot, Proof
 from fluent_plugin_amp.observe.status import Finding, Readiness, Status
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S
 from fluent_plugin_amp.source.transitions import Reason, State
@@ -444,3 +444,12 @@ def test_what_a_polled_source_does() -> None:
     assert [source.word for source in found.sources] == ["starting", "polled", "reading", "waiting", "in trouble"]
     assert [source.level for source in found.sources] == [Level.OK] * 4 + [Level.WARNING]
     assert found.findings == found.sources[-1].findings
+
+
+def test_events_that_ask_for_a_hunt_wait_for_the_state_file() -> None:
+    """It is said; the plugin stays ready, since all other events go on."""
+    scene = well().tell(facts.StateTrouble("/var/lib/state", StateDiskFull("no space left"), 5.0))
+    status = scene.status(hunts=(HuntsSnapshot("acme/hunts", 1, 0, 0),))
+    (finding,) = status.findings
+    assert "events that ask for a hunt wait" in finding.what
+    assert status.reasons == ()

@@ -140,6 +140,15 @@ async def test_figures() -> None:
     await rig.sources.close()
 
 
+async def test_hunts_have_a_share_of_their_own() -> None:
+    """Theirs is not that of the organisation's other sources, nor the other way round."""
+    rig = Rig(config(organisation("a", hunts={"rate_limit_share": 0.2})))
+    rig.sources.start()
+    assert [budget.share for budget in rig.sources.budgets.values()] == [0.5]
+    assert [budget.share for budget in rig.sources.hunt_budgets.values()] == [0.2]
+    await rig.sources.close()
+
+
 async def test_one_key_has_one_budget() -> None:
     """Whichever organisation uses it; the share is the one that was configured last."""
     other_key = {"client_id": "d", "api_key": "k"}
