@@ -210,46 +210,40 @@ def replay(
 @cli.command()
 @config_option
 @click.option("--stream", "stream_name", help="The stream whose tag and transforms to use.  [default: the first]")
+@click.option(
+    "--source",
+    "source_name",
+    metavar="ORGANISATION/SOURCE",
+    help="The polled source whose tag and transforms to use, as acme/audit_logs; FILE has a record of it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.argument("file", type=click.File("rb"))
 @report_errors
-def explain(config_path: Path, stream_name: str | None, as_json: bool, file: Any) -> int:
+def explain(config_path: Path, stream_name: str | None, source_name: str | None, as_json: bool, file: Any) -> int:
     """Show one event after each step, its tag, its time and its bytes ("-": standard input).
 
     \b
-    Example:
+    Examples:
       fluent-plugin-amp explain -c amp.yml event.json
+      fluent-plugin-amp explain -c amp.yml --source acme/audit_logs entry.json
     """
-    from fluent_plugin_amp.commands import captured
+    from fluent_plugin_amp.commands import captured, explain_cli
     from fluent_plugin_amp.commands import explain as job
     from fluent_plugin_amp.run.build import make_transform
 
     config = load_config(config_path)
     body = captured.one_event(file, file.name)
     letters = config.dead_letters
-    transform = make_transform(pick_stream(config, stream_name))
+    if source_name is not None:
+        transform, body = explain_cli.of_source(config, source_name, body)
+    else:
+        transform = make_transform(pick_stream(config, stream_name))
     combines = config.detections is not None or config.incidents is not None
     explained = job.explain(transform, body, letters.tag, raw_dead_letters=letters.raw, combines=combines)
     if as_json:
         echo_json(explained.as_json())
         return EXIT_OK
-    click.echo(f"body: {explained.body_bytes} bytes, digest {explained.digest}")
-    for name, record in explained.steps:
-        click.echo(f"\n--- {name}")
-        if record is None:
-            click.echo("the event is dropped: acknowledged to the broker, not sent")
-        else:
-            echo_json(record)
-    for what, path in explained.drift:
-        click.echo(f"\nnot in the table of `shape`: {what} {path}")
-    if explained.dead_letter is not None:
-        click.echo("\n--- dead letter")
-        echo_json(explained.dead_letter)
-    if explained.tag is not None:
-        click.echo(f"\ntag:  {explained.tag}")
-    if explained.entry is not None:
-        click.echo(f"time: {explained.time}")
-        click.echo(f"entry: {len(explained.entry)} bytes of msgpack, {explained.entry[:24].hex(' ')} …")
+    explain_cli.show(explained)
     return EXIT_OK
 
 
