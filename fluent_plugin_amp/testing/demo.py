@@ -30,6 +30,7 @@ from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK
 from fluent_plugin_amp.testing.certificates import make_certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.events import EventGenerator
+from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.receivers import Receiver, available_kinds, make_receiver
 
@@ -37,6 +38,7 @@ SHOWN_EVENTS = 5
 PATIENCE_S = 60.0
 """Without another event arriving, after which the demo gives up."""
 POLL_S = 0.1
+AUDIT_TAG = "edr.cisco.amp.audit_logs"
 
 
 def demo(count: int, *, keep: bool = False, console: Console | None = None) -> int:
@@ -88,11 +90,16 @@ def _demo(count: int, folder: Path, console: Console) -> int:
         kinds = len({json.loads(body)["event_type_id"] for body in bodies})
         _say(console, f"\npublished  {count} synthetic events of {kinds} kinds\n")
 
-        config = _write_config(folder, credentials, certificates.ca_file, receiver)
+        a_while_ago = int(time.time()) - 120
+        key.audit_log.add(
+            a_while_ago, audit_log_user="kim@example.com", item="Protect", new_attributes={"name": "Protect"}
+        )
+        config = _write_config(folder, credentials, certificates.ca_file, receiver, cloud, key)
         _say(console, config.read_text())
         _say(console, f"$ fluent-plugin-amp run -c {config}")
         plugin = stack.enter_context(_plugin(config, folder / "plugin.log"))
         arrived = _follow(receiver, bodies, plugin, console)
+        has_entry = _show_audit_entry(receiver, console)
         plugin.send_signal(signal.SIGTERM)
         plugin.wait(PATIENCE_S)
         queue = yaml.safe_load(credentials.read_text())["queue"]
@@ -106,7 +113,7 @@ def _demo(count: int, folder: Path, console: Console) -> int:
         console,
         f"\n{count} published, {delivered} delivered, {duplicated} duplicated, {waiting} left in the queue",
     )
-    if delivered == count and not waiting:
+    if delivered == count and not waiting and has_entry:
         return EXIT_OK
     _say(console, (folder / "plugin.log").read_text())
     return EXIT_NO
@@ -117,7 +124,9 @@ def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _write_config(folder: Path, credentials: Path, ca_file: Path, receiver: Receiver) -> Path:
+def _write_config(
+    folder: Path, credentials: Path, ca_file: Path, receiver: Receiver, cloud: LocalCloud, key: Organisation
+) -> Path:
     """As a user would write it; only the CA is special here, the broker's certificate being a private one."""
     config = folder / "fluent-plugin-amp.yml"
     config.write_text(f"""\
@@ -127,8 +136,17 @@ streams:
 forward:
   servers:
     - {{host: {receiver.host}, port: {receiver.port}}}
+organisations:
+  - name: acme
+    cloud: {{api: "{cloud.url}"}}
+    api: {{client_id: {key.client_id}, api_key_file: acme.key}}
+    audit_logs: {{}}
+state: {{path: {folder}/state.db}}
 observe: {{listen: null}}
 """)
+    key_file = folder / "acme.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(key.api_key)
     return config
 
 
@@ -157,7 +175,7 @@ def _follow(
     with bar:
         task = bar.add_task("", total=len(bodies))
         while len(arrived) < len(bodies) and plugin.poll() is None:
-            events = list(receiver.received())
+            events = [event for event in receiver.received() if event.tag != AUDIT_TAG]
             for event in events[arrived.total() :][: max(0, SHOWN_EVENTS - arrived.total())]:
                 _say(bar.console, f"  {event.tag}: {_shown(event.record)}")
             if len(events) > arrived.total():
@@ -168,6 +186,18 @@ def _follow(
                 break
             time.sleep(POLL_S)
     return arrived
+
+
+def _show_audit_entry(receiver: Receiver, console: Console) -> bool:
+    """Wait for what the organisation's audit log tells, and show it; whether it came."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for event in receiver.received():
+            if event.tag == AUDIT_TAG:
+                _say(console, f"  {event.tag}: {json.dumps(event.record, ensure_ascii=False)}")
+                return True
+        time.sleep(POLL_S)
+    return False
 
 
 def _identity(record: dict[str, Any]) -> str:

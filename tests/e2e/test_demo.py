@@ -27,7 +27,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def test_demo(tmp_path: Path) -> None:
-    """It shows events as they arrive, ends by itself with a closing line, and leaves no process and no folder."""
+    """Events and an entry of the audit log are shown as they arrive; it ends by itself, and leaves nothing behind."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     ended = subprocess.run(
@@ -42,6 +42,7 @@ def test_demo(tmp_path: Path) -> None:
     lines = ended.stdout.splitlines()
     assert lines[-1] == f"{EVENTS} published, {EVENTS} delivered, 0 duplicated, 0 left in the queue"
     assert sum(line.startswith("  edr.cisco.amp.events: {") for line in lines) == 5
+    assert sum(line.startswith("  edr.cisco.amp.audit_logs: {") for line in lines) == 1
     deadline = time.monotonic() + DEADLINE_S
     while left := processes_of(temporary):
         assert time.monotonic() < deadline, left
