@@ -120,6 +120,16 @@ def _mac(value: str) -> str | None:
     return value.upper().replace("-", ":") if _is_mac(value) else None
 
 
+def dashed_mac(value: Any) -> str | None:
+    """``AA-BB-CC-DD-EE-FF``."""
+    return _dashed_mac(value) if type(value) is str and len(value) == 17 else None
+
+
+@lru_cache(CACHED)
+def _dashed_mac(value: str) -> str | None:
+    return value.upper().replace(":", "-") if _is_mac(value) else None
+
+
 def ascii_hostname(value: Any) -> str | None:
     """A host's name as DNS takes it."""
     return value if type(value) is str and len(value) <= CACHED_LENGTH and _is_hostname(value) else None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from fluent_plugin_amp.pipeline.shape.convert import id_text, ip, mac, text
+from fluent_plugin_amp.pipeline.shape.convert import dashed_mac, id_text, ip, mac, text
 from fluent_plugin_amp.pipeline.shape.rules import MAX_REPEATED_CHARACTERS
 
 _is_technique = re.compile(r"T\d+(\.\d+)?").fullmatch
@@ -60,12 +60,18 @@ def ips(value: Any) -> Made:
 
 def interface_ips(value: Any) -> Made:
     """The addresses of interfaces."""
-    return [item["ip"] for item in _dicts(value) if ip(item.get("ip")) is not None], False
+    if type(value) is not list:
+        return _NOTHING
+    return [address for item in value if type(item) is dict and (address := ip(item.get("ip"))) is not None], False
 
 
 def interface_macs(value: Any) -> Made:
     """The MACs of interfaces, ``AA-BB-CC-DD-EE-FF``."""
-    return [made.replace(":", "-") for item in _dicts(value) if (made := mac(item.get("mac"))) is not None], False
+    if type(value) is not list:
+        return _NOTHING
+    return [
+        address for item in value if type(item) is dict and (address := dashed_mac(item.get("mac"))) is not None
+    ], False
 
 
 def cves(value: Any) -> Made:

@@ -83,8 +83,10 @@ class Attach(NamedTuple):
     object: int
     parent: int
     attribute: str
-    least: int
-    """It has constants only, if it has no more attributes than this."""
+    constants: Record
+    """What it has as soon as it has anything else."""
+    is_always: bool
+    """It is made even where it has nothing else."""
     is_item: bool
     """It is the one item of a list."""
     complete: Callable[[Any, Objects], bool] | None
@@ -96,7 +98,7 @@ class Plan:
 
     def __init__(self, rows: Rows) -> None:
         self._numbers: dict[str, int] = {"": RECORD, "?": UNKNOWN, "!": MISFITS}
-        self._templates: list[Any] = [{}, [], {}]
+        self._is_list = [False, True, False]
         self.rows = rows
         self._insides: dict[str, tuple[list[tuple[str, int]], list[tuple[str, list[str]]]]] = {}
         sources: dict[str, list[Field]] = {}
@@ -115,22 +117,20 @@ class Plan:
             for name in way:
                 level = level.setdefault(name, {})
             level[last] = self._rule(fields)
-        for target, value in rows.constants.items():
-            self._templates[self.number(_parent(target))][_attribute(target)] = value
         for path in (*rows.always, *(_parent(default.target) for default in rows.defaults)):
             self.number(path)
         self._rules = self._level(tree, "")
         attach = [*self._attachments()]
-        self._attach = tuple(each for each in attach if type(self._templates[each.parent]) is dict)
-        self._attach_to_items = tuple(each for each in attach if type(self._templates[each.parent]) is list)
+        self._attach = tuple(each for each in attach if not self._is_list[each.parent])
+        self._attach_to_items = tuple(each for each in attach if self._is_list[each.parent])
         self._paths = {number: path for path, number in self._numbers.items()}
 
     def number(self, path: str) -> int:
         """Of the object at this path of the schema; made with those around it if it is new."""
         if path not in self._numbers:
             self.number(_parent(path))
-            self._numbers[path] = len(self._templates)
-            self._templates.append([] if path.endswith("[+]") else {})
+            self._numbers[path] = len(self._is_list)
+            self._is_list.append(path.endswith("[+]"))
         return self._numbers[path]
 
     def knows(self, path: str) -> bool:
@@ -142,22 +142,26 @@ class Plan:
 
         Returns the objects, what is left of the event, and the paths of the objects that were dropped.
         """
-        objects: Objects = [template.copy() for template in self._templates]
+        objects: Objects = [[] if is_list else {} for is_list in self._is_list]
         objects[RECORD] = record
         left = rules.walk(event, self._rules, "", objects) or {}
         dropped = []
         if self._attach_to_items:  # an empty loop costs more than this
-            for number, parent, attribute, least, is_item, complete in self._attach_to_items:
+            for number, parent, attribute, constants, is_always, is_item, complete in self._attach_to_items:
                 made, items = objects[number], objects[parent]
-                if len(made) > least:
+                if made or is_always:
+                    if constants:
+                        made = objects[number] = {**constants, **made}
                     if (complete is None or complete(made, objects)) and rules.may_repeat(made, items):
                         for item in items:
                             item[attribute] = [made] if is_item else made
                     else:
                         dropped.append(self._paths[number])
-        for number, parent, attribute, least, is_item, complete in self._attach:
+        for number, parent, attribute, constants, is_always, is_item, complete in self._attach:
             made = objects[number]
-            if len(made) > least:
+            if made or is_always:
+                if constants:
+                    made = objects[number] = {**constants, **made}
                 if complete is None or complete(made, objects):
                     objects[parent][attribute] = [made] if is_item else made
                 else:
@@ -245,7 +249,12 @@ class Plan:
                 self._numbers[path],
                 self._numbers[_parent(path)],
                 _attribute(path).removesuffix("[+]").removesuffix("[]"),
-                -1 if path in self.rows.always else len(self._templates[self._numbers[path]]),
+                {
+                    _attribute(target): value
+                    for target, value in self.rows.constants.items()
+                    if _parent(target) == path
+                },
+                path in self.rows.always,
                 path.endswith("[]"),
                 self._complete(path),
             )

@@ -167,7 +167,11 @@ def merge_once(convert: Convert, number: int) -> Into:
         if made is None:
             return value
         there = objects[number]
-        return value if any(there.setdefault(name, each) != each for name, each in made.items()) else None
+        left = None
+        for name, each in made.items():
+            if there.setdefault(name, each) != each:
+                left = value
+        return left
 
     return into
 

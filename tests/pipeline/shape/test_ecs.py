@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from datetime import datetime
 from random import Random
 from typing import Any
@@ -158,3 +159,29 @@ def test_the_event_goes_along() -> None:
     record = EcsShape("emea", raw_data=True)(event, ARRIVAL)
     assert str(event["id"]) in record["event"]["original"]
     assert faults(record) == []
+
+
+def calls_of(shape: EcsShape, events: list[dict[str, Any]]) -> float:
+    """How many functions, of Python and of C, are called for an event."""
+    count = 0
+
+    def note(frame: object, what: str, argument: object) -> None:
+        nonlocal count
+        count += what in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        for event in events:
+            shape(event, ARRIVAL)
+    finally:
+        sys.setprofile(before)
+    return count / len(events)
+
+
+def test_what_an_event_costs() -> None:
+    """Of the calls that it takes, 165 on average: a further one for each object or field would be seen here."""
+    shape, generator = EcsShape("emea"), EventGenerator(1)
+    events = [generator.event() for _ in range(500)]
+    calls_of(shape, events)  # what is computed once
+    assert calls_of(shape, events) < 172
