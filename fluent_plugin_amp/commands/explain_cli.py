@@ -31,7 +31,7 @@ def of_source(config: Config, name: str, body: bytes) -> tuple[Transform, bytes]
         # What is no entry becomes a dead letter, and is shown as one.
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             _, body = body_of(msgspec.json.decode(body, type=dict))
-    return make_source_transform(name, getattr(organisation, source).tag, organisation, config.transform), body
+    return make_source_transform(source, organisation.section(source).tag, organisation, config.transform), body
 
 
 def show(explained: Explained) -> None:

@@ -142,7 +142,7 @@ RECORD
 _ORGANISATION = """\
 ## Audit logs, computers, vulnerabilities
 
-The record is the object of Cisco's API; a computer has `change` beside it. Its time is `created_at` or
+The records of [organisations](organisation.md) are shaped as events are. Their time is `created_at` or
 `latest_timestamp`, and for a computer the time at which it was read.
 
 - **Audit logs** are the management of an entity (3004), with what was there before and after as its data; logons are
@@ -150,7 +150,8 @@ The record is the object of Cisco's API; a computer has `change` beside it. Its 
   are no API activity.
 - **Computers** are inventory (5001): appeared and changed ones are collected, and a gone one is activity *gone*.
 - **Vulnerabilities** are findings (2002) of one file with all its CVEs; the severity is that of the highest score, in
-  the bands of CVSS 3. Computers are its resources, but not in version 1.1. The fields of `groups` stay as they are.
+  the bands of CVSS 3. One that appeared is created, one that changed is updated. Computers are its resources, but not
+  in version 1.1. The fields of `groups` stay as they are.
 
 In ECS, give each `event.dataset` an index of its own: `computers` is a list of objects in a vulnerability, and of
 GUIDs in an incident. `old_attributes` and `new_attributes` have any names and types: map them as `flattened`.

@@ -146,7 +146,7 @@ class TransformConfig(Section):
     )
     shape: ShapeConfig | None = Field(
         default=None,
-        description="Events and combined records in a public schema: `ocsf` or `ecs`; null: as Cisco sends them.",
+        description="Records in a public schema: `ocsf` or `ecs`; null: as Cisco sends them.",
         json_schema_extra=_or_a_schema,
     )
     ids: Literal["number", "text"] = Field(

@@ -29,8 +29,9 @@ from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.names import Names
+from fluent_plugin_amp.pipeline.shape.records import KINDS
 from fluent_plugin_amp.pipeline.transform import Transform
-from fluent_plugin_amp.run.build import make_obfuscation
+from fluent_plugin_amp.run.build import make_obfuscation, make_shape
 
 if TYPE_CHECKING:
     import httpx
@@ -210,7 +211,7 @@ class Sources:
             else:
                 budget = budget_of(organisation, self.budgets, organisation.rate_limit_share)
             name = organisation.line(source)
-            transform = make_source_transform(name, section.tag, organisation, self._config.transform)
+            transform = make_source_transform(source, section.tag, organisation, self._config.transform)
             self._spending[name] = organisation.name, budget
             self.begin(name, transform, partial(self._polling, organisation, source, budget))
 
@@ -258,15 +259,19 @@ def budget_of(organisation: OrganisationConfig, budgets: dict[tuple[str, str], B
     return budget
 
 
-def make_source_transform(name: str, tag: str, organisation: OrganisationConfig, all_: TransformConfig) -> Transform:
-    """What is done with the records of a source: what concerns events only is left out."""
+def make_source_transform(
+    source: str, tag: str, organisation: OrganisationConfig, all_: TransformConfig
+) -> Transform:
+    """What is done with the records of one of an organisation's sources: what concerns events only is left out."""
     flatten = all_.flatten
+    name = organisation.line(source)
     return Transform(
         stream=name,
         tag=tag,
         obfuscate=make_obfuscation(all_),
         add=organisation.add,
         pulling_id=all_.pulling_id,
+        schema=make_shape(all_.shape, name, source) if source in KINDS else None,
         ids_as_texts=all_.ids == "text",
         flatten=Flattener(flatten.separator, flatten.lists, flatten.depth) if flatten is not None else None,
         serialize=all_.serialize,

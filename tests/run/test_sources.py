@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any, cast
+
+import pytest
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.cisco.answers import RateLimit
@@ -12,6 +15,7 @@ from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.lines import Lines
 from fluent_plugin_amp.run.sources import Sources
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
+from tests.pipeline.shape.organisation_records import RECORDS
 
 STREAM = {"url": "amqps://h", "username": "u", "password": "p", "queue": "q", "name": "s"}
 
@@ -147,6 +151,37 @@ async def test_hunts_have_a_share_of_their_own() -> None:
     assert [budget.share for budget in rig.sources.budgets.values()] == [0.5]
     assert [budget.share for budget in rig.sources.hunt_budgets.values()] == [0.2]
     await rig.sources.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "number", "class_uid", "action"),
+    [
+        ("audit_logs", 0, 3004, "update"),
+        ("computers", 1, 5001, "changed"),
+        ("vulnerabilities", 2, 2002, "changed"),
+    ],
+)
+async def test_their_records_are_shaped(source: str, number: int, class_uid: int, action: str) -> None:
+    """By the table of their kind; each source has one that knows all of its fields."""
+    record = RECORDS[source][number]
+    for to in ("ocsf", "ecs"):
+        rig = Rig(config(organisation("acme", **{source: {}}), transform={"shape": to}, state={"path": "/nowhere"}))
+        rig.sources.start()
+        transform = rig.conductor.lines[f"acme/{source}"].transform
+        await rig.sources.close()
+        made = transform(copy.deepcopy(record), 1.0)
+        assert made is not None
+        tag, shaped = made
+        assert tag == f"edr.cisco.amp.{source}"
+        assert transform.schema is not None
+        assert not transform.schema.drift.samples
+        if to == "ocsf":
+            assert (shaped["class_uid"], shaped["metadata"]["log_name"]) == (class_uid, f"acme/{source}")
+        else:
+            assert (shaped["event"]["action"], shaped["cisco"]["secure_endpoint"]["stream"]) == (
+                action,
+                f"acme/{source}",
+            )
 
 
 async def test_one_key_has_one_budget() -> None:

@@ -19,6 +19,7 @@ audit_logs       | *    | *                 | event      | configuration  | info
 computers        | *    | changed           | asset      | host           | change        |
 computers        | *    | appeared gone     | asset      | host           | info          |
 computers        | *    | *                 | asset      | host           | info          |
+vulnerabilities  | *    | appeared changed  | state      | vulnerability  | info          |
 vulnerabilities  | *    | *                 | state      | vulnerability  | info          |
 """
 
@@ -38,39 +39,45 @@ new_attributes             |                               |                  | 
 """
 
 COMPUTERS = """
-# AMP field                | ECS field                     | converter        | kept as
-change                     | event.action                  | text             |
-connector_guid             | host.id                       | text             | scalar
-hostname                   | host.hostname                 | text             |
-operating_system           | host.os.*                     | ecs_system       |
-os_version                 | host.os.version               | text             |
-network_addresses          | host.ip[+]                    | interface_ips    | objects
-network_addresses          | host.mac[+]                   | interface_macs   | objects
-internal_ips               | host.ip[+]                    | ips              |
-external_ip                | related.ip[+]                 | ip               | ip
-group_guid                 | group.id                      | text             |
-groups                     |                               |                  | objects
-connector_version          |                               |                  | scalar
-install_date               |                               |                  | scalar
-last_seen                  |                               |                  | scalar
-active                     |                               |                  | boolean
-is_compromised             |                               |                  | boolean
-demo                       |                               |                  | boolean
-risk_score                 |                               |                  | long
-policy.guid                |                               |                  | scalar
-policy.name                |                               |                  | scalar
-isolation                  |                               |                  | an_object
-orbital                    |                               |                  | an_object
-links                      |                               |                  | an_object
-av_update_definitions      |                               |                  | an_object
-windows_processor_id       |                               |                  | scalar
-mac_hardware_id            |                               |                  | scalar
-faults                     |                               |                  |
-changed                    |                               |                  |
+# AMP field                    | ECS field                     | converter        | kept as
+organisation                   | organization.name             | text             |
+change                         | event.action                  | text             |
+computer.connector_guid        | host.id                       | text             | scalar
+computer.hostname              | host.hostname                 | text             |
+computer.operating_system      | host.os.*                     | ecs_system       |
+computer.os_version            | host.os.version               | text             |
+computer.network_addresses     | host.ip[+]                    | interface_ips    | objects
+computer.network_addresses     | host.mac[+]                   | interface_macs   | objects
+computer.internal_ips          | host.ip[+]                    | ips              |
+computer.external_ip           | related.ip[+]                 | ip               | ip
+computer.group_guid            | group.id                      | text             |
+computer.groups                |                               |                  | objects
+computer.connector_version     |                               |                  | scalar
+computer.install_date          |                               |                  | scalar
+computer.last_seen             |                               |                  | scalar
+computer.active                |                               |                  | boolean
+computer.is_compromised        |                               |                  | boolean
+computer.demo                  |                               |                  | boolean
+computer.risk_score            |                               |                  | long
+computer.policy.guid           |                               |                  | scalar
+computer.policy.name           |                               |                  | scalar
+computer.isolation             |                               |                  | an_object
+computer.orbital               |                               |                  | an_object
+computer.links                 |                               |                  | an_object
+computer.av_update_definitions |                               |                  | an_object
+computer.windows_processor_id  |                               |                  | scalar
+computer.mac_hardware_id       |                               |                  | scalar
+computer.faults                |                               |                  |
+changed                        |                               |                  | scalars
 """
 
 VULNERABILITIES = """
 # AMP field                | ECS field                     | converter        | kept as
+organisation               | organization.name             | text             |
+change                     | event.action                  | text             |
+changed                    |                               |                  | scalars
+part                       |                               |                  | long
+parts                      |                               |                  | long
 application                | package.name                  | text             |
 version                    | package.version               | text             |
 file.filename              | file.name                     | text             |

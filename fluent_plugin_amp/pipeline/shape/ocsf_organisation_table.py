@@ -13,7 +13,7 @@ RECORDS = """
 # record         | type           | what was done | when
 audit_logs       | audit_log_type | event         | created_at date
 computers        |                | change        |
-vulnerabilities  |                |               | latest_timestamp timestamp
+vulnerabilities  |                | change        | latest_timestamp timestamp
 """
 
 # type, done: words of the fields above, * any.  The rest as in ocsf_table.KINDS, where action and
@@ -31,6 +31,8 @@ audit_logs       | *    | *                 | 3004  | 99       |        | 1
 computers        | *    | appeared changed  | 5001  | 2        | 1      | 1
 computers        | *    | gone              | 5001  | 99       | 1      | 1
 computers        | *    | *                 | 5001  | 2        | 1      | 1
+vulnerabilities  | *    | changed           | 2002  | 2        | 1      | 0
+vulnerabilities  | *    | appeared          | 2002  | 1        | 1      | 0
 vulnerabilities  | *    | *                 | 2002  | 1        | 1      | 0
 """
 
@@ -51,45 +53,51 @@ new_attributes             | entity_result.data                    | an_object  
 """
 
 COMPUTERS = """
-# AMP field                | OCSF attribute                        | converter       | where
-change                     | message                               | text            |
-connector_guid             | device.uid                            | text            |
-hostname                   | device.name                           | text            | 1.1
-hostname                   | device.hostname                       | ascii_hostname  | 1.1
-hostname                   | device.hostname                       | text            | 1.5+
-operating_system           | device.os.*                           | operating_system |
-os_version                 | device.os.version                     | text            |
-network_addresses          | device.network_interfaces[+]          | interfaces      |
-internal_ips               | device.network_interfaces[+]          | addresses       |
-groups                     | device.groups[+]                      | named_groups    |
-policy.guid                | device.agent_list[].policies[].uid    | text            | 1.5+
-policy.name                | device.agent_list[].policies[].name   | text            | 1.5+
-connector_version          | device.agent_list[].version           | text            | 1.5+
-= Cisco Secure Endpoint    | device.agent_list[].name              |                 | 1.5+
-= 1                        | device.agent_list[].type_id           |                 | 1.5+
-= Endpoint Detection and Response | device.agent_list[].type       |                 | 1.5+
-= 0                        | device.type_id                        |                 |
-= Unknown                  | device.type                           |                 |
-install_date               | device.first_seen_time                | date + original |
-last_seen                  | device.last_seen_time                 | date + original |
-risk_score                 | device.risk_score                     | integer         |
-group_guid                 |                                       |                 |
-external_ip                |                                       |                 |
-active                     |                                       |                 |
-is_compromised             |                                       |                 |
-demo                       |                                       |                 |
-faults                     |                                       |                 |
-isolation                  |                                       |                 |
-orbital                    |                                       |                 |
-links                      |                                       |                 |
-windows_processor_id       |                                       |                 |
-mac_hardware_id            |                                       |                 |
-av_update_definitions      |                                       |                 |
-changed                    |                                       |                 |
+# AMP field                    | OCSF attribute                        | converter       | where
+organisation                   | device.org.name                       | text            |
+change                         | message                               | text            |
+computer.connector_guid        | device.uid                            | text            |
+computer.hostname              | device.name                           | text            | 1.1
+computer.hostname              | device.hostname                       | ascii_hostname  | 1.1
+computer.hostname              | device.hostname                       | text            | 1.5+
+computer.operating_system      | device.os.*                           | operating_system |
+computer.os_version            | device.os.version                     | text            |
+computer.network_addresses     | device.network_interfaces[+]          | interfaces      |
+computer.internal_ips          | device.network_interfaces[+]          | addresses       |
+computer.groups                | device.groups[+]                      | named_groups    |
+computer.policy.guid           | device.agent_list[].policies[].uid    | text            | 1.5+
+computer.policy.name           | device.agent_list[].policies[].name   | text            | 1.5+
+computer.connector_version     | device.agent_list[].version           | text            | 1.5+
+= Cisco Secure Endpoint        | device.agent_list[].name              |                 | 1.5+
+= 1                            | device.agent_list[].type_id           |                 | 1.5+
+= Endpoint Detection and Response| device.agent_list[].type       |                 | 1.5+
+= 0                            | device.type_id                        |                 |
+= Unknown                      | device.type                           |                 |
+computer.install_date          | device.first_seen_time                | date + original |
+computer.last_seen             | device.last_seen_time                 | date + original |
+computer.risk_score            | device.risk_score                     | integer         |
+computer.group_guid            |                                       |                 |
+computer.external_ip           |                                       |                 |
+computer.active                |                                       |                 |
+computer.is_compromised        |                                       |                 |
+computer.demo                  |                                       |                 |
+computer.faults                |                                       |                 |
+computer.isolation             |                                       |                 |
+computer.orbital               |                                       |                 |
+computer.links                 |                                       |                 |
+computer.windows_processor_id  |                                       |                 |
+computer.mac_hardware_id       |                                       |                 |
+computer.av_update_definitions |                                       |                 |
+changed                        |                                       |                 |
 """
 
 VULNERABILITIES = """
 # AMP field                | OCSF attribute                        | converter       | where
+organisation               |                                       |                 |
+change                     | message                               | text            |
+changed                    |                                       |                 |
+part                       |                                       |                 |
+parts                      |                                       |                 |
 latest_date                | metadata.original_time                | text            |
 latest_timestamp           | finding_info.last_seen_time           | milliseconds    |
 application                | finding_info.title                    | text            |

@@ -48,7 +48,8 @@ FIELDS = {
     },
     **dict.fromkeys(("vulnerability.id", "vulnerability.reference"), KEYWORD),
     **dict.fromkeys(("related.hash", "related.hosts", "related.user"), KEYWORD),
-    **dict.fromkeys(("message", "user.email", "host.os.version", "package.name", "package.version"), KEYWORD),
+    **dict.fromkeys(("message", "user.email", "host.os.version"), KEYWORD),
+    **dict.fromkeys(("organization.name", "package.name", "package.version"), KEYWORD),
     "vulnerability.enumeration": KEYWORD,
     "vulnerability.score.base": FLOAT,
 }

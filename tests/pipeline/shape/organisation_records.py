@@ -1,8 +1,10 @@
-"""Records of an organisation, as its sources send them: Cisco's objects, computers with what changed."""
+"""Records of an organisation, as its sources make them: what Cisco sent, and what changed."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from fluent_plugin_amp.organisation import fleet, programs
 
 Record = dict[str, Any]
 
@@ -79,15 +81,16 @@ COMPUTER: Record = {
     "orbital": {"status": "not_enabled"},
     "av_update_definitions": {"status": "Definitions Outdated", "updated_at": "2026-02-27T18:05:13+00:00"},
 }
+MAC: Record = {**COMPUTER, "hostname": "lab’s Mac 7", "operating_system": "OS X 10.14.6"}
 COMPUTERS: list[Record] = [
-    {**COMPUTER, "change": "appeared"},
-    {**COMPUTER, "change": "changed", "hostname": "lab’s Mac 7", "operating_system": "OS X 10.14.6"},
-    {"change": "gone", "connector_guid": GUID},
-    {**COMPUTER},
+    fleet.record_of("acme", fleet.Change("appeared", [], COMPUTER)),
+    fleet.record_of("acme", fleet.Change("changed", ["hostname", "operating_system"], MAC)),
+    fleet.record_of("acme", fleet.Change("gone", [], {"connector_guid": GUID, "hostname": "desk_014"})),
+    fleet.record_of("acme", fleet.Change("gone", [], {"connector_guid": GUID, "hostname": ""})),
     {"change": "gone"},
 ]
 
-VULNERABILITIES: list[Record] = [
+PROGRAMS: list[Record] = [
     {
         "application": "Mozilla Firefox",
         "version": "41.0",
@@ -111,6 +114,12 @@ VULNERABILITIES: list[Record] = [
         ],
     },
     {"application": "Nameless", "cves": []},
+]
+
+VULNERABILITIES: list[Record] = [
+    programs.record_of("acme", program, change, program.get("computers", []), part=part, parts=2)
+    for part, change in ((1, programs.Change("appeared", [])), (2, programs.Change("changed", ["cves"])))
+    for program in PROGRAMS
 ]
 
 RECORDS = {"audit_logs": AUDIT_LOGS, "computers": COMPUTERS, "vulnerabilities": VULNERABILITIES}

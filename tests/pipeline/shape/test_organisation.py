@@ -19,7 +19,14 @@ from fluent_plugin_amp.pipeline.shape.tables import rows
 from tests.pipeline.shape.ecs_schema import faults as faults_in_ecs
 from tests.pipeline.shape.hostile import hostile
 from tests.pipeline.shape.ocsf_schema import faults
-from tests.pipeline.shape.organisation_records import AUDIT_LOGS, COMPUTER, RECORDS, SHA256, VULNERABILITIES
+from tests.pipeline.shape.organisation_records import (
+    AUDIT_LOGS,
+    COMPUTER,
+    COMPUTERS,
+    RECORDS,
+    SHA256,
+    VULNERABILITIES,
+)
 from tests.pipeline.shape.test_ecs import lost_in as lost_in_ecs
 from tests.pipeline.shape.test_ecs import own
 from tests.pipeline.shape.test_ocsf import lost_in
@@ -89,7 +96,7 @@ def test_what_an_audit_log_tells_in_ecs() -> None:
 
 def test_a_computer_and_a_vulnerability_in_ecs() -> None:
     """A computer is an asset; a vulnerability the state of a file on computers, found by their names."""
-    made = EcsShape("acme", records="computers")({**COMPUTER, "change": "appeared"}, ARRIVAL)
+    made = EcsShape("acme", records="computers")(COMPUTERS[0], ARRIVAL)
     assert (made["event"]["kind"], made["event"]["action"], made["host"]["name"]) == ("asset", "appeared", "desk_014")
     made = EcsShape("acme", records="vulnerabilities")(VULNERABILITIES[0], ARRIVAL)
     assert (made["event"]["kind"], made["event"]["severity"], made["related"]["hosts"]) == ("state", 99, ["desk-014"])
@@ -154,8 +161,8 @@ def test_a_word_that_the_table_does_not_know() -> None:
 
 def test_a_computer_that_is_gone() -> None:
     """The name of the activity tells what became of it."""
-    assert shaped("computers", {**COMPUTER, "change": "gone"})["activity_name"] == "gone"
-    made = shaped("computers", {**COMPUTER, "change": "changed"})
+    assert shaped("computers", COMPUTERS[2])["activity_name"] == "gone"
+    made = shaped("computers", COMPUTERS[1])
     assert (made["class_uid"], made["activity_name"], made["message"]) == (5001, "Collect", "changed")
     assert made["device"]["groups"] == [{"uid": COMPUTER["group_guid"], "name": "Protect"}]
 
