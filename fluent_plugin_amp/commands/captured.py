@@ -29,8 +29,8 @@ MAX_HEADER_LINES = 100
 """Lines of a text that may come before its first event."""
 _READ_BYTES = 64 * 1024
 
-_EVENT_KEYS = ("id", "event_type", "event_type_id", "timestamp")
-"""An object with one of these keys is an event and not an answer of the API, even if it has ``data``."""
+_EVENT_KEYS = ("id", "event_type", "event_type_id", "timestamp", "change")
+"""An object with one of these keys is an event, or a record of a computer or a program, and no answer of the API."""
 _QUOTED_KEYS = {f'"{key}"'.encode() for key in _EVENT_KEYS}
 _TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*("?)|[\[\]{}]', re.DOTALL)
 _HEADER = re.compile(rb"\s*(\[[*x ]\]|<\w|[-=]{3}|[A-Za-z][\w .-]{0,60}[:=]|(Received|Connected|Waiting)\b)")

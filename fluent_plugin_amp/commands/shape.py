@@ -17,6 +17,7 @@ from fluent_plugin_amp.pipeline.decode import decode
 from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 from fluent_plugin_amp.pipeline.shape.ocsf_table import VERSIONS
+from fluent_plugin_amp.pipeline.shape.records import EVENTS
 from fluent_plugin_amp.pipeline.shape.rules import says_nothing
 from fluent_plugin_amp.text import one_line
 
@@ -35,8 +36,13 @@ MAX_PATH = 1000
 Shape = OcsfShape | EcsShape
 
 
-def schema_of(schema: Literal["ocsf", "ecs"], version: str | None) -> Shape:
+def schema_of(schema: Literal["ocsf", "ecs"], version: str | None, kind: str = EVENTS) -> Shape:
     """What makes the records.
+
+    Args:
+        schema: the public one.
+        version: of OCSF.
+        kind: of records, one of `pipeline.shape.records.KINDS`.
 
     Raises:
         UsageError: there is no such version.
@@ -44,10 +50,10 @@ def schema_of(schema: Literal["ocsf", "ecs"], version: str | None) -> Shape:
     if schema == "ecs":
         if version is not None:
             raise UsageError("--version is for OCSF only: leave it out")
-        return EcsShape(STREAM)
+        return EcsShape(STREAM, records=kind)
     if version is not None and version not in VERSIONS:
         raise UsageError(f"--version must be one of {', '.join(VERSIONS)}")
-    return OcsfShape(STREAM, version or "1.6.0")
+    return OcsfShape(STREAM, version or "1.6.0", records=kind)
 
 
 def records(shape: Shape, bodies: Iterable[bytes]) -> Iterator[str]:

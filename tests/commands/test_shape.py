@@ -6,13 +6,17 @@ import json
 import tracemalloc
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from fluent_plugin_amp.commands.cli import cli
+from fluent_plugin_amp.commands.shape_cli import shape
+from fluent_plugin_amp.pipeline.shape.records import KINDS
 from fluent_plugin_amp.testing.events import EventGenerator
 from tests.pipeline.shape.ecs_schema import faults as ecs_faults
 from tests.pipeline.shape.ocsf_schema import faults as ocsf_faults
+from tests.pipeline.shape.organisation_records import RECORDS
 
 DETECTED = 1090519054
 
@@ -66,3 +70,22 @@ def test_the_records_themselves(schema: str, captured: Path) -> None:
 def test_a_version_that_there_is_not(options: list[str], captured: Path) -> None:
     """Is a mistake of the command line."""
     assert CliRunner().invoke(cli, ["shape", *options, str(captured)]).exit_code == 2
+
+
+@pytest.mark.parametrize("schema", ["ocsf", "ecs"])
+@pytest.mark.parametrize("kind", RECORDS)
+def test_records_of_an_organisation(kind: str, schema: str, tmp_path: Path) -> None:
+    """Are shaped by the table of their kind; what they hold is in it."""
+    file = tmp_path / "records.ndjson"
+    file.write_text("".join(f"{json.dumps(record)}\n" for record in RECORDS[kind][:3]))
+    done = CliRunner().invoke(cli, ["shape", "--to", schema, "--kind", kind, str(file)])
+    assert done.exit_code == 0
+    assert "3 events" in done.output
+    assert "not in the table: nothing" in done.output
+
+
+def test_every_kind_can_be_asked_for() -> None:
+    """The command's own list is short of none."""
+    (option,) = (each for each in shape.params if each.name == "kind")
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == KINDS
