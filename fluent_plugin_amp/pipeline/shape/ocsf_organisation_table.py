@@ -31,7 +31,7 @@ audit_logs       | *    | *                 | 3004  | 99       |        | 1
 computers        | *    | appeared changed  | 5001  | 2        | 1      | 1
 computers        | *    | gone              | 5001  | 99       | 1      | 1
 computers        | *    | *                 | 5001  | 2        | 1      | 1
-vulnerabilities  | *    | changed           | 2002  | 2        | 1      | 0
+vulnerabilities  | *    | changed           | 2002  | 2        |        | 0
 vulnerabilities  | *    | appeared          | 2002  | 1        | 1      | 0
 vulnerabilities  | *    | *                 | 2002  | 1        | 1      | 0
 """

@@ -181,6 +181,15 @@ def test_a_vulnerability() -> None:
     assert {each["value"] for each in made["observables"]} == {"CVE-2015-7204", "CVE-2013-0422"}
 
 
+def test_a_vulnerability_that_changed() -> None:
+    """Is an update of the finding with the same id, and not new."""
+    appeared, changed = shaped("vulnerabilities", VULNERABILITIES[0]), shaped("vulnerabilities", VULNERABILITIES[2])
+    assert (appeared["activity_name"], appeared["status"]) == ("Create", "New")
+    assert changed["activity_name"] == "Update"
+    assert "status" not in changed
+    assert appeared["finding_info"]["uid"] == changed["finding_info"]["uid"]
+
+
 def test_a_long_name_beside_many_cves() -> None:
     """It stays where it is: in each CVE it would multiply."""
     cves = [{"id": f"CVE-1-{number}"} for number in range(100)]
