@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fluent_plugin_amp.cisco.event_types import catalogue
-from fluent_plugin_amp.pipeline.shape.drift import MAX_SAMPLE, MAX_SAMPLES
+from fluent_plugin_amp.pipeline.shape.drift import MAX_SAMPLE, MAX_SAMPLES, Drift
 from fluent_plugin_amp.pipeline.shape.ecs import EcsShape
 from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 from fluent_plugin_amp.testing.events import EventGenerator
@@ -62,3 +62,10 @@ def test_samples_are_bounded() -> None:
     assert shape.drift.counts["field"] == 1000
     assert len(shape.drift.samples) == MAX_SAMPLES
     assert {len(path) for _, path in shape.drift.samples} == {MAX_SAMPLE}
+
+
+def test_a_word_is_told_by_its_field() -> None:
+    """The word itself may be anybody's secret."""
+    drift = Drift()
+    drift.note_word("event")
+    assert (drift.counts["value"], [*drift.samples]) == (1, [("value", "event")])
