@@ -50,6 +50,14 @@ def is_guid(text: str) -> bool:
     return _GUID.fullmatch(text) is not None
 
 
+def is_called(hostname: str, text: str) -> bool:
+    """``text`` is the host name, but for the case of its letters.  One that only looks alike is another's."""
+    return len(hostname) == len(text) and all(
+        one == other or (one.isascii() is other.isascii() and one.lower() == other.lower())
+        for one, other in zip(hostname, text, strict=True)
+    )
+
+
 def computer(item: Mapping[str, Any]) -> Computer:
     """An entry of ``/v1/computers``, or of a list that tells less about each.  Raises CloudAnswerNotUnderstood."""
     guid = item.get("connector_guid")
@@ -80,7 +88,7 @@ async def find(api: CiscoApi, text: str) -> Computer:
     # Whether the cloud looks for a part of the name is not documented: only the whole name counts.
     query = (("hostname[]", text), *FULL_PAGES)
     near = [computer(item) async for item in api.every("/v1/computers", query)]
-    found = [one for one in {one.guid: one for one in near}.values() if one.hostname.casefold() == text.casefold()]
+    found = [one for one in {one.guid: one for one in near}.values() if is_called(one.hostname, text)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -90,14 +98,17 @@ async def find(api: CiscoApi, text: str) -> Computer:
 
 
 async def by_guid(api: CiscoApi, guid: str) -> Computer:
-    """The computer with this connector GUID.  Raises ComputerNotFound."""
+    """The computer with this connector GUID, and no other.  Raises ComputerNotFound, CloudAnswerNotUnderstood."""
     path = f"/v1/computers/{guid.lower()}"
     try:
-        return computer(answers.one(await api.envelope(path), f"GET {path}"))
+        found = computer(answers.one(await api.envelope(path), f"GET {path}"))
     except CloudRefused as error:
         if error.status == 404:
             raise ComputerNotFound(f"no computer has the connector GUID {guid}") from error
         raise
+    if found.guid != guid.lower():
+        raise CloudAnswerNotUnderstood(f"GET {path}: the answer is about another computer, {found}")
+    return found
 
 
 async def count_in_group(api: CiscoApi, group_guid: str) -> int | None:

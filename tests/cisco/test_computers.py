@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fluent_plugin_amp.cisco import computers
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, ComputerAmbiguous, ComputerNotFound
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 
 
@@ -48,6 +51,29 @@ async def test_a_moved_computer_is_in_the_other_group(api: CiscoApi, organisatio
     now = await computers.by_guid(api, made.guid)
     assert (now.group_guid, now.policy) == (triage, "Protect")
     assert (await computers.by_guid(api, made.guid)).policy == "Triage"
+
+
+async def test_the_answer_is_about_the_computer_that_was_asked_for(
+    api: CiscoApi, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """One about another computer is not understood: nobody else is isolated."""
+    asked, other = (organisation.responses.add_computer(name) for name in ("desk-014", "desk-015"))
+    body = json.dumps({"data": {"connector_guid": other.guid, "hostname": "desk-014"}}).encode()
+    cloud.fail(Failure("GET", f"/v1/computers/{asked.guid}", body=body, status=200))
+    with pytest.raises(CloudAnswerNotUnderstood, match=other.guid):
+        await computers.find(api, asked.guid)
+
+
+@pytest.mark.parametrize(("named", "called"), [("desk-014", "des\u212a-014"), ("strasse", "stra\xdfe")])
+async def test_a_name_that_looks_alike_is_another(
+    api: CiscoApi, organisation: Organisation, cloud: LocalCloud, named: str, called: str
+) -> None:
+    """Case is that of one letter: neither the sign for Kelvin is a k, nor a sharp s two of them."""
+    made = organisation.responses.add_computer(called)
+    body = json.dumps({"data": [{"connector_guid": made.guid, "hostname": called}]}).encode()
+    cloud.fail(Failure("GET", "/v1/computers", body=body, status=200))
+    with pytest.raises(ComputerNotFound):
+        await computers.find(api, named)
 
 
 def test_a_computer_has_a_guid() -> None:
