@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,13 @@ MAX_LIST_BYTES = 1 << 20
 MAX_NAMES = 1000
 """Each name is a request."""
 
+_COMMENT = re.compile(r"(^|\s)#.*", re.DOTALL)
+
 
 def names(given: Sequence[str], file: Path | None) -> list[str]:
-    """The names of the command line, and of the lines of a file (``-``: standard input); ``#`` begins a comment.
+    """The names of the command line, and of the lines of a file (``-``: standard input).
+
+    ``#`` begins a comment at the beginning of a line, or behind white space: host names may have one.
 
     Raises UsageError.
     """
@@ -28,6 +33,8 @@ def names(given: Sequence[str], file: Path | None) -> list[str]:
     if file is not None:
         try:
             if str(file) == "-":
+                if sys.stdin is None:
+                    raise UsageError("standard input is closed")
                 text = sys.stdin.read(MAX_LIST_BYTES + 1)
                 if len(text) > MAX_LIST_BYTES:
                     raise UsageError(f"standard input: larger than the {MAX_LIST_BYTES >> 10} KiB that are read")
@@ -35,7 +42,7 @@ def names(given: Sequence[str], file: Path | None) -> list[str]:
                 text = read_text(file, MAX_LIST_BYTES)
         except (OSError, UnicodeDecodeError) as exc:
             raise UsageError(f"{file} cannot be read: {getattr(exc, 'strerror', None) or 'not UTF-8'}") from exc
-        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+        lines = [_COMMENT.sub("", line).strip() for line in text.removeprefix("\ufeff").split("\n")]
     found = list(dict.fromkeys([*given, *filter(None, lines)]))
     if len(found) > MAX_NAMES:
         raise UsageError(f"{len(found)} names are given, {MAX_NAMES} are the most")

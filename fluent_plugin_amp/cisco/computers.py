@@ -83,8 +83,8 @@ async def find(api: CiscoApi, text: str) -> Computer:
     text = text.strip()
     if is_guid(text):
         return await by_guid(api, text)
-    if not text:
-        raise ComputerNotFound("an empty name is no computer's")
+    if not text or not text.isprintable():
+        raise ComputerNotFound(f"{text[:80]!r} is no computer's name")
     # Whether the cloud looks for a part of the name is not documented: only the whole name counts.
     query = (("hostname[]", text), *FULL_PAGES)
     near = [computer(item) async for item in api.every("/v1/computers", query)]
