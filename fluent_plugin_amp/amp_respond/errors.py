@@ -13,7 +13,7 @@ class TooMany(UsageError):
 
 
 class GroupWouldBeEmpty(RefusedError):
-    """The move would take the last computers out of a group."""
+    """The move would take the last computers out of a group, or nobody can tell whether it would."""
 
     id = "respond.group-would-be-empty"
     default_remedy = "Look at the names again; if it is meant, give --empty-group."

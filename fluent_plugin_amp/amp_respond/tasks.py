@@ -123,9 +123,11 @@ def move(
 
 async def _refuse_to_empty(api: CiscoApi, moving: Sequence[Computer], name_of: object) -> None:
     for guid, leaving in Counter(one.group_guid for one in moving).items():
-        there = await computers.count_in_group(api, guid)
-        if there is not None and there <= leaving:
-            name = name_of(guid) if callable(name_of) else guid
+        there = await computers.count_in_group(api, guid) if guid else None
+        name = name_of(guid) if callable(name_of) else guid
+        if there is None:
+            raise GroupWouldBeEmpty(f"how many computers the group {name!r} has, the cloud does not tell")
+        if there <= leaving:
             raise GroupWouldBeEmpty(f"the group {name!r} has {there} computers, and {leaving} of them would leave it")
 
 

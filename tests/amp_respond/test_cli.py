@@ -196,6 +196,24 @@ def test_no_group_is_emptied_by_accident(run: Run, computer: LocalComputer, orga
     assert "already" in run("move", "srv-linux-1", "--group", "Triage", *YES).stderr
 
 
+@pytest.mark.parametrize("untold", ["how many", "which group"])
+def test_no_group_is_emptied_because_nobody_could_tell(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, untold: str
+) -> None:
+    """Where the cloud does not say how many computers a group has, or of which one it is, they may be its last."""
+    about: dict[str, object] = {"connector_guid": computer.guid, "hostname": "desk-014"}
+    if untold == "how many":
+        about["group_guid"] = computer.group_guid
+    body = json.dumps({"data": about}).encode()
+    cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}", body=body, status=200))
+    if untold == "how many":
+        cloud.fail(Failure("GET", "/v1/computers", body=b'{"data": []}', status=200))
+    result = run("move", computer.guid, "--group", "Triage", *YES, code=77)
+    assert "respond.group-would-be-empty" in result.stderr
+    assert changes(cloud) == []
+    run("move", computer.guid, "--group", "Triage", "--empty-group", *YES)
+
+
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "\x1b[2J"])
 def test_a_reason_is_given(run: Run, computer: LocalComputer, reason: str) -> None:
     """Something that can be read, of bounded length."""
