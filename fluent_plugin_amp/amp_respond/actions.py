@@ -7,7 +7,7 @@ cloud shows that nothing was done, and is not still at it, is the action asked o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, Action
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
@@ -45,17 +45,22 @@ async def perform(api: CiscoApi, action: Action, comment: str) -> Outcome:
     """
     try:
         return await _once(api, action, comment)
-    except ActionInDoubt as doubt:
-        if (outcome := await _looked_up(api, action, doubt)) is not None:
-            return outcome
-        if doubt.late:
-            raise
+    except ActionInDoubt as error:
+        doubt = error
+    if (outcome := await _looked_up(api, action, doubt)) is not None:
+        return outcome
+    if doubt.late:
+        raise doubt
     try:
-        return await _once(api, action, comment)
-    except ActionInDoubt as doubt:
-        if (outcome := await _looked_up(api, action, doubt)) is not None:
+        outcome = await _once(api, action, comment)
+    except ActionInDoubt as again:
+        if (outcome := await _looked_up(api, action, again)) is not None:
             return outcome
         raise
+    except (UnavailableError, IsolationConflict):
+        raise doubt from None  # the cloud may have been slow with the first one
+    # What is so already, the first one did.
+    return replace(outcome, result=DONE, looked_up=True) if outcome.result == ALREADY else outcome
 
 
 async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
@@ -75,7 +80,7 @@ async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
 async def _looked_up(api: CiscoApi, action: Action, doubt: ActionInDoubt) -> Outcome | None:
     try:
         is_so, state = await look(api, action)
-    except UnavailableError:
+    except PluginError:  # a refusal, too, is one of the look
         raise doubt from None
     return Outcome(DONE, looked_up=True, state=state) if is_so else None
 

@@ -7,10 +7,13 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.transport import HttpAnswer
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
@@ -274,6 +277,43 @@ def test_what_stays_in_doubt_is_told_as_such(run: Run, kind: str, cloud: LocalCl
     cloud.fail(Failure(method, path, status=502, times=9))
     assert "cloud.action-in-doubt" in run(kind, *arguments, *YES, code=69).stderr
     assert told(journal)[1]["outcome"] == "in doubt"
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+def test_a_look_that_fails_leaves_the_doubt(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, status: int
+) -> None:
+    """It was done, its answer was lost, and what is refused then is the look: the entry does not say `refused`."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, works=True, silent=True))
+    fails = Failure("GET", path, status=status, times=0)
+    cloud.fail(fails)
+    act = CiscoApi.act
+
+    async def act_and_fail(self: CiscoApi, method: str, *others: Any) -> HttpAnswer:
+        fails.times = 0 if method == "OPTIONS" else 99
+        return await act(self, method, *others)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(CiscoApi, "act", act_and_fail)
+        run(kind, *arguments, *YES, code=69)
+    assert changes(cloud) == [method]
+    assert told(journal)[1]["outcome"] == "in doubt"
+
+
+@pytest.mark.parametrize("second", ["already", "not done"])
+def test_what_the_first_try_may_have_done_is_no_other_persons(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, second: str
+) -> None:
+    """The cloud was slow with the first try: what the second one is answered does not deny it."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, status=504))
+    status = {"already": {"move": 200, "unblock": 404}.get(kind, 409), "not done": 429}[second]
+    headers = {"X-Rate-Limit-Reset": "600"} if second == "not done" else {}
+    works = second == "already"
+    cloud.fail(Failure(method, path, status=status, works=works, headers=headers, times=9, body=b'{"data": {}}'))
+    run(kind, *arguments, *YES, "--max-wait", "1s", code=0 if works else 69)
+    assert told(journal)[1]["outcome"] == ("done" if works else "in doubt")
 
 
 def test_the_rate_limit_is_waited_out_or_told(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
