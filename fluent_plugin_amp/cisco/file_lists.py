@@ -73,12 +73,12 @@ def file_list(item: Mapping[str, Any], type_: str) -> FileList:
     """An entry of the lists of a type.
 
     Raises:
-        FileListWrongType: it says that it is of another one.
+        FileListWrongType: it says that it is of another one, or does not say it.
     """
     guid, told = item.get("guid"), item.get("type")
     if not isinstance(guid, str) or not is_guid(guid):
         raise CloudAnswerNotUnderstood("a list of files without a guid")
-    found = FileList(guid, answers.text(item.get("name")), answers.text(told) or type_)
+    found = FileList(guid, answers.text(item.get("name")), answers.text(told) or "no type")
     if found.type != type_:
         raise FileListWrongType(f"the list {found} was told among those of the type {type_}")
     return found

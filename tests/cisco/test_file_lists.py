@@ -56,6 +56,14 @@ def test_a_list_that_says_it_is_another_is_refused() -> None:
         file_lists.file_list(item, "simple_custom_detections")
 
 
+@pytest.mark.parametrize("told", [{}, {"type": None}, {"type": ["allowed_applications"]}])
+def test_a_list_that_does_not_say_its_type_is_refused(told: dict[str, object]) -> None:
+    """It may be one that lets files through."""
+    item = {"guid": "807b32de-e9a0-4b16-8fa1-dffadb5c7799", "name": "x", **told}
+    with pytest.raises(FileListWrongType, match="no type"):
+        file_lists.file_list(item, "simple_custom_detections")
+
+
 async def test_a_name_of_two_lists_is_an_error(api: CiscoApi, organisation: Organisation) -> None:
     """One of each type: the GUID decides."""
     detections = organisation.responses.add_list("SOC")
