@@ -57,6 +57,11 @@ class Result:
     state: str = ""
     error: PluginError | None = None
 
+    @property
+    def is_reached(self) -> bool:
+        """An isolation is in the state that it was to come to."""
+        return self.state == {"isolate": isolation.ISOLATED, "release": isolation.NOT_ISOLATED}.get(self.action.kind)
+
     def as_json(self) -> Json:
         """For ``--json``."""
         error = self.error and {"id": self.error.id, "message": str(self.error), "remedy": self.error.remedy}
@@ -119,12 +124,16 @@ def do(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool
     for error in {result.error.id: result.error for result in results if result.error}.values():
         session.screen.error(error, debug=False)
     code = shared_code(result.error.exit_code for result in results if result.error)
-    pending = [result for result in results if result.state.startswith("pending")]
-    if pending and doing.wait_s:
+    others = [result for result in results if result.state and not result.is_reached] if doing.wait_s else []
+    pending = [result for result in others if result.state.startswith("pending")]
+    if pending:
         session.screen.note(
             f"{len(pending)} pending: a computer hears of it when it is online; see amp-respond status"
         )
-    return code or (EXIT_NO if pending and doing.wait_s else EXIT_OK)
+    for result in others:
+        if result not in pending and result.action.computer:
+            session.screen.note(f"{result.action.computer.name}: {result.state}, which was not asked for")
+    return code or (EXIT_NO if others else EXIT_OK)
 
 
 async def _do_all(
@@ -176,10 +185,10 @@ async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> N
 
 
 async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:
-    """Look at the states until none is pending, or the time is over; write down what was reached."""
+    """Look at the states until all are as they were wanted, or the time is over; write down what was reached."""
     deadline, pause_s = time.monotonic() + doing.wait_s, FIRST_LOOK_S
     while True:
-        pending = [result for result in results if not result.state or result.state.startswith("pending")]
+        pending = [result for result in results if not result.is_reached]
         for result in pending:
             computer = result.action.computer
             if computer is not None:
@@ -189,7 +198,7 @@ async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequenc
                     with doing.journal.writing():
                         doing.journal.append({"entry": result.entry, "phase": "seen", "at": now(), "state": state})
         left_s = deadline - time.monotonic()
-        pending = [result for result in pending if result.state.startswith("pending")]
+        pending = [result for result in pending if not result.is_reached]
         if not pending or left_s <= 0:
             return
         await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")

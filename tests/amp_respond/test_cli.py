@@ -341,6 +341,17 @@ def test_an_offline_computer_stays_pending(run: Run, computer: LocalComputer, jo
     run("isolate", "desk-014", *YES, "--wait", "0s")
 
 
+@pytest.mark.parametrize("state", ["not_isolated", "failed"])
+def test_a_computer_that_is_not_as_it_was_wanted_is_no_success(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, state: str
+) -> None:
+    """The request was taken, and no isolation came of it: the exit code says so."""
+    body = json.dumps({"data": {"status": state}}).encode()
+    cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}/isolation", body=body, status=200, times=9999))
+    result = run("isolate", "desk-014", *YES, "--wait", "0.05s", code=1)
+    assert f"desk-014: {state}" in result.stderr
+
+
 def test_what_was_done_is_told_though_its_state_cannot_be_seen(
     run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path
 ) -> None:
