@@ -105,6 +105,14 @@ class Entry:
         return Action.of(self.asked)
 
     @property
+    def target(self) -> tuple[object, ...]:
+        """What it changes: two entries with the same undo or repeat each other.  A move is no isolation."""
+        action, asked = self.action, self.asked
+        where = action.computer or action.list
+        kinds = {action.kind, INVERSE[action.kind]}
+        return asked.get("cloud"), asked.get("tenant"), kinds, where and where.guid.lower(), action.sha256
+
+    @property
     def at(self) -> str:
         """When it was asked: ISO 8601, UTC."""
         return str(self.asked.get("at", ""))

@@ -197,12 +197,16 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
 
     Raises EntryUnknown, NothingToUndo.
     """
-    entry = next((one for one in doing.journal.entries()[0] if one.id == id_), None)
+    written = doing.journal.entries()[0]
+    entry = next((one for one in written if one.id == id_), None)
     if entry is None:
         raise EntryUnknown(f"{doing.journal.path} has no entry {id_!r}")
     if entry.outcome not in (DONE, IN_DOUBT, UNKNOWN):
         why = "it was so already, by somebody else" if entry.outcome == ALREADY else f"it was {entry.outcome}"
         raise NothingToUndo(f"entry {id_} changed nothing: {why}")
+    later = [one for one in written[written.index(entry) + 1 :] if one.outcome == DONE and one.target == entry.target]
+    if later:
+        raise NothingToUndo(f"what entry {id_} changed was changed again at {later[-1].at} by entry {later[-1].id}")
     inverse = entry.action.inverse
     reason = doing.reason or checked_reason(f"undo of {id_}: {entry.asked.get('reason', '')}"[:300])
     if (entry.asked.get("tenant"), entry.asked.get("cloud")) != (doing.tenant, _cloud_name(session)):

@@ -85,6 +85,26 @@ def test_what_was_so_already_is_success_and_not_undone(run: Run, computer: Local
     assert "respond.entry-unknown" in run("undo", "00000000", "--yes", code=2).stderr
 
 
+def test_what_was_changed_again_since_is_not_undone(
+    run: Run, computer: LocalComputer, responses: Responses, journal: Path
+) -> None:
+    """An old entry does not release who was isolated anew; the last one is undone, and so is its undo."""
+    soc = responses.add_list("SOC list")
+    for there, back, arguments in (
+        ("isolate", "release", ["desk-014"]),
+        ("block", "unblock", [SHA256, "--list", "SOC list"]),
+    ):
+        for kind in (there, back, there):
+            run(kind, *arguments, *YES)
+        first, second, third = [line["entry"] for line in told(journal) if line["phase"] == "asked"][-3:]
+        for old in (first, second):
+            assert f"by entry {third}" in run("undo", old, "--yes", code=77).stderr
+        assert (computer.status, *soc.files) in [("isolated",), ("isolated", SHA256)]
+        run("undo", third, "--yes")
+        run("undo", told(journal)[-1]["entry"], "--yes")
+    assert (computer.status, *soc.files) == ("isolated", SHA256)
+
+
 def test_a_file_is_blocked_twice_and_unblocked_twice(run: Run, responses: Responses) -> None:
     """409 and 404 say that it was so: both are success."""
     soc = responses.add_list("SOC list")
