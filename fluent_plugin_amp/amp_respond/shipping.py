@@ -1,7 +1,8 @@
 """Sends the journal's entries through the plugin's own servers, as records that are acknowledged like events.
 
 An entry is marked as shipped after a server acknowledged it.  So one may come twice, and none is left out; one whose
-state changes later is sent again.
+state changes later is sent again.  One without an answer is sent as `unknown`: while the journal is ours, nobody is
+at it any more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 from pathlib import Path
 
 from fluent_plugin_amp.amp_respond.doing import now
-from fluent_plugin_amp.amp_respond.entries import UNKNOWN
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.commands.console import load_config, pick_stream
 from fluent_plugin_amp.commands.delivering import Delivering
@@ -33,7 +33,7 @@ def ship(config_path: Path, journal: Journal) -> int:
     stream = stream.model_copy(update={"name": "responses", "tag": TAG, "transform": transform})
     logs.set_up("warning", config.logging.format)
     with journal.writing():
-        waiting = [entry for entry in journal.entries()[0] if not entry.is_shipped and entry.outcome != UNKNOWN]
+        waiting = [entry for entry in journal.entries()[0] if not entry.is_shipped]
         bodies = [json.dumps({"date": entry.at, **entry.as_json()}).encode() for entry in waiting]
 
         async def go() -> None:

@@ -22,10 +22,9 @@ async def server() -> AsyncIterator[FakeFluentd]:
         yield server
 
 
-async def test_entries_are_shipped_once(
-    run: Run, computer: LocalComputer, server: FakeFluentd, journal: Path, tmp_path: Path
-) -> None:
-    """With the action that makes them; a second time there is nothing to send."""
+@pytest.fixture
+def config(server: FakeFluentd, tmp_path: Path) -> Path:
+    """A configuration with the server."""
     stream = {
         "name": "siem",
         "url": "amqps://localhost:443",
@@ -37,6 +36,26 @@ async def test_entries_are_shipped_once(
     config = tmp_path / "amp.yml"
     config.write_text(yaml.safe_dump({"streams": [stream], "forward": forward, "observe": {"listen": None}}))
     config.chmod(0o600)
+    return config
+
+
+async def test_an_entry_without_an_answer_is_shipped(
+    run: Run, config: Path, server: FakeFluentd, journal: Path
+) -> None:
+    """Who kills the program does not keep what it did from the servers; nobody is at it any more."""
+    written = Journal(journal)
+    with written.writing():
+        written.append({"entry": "00c0ffee", "phase": "asked", "action": "isolate", "at": "2026-03-02T09:00:00Z"})
+    for count in (1, 0):
+        said = (await asyncio.to_thread(run, "journal", "--ship", str(config))).stderr
+        assert f"{count} entries sent" in said
+    assert [entry.record["outcome"] for entry in server.entries] == ["unknown"]
+
+
+async def test_entries_are_shipped_once(
+    run: Run, computer: LocalComputer, config: Path, server: FakeFluentd, journal: Path
+) -> None:
+    """With the action that makes them; a second time there is nothing to send."""
     yes = ("--reason", "case 77", "--yes", "--ship", str(config))
     done = await asyncio.to_thread(run, "isolate", "desk-014", *yes)
     assert "1 entries sent" in done.stderr
