@@ -131,7 +131,7 @@ def entries(lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
     for line in lines:
         id_, phase = str(line.get("entry", "")), line.get("phase")
         entry = found.get(id_)
-        if phase == "asked" and entry is None and line.get("action") in INVERSE:
+        if phase == "asked" and entry is None and str(line.get("action")) in INVERSE:
             found[id_] = Entry(id_, dict(line))
         elif entry is None:
             continue

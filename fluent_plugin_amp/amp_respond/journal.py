@@ -94,6 +94,8 @@ class Journal:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file")
+            if found.st_uid != os.geteuid():
+                raise OSError(errno.EPERM, "it is somebody else's, who could change it")
             if stat.S_IMODE(found.st_mode) != 0o600:
                 os.fchmod(descriptor, 0o600)
             if is_new:  # or a power cut could take the file away, with all its lines

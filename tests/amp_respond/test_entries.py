@@ -84,3 +84,9 @@ def test_lines_that_are_none_are_counted() -> None:
     asked = {"entry": "1", "phase": "asked", "at": "2026", **ACTIONS[0].as_json()}
     (entry,) = entries([asked, {"entry": "1", "phase": "later"}])
     assert (entry.at, entry.action) == ("2026", ACTIONS[0])
+
+
+@pytest.mark.parametrize("action", [[], {}, None, 7, "format the disk"])
+def test_an_action_that_is_none_is_no_entry(action: object) -> None:
+    """Of whatever type it is."""
+    assert entries([{"entry": "00c0ffee", "phase": "asked", "action": action}]) == []

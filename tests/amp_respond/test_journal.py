@@ -145,3 +145,13 @@ def test_it_is_in_the_folder_for_state() -> None:
     """Of the user."""
     assert default_path({"XDG_STATE_HOME": "/var/lib/x"}) == Path("/var/lib/x/amp-respond/journal.ndjson")
     assert default_path({}).parts[-4:] == (".local", "state", "amp-respond", "journal.ndjson")
+
+
+def test_a_file_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner could change what stands in it."""
+    journal = Journal(tmp_path / "journal")
+    journal.path.touch()
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    with pytest.raises(JournalUnusable, match="somebody else"), journal.writing():
+        pass
