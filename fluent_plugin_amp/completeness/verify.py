@@ -35,6 +35,10 @@ from fluent_plugin_amp.completeness.record import (
 
 MAX_PROBLEMS = 1000
 """That are told one by one; the rest is counted."""
+MAX_TEXT = 100
+"""Characters of what a record says that are kept: no time, hash or instance is longer, and no reason of ours."""
+MAX_NAME = 300
+"""The same of a stream's name."""
 MAX_HOURS = 24 * 366 * 20
 """Of one stream: more than twenty years are no records of ours."""
 
@@ -89,7 +93,7 @@ class Entry(NamedTuple):
     missing: int | None
     not_known: int | None
     repaired: int | None
-    why: str | None
+    why: str
     """Something is not known."""
 
     @property
@@ -174,7 +178,7 @@ def verify(
     by_stream: dict[str, list[Entry]] = {name: [] for name in streams}
     altered: dict[str, set[int]] = {}
     for where, record in found:
-        stream = record["stream"] if type(record["stream"]) is str else "?"
+        stream = record["stream"][:MAX_NAME] if type(record["stream"]) is str else "?"
         entries = by_stream.setdefault(stream, [])
         if (entry := _read(where, record, key, stream, report)) is not None:
             entries.append(entry)
@@ -196,12 +200,12 @@ def _read(where: str, record: Record, key: bytes | None, stream: str, report: Re
     hour = second_of(record["hour"])
     plugin, sequence, revision, repaired = (record[name] for name in ("plugin", "sequence", "revision", "repaired"))
     if record["format"] not in (FORMAT, None):
-        what = f"a record of format {record['format']}: altered, or of a later version than this"
+        what = f"a record of format {_short(record['format'])}: altered, or of a later version than this"
     elif not is_hash_right(record):
-        what = f"the record of {record['hour']} was altered, or lacks fields: its hash does not fit it"
+        what = f"the record of {_short(record['hour'])} was altered, or lacks fields: its hash does not fit it"
     elif key is not None and not is_hmac_right(record, key):
         how = "has no HMAC" if record["hmac"] is None else "was sealed with another key, or altered"
-        what = f"the record of {record['hour']} {how}"
+        what = f"the record of {_short(record['hour'])} {how}"
     elif (
         (hour is None or hour % HOUR_S)
         or not (type(sequence) is type(revision) is int)
@@ -212,11 +216,17 @@ def _read(where: str, record: Record, key: bytes | None, stream: str, report: Re
     else:
         figures = (record[name] for name in ("in_cloud", "delivered", "missing", "not_known", "repaired"))
         return Entry(
-            *(where, hour, sequence, str(plugin.get("instance")), record["hash"], record["previous"], revision),
-            *(str(record["looked_at"]), *figures, record["not_known_why"]),
+            *(where, hour, sequence, _short(plugin.get("instance")), record["hash"]),
+            *(None if record["previous"] is None else _short(record["previous"]), revision),
+            *(_short(record["looked_at"]), *figures, _short(record["not_known_why"])),
         )
     report.tell(stream, where, what)
     return None
+
+
+def _short(value: object) -> str:
+    """What somebody else wrote, to be kept."""
+    return str(value)[:MAX_TEXT]
 
 
 class _Checker:
@@ -237,21 +247,25 @@ class _Checker:
         for entry in sorted(entries, key=lambda each: each.sequence):
             chains.setdefault(entry.instance, []).append(entry)
         in_order: list[Entry] = []
+        ended = ""
         for number, chain in enumerate(sorted(chains.values(), key=lambda each: each[0].looked_at)):
             if number:
                 self._report.notes.append(
                     f"stream {self.stream.name}: a new chain begins at {moment(chain[0].hour)}: the state file was "
                     "new. What the chain before had after its last record here, nobody can tell."
                 )
-            in_order += self._chain(chain)
+            # Only what went on when the window opened can begin in it without its first record.
+            is_whole = self._since is None or (ended != "" and chain[0].looked_at >= ended)
+            in_order += self._chain(chain, is_whole=is_whole)
+            ended = max(ended, *(entry.looked_at for entry in chain))
         self._hours(in_order)
 
     def _tell(self, entry: Entry, what: str) -> None:
         self._report.tell(self.stream.name, entry.where, what)
         self._altered.add(entry.hour)
 
-    def _chain(self, chain: list[Entry]) -> Iterator[Entry]:
-        """The records of one chain, each once, those that fork left out."""
+    def _chain(self, chain: list[Entry], *, is_whole: bool) -> Iterator[Entry]:
+        """The records of one chain, each once, those that fork left out; ``is_whole``: it has its first one."""
         kept: list[Entry] = []
         for entry in chain:
             if kept and kept[-1].sequence == entry.sequence:
@@ -262,7 +276,7 @@ class _Checker:
                 continue
             kept.append(entry)
         first = kept[0]
-        if self._since is None and (first.sequence != 1 or first.previous is not None):
+        if is_whole and (first.sequence != 1 or first.previous is not None):
             self._tell(
                 first,
                 f"the chain begins with the sequence {first.sequence}: what was before is not in these files. If "
@@ -316,7 +330,9 @@ class _Checker:
                 self._tell(entry, f"the figures of {moment(start)} do not add up")
         last = entries[-1]
         if last.not_known and not last.missing:  # a new state file knows less than the one before
-            last = next((entry for entry in reversed(entries) if entry.in_cloud and not entry.not_known), last)
+            events = last.in_cloud or 0
+            knew = (entry for entry in reversed(entries) if (entry.in_cloud or 0) >= events and not entry.not_known)
+            last = next(knew, last)
         hour = Hour(
             Mark.CLEAN,
             in_cloud=last.in_cloud or 0,

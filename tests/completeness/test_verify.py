@@ -246,6 +246,41 @@ def test_a_window_of_a_chain_is_good_where_it_is_asked_for() -> None:
     assert "there is no record of this hour" in check(later, since=BEGIN + 11 * HOUR_S).problems[0].what
 
 
+def test_a_later_chain_begins_with_its_first_record_in_a_window_too() -> None:
+    """What was cut off it could be the record that something is missing in an hour that the chain before has, too."""
+    before, after = Chain(), Chain(OTHER)
+    for hour in range(24):
+        before.add(hour, clean())
+    for hour in range(20, 48):
+        figures = Figures(in_cloud=107, missing=7, not_known=0) if hour == 20 else clean()
+        after.add(hour, figures, late_s=6 * HOUR_S)
+    assert "7 of 107" in check(before.records + after.records, since=BEGIN).problems[0].what
+    (problem,) = check(before.records + after.records[1:], since=BEGIN).problems
+    assert "begins with the sequence 2" in problem.what
+    assert check(before.records[5:] + before.records[5:], since=BEGIN + 5 * HOUR_S, until=None).is_good
+
+
+def test_an_earlier_look_does_not_answer_for_what_came_later() -> None:
+    """Of events that the cloud has had since, nobody knows."""
+    before, after = Chain(), Chain(OTHER)
+    before.add(0, clean(10))
+    after.add(0, Figures(in_cloud=25, missing=0, not_known=25), late_s=HOUR_S)
+    (hour,) = check(before.records + after.records, until=None).streams[0].hours.values()
+    assert (hour.mark, hour.in_cloud, hour.not_known) == (Mark.NOT_KNOWN, 25, 25)
+
+
+def test_what_a_forged_record_says_is_bounded() -> None:
+    """A name or an hour of many MiB is not kept for each problem."""
+    long = "x" * 1_000_000
+    forged = [seal({**two_days()[0], name: long}, None) for name in ("stream", "hour", "looked_at", "not_known_why")]
+    forged.append({**two_days()[0], "hour": long, "format": long})
+    forged.append({**two_days()[0], "hour": long})
+    report = check(forged, key=None, until=None)
+    assert len(report.problems) == 4
+    assert max(len(problem.what) + len(problem.stream) for problem in report.problems) < 500
+    assert max(len(stream.name) for stream in report.streams) < 500
+
+
 def test_the_end_is_the_last_record_where_nobody_says_otherwise() -> None:
     """With ``until`` an hour that lacks its record is found."""
     records = two_days()[:40]
