@@ -13,12 +13,14 @@ class Receiver:
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
         self.is_lossy = False
 
     async def put(self, body: bytes, *, perhaps_again: bool = False) -> None:
         """Take one; it may have come before."""
         assert perhaps_again
         self.records.append(json.loads(body))
+        self.bodies.append(body)
 
     async def finish(self) -> None:
         """All are safe, unless they are lost."""

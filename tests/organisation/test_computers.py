@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -99,6 +100,35 @@ async def test_a_restart_goes_on_where_it_was(
     again.now += DAY_S
     await again.poll()
     assert told(receiver) == [("gone", guids[0])]
+
+
+async def test_what_happens_again_is_told_again(
+    polled: Polled, api: CiscoApi, receiver: Receiver, memory: Memory, organisation: Organisation
+) -> None:
+    """What is known as delivered by its bytes is not sent: the second time they differ, after a crash they do not."""
+    computers = organisation.inventory.computers
+    (guid,) = organisation.inventory.add_computers(1)
+    computer = computers[guid]
+    await polled.poll()
+    gone = []
+    for _ in range(2):
+        del computers[guid]
+        polled.now += DAY_S
+        before = dict(memory.values)
+        receiver.bodies.clear()
+        await polled.poll()
+        (body,) = receiver.bodies
+        gone.append(body)
+        crashed = Memory()
+        crashed.values = before
+        again = Polled(api, receiver, crashed)
+        again.now = polled.now
+        await again.poll()
+        assert receiver.bodies == [body, body]
+        computers[guid] = computer
+        await polled.poll()
+    assert json.loads(gone[0]) == json.loads(gone[1])
+    assert gone[0] != gone[1]
 
 
 async def test_what_was_not_safe_is_told_again(
