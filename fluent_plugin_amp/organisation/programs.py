@@ -43,12 +43,16 @@ class Programs:
     def __init__(self) -> None:
         self._known: dict[bytes, bytes] = {}
         self._dirty: set[int] = set()
+        self._taken: tuple[bytes, bytes] | None = None
 
     def __len__(self) -> int:
         return len(self._known)
 
     def take(self, program: Json) -> Change | None:
-        """An entry of ``GET /v1/vulnerabilities`` came; None: it is as it was."""
+        """An entry of ``GET /v1/vulnerabilities`` came; None: it is as it was.
+
+        A change is known when `told` is called: until then it is found, and told, again.
+        """
         key = hashlib.blake2b(_encode([sha256_of(program), program.get("version")]), digest_size=KEY_BYTES).digest()
         cves = program.get("cves")
         of_cves = _digest(sorted(_ids(cves if type(cves) is list else [], "id")))
@@ -58,19 +62,27 @@ class Programs:
         of_computers = _digest(
             sorted(_ids(computers, "connector_guid")) if is_whole else program["computers_total_count"]
         )
-        known = self._known.pop(key, None)
-        self._known[key] = of_cves + of_computers
+        known = self._known.get(key)
         if known == of_cves + of_computers:
+            self._known[key] = self._known.pop(key)  # the last one to be forgotten
             return None
+        self._taken = key, of_cves + of_computers
+        if known is None:
+            return Change("appeared", [])
+        halves = (("cves", known[:HALF], of_cves), ("computers", known[HALF:], of_computers))
+        return Change("changed", [name for name, before, after in halves if before != after])
+
+    def told(self) -> None:
+        """All of the change that `take` returned last was handed in."""
+        assert self._taken is not None
+        key, value = self._taken
+        self._known.pop(key, None)
+        self._known[key] = value
         self._dirty.add(key[0] % BUCKETS)
         while len(self._known) > MAX_PROGRAMS:
             oldest = next(iter(self._known))
             del self._known[oldest]
             self._dirty.add(oldest[0] % BUCKETS)
-        if known is None:
-            return Change("appeared", [])
-        halves = (("cves", known[:HALF], of_cves), ("computers", known[HALF:], of_computers))
-        return Change("changed", [name for name, before, after in halves if before != after])
 
     def rows(self) -> dict[str, bytes | None]:
         """By name, what has changed since this was asked last, to be kept; None: nothing of it is left."""

@@ -108,6 +108,7 @@ class Vulnerabilities:
             number += 1
             record = record_of(self._organisation, program, change, computers, part=number, parts=max(number, parts))
             await self._checkpoint.tell(record)
+        self.programs.told()
 
     async def _load(self) -> None:
         rows = await self._checkpoint.load()

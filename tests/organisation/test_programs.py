@@ -25,11 +25,20 @@ def program(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
+def take(programs: Programs, program: dict[str, Any]) -> Change | None:
+    """It comes, and is told."""
+    change = programs.take(program)
+    if change is not None:
+        assert programs.take(program) == change
+        programs.told()
+    return change
+
+
 @pytest.fixture
 def programs() -> Programs:
     """One is known."""
     programs = Programs()
-    assert programs.take(program()) == Change("appeared", [])
+    assert take(programs, program()) == Change("appeared", [])
     return programs
 
 
@@ -45,7 +54,7 @@ def programs() -> Programs:
 )
 def test_what_is_no_change(programs: Programs, fields: dict[str, Any]) -> None:
     """It was seen again; case and order of what it lists."""
-    assert programs.take(program(**fields)) is None
+    assert take(programs, program(**fields)) is None
 
 
 @pytest.mark.parametrize(
@@ -58,24 +67,24 @@ def test_what_is_no_change(programs: Programs, fields: dict[str, Any]) -> None:
 )
 def test_a_change_says_of_what(programs: Programs, fields: dict[str, Any], changed: list[str]) -> None:
     """The CVEs, the computers, or both."""
-    assert programs.take(program(**fields)) == Change("changed", changed)
-    assert programs.take(program(**fields)) is None
+    assert take(programs, program(**fields)) == Change("changed", changed)
+    assert take(programs, program(**fields)) is None
 
 
 @pytest.mark.parametrize("fields", [{"version": "42.0"}, {"file": {"identity": {"sha256": "0"}}}, {"file": 7}])
 def test_another_version_or_file_is_another_program(programs: Programs, fields: dict[str, Any]) -> None:
     """It appears."""
-    assert programs.take(program(**fields)) == Change("appeared", [])
+    assert take(programs, program(**fields)) == Change("appeared", [])
     assert len(programs) == 2
 
 
 def test_of_a_list_that_was_cut_the_number_counts(programs: Programs) -> None:
     """Which ones are listed differs from answer to answer."""
-    programs.take(program(computers_total_count=1402))
+    take(programs, program(computers_total_count=1402))
     other = program(computers_total_count=1402, computers=[{"connector_guid": "c"}])
     assert not is_complete(other)
-    assert programs.take(other) is None
-    assert programs.take(other | {"computers_total_count": 1403}) == Change("changed", ["computers"])
+    assert take(programs, other) is None
+    assert take(programs, other | {"computers_total_count": 1403}) == Change("changed", ["computers"])
 
 
 def test_what_is_kept_is_taken_up_again(programs: Programs) -> None:
@@ -84,19 +93,19 @@ def test_what_is_kept_is_taken_up_again(programs: Programs) -> None:
     assert programs.rows() == {}
     again = Programs()
     assert again.restore(rows | {"bucket xx": b"?", "delivered_to": b"?"}) == ["bucket xx"]
-    assert again.take(program()) is None
-    assert again.take(program(cves=[])) == Change("changed", ["cves"])
+    assert take(again, program()) is None
+    assert take(again, program(cves=[])) == Change("changed", ["cves"])
 
 
 def test_the_oldest_are_forgotten(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is known is bounded; nothing is left of them where it is kept."""
     monkeypatch.setattr(module, "MAX_PROGRAMS", 1)
     programs.rows()
-    programs.take(program(version="42.0"))
+    take(programs, program(version="42.0"))
     assert len(programs) == 1
     rows = programs.rows().values()
     assert sum(len(data) for data in rows if data is not None) == module.ROW_BYTES
-    assert programs.take(program()) == Change("appeared", [])
+    assert take(programs, program()) == Change("appeared", [])
 
 
 @pytest.mark.parametrize("file", [None, {}, {"identity": 7}, {"identity": {"sha256": 7}}])

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused
 from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.organisation import checkpoint
 from fluent_plugin_amp.organisation.vulnerabilities import OVERLAP_S, Vulnerabilities
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
@@ -72,6 +74,30 @@ async def test_each_round_asks_for_what_is_new(
     inventory.add_vulnerability(4, guids, latest=now - 11 - OVERLAP_S)
     await Vulnerabilities("acme/vulnerabilities", "acme", api, receiver, memory).poll()
     assert [each["application"] for each in receiver.taken()] == ["Program 3"]
+
+
+async def test_a_program_counts_as_known_once_all_of_it_is_told(
+    polled: Vulnerabilities,
+    receiver: Receiver,
+    memory: Memory,
+    organisation: Organisation,
+    cloud: LocalCloud,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Trouble while its computers are listed, in a page behind the first record, skips nothing; nor would a crash."""
+    monkeypatch.setattr(checkpoint, "MOST_TOLD", 1)  # a checkpoint behind each record
+    organisation.inventory.add_vulnerability(1, organisation.inventory.add_computers(2500))
+    for _ in range(3):  # the list of programs, and the first two pages of its computers
+        cloud.fail(Failure(path="/v1/vulnerabilities"))
+    cloud.fail(Failure(path="/v1/vulnerabilities", status=401, body=b"{}"))
+    with pytest.raises(CloudCredentialsRefused):
+        await polled.poll()
+    assert [each["part"] for each in receiver.taken()] == [1]
+    assert not [name for name in memory.values if name.startswith("bucket")]
+    await polled.poll()
+    assert [each["part"] for each in receiver.taken()] == [1, 2, 3]
+    await polled.poll()
+    assert receiver.taken() == []
 
 
 async def test_what_was_not_safe_is_told_again(
