@@ -49,6 +49,8 @@ class Feed:
 
     def resolve(self, delivery_tag: int) -> None:
         """A record is safe, or dropped on purpose."""
+        if delivery_tag <= self.safe:
+            return  # it was given up as lost
         self.resolved += 1
         self._ahead.add(delivery_tag)
         while self.safe + 1 in self._ahead:
@@ -115,4 +117,6 @@ class Feed:
         if self._patience_s is not None:
             raise NoProgress(f"no event was acknowledged for {self._patience_s:g} s")
         if self.resolved < self.fed and self._conductor.has_nothing_of(self._stream):
+            self.resolved = self.safe = self.fed  # nobody will resolve them: whoever is told makes them again
+            self._ahead.clear()
             raise NoProgress("a fault lost records that are not delivered")

@@ -98,6 +98,31 @@ def test_without_patience_a_server_may_be_away_for_ever_but_a_record_may_not_be_
     asyncio.run(scenario())
 
 
+def test_what_was_lost_is_told_once_and_then_waited_for_no_more(looks_often: None) -> None:
+    """Who is told makes those records again: one fault does not hold up all that follow."""
+
+    async def scenario() -> None:
+        conductor = FakeConductor()
+        feed = feed_of(conductor)
+        await feed.put(b"{}")
+        await feed.put(b"{}")
+        feed.resolve(2)
+        conductor.lost = True
+        with pytest.raises(NoProgress, match="lost"):
+            await feed.finish()
+        await feed.put(b"{}")
+        finishing = asyncio.create_task(feed.finish())
+        await asyncio.sleep(0)
+        feed.resolve(1)  # it was not lost after all
+        await asyncio.sleep(0)
+        assert not finishing.done()
+        feed.resolve(3)
+        await asyncio.wait_for(finishing, DEADLINE_S)
+        assert (feed.fed, feed.resolved, feed.safe) == (3, 3, 3)
+
+    asyncio.run(scenario())
+
+
 def test_with_patience_a_command_gives_up() -> None:
     """Somebody waits for a command, and is told that no server acknowledges."""
 
