@@ -2,7 +2,8 @@
 
 Computers come and go while tens of thousands of them are listed, and pages are addressed by offset.  So an item may
 come twice, and one may be skipped.  A `Listing` passes over what came before, by its key.  When the total changed
-during a pass it reads the list again, `MAX_PASSES` times at most, and gives what is new.
+during a pass, or fewer items came than it says, it reads the list again, `MAX_PASSES` times at most, and gives what
+is new.
 
 Memory: one page as it arrived, one item decoded, and 16 bytes for each key.
 A page of vulnerabilities may have 25 MB.
@@ -70,7 +71,7 @@ class Listing:
         self.odd = 0
         """Items that are no objects, or have no key."""
         self.is_steady = False
-        """The last pass found the same total on each page: what did not come is not in the list."""
+        """The last pass found the same total on each page, and so many: what did not come is not in the list."""
         self._api = api
         self._path = path
         self._key_of = key_of
@@ -116,6 +117,8 @@ class Listing:
                     await asyncio.sleep(0)
             self.read += len(page)
             if not page or answers.next_page(metadata) is None:
+                if self.read < (total or 0):
+                    self.is_steady = False  # it ended too early
                 return
         raise CloudAnswerNotUnderstood(f"{asked}: no end after {MAX_PAGES} pages")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CURSOR = "delivered_to"
 READS_OF_ONE = 10
-"""So often a window is read anew because its list moved meanwhile."""
+"""So often a window is read anew because its list moved meanwhile, or ended before all of it came."""
 
 
 class Sink(Protocol):
@@ -100,7 +100,9 @@ async def deliver(api: CiscoApi, window: Window, feed: Sink) -> int:
         part = parts.pop()
         reads += 1
         if reads > READS_OF_ONE:
-            raise CloudAnswerNotUnderstood("GET /v1/audit_logs: the list changed each time while it was read")
+            raise CloudAnswerNotUnderstood(
+                "GET /v1/audit_logs: the list changed, or ended too early, each time it was read"
+            )
         tally = Tally()
         first, last = part.asked
         async for page in api.audit_log_pages(moment_of(first), moment_of(last)):
@@ -111,6 +113,7 @@ async def deliver(api: CiscoApi, window: Window, feed: Sink) -> int:
                 parts += reversed(halves)
                 reads = 0
                 break
+            tally.read += len(page.items)
             inside = [(entry, second) for entry in page.items if part.has(second := second_of(entry))]
             bodies = tally.take(body_of(entry) for entry, _ in inside)
             for body, (_, second) in zip(bodies, inside, strict=True):
@@ -118,6 +121,9 @@ async def deliver(api: CiscoApi, window: Window, feed: Sink) -> int:
                 at = float(part.until if second is None else second)
                 await feed.put(body, received_at=at, perhaps_again=True)
         else:
-            reads = 0
+            if tally.is_short:
+                parts.append(part)
+            else:
+                reads = 0
     await feed.finish()
     return odd

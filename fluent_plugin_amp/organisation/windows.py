@@ -64,6 +64,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.total: int | None = None
+        self.read = 0
+        """Entries that came, of the window or not."""
         self._is_first = True
         self._seen: Counter[bytes] = Counter()
 
@@ -75,6 +77,11 @@ class Tally:
             self._seen.clear()
             return False
         return total != self.total
+
+    @property
+    def is_short(self) -> bool:
+        """After the last page: fewer came than the cloud claims."""
+        return self.read < (self.total or 0)
 
     def take(self, bodies: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
         """The bodies of a page, as they are to be delivered; each is given with its digest."""

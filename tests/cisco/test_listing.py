@@ -72,6 +72,19 @@ async def test_a_list_that_never_rests_ends(api: CiscoApi, organisation: Organis
     assert organisation.requests.used < 2 * MAX_PASSES * len(found)
 
 
+@pytest.mark.parametrize("has_next", [True, False])
+async def test_a_list_that_ends_too_early_is_read_again(
+    api: CiscoApi, organisation: Organisation, cloud: LocalCloud, has_next: bool
+) -> None:
+    """An empty page in the middle, or one without a link to the next, is no end: the total tells."""
+    added = organisation.inventory.add_computers(5)
+    cloud.fail(Failure(path="/v1/computers"))
+    cloud.fail(Failure(path="/v1/computers", status=200, body=page(total=5, has_next=has_next)))
+    reading = computers(api)
+    assert sorted(await guids(reading)) == sorted(added)
+    assert reading.is_steady
+
+
 async def test_a_list_inside_an_object_is_read(api: CiscoApi, organisation: Organisation) -> None:
     """``data`` has other fields beside it."""
     (guid,) = organisation.inventory.add_computers(1)

@@ -26,6 +26,8 @@ class FakeApi:
         self.asked: list[str] = []
         self.failures: Iterator[Exception | None] = iter(())
         self.tells_total = True
+        self.ends_early = 0
+        """So often, behind the first page."""
 
     async def audit_log_pages(self, start_time: str, end_time: str) -> AsyncIterator[ListPage]:
         """As `CiscoApi.audit_log_pages`."""
@@ -40,6 +42,9 @@ class FakeApi:
                 yield ListPage(page, len(found) if self.tells_total else None)
             offset += 2
             if offset >= len(found):
+                return
+            if self.ends_early:
+                self.ends_early -= 1
                 return
 
 
@@ -148,12 +153,21 @@ async def test_a_list_that_moves_while_it_is_read_is_read_anew(rig: Rig) -> None
     assert rig.items == [str(number) for number in range(8)]
 
 
+async def test_a_list_that_ends_too_early_is_read_anew(rig: Rig) -> None:
+    """The cloud tells how many entries there are: nothing is skipped because of a page that is missing."""
+    for number in range(6):
+        rig.api.log.add(NOW + number, item=str(number))
+    rig.api.ends_early = 2
+    await rig.poll()
+    assert rig.items == [str(number) for number in range(6)]
+
+
 async def test_a_list_that_never_holds_still_is_an_error(rig: Rig) -> None:
     """The place stays; the next round tries again."""
     for number in range(6):
         rig.api.log.add(NOW + number, item=str(number))
     rig.api.log.arriving = iter([[(NOW + 9, {"item": f"late {number}"})] for number in range(100)])
-    with pytest.raises(CloudAnswerNotUnderstood, match="changed each time"):
+    with pytest.raises(CloudAnswerNotUnderstood, match="changed, or ended too early, each time"):
         await rig.poll()
     assert rig.kept.values == {CURSOR: b"%d" % (rig.now - DELAY_S - 1)}
 
