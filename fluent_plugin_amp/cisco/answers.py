@@ -334,10 +334,15 @@ def _names_one_stream(asked: str) -> bool:
     return re.search(r"/v1/event_streams/[^/?]+$", asked) is not None
 
 
+ERRORS = b'"errors"'
+"""What a body has in it that is a `hidden_refusal`."""
+
+
 def hidden_refusal(body: bytes, *, asked: str) -> PluginError | None:
-    """The error that a 2xx answer means all the same: it has ``errors`` in place of ``data``.  None: it is none."""
-    if b'"errors"' not in body:
-        return None
+    """The error that a 2xx answer with `ERRORS` means all the same, where they stand in place of ``data``.
+
+    None: it is none.
+    """
     try:
         decoded = _decoded(body)
     except _NOT_JSON:

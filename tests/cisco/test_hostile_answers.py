@@ -45,6 +45,14 @@ def page(items: list[object], link: object) -> bytes:
 # --- size and time -------------------------------------------------------------------------------
 
 
+async def test_an_answer_of_millions_of_values_is_refused(api: CiscoApi, cloud: LocalCloud, waits: Waits) -> None:
+    """Decoding it would take gigabytes, and half a minute in which no event goes on."""
+    cloud.fail(Failure(status=200, body=b'{"data":[' + b"[]," * 1_000_000 + b"[]]}"))
+    with pytest.raises(CloudAnswerNotUnderstood, match="more than 1000000 values"):
+        await api.groups()
+    assert waits.seconds == []
+
+
 @pytest.mark.parametrize("packed_twice", [True, False])
 async def test_a_bomb_is_not_unpacked(api: CiscoApi, cloud: LocalCloud, waits: Waits, packed_twice: bool) -> None:
     """Hundreds of megabytes in some kilobytes take no more memory than the largest answer may."""

@@ -87,6 +87,19 @@ def test_no_more_is_held_than_the_limit(coding: str) -> None:
     assert len(unpacking._body) == 1001
 
 
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+def test_no_more_values_are_taken_than_the_limit(coding: str) -> None:
+    """Each takes memory when it is decoded, be it as short as it may."""
+    body = b'[[],[],{"a":{}},"' + b"x" * 100 + b'"]'
+    parts = [gzip.compress(body)] if coding == "gzip" else [body[:7], body[7:]]
+    for max_values in (8, 7):
+        unpacking = Unpacking([coding], max_bytes=1000, max_values=max_values)
+        with contextlib.nullcontext() if max_values == 8 else pytest.raises(NotUnpacked, match="more than 7 values"):
+            for part in parts:
+                unpacking.take(part)
+            assert unpacking.end() == body
+
+
 def test_a_body_that_grows_while_nothing_comes_out_is_refused() -> None:
     """Empty blocks without end unpack to nothing."""
     unpacking = Unpacking(["gzip"], max_bytes=1000)
