@@ -20,6 +20,10 @@ OVERLAP_S = 600
 """How far a window reaches back over the one before: so late an entry may appear."""
 DELAY_S = 60
 """A window ends so long before now."""
+AHEAD_S = 3600
+"""A cursor that is so far ahead of the clock is none: the clock was wrong when it moved."""
+BACK_S = 7 * 86_400
+"""How far it is set back then: nobody knows since when the clock was wrong."""
 LONGEST_S = 86_400
 """After an outage of days, how far is known once a day of them is delivered."""
 MOST_ENTRIES = 100_000
@@ -49,6 +53,8 @@ class Window(NamedTuple):
 
 def next_window(delivered_to: int, now: float) -> Window | None:
     """What to read when everything before ``delivered_to`` is delivered; None: nothing, yet."""
+    if delivered_to > now + AHEAD_S:
+        delivered_to = int(now) - BACK_S
     until = min(int(now) - DELAY_S, delivered_to + LONGEST_S)
     return Window(delivered_to - OVERLAP_S, until) if until > delivered_to else None
 

@@ -187,6 +187,18 @@ async def test_trouble_of_the_cloud_moves_nothing_and_skips_nothing(rig: Rig) ->
     assert rig.items == [str(number) for number in range(6)]
 
 
+async def test_a_clock_that_was_ahead_skips_nothing(rig: Rig) -> None:
+    """The place came with it to a time that is not there yet; what happened since is read all the same."""
+    await rig.poll()
+    await rig.poll(40 * 86_400)
+    rig.now = NOW + 3600
+    rig.api.log.add(NOW + 1800, item="meanwhile")
+    for _ in range(2):
+        await rig.poll()
+    assert rig.items == ["meanwhile"]
+    assert rig.kept.values == {CURSOR: b"%d" % (rig.now - DELAY_S)}
+
+
 async def test_after_days_the_place_moves_day_by_day(rig: Rig) -> None:
     """So a crash in between costs a day's reading at most."""
     await rig.poll()
