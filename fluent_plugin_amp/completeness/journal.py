@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Link, Origin, body_of, compose
+from fluent_plugin_amp.completeness.record import HOUR_S, LAST_SECOND, Figures, Link, Origin, body_of, compose
 from fluent_plugin_amp.completeness.schedule import Due, Looked, first_hour, is_over
 
 
@@ -95,4 +95,7 @@ def decode(data: bytes) -> Journal:
     Raises:
         ValueError: it is something else.
     """
-    return msgspec.json.decode(data, type=Journal)
+    journal = msgspec.json.decode(data, type=Journal)
+    if not all(0 <= second <= LAST_SECOND for second in (journal.begins, journal.since, *journal.hours)):
+        raise ValueError("a time that is none")
+    return journal

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fluent_plugin_amp.completeness.record import HOUR_S, Gap, fewer
+from fluent_plugin_amp.completeness.record import HOUR_S, LAST_SECOND, Gap, fewer
 from fluent_plugin_amp.completeness.schedule import LOST_S
 from fluent_plugin_amp.model import Counters
 
@@ -90,4 +90,8 @@ def decode(data: bytes) -> Presence:
     Raises:
         ValueError: it is something else.
     """
-    return msgspec.json.decode(data, type=Presence)
+    presence = msgspec.json.decode(data, type=Presence)
+    newest = (counted.newest_event or 0 for counted in presence.hours.values())
+    if not all(0 <= second <= LAST_SECOND for second in (presence.seen_at or 0, *newest)):
+        raise ValueError("a time that is none")
+    return presence

@@ -24,6 +24,8 @@ import msgspec
 FORMAT = 1
 """Of the fields and their canonical JSON.  A change of either has another number."""
 HOUR_S = 3600
+LAST_SECOND = 2**32 - 1
+"""The latest time that a record can carry."""
 MAX_GAPS = 100
 """In one record; of more, those that are closest together are told as one."""
 

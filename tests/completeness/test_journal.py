@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from fluent_plugin_amp.completeness.journal import Journal, decode
@@ -85,3 +86,10 @@ def test_up_to_where_each_hour_has_its_record() -> None:
     journal.note(EMEA, FIRST, clean(), NOW, None)
     journal.acknowledged(NOW)
     assert journal.hours[BEGIN].was_missing
+
+
+@pytest.mark.parametrize("row", [{"begins": -(10**18), "since": 0}, {"begins": 0, "since": 2**40}])
+def test_a_journal_of_times_that_are_none_is_none(row: dict[str, int]) -> None:
+    """Whatever wrote it: the hours since then would take all memory."""
+    with pytest.raises(ValueError, match="time"):
+        decode(msgspec.json.encode(row))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from fluent_plugin_amp.completeness.presence import DID_NOT_RUN, MAX_KEPT_GAPS, Counted, Presence, decode
 from fluent_plugin_amp.completeness.record import HOUR_S, Gap
 from fluent_plugin_amp.model import Counters
@@ -60,3 +63,10 @@ def test_it_is_bounded() -> None:
     presence.observe(BEGIN + 20 * 24 * HOUR_S, None, NONE)
     assert [gap.why for gap in presence.gaps] == [DID_NOT_RUN]
     assert list(presence.hours) == [BEGIN + 20 * 24 * HOUR_S]
+
+
+@pytest.mark.parametrize("row", [{"seen_at": -1}, {"hours": {"0": {"newest_event": 10**15}}}])
+def test_a_presence_of_times_that_are_none_is_none(row: dict[str, object]) -> None:
+    """Whatever wrote it: a record cannot say them, and there would be no record any more."""
+    with pytest.raises(ValueError, match="time"):
+        decode(msgspec.json.encode(row))
