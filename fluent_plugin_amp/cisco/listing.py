@@ -5,7 +5,7 @@ come twice, and one may be skipped.  A `Listing` passes over what came before, b
 during a pass, or fewer items came than it says, it reads the list again, `MAX_PASSES` times at most, and gives what
 is new.
 
-Memory: one page as it arrived, one item decoded, and 16 bytes for each key.
+Memory: one page as it arrived, one item decoded, and 16 bytes for each key, `MAX_PAGES` full pages at most.
 A page of vulnerabilities may have 25 MB.
 """
 
@@ -109,6 +109,8 @@ class Listing:
                 self.is_steady = False
             self.total = total
             page = self._items_of(envelope.data, asked)
+            if self.read + len(page) > MAX_PAGES * self._limit:
+                raise CloudAnswerNotUnderstood(f"{asked}: no end after {self.read + len(page)} items")
             for number, raw in enumerate(page):
                 item = self._take(raw)
                 if item is not None:

@@ -149,16 +149,17 @@ class Fleet:
     # --- what changed ----------------------------------------------------------------------------
 
     def _digests(self, computer: Json) -> bytes:
-        """Of each field, in the order of their numbers."""
-        found = []
+        """Of each field, in the order of their numbers; those beyond `MAX_FIELDS` have one together."""
+        found: dict[int, int] = {}
         for name, value in computer.items():
             if name == UNSTEADY or value is None:
                 continue
             if name == _UPDATED_AT[0] and type(value) is dict:
                 value = {key: each for key, each in value.items() if key != _UPDATED_AT[1]}
             written = _encode([name, _in_order(value)])
-            found.append(bytes([self._number(name)]) + zlib.crc32(written).to_bytes(FIELD_BYTES - 1, "big"))
-        return b"".join(sorted(found))
+            number = self._number(name)
+            found[number] = (found.get(number, 0) + zlib.crc32(written)) % 2**32
+        return b"".join(bytes([number]) + found[number].to_bytes(FIELD_BYTES - 1, "big") for number in sorted(found))
 
     def _number(self, name: str) -> int:
         """Of a field's name; one more for all that are beyond `MAX_FIELDS`."""

@@ -145,6 +145,20 @@ async def test_a_byte_order_mark_is_passed_over(api: CiscoApi, cloud: LocalCloud
     assert await guids(computers(api)) == ["a"]
 
 
+async def test_pages_of_more_than_was_asked_for_are_an_end_too(
+    api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each key takes memory: there may be as many as on the most pages that are read."""
+    monkeypatch.setattr(listing, "MAX_PAGES", 3)
+    for count in (6, 7):
+        cloud.fail(Failure(status=200, body=page(*({"connector_guid": str(number)} for number in range(count)))))
+        if count == 6:
+            assert len(await guids(computers(api))) == 6
+        else:
+            with pytest.raises(CloudAnswerNotUnderstood, match="no end after 7 items"):
+                await guids(computers(api))
+
+
 async def test_an_empty_page_is_the_last(api: CiscoApi, cloud: LocalCloud) -> None:
     """Even with a link to the next."""
     cloud.fail(Failure(status=200, body=page({"connector_guid": "a"}, has_next=True)))
