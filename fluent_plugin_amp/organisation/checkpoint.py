@@ -7,7 +7,8 @@ checkpoint, written in blanks.  After a crash it is the same number, after the n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -47,10 +48,16 @@ class Checkpoint:
         name: under which it is kept.
         feed: where the records go; None: nothing is told, only known.
         kept: keeps what is known.
-        rows: gives what has changed of it since it was asked last.
+        rows: gives what has changed of it since it was asked last, by name; each in a turn of the loop of its own.
     """
 
-    def __init__(self, name: str, feed: Feed | None, kept: Kept, rows: Callable[[], dict[str, bytes | None]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        feed: Feed | None,
+        kept: Kept,
+        rows: Callable[[], Iterable[tuple[str, bytes | None]]],
+    ) -> None:
         self.told = 0
         """Records, since the start."""
         self._name = name
@@ -83,6 +90,10 @@ class Checkpoint:
         if self._feed is not None:
             await self._feed.finish()
         self._told_since = 0
-        if rows := {**self._rows(), **more}:
+        rows: dict[str, bytes | None] = {}
+        for row, data in self._rows():
+            rows[row] = data
+            await asyncio.sleep(0)
+        if rows or more:
             self._number += 1
-            await self._kept.save(self._name, {**rows, NUMBER: b"%d" % self._number})
+            await self._kept.save(self._name, {**rows, **more, NUMBER: b"%d" % self._number})

@@ -66,7 +66,7 @@ class Vulnerabilities:
         self._api = api
         self._clock = clock
         self._latest: int | None = None
-        self._checkpoint = Checkpoint(name, feed, kept, lambda: self.programs.rows())
+        self._checkpoint = Checkpoint(name, feed, kept, lambda: self.programs.rows().items())
 
     async def poll(self) -> None:
         """One round.

@@ -1,0 +1,33 @@
+"""What is known is kept after a server has what was told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from fluent_plugin_amp.organisation.checkpoint import Checkpoint
+from tests.organisation.polling import Memory
+
+
+async def test_each_row_is_made_in_a_turn_of_the_loop_of_its_own(memory: Memory) -> None:
+    """Events go on while what is known of all computers is packed."""
+    turns = 0
+
+    async def go_on() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    made_in = []
+
+    def rows() -> Iterator[tuple[str, bytes | None]]:
+        for number in range(3):
+            made_in.append(turns)
+            yield str(number), b"known"
+
+    others = asyncio.create_task(go_on())
+    await Checkpoint("acme/computers", None, memory, rows).keep(more=b"m")
+    others.cancel()
+    assert len(set(made_in)) == 3
+    assert {**memory.values} == {"0": b"known", "1": b"known", "2": b"known", "more": b"m", "checkpoint": b"1"}
