@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from fluent_plugin_amp.organisation.entries import mask_secrets
+
 MOST_TOLD = 5000
 """So many records may be told between two checkpoints: after a crash as many are told again."""
 
@@ -75,11 +77,10 @@ class Checkpoint:
         return rows
 
     async def tell(self, record: dict[str, Any]) -> None:
-        """Hand in one record."""
+        """Hand in one record; its secrets are masked in it."""
         if self._feed is not None:
-            await self._feed.put(
-                _encode(record) + f"{self._number:b}".encode().translate(_AS_BLANKS), perhaps_again=True
-            )
+            number = f"{self._number:b}".encode().translate(_AS_BLANKS)
+            await self._feed.put(_encode(mask_secrets(record)) + number, perhaps_again=True)
             self.told += 1
         self._told_since += 1
         if self._told_since >= MOST_TOLD:

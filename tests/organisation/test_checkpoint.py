@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint
-from tests.organisation.polling import Memory
+from tests.organisation.polling import Memory, Receiver
+
+
+async def test_secrets_are_masked_in_every_record(memory: Memory, receiver: Receiver) -> None:
+    """As in the audit log: whoever has the code ends a computer's isolation."""
+    checkpoint = Checkpoint("acme/computers", receiver, memory, lambda: ())
+    await checkpoint.tell({"computer": {"isolation": {"status": "isolated", "unlock_code": "5g8kq2"}}})
+    assert receiver.taken() == [{"computer": {"isolation": {"status": "isolated", "unlock_code": "***"}}}]
 
 
 async def test_each_row_is_made_in_a_turn_of_the_loop_of_its_own(memory: Memory) -> None:
