@@ -27,12 +27,19 @@ class Feed:
         conductor: where the records go.
         stream: the line of the conductor whose transforms they get.
         max_held_bytes: `put` waits while the conductor holds more.
+        max_own_bytes: `put` waits while it holds more of these; None: they may take all of ``max_held_bytes``.
         patience_s: after so long in which no record became safe, `NoProgress` is raised.  None: the servers may be
             away for as long as they like, as they may for a daemon.
     """
 
     def __init__(
-        self, conductor: Conductor, stream: str, *, max_held_bytes: int, patience_s: float | None = None
+        self,
+        conductor: Conductor,
+        stream: str,
+        *,
+        max_held_bytes: int,
+        max_own_bytes: int | None = None,
+        patience_s: float | None = None,
     ) -> None:
         self.closed = False
         """Nobody waits for these records any more; whoever sets it calls `Conductor.forget_requeued`."""
@@ -44,6 +51,7 @@ class Feed:
         self._conductor = conductor
         self._stream = stream
         self._max_held_bytes = max_held_bytes
+        self._max_own_bytes = max_held_bytes if max_own_bytes is None else max_own_bytes
         self._patience_s = patience_s
         self._progress = asyncio.Event()
 
@@ -79,7 +87,12 @@ class Feed:
         Raises:
             NoProgress
         """
-        while self.fed - self.resolved >= MAX_UNRESOLVED or self._conductor.total_held_bytes > self._max_held_bytes:
+        conductor = self._conductor
+        while (
+            self.fed - self.resolved >= MAX_UNRESOLVED
+            or conductor.total_held_bytes > self._max_held_bytes
+            or conductor.held_bytes(self._stream) > self._max_own_bytes
+        ):
             await self._wait()
         self.fed += 1
         at = time.time() if received_at is None else received_at

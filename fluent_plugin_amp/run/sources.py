@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT_S = 120.0
 """Large pages take the cloud longer than others."""
+MAX_OWN_BYTES = 4 << 20
+"""Of one source on their way to the servers: an event waits behind no more of it."""
 MAX_WAIT_S = 2 * 3600.0
 """For the rate limit, at one request: longer than its window."""
 
@@ -166,7 +168,8 @@ class Sources:
             make: given its feed, returns the function to run; it runs until cancelled.
         """
         self._conductor.open(name, transform)
-        feed = Feed(self._conductor, name, max_held_bytes=self._config.memory_limit)
+        limit = self._config.memory_limit
+        feed = Feed(self._conductor, name, max_held_bytes=limit, max_own_bytes=min(MAX_OWN_BYTES, limit // 8))
         task = asyncio.create_task(keep_running("source", make(feed), self._tell), name=f"source {name}")
         self._tasks[name] = task, feed
 

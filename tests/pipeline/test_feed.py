@@ -24,6 +24,11 @@ class FakeConductor:
         self.received: list[Delivery] = []
         self.total_held_bytes = 0
         self.lost = False
+        self.held = 0
+
+    def held_bytes(self, stream: str) -> int:
+        """As `Conductor.held_bytes`."""
+        return self.held
 
     def receive(self, delivery: Delivery) -> None:
         """As `Conductor.receive`."""
@@ -75,6 +80,23 @@ def test_without_patience_it_waits_for_memory_that_others_hold(looks_often: None
         await asyncio.sleep(0.01)
         assert not conductor.received
         conductor.total_held_bytes = 100
+        await asyncio.wait_for(putting, DEADLINE_S)
+        assert len(conductor.received) == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_is_polled_holds_a_part_of_the_memory_only(looks_often: None) -> None:
+    """Events do not wait behind all that a source could hand in."""
+
+    async def scenario() -> None:
+        conductor = FakeConductor()
+        conductor.held = 51
+        feed = Feed(cast(Conductor, conductor), "acme/computers", max_held_bytes=100, max_own_bytes=50)
+        putting = asyncio.create_task(feed.put(b"{}"))
+        await asyncio.sleep(0.01)
+        assert not conductor.received
+        conductor.held = 50
         await asyncio.wait_for(putting, DEADLINE_S)
         assert len(conductor.received) == 1
 
