@@ -117,6 +117,7 @@ def event(number: int, **fields: Any) -> dict[str, Any]:
             "user": "johndoe",
             "network_addresses": [{"ip": "10.0.0.1", "mac": "00:01"}],
         },
+        "computers": [{"hostname": "Demo_AMP"}],
         "file": {"identity": {"sha256": "a78c29d1" * 8}, "file_path": "C:\\Users\\johndoe\\x"},
         "network_info": {"remote_ip": "192.0.2.7"},
         **fields,
