@@ -24,6 +24,7 @@ PRESETS: Mapping[Preset, tuple[str, ...]] = MappingProxyType(
             *("connector_guid", "computer.connector_guid", "computer.hostname", "computer.links"),
             *("computer.windows_processor_id", "computer.mac_hardware_id"),
             *("computers[].connector_guid", "computers[].hostname", "computers[].windows_processor_id"),
+            *("old_attributes.hostname", "new_attributes.hostname"),
         ),
         "addresses": (
             "computer.external_ip",

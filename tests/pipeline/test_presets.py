@@ -285,3 +285,20 @@ def test_what_is_polled_hides_its_computers() -> None:
         assert not [value for value in ("guid-1", "desk-014", "0f1e2d3c", "lab-7") if value in text]
     assert vulnerable["application"] == "Firefox"
     assert changed["change"] == "changed"
+
+
+def test_the_audit_log_hides_the_names_of_computers() -> None:
+    """What they were called before and are called now, and the item where it is one of these."""
+    record = {
+        "audit_log_type": "Computer",
+        "item": "Laptop-7",
+        "old_attributes": {"hostname": "Laptop-7", "group": "Finance"},
+        "new_attributes": {"hostname": "Laptop-8"},
+    }
+    hiding("computer")(record)
+    assert record == {
+        "audit_log_type": "Computer",
+        "item": MASK,
+        "old_attributes": {"hostname": MASK, "group": "Finance"},
+        "new_attributes": {"hostname": MASK},
+    }
