@@ -101,7 +101,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def _name(file: BinaryIO) -> str:
     """Of the file; standard input may have none."""
     name = getattr(file, "name", "<stdin>")
-    return name if isinstance(name, str) else "<stdin>"
+    return name.encode("utf-8", "backslashreplace").decode() if isinstance(name, str) else "<stdin>"
 
 
 def _value(line: bytes, place: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     """A folder, for instance."""
     done = CliRunner().invoke(cli, ["verify", str(tmp_path)])
     assert done.exit_code == 2
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    """One that is no text, too: it is shown escaped."""
+    file = tmp_path / os.fsdecode(b"\xff.ndjson")
+    file.write_text(ndjson(two_days()[1:]))
+    said = CliRunner().invoke(cli, ["verify", "--json", str(file)])
+    assert said.exit_code == 1, said.output
+    assert "\\udcff.ndjson, line 1" in json.loads(said.stdout)["problems"][0]["where"]
