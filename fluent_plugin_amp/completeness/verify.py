@@ -41,6 +41,8 @@ MAX_NAME = 300
 """The same of a stream's name."""
 MAX_HOURS = 24 * 366 * 20
 """Of one stream: more than twenty years are no records of ours."""
+MAX_ALL_HOURS = 600_000
+"""Of all streams together: more than the records that `verify` reads."""
 
 
 class Mark(enum.IntEnum):
@@ -143,6 +145,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
     is_signed: bool = False
     """The HMACs were checked."""
+    hours: int = 0
+    """Of all streams together."""
 
     @property
     def is_good(self) -> bool:
@@ -306,6 +310,11 @@ class _Checker:
         first, last = min(places), max(places)
         if last - first > MAX_HOURS * HOUR_S:
             self._report.tell(self.stream.name, moment(first), f"more than {MAX_HOURS} hours up to {moment(last)}")
+            return
+        self._report.hours += (last - first) // HOUR_S + 1
+        if self._report.hours > MAX_ALL_HOURS:
+            what = f"all streams up to this one have more than {MAX_ALL_HOURS} hours: it is not checked further"
+            self._report.tell(self.stream.name, moment(first), what)
             return
         asked_from = first if self._since is None else self._since
         for hour in range(first, last + HOUR_S, HOUR_S):

@@ -269,6 +269,15 @@ def test_an_earlier_look_does_not_answer_for_what_came_later() -> None:
     assert (hour.mark, hour.in_cloud, hour.not_known) == (Mark.NOT_KNOWN, 25, 25)
 
 
+def test_all_hours_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two records are twenty years apart in a moment; some hundred streams of them would fill the memory."""
+    monkeypatch.setattr(module, "MAX_ALL_HOURS", 100)
+    records = [record for name in "abc" for record in two_days(Origin(name, "acme", "0.1.0", "b1946ac9"))]
+    report = check(records)
+    assert [len(stream.hours) for stream in report.streams] == [48, 48, 0]
+    assert "more than 100 hours" in report.problems[0].what
+
+
 def test_what_a_forged_record_says_is_bounded() -> None:
     """A name or an hour of many MiB is not kept for each problem."""
     long = "x" * 1_000_000
