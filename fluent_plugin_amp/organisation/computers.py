@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -74,7 +74,11 @@ class Computers:
         self._clock = clock
         self._swept_at: int | None = None
         self._lists_kept: dict[str, dict[str, str]] = {}
-        self._checkpoint = Checkpoint(name, feed, kept, lambda: self.fleet.rows() | self._list_rows())
+        self._checkpoint = Checkpoint(name, feed, kept, self._rows)
+
+    def _rows(self) -> Iterator[tuple[str, bytes | None]]:
+        yield from self.fleet.rows()
+        yield from self._list_rows().items()
 
     async def poll(self) -> None:
         """One round: a sweep where it is due, else those that reported.
