@@ -227,6 +227,10 @@ class CiscoApi:
         """
         return await self._exchange(method, path, body=body, once=True)
 
+    async def may(self, path: str) -> HttpAnswer:
+        """The answer to ``OPTIONS path``, by which nothing is done.  Raises CloudRefused."""
+        return await self._exchange("OPTIONS", path)
+
     # --- what there is, by path ------------------------------------------------------------------
 
     async def envelope(self, path: str, query: Query = ()) -> dict[str, Any]:
@@ -365,7 +369,9 @@ class CiscoApi:
         return _UNLOCK_CODE.sub(rb"\1***", body)
 
 
-_UNLOCK_CODE = re.compile(rb"(unlock[_ ]?code[\"']{0,1}\s{0,4}[:=]?\s{0,4}[\"']?)(?!null)[^\"'\s,}]+", re.IGNORECASE)
+_UNLOCK_CODE = re.compile(
+    rb"(unlock[-_ ]?code[^0-9a-z]{0,12}(?:is)?[^0-9a-z]{0,12})(?!null)[0-9a-z][^\"'\s,}\]\\]*", re.IGNORECASE
+)
 """Whoever has it ends a computer's isolation at the computer: no error may quote it."""
 
 

@@ -45,7 +45,7 @@ def isolation(item: Mapping[str, Any]) -> Isolation:
 async def may_start(api: CiscoApi, guid: str) -> bool:
     """Whether the policy of the computer lets it be isolated."""
     try:
-        answer = await api.act("OPTIONS", _path(guid))
+        answer = await api.may(_path(guid))
     except CloudRefused as error:
         if error.status == 405:
             return False

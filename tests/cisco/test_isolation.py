@@ -42,6 +42,9 @@ async def test_no_unlock_code_is_read(api: CiscoApi, computer: LocalComputer) ->
         b'{"data": {}, "errors": {"unlock_code": "S3cretCode"}}',
         b'{"data": {}, "errors": ["its unlock code S3cretCode"]}',
         b"unlock_code=S3cretCode",
+        b'{"data": {}, "errors": ["the unlock code is S3cretCode"]}',
+        b'{"data": {}, "errors": ["was {\\"unlock_code\\": \\"S3cretCode\\"}"]}',
+        b'{"data": {}, "errors": {"unlock-code": ["S3cretCode"]}}',
     ],
 )
 async def test_no_error_quotes_an_unlock_code(
@@ -59,6 +62,15 @@ async def test_a_policy_may_forbid_it(api: CiscoApi, organisation: Organisation,
     """OPTIONS is answered 204, or 405."""
     computer = organisation.responses.add_computer("desk-014", available=available)
     assert await isolation.may_start(api, computer.guid) is available
+
+
+async def test_a_lost_answer_about_the_policy_is_asked_for_again(
+    api: CiscoApi, cloud: LocalCloud, computer: LocalComputer
+) -> None:
+    """Nothing can have been done: there is no doubt."""
+    cloud.fail(Failure("OPTIONS", silent=True, times=2))
+    assert await isolation.may_start(api, computer.guid)
+    assert [method for method, _ in cloud.requests] == ["OPTIONS"] * 3
 
 
 async def test_an_unknown_computer_is_told_as_such(api: CiscoApi, computer: LocalComputer) -> None:
