@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def test_demo(tmp_path: Path) -> None:
-    """Events and an entry of the audit log are shown as they arrive; it ends by itself, and leaves nothing behind."""
+    """Events, an audit log entry and a group's name are shown as they arrive; it ends, and leaves nothing behind."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     ended = subprocess.run(
@@ -43,6 +44,8 @@ def test_demo(tmp_path: Path) -> None:
     assert lines[-1] == f"{EVENTS} published, {EVENTS} delivered, 0 duplicated, 0 left in the queue"
     assert sum(line.startswith("  edr.cisco.amp.events: {") for line in lines) == 5
     assert sum(line.startswith("  edr.cisco.amp.audit_logs: {") for line in lines) == 1
+    (names,) = [json.loads(line.removeprefix("  names: ")) for line in lines if line.startswith("  names: ")]
+    assert (names["organisation"], len(names["groups"])) == ("acme", 1)
     deadline = time.monotonic() + DEADLINE_S
     while left := processes_of(temporary):
         assert time.monotonic() < deadline, left
