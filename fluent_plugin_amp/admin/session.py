@@ -177,6 +177,8 @@ class Session:
         """
         if yes:
             return
+        if sys.stdin is None:  # closed
+            raise nobody_agreed()
         try:
             click.confirm(question, err=True, abort=True)
         except click.Abort as abort:

@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudReadOnlyKey
 from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, RefusedError, UsageError
+from fluent_plugin_amp.text import one_line
 
 MAX_REASON = 500
 """Characters: it is sent to the cloud as a comment, and written down."""
@@ -86,7 +88,7 @@ def agree(session: Session, doing: Doing, actions: Sequence[Action], *, named: b
     way = doing.brakes.way(len(actions), named=named)
     note = session.screen.note
     for action in actions:
-        note(f"{'would ' if way == 'show' else ''}{action}")
+        note(one_line(f"{'would ' if way == 'show' else ''}{action}"))
     if way == "show":
         hint = "" if doing.brakes.dry_run else "; --yes does it"
         note(f"{len(actions)} in all, nothing was done{hint}")
@@ -94,6 +96,8 @@ def agree(session: Session, doing: Doing, actions: Sequence[Action], *, named: b
     if way == "ask":
         session.confirm("Do it?", yes=False)
     elif way == "type":
+        if sys.stdin is None:
+            raise nobody_agreed()
         try:
             typed = click.prompt(f"Type how many that are ({len(actions)} lines above)", err=True)
         except click.Abort as abort:
@@ -132,7 +136,7 @@ def do(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool
         )
     for result in others:
         if result not in pending and result.action.computer:
-            session.screen.note(f"{result.action.computer.name}: {result.state}, which was not asked for")
+            session.screen.note(one_line(f"{result.action.computer.name}: {result.state}, which was not asked for"))
     return code or (EXIT_NO if others else EXIT_OK)
 
 

@@ -108,7 +108,7 @@ def move(
             await _refuse_to_empty(api, moving, groups.name_of)
         for one in found:
             if one not in moving:
-                session.screen.note(f"{one.hostname} is in {to.name} already")
+                session.screen.note(one_line(f"{one.hostname} is in {to.name} already"))
         from_ = {one.guid: Ref(one.group_guid, groups.name_of(one.group_guid)) for one in moving}
         to_ = Ref(to.id, to.name)
         return [

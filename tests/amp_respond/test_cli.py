@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,26 @@ def test_one_is_asked_about(run: Run, computer: LocalComputer, cloud: LocalCloud
     assert changes(cloud) == []
     run("isolate", "desk-014", *WHY, stdin="y\n")
     assert computer.status == "isolated"
+
+
+@pytest.mark.parametrize("count", [1, 11])
+def test_nobody_agrees_on_a_closed_input(responses: Responses, cloud: LocalCloud, journal: Path, count: int) -> None:
+    """It is told as such, and is no bug."""
+    names = [responses.add_computer(f"desk-{number:03}").hostname for number in range(count)]
+    yes = ["--yes"] if count > 1 else []
+    command = [sys.executable, "-c", "from fluent_plugin_amp.amp_respond.cli import main; main()"]
+    shell = ["sh", "-c", '"$@" <&-', "sh", *command, "isolate", *names, *WHY, *yes]
+    said = subprocess.run(shell, capture_output=True, encoding="utf-8", timeout=120)
+    assert (said.returncode, "no terminal to ask on" in said.stderr) == (2, True), said.stderr
+    assert changes(cloud) == []
+
+
+def test_each_computer_is_shown_on_one_line(run: Run, responses: Responses) -> None:
+    """Whatever its name is: it makes no line that looks like another computer's."""
+    named = [responses.add_computer(name) for name in ("desk\n1 in all", "desk-014")]
+    shown = run("isolate", *(one.guid for one in named), *WHY).stderr.splitlines()
+    assert len(shown) == 3
+    assert "desk\\n1 in all" in shown[0]
 
 
 @pytest.mark.parametrize("how", ["two names", "file", "hash", "dry run"])
