@@ -165,11 +165,16 @@ def _is_its_own(error: PluginError) -> bool:
 
 
 async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> None:
-    """Written down, done, written down.  Raises JournalUnusable where it could not be written, and was not done."""
-    result.entry = secrets.token_hex(6)
-    asked: Json = {"entry": result.entry, "phase": "asked", "at": now(), "by": who(os.environ)}
+    """Written down, done, written down.  What cannot be written down is not done."""
+    id_ = secrets.token_hex(6)
+    asked: Json = {"entry": id_, "phase": "asked", "at": now(), "by": who(os.environ)}
     asked |= {"cloud": api.cloud.name, "tenant": doing.tenant, **result.action.as_json(), "reason": doing.reason}
-    doing.journal.append(asked | ({"undoes": undoes} if undoes else {}))
+    try:
+        doing.journal.append(asked | ({"undoes": undoes} if undoes else {}))
+    except JournalUnusable as error:
+        result.error, result.outcome = error, NOT_DONE
+        return
+    result.entry = id_
     answered: Json = {"entry": result.entry, "phase": "answered"}
     try:
         outcome = await perform(api, result.action, f"{doing.reason} [{asked['by']}, {result.entry}]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.amp_respond import doing
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
@@ -421,6 +423,29 @@ def test_a_full_disk_stops_what_follows(
     monkeypatch.setattr(Journal, "_write", full)
     result = run("isolate", "desk-014", "desk-015", *YES, "--wait", "0s", "--json", code=2)
     assert [one["outcome"] for one in json.loads(result.stdout)] == ["done", "not tried"]
+    assert "respond.journal-unusable" in result.stderr
+    assert [one.status != "not_isolated" for one in computers] == [True, False]
+
+
+def test_what_was_done_is_told_though_the_next_cannot_be_written(
+    run: Run, responses: Responses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full before the second one: the entry of the first is shown, and nothing else is done."""
+    computers = [responses.add_computer(name) for name in ("desk-014", "desk-015")]
+    write, left = Journal._write, iter([True, True, False])
+
+    def full(self: Journal, descriptor: int, data: bytes) -> None:
+        if not next(left):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, descriptor, data)
+
+    monkeypatch.setattr(Journal, "_write", full)
+    monkeypatch.setattr(doing, "_watch", lambda *arguments: asyncio.sleep(0))
+    result = run("isolate", "desk-014", "desk-015", *YES, "--json", code=2)
+    assert [(one["outcome"], bool(one["entry"])) for one in json.loads(result.stdout)] == [
+        ("done", True),
+        ("not done", False),
+    ]
     assert "respond.journal-unusable" in result.stderr
     assert [one.status != "not_isolated" for one in computers] == [True, False]
 
