@@ -63,6 +63,11 @@ async def find_computers(
     if sha256 is not None:
         sha256 = sha256_of(sha256)
         seen = (await hunting.seen(api, sha256)).computers
-        told = (await hunting.told(api, sha256)).guids if without_event else frozenset[str]()
-        found |= {one.guid: one for one in seen if one.guid not in told and one.guid not in found}
+        told = await hunting.told(api, sha256) if without_event else hunting.Told(frozenset(), is_complete=True)
+        if not told.is_complete:
+            raise UsageError(
+                "--no-event: the file has more events than are read, so who raised none cannot be told",
+                remedy="Name the computers.",
+            )
+        found |= {one.guid: one for one in seen if one.guid not in told.guids and one.guid not in found}
     return list(found.values())

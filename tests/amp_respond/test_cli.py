@@ -16,6 +16,7 @@ import pytest
 
 from fluent_plugin_amp.amp_respond import doing
 from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.cisco import hunting
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
@@ -201,6 +202,22 @@ def test_more_than_ten_need_their_number(run: Run, responses: Responses, cloud: 
     run("isolate", *names, *YES, stdin="12\n")
     run("release", *names, *YES, "--count", "12")
     assert len(changes(cloud)) == 24
+
+
+def test_nobody_is_isolated_for_events_that_were_not_read(
+    run: Run, computer: LocalComputer, responses: Responses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more events than are read, --no-event cannot tell who raised none."""
+    responses.see(SHA256, computer)
+    monkeypatch.setattr(hunting, "told", told_in_part)
+    said = run("isolate", "--hash", SHA256, "--no-event", *YES, code=2).stderr
+    assert "more events" in said
+    assert computer.status == "not_isolated"
+
+
+async def told_in_part(*arguments: object) -> hunting.Told:
+    """Too many events to read."""
+    return hunting.Told(frozenset(), is_complete=False)
 
 
 def test_more_than_max_are_refused(run: Run, responses: Responses, cloud: LocalCloud) -> None:
