@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluent_plugin_amp.amp_respond.entries import INVERSE, UNKNOWN, Action, Ref, entries, parse
+from fluent_plugin_amp.amp_respond.entries import INVERSE, UNKNOWN, Action, Entry, Ref, entries, parse
 
 DESK, SOC = (
     Ref("1e430eef-6245-4ff3-9977-13055f921de3", "desk-014"),
@@ -90,3 +90,13 @@ def test_lines_that_are_none_are_counted() -> None:
 def test_an_action_that_is_none_is_no_entry(action: object) -> None:
     """Of whatever type it is."""
     assert entries([{"entry": "00c0ffee", "phase": "asked", "action": action}]) == []
+
+
+def test_an_action_and_its_inverse_change_the_same() -> None:
+    """Of one computer or file of one cloud; a move is no isolation."""
+    targets = [Entry("1", {"cloud": "eu", **action.as_json()}).target for action in ACTIONS]
+    isolated, released, blocked, unblocked, moved = targets
+    assert isolated == released
+    assert blocked == unblocked
+    assert moved not in (isolated, blocked)
+    assert Entry("1", {"cloud": "us", **ACTIONS[0].as_json()}).target != isolated

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.organisation.windows import DELAY_S, LONGEST_S, OVERLAP_S, Tally, Window, next_window
+from fluent_plugin_amp.organisation.windows import (
+    AHEAD_S,
+    BACK_S,
+    DELAY_S,
+    LONGEST_S,
+    OVERLAP_S,
+    Tally,
+    Window,
+    next_window,
+)
 
 
 @given(st.lists(st.integers(0, 3 * LONGEST_S), min_size=1, max_size=20))
@@ -63,3 +72,22 @@ def test_without_a_number_of_entries_equal_ones_are_told_apart_within_a_page() -
     assert taken(tally, b"a", b"a") == [b"a", b"a "]
     assert not tally.moved(None)
     assert taken(tally, b"a") == [b"a"]
+
+
+def test_fewer_entries_than_the_cloud_claims_are_too_few() -> None:
+    """After the last page; where it claims nothing, nothing is missing."""
+    tally = Tally()
+    assert not tally.is_short
+    tally.moved(2)
+    assert tally.is_short
+    tally.read = 2
+    assert not tally.is_short
+
+
+def test_a_cursor_ahead_of_the_clock_is_set_back_a_week() -> None:
+    """The clock was wrong when it moved; up to an hour ahead it may be this one that is wrong."""
+    now = 1_700_000_000
+    window = next_window(now + AHEAD_S + 1, now)
+    assert window is not None
+    assert window.since == now - BACK_S - OVERLAP_S
+    assert next_window(now + AHEAD_S, now) is None
