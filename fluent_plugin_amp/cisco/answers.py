@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -334,22 +334,20 @@ def _names_one_stream(asked: str) -> bool:
     return re.search(r"/v1/event_streams/[^/?]+$", asked) is not None
 
 
-ERRORS = b'"errors"'
-"""What a body has in it that is a `hidden_refusal`."""
+def hidden_refusal(body: bytes, *, asked: str, masked: Callable[[bytes], bytes] = bytes) -> PluginError | None:
+    """The error that a 2xx answer means all the same: it has ``errors`` in place of ``data``.  None: it is none.
 
-
-def hidden_refusal(body: bytes, *, asked: str) -> PluginError | None:
-    """The error that a 2xx answer with `ERRORS` means all the same, where they stand in place of ``data``.
-
-    None: it is none.
+    ``masked`` hides secrets in what is quoted; what it makes need be no JSON.
     """
+    if b'"errors"' not in body:
+        return None
     try:
         decoded = _decoded(body)
     except _NOT_JSON:
         return None  # whoever reads it will say so
     if not isinstance(decoded, dict) or not decoded.get("errors") or decoded.get("data"):
         return None
-    return CloudRefused(f"{asked} was answered with errors: {_words(body)}")
+    return CloudRefused(f"{asked} was answered with errors: {_words(masked(body))}")
 
 
 def _words(body: bytes) -> str:

@@ -341,10 +341,9 @@ class CiscoApi:
         asked = f"{method} {path}"
         if 200 <= answer.status < 300:
             self._key_is_good = True
-            if answers.ERRORS in answer.body:  # masking a large body takes a second
-                hidden = answers.hidden_refusal(self._masked(answer.body), asked=asked)
-                if hidden is not None:
-                    raise ExchangeFailed(hidden, passing=False, in_doubt=False)
+            hidden = answers.hidden_refusal(answer.body, asked=asked, masked=self._masked)
+            if hidden is not None:
+                raise ExchangeFailed(hidden, passing=False, in_doubt=False)
             return answer
         location = next((value for name, value in answer.headers if name.lower() == "location"), "")
         error = answers.refusal(

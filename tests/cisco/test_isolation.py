@@ -73,6 +73,16 @@ async def test_a_lost_answer_about_the_policy_is_asked_for_again(
     assert [method for method, _ in cloud.requests] == ["OPTIONS"] * 3
 
 
+async def test_a_refusal_beside_an_unlock_code_is_seen(
+    api: CiscoApi, cloud: LocalCloud, computer: LocalComputer
+) -> None:
+    """Hiding a code that is a number leaves no JSON: it is read before."""
+    cloud.fail(Failure("PUT", status=200, body=b'{"data": {}, "errors": ["no"], "unlock_code": 123456}'))
+    with pytest.raises(CloudRefused) as raised:
+        await isolation.start(api, computer.guid, "case 77")
+    assert "123456" not in str(raised.value)
+
+
 async def test_an_unknown_computer_is_told_as_such(api: CiscoApi, computer: LocalComputer) -> None:
     """404 of a computer is no wrong host."""
     with pytest.raises(ComputerNotFound):
