@@ -70,12 +70,20 @@ class Rule:
     method: Method
     key: bytes = field(default=b"", repr=False)
     """For ``hash``."""
+    audited: str | None = None
+    """Only entries of the audit log with this ``audit_log_type`` are changed; None: all records are."""
 
     def replacement(self, value: Any) -> Any:
         """What stands in the place of ``value``."""
         if value is None:
             return None
         return keyed_hash(self.key, value) if self.method == "hash" else MASK
+
+
+def rules_of(preset: presets.Preset, method: Method, key: bytes = b"") -> list[Rule]:
+    """One for each field of a preset."""
+    audited = presets.AUDITED_TYPES.get(preset)
+    return [Rule(path, method, key, audited if path in presets.AUDITED else None) for path in presets.PRESETS[preset]]
 
 
 class Obfuscation:
@@ -91,7 +99,7 @@ class Obfuscation:
         self._searched = [(rule, _steps(rule.path)) for rule in searched]
         self._presets = frozenset(searched)
         self._steps = [(number, rule, _steps(rule.path)) for number, rule in enumerate(self.rules)]
-        self._apply = [(number, _compiled(rule, steps)) for number, rule, steps in self._steps]
+        self._apply = [(number, rule.audited, _compiled(rule, steps)) for number, rule, steps in self._steps]
         self._events = 0  # since `unmatched` was asked
         self._matched = [False] * len(self.rules)
         self._said = [False] * len(self.rules)
@@ -110,7 +118,12 @@ class Obfuscation:
         """Do it; the numbers of the rules that matched."""
         texts, too_long = _searchable(presets.texts_of(record)) if self._searched else ([], [])
         hidden = self._hidden(record, texts)
-        matched = [number for number, apply in self._apply if apply(record)]
+        type_ = record.get("audit_log_type")  # before a rule changes it
+        matched = [
+            number
+            for number, audited, apply in self._apply
+            if (audited is None or audited == type_) and apply(record)
+        ]
         if hidden:
             _hide_in_texts(texts, hidden)
         for found in too_long:
@@ -149,9 +162,11 @@ class Obfuscation:
         """The values that are looked for in the texts of an event, and what stands in their place."""
         hidden: dict[str, str] = {}
         for rule, steps in self._searched:
+            if rule.audited not in (None, record.get("audit_log_type")):
+                continue
             for value in _texts_at(record, steps):
                 _hide(hidden, rule, value)
-                if rule.path == "computer.user":
+                if rule.path in ("computer.user", "audit_log_user"):
                     _hide(hidden, rule, presets.account(value))
             if rule.path == "computer.user":
                 for _, _, text in texts:

@@ -18,6 +18,11 @@ from fluent_plugin_amp.model import Record
 
 Preset = Literal["computer", "user", "addresses"]
 
+AUDITED = ("item", "audit_log_id", "old_attributes.name", "new_attributes.name")
+"""Fields in which an entry of the audit log tells what it is about."""
+AUDITED_TYPES: Mapping[Preset, str] = MappingProxyType({"computer": "Computer", "user": "User"})
+"""The ``audit_log_type`` of the entries in which a preset hides `AUDITED`."""
+
 PRESETS: Mapping[Preset, tuple[str, ...]] = MappingProxyType(
     {
         "computer": (
@@ -25,6 +30,7 @@ PRESETS: Mapping[Preset, tuple[str, ...]] = MappingProxyType(
             *("computer.windows_processor_id", "computer.mac_hardware_id"),
             *("computers[].connector_guid", "computers[].hostname", "computers[].windows_processor_id"),
             *("old_attributes.hostname", "new_attributes.hostname"),
+            *AUDITED,
         ),
         "addresses": (
             "computer.external_ip",
@@ -33,7 +39,7 @@ PRESETS: Mapping[Preset, tuple[str, ...]] = MappingProxyType(
             "computer.internal_ips",
             "network_info.local_ip",
         ),
-        "user": ("computer.user",),
+        "user": ("computer.user", "audit_log_user", *AUDITED),
     }
 )
 """The fields of each."""

@@ -24,8 +24,7 @@ from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.names import Names, Naming
-from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule
-from fluent_plugin_amp.pipeline.presets import PRESETS
+from fluent_plugin_amp.pipeline.obfuscate import Obfuscation, Rule, rules_of
 from fluent_plugin_amp.pipeline.shape.records import EVENTS
 from fluent_plugin_amp.pipeline.transform import Schema, Transform
 from fluent_plugin_amp.proxy import Proxy
@@ -242,7 +241,7 @@ def make_obfuscation(transform: TransformConfig) -> Obfuscation | None:
         if each.preset is None:
             rules.append(Rule(each.field or "", each.method, key))
         else:
-            of_presets += [Rule(path, each.method, key) for path in PRESETS[each.preset]]
+            of_presets += rules_of(each.preset, each.method, key)
     own = {rule.path for rule in rules}  # what is said of a field goes before its preset
     rules += [rule for rule in of_presets if rule.path not in own]
     return Obfuscation(rules, of_presets) if rules else None

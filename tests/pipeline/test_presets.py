@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
-from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, keyed_hash
+from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, keyed_hash, rules_of
 from fluent_plugin_amp.pipeline.presets import (
     MAX_LENGTH,
     MAX_SEARCHED,
@@ -32,7 +32,7 @@ GUID = "0b4883d4-8ecf-4404-9453-13cba0ee7662"
 
 def hiding(*names: Any, method: Method = "mask") -> Obfuscation:
     """These presets."""
-    rules = [Rule(path, method, b"k") for name in names for path in PRESETS[name]]
+    rules = [rule for name in names for rule in rules_of(name, method, b"k")]
     return Obfuscation(rules, rules)
 
 
@@ -302,3 +302,36 @@ def test_the_audit_log_hides_the_names_of_computers() -> None:
         "old_attributes": {"hostname": MASK, "group": "Finance"},
         "new_attributes": {"hostname": MASK},
     }
+
+
+@pytest.mark.parametrize("method", ["mask", "hash", "drop"])
+@pytest.mark.parametrize(("preset", "type_"), [("computer", "Computer"), ("user", "User")])
+def test_the_audit_log_hides_what_an_entry_is_about(preset: str, type_: str, method: Method) -> None:
+    """Without a host name among the attributes, too; entries about anything else stay as they are."""
+
+    def entry(type_: str) -> dict[str, Any]:
+        names = {"old_attributes": {"name": "desk-7"}, "new_attributes": {"name": "desk-8", "group_id": 9}}
+        return {"audit_log_type": type_, "audit_log_id": GUID, "item": "desk-8", "message": "was DESK-7", **names}
+
+    record = entry(type_)
+    hiding(preset, method=method)(record)
+    assert not [value for value in (GUID, "desk-7", "desk-8") if value in str(record).lower()]
+    assert (record["audit_log_type"], record["new_attributes"]["group_id"]) == (type_, 9)
+    other = entry("Policy")
+    hiding(preset, method=method)(other)
+    assert other == entry("Policy")
+
+
+def test_what_an_entry_is_about_is_hidden_though_its_type_is_masked() -> None:
+    """In whichever order the rules stand."""
+    record = {"audit_log_type": "Computer", "item": "desk-8"}
+    rules = rules_of("computer", "mask")
+    Obfuscation([Rule("audit_log_type", "mask"), *rules], rules)(record)
+    assert record == {"audit_log_type": MASK, "item": MASK}
+
+
+def test_the_audit_log_hides_who_acted() -> None:
+    """The account, too, as that of a computer's user."""
+    record = {"audit_log_type": "Policy", "audit_log_user": "ada@example.com", "item": "Protect", "message": "by Ada"}
+    hiding("user")(record)
+    assert record == {"audit_log_type": "Policy", "audit_log_user": MASK, "item": "Protect", "message": "by ***"}
