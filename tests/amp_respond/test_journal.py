@@ -1,85 +1,17 @@
-"""The journal tells the truth, also when the program is killed at any moment."""
+"""The journal is one file, written line by line, by one process at a time, and read by its owner only."""
 
 from __future__ import annotations
 
 import os
-import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable
 from fluent_plugin_amp.amp_respond.journal import Journal, default_path
-from fluent_plugin_amp.testing.responses import LocalComputer
 
 ASKED = {"entry": "00c0ffee", "phase": "asked", "action": "isolate"}
-
-KILLED = """
-import os, signal, sys
-from fluent_plugin_amp.amp_respond import doing, journal
-where, left = sys.argv.pop(1).rsplit("-", 1)
-left = int(left)
-
-def killing(do, before):
-    def wrapped(*arguments, **options):
-        global left
-        left -= 1
-        if before and left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        done = do(*arguments, **options)
-        if not before and left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return done
-    return wrapped
-
-if where.endswith("append"):
-    journal.Journal.append = killing(journal.Journal.append, where.startswith("before"))
-elif where == "torn":
-    write = os.write
-    def torn(descriptor, data):
-        if not data.startswith(b'{"entry":'):
-            return write(descriptor, data)
-        write(descriptor, data[:20])
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.write = torn
-else:
-    perform = doing.perform
-    async def performed(*arguments):
-        await perform(*arguments)
-        os.kill(os.getpid(), signal.SIGKILL)
-    doing.perform = performed
-from fluent_plugin_amp.amp_respond.cli import main
-main()
-"""
-
-
-@pytest.mark.parametrize(
-    ("where", "status", "outcomes"),
-    [
-        ("before-append-1", "not_isolated", []),
-        ("torn-1", "not_isolated", []),
-        ("after-append-1", "not_isolated", ["unknown"]),
-        ("performed-1", "pending_start", ["unknown"]),
-        ("before-append-2", "pending_start", ["unknown"]),
-        ("after-append-2", "pending_start", ["done"]),
-    ],
-)
-def test_a_killed_program_leaves_a_journal_that_is_true(
-    computer: LocalComputer, journal: Path, where: str, status: str, outcomes: list[str]
-) -> None:
-    """Nothing was changed that is not asked in it; `done` stands there only for what was; `unknown` is no lie."""
-    command = [sys.executable, "-c", KILLED, where, "isolate", "desk-014", "--yes", "--reason", "case 77"]
-    killed = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert computer.status == status
-    found, broken = Journal(journal).entries()
-    assert [entry.outcome for entry in found] == outcomes
-    assert broken == (where == "torn-1")
-    with Journal(journal).writing():  # the lock went with the process
-        pass
 
 
 def test_a_torn_line_takes_no_other_with_it(tmp_path: Path) -> None:
