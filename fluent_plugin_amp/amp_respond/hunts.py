@@ -29,7 +29,7 @@ class Found:
     raised_event: bool | None
     """None: only events of files can be looked for."""
     ran: bool | None = None
-    """None: not asked."""
+    """None: not asked, or the computer was removed."""
     link: str = ""
     """To the trajectory of the computer, in the console."""
 

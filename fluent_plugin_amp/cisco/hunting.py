@@ -17,6 +17,7 @@ from urllib.parse import quote
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.api import FULL_PAGES, CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer, computer, is_guid
+from fluent_plugin_amp.cisco.errors import CloudRefused
 
 HISTORY = 5000
 """Historical entries that the cloud searches at most."""
@@ -70,10 +71,18 @@ async def told(api: CiscoApi, sha256: str) -> Told:
     return Told(frozenset(found), is_complete=True)
 
 
-async def ran(api: CiscoApi, guid: str, sha256: str) -> bool:
-    """Whether the trajectory of a computer shows that it ran a file; it does not go back for ever."""
+async def ran(api: CiscoApi, guid: str, sha256: str) -> bool | None:
+    """Whether the trajectory of a computer shows that it ran a file; it does not go back for ever.
+
+    None: the computer was removed, and its trajectory with it.
+    """
     path = f"/v1/computers/{guid}/trajectory"
-    data = answers.one(await api.envelope(path, (("q", sha256), *FULL_PAGES)), f"GET {path}")
+    try:
+        data = answers.one(await api.envelope(path, (("q", sha256), *FULL_PAGES)), f"GET {path}")
+    except CloudRefused as error:
+        if error.status == 404:
+            return None
+        raise
     events = data.get("events")
     return any(
         isinstance(event, dict) and event.get("event_type") == "Executed by" and _sha256(event.get("file")) == sha256

@@ -518,6 +518,17 @@ def test_a_hunt_finds_who_said_nothing(run: Run, computer: LocalComputer, organi
     run("hunt", "203.0.113.7", "--executed", code=2)
 
 
+def test_a_computer_that_is_removed_during_a_hunt_hides_no_other(
+    run: Run, computer: LocalComputer, responses: Responses, cloud: LocalCloud
+) -> None:
+    """Its history is still there, its trajectory is not: whether it ran the file is not known of it alone."""
+    silent = next(one for one in responses.computers.values() if one is not computer)
+    responses.see(SHA256, computer, silent, executed=True)
+    cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}/trajectory", status=404))
+    found = json.loads(run("hunt", SHA256, "--executed", "--json").stdout)["computers"]
+    assert {one["hostname"]: one["executed"] for one in found} == {"desk-014": None, "srv-linux-1": True}
+
+
 def test_every_tenant_is_hunted_in(
     run: Run, computer: LocalComputer, organisation: Organisation, cloud: LocalCloud, tmp_path: Path
 ) -> None:
