@@ -1,7 +1,8 @@
 """Completeness records in a `run`: looks at each hour when it is due, and sends what it found.
 
 `Completing.watch` notes every few seconds how the streams stand.  `Completing.write` asks the cloud about one hour
-after the other.  A record is committed to the state file before it is sent, and the chain advances only when a server
+after the other, each stream by itself: none waits for what holds up another, but those of one API key take turns.  A
+record is committed to the state file before it is sent, and the chain advances only when a server
 has acknowledged it: whatever interrupts this, the same bytes are sent again.  Where the cloud does not answer, the
 hour waits, and its record says later by how much it is delayed.
 """
@@ -27,6 +28,7 @@ from fluent_plugin_amp.completeness.schedule import SETTLED_S, Due, due
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.config.models import CompletenessConfig
 from fluent_plugin_amp.config.organisations import OrganisationConfig
+from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer, SourceEnded, SourcePolled, SourceTrouble
 from fluent_plugin_amp.history.batches import batches, cloud_of, find_stream
@@ -112,6 +114,10 @@ class Completing:
         self._outages: dict[str, Outage] = {}
         """Of streams whose cloud did not answer."""
         self._retry_at: dict[str, float] = {}
+        self._rounds: dict[str, asyncio.Task[None]] = {}
+        """Of each stream, the one that is not over."""
+        self._turns: dict[str, asyncio.Lock] = {}
+        """By client id."""
         self.proofs: dict[str, Proof] = {}
         """What the records say together, by stream."""
         conductor.open(LINE, record_transform(config, LINE, self._settings.tag))
@@ -174,43 +180,65 @@ class Completing:
     async def write(self) -> None:
         """Send the records that are due, until cancelled."""
         await self._loaded.wait()
-        while True:
-            await self.write_due()
-            await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            while True:
+                self._begin_rounds()
+                await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            for task in self._rounds.values():
+                task.cancel()
+            await asyncio.gather(*self._rounds.values(), return_exceptions=True)
 
     async def write_due(self) -> None:
         """Send all that is due now; a stream whose cloud does not answer waits."""
+        self._begin_rounds()
+        await asyncio.gather(*self._rounds.values(), return_exceptions=True)
+
+    def _begin_rounds(self) -> None:
+        """Begin one of each stream that has none: a chain has one writer."""
         streams = self.streams
         for name in {*self.proofs, *self._outages} - {stream.name for stream in streams}:
             self.proofs.pop(name, None)
             if self._outages.pop(name, None) is not None:
                 self._tell(SourceEnded(source_of(name)))
+        self._rounds = {name: task for name, task in self._rounds.items() if not task.done()}
         for stream in streams:
-            name = stream.name
+            if stream.name not in self._rounds:
+                self._rounds[stream.name] = asyncio.create_task(self._round(stream))
+
+    async def _round(self, stream: StreamConfig) -> None:
+        """Send all that is due of one stream; what fails is told, and tried again later."""
+        name = stream.name
+        if self._retry_at.get(name, 0.0) > self._clock():
+            return
+        with contained(source_of(name), self._tell):
+            await self._write_all(stream)
+            return
+        self._retry_at[name] = self._clock() + RETRY_S
+
+    async def _write_all(self, stream: StreamConfig) -> None:
+        name, began = stream.name, self._clock()
+        try:
             if name not in self._journals:
-                self._journals[name] = Journal.new(self._clock())
+                self._journals[name] = Journal.new(began)
                 await self._save(name)
             self._prove(name)
             await self._send(name)
-            if self._retry_at.get(name, 0.0) > self._clock():
-                continue
-            try:
-                began = self._clock()
-                await self._look_at_all(stream)
-            except PluginError as error:
-                outage = self._outages.setdefault(name, Outage(self._clock, lambda: 1.0))
-                outage.failed(PACE)
-                self._retry_at[name] = self._clock() + RETRY_S
-                self._tell(SourceTrouble(source_of(name), error, RETRY_S, outage.attempts))
-            else:
-                if (over := self._outages.pop(name, None)) is not None:
-                    took_s = self._clock() - began
-                    self._tell(SourcePolled(source_of(name), took_s, LOOK_EVERY_S, over.lasted_s))
+            await self._look_at_all(stream)
+        except PluginError as error:
+            outage = self._outages.setdefault(name, Outage(self._clock, lambda: 1.0))
+            outage.failed(PACE)
+            self._retry_at[name] = self._clock() + RETRY_S
+            self._tell(SourceTrouble(source_of(name), error, RETRY_S, outage.attempts))
+        else:
+            if (over := self._outages.pop(name, None)) is not None:
+                took_s = self._clock() - began
+                self._tell(SourcePolled(source_of(name), took_s, LOOK_EVERY_S, over.lasted_s))
 
     async def _look_at_all(self, stream: StreamConfig) -> None:
         known = self._journals[stream.name]
         for each in list(due(known.hours, known.begins, self._clock())):
-            figures = LOST if each.is_lost else await self._look(stream, each)
+            figures = LOST if each.is_lost else await self._look_in_turn(stream, each)
             known.note(self._origin(stream), each, figures, self._clock(), self._key)
             await self._save(stream.name)
             await self._send(stream.name)
@@ -251,6 +279,12 @@ class Completing:
         cloud = cloud_of(stream)
         organisation = stream.organisation or (cloud.name if cloud is not None else None)
         return Origin(stream.name, organisation, __version__, self._instance)
+
+    async def _look_in_turn(self, stream: StreamConfig, at: Due) -> Figures:
+        """`_look`, one at a time of each API key."""
+        assert stream.api is not None
+        async with self._turns.setdefault(stream.api.client_id, asyncio.Lock()):
+            return await self._look(stream, at)
 
     async def _look(self, stream: StreamConfig, at: Due) -> Figures:
         """Ask the cloud about one hour, compare, and deliver what is missing where that is asked for.

@@ -7,23 +7,25 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fluent_plugin_amp.cisco.budget import Budget
-from fluent_plugin_amp.completeness.record import is_hmac_right
+from fluent_plugin_amp.completeness.record import Figures, is_hmac_right
+from fluent_plugin_amp.completeness.schedule import Due
 from fluent_plugin_amp.completeness.verify import Mark
-from fluent_plugin_amp.config import load
+from fluent_plugin_amp.config import StreamConfig, load
 from fluent_plugin_amp.errors import ConfigError
-from fluent_plugin_amp.facts import SourcePolled, SourceTrouble
+from fluent_plugin_amp.facts import InternalError, SourcePolled, SourceTrouble
 from fluent_plugin_amp.history.batches import cloud_of
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.run import daemon
-from fluent_plugin_amp.run.completing import LINE, RETRY_S, trouble_of
+from fluent_plugin_amp.run.completing import LINE, RETRY_S, Completing, trouble_of
 from fluent_plugin_amp.source.transitions import Reason, State
-from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.cloud import LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.reactions import Ack, NoAck
 from tests.cisco.helpers import clean_environment
@@ -186,6 +188,82 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
         completing._wait = end_the_window
         await completing.write_due()
     assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
+
+
+def with_another(completing: Completing, **api: str) -> None:
+    """Before the stream there is another one, ``apac``, with these keys of ``api`` changed."""
+    (stream,) = completing.streams
+    assert stream.api is not None
+    other = stream.model_copy(update={"name": "apac", "api": stream.api.model_copy(update=api)})
+    completing._streams = lambda: [other, stream]
+
+
+def record_streams(world: World) -> set[str]:
+    """Those that have records at the server."""
+    return {record["stream"] for record in world.records}
+
+
+async def test_a_rate_limit_holds_up_the_streams_of_its_key_only(world: World) -> None:
+    """It lasts for an hour; the records of the others come meanwhile."""
+    never = asyncio.Event()
+
+    async def wait_for_the_window(seconds: float, why: str) -> None:
+        await never.wait()
+
+    async with world.running() as completing:
+        completing._wait = wait_for_the_window
+        with_another(completing, client_id="another")
+        world.cloud.fail(replace(too_many_requests(3600), client_id="another"))
+        task = asyncio.create_task(completing.write())
+        await world.fluentd.wait_for(lambda: len(world.records) == 22)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert record_streams(world) == {"emea"}
+        assert all(each.done() for each in completing._rounds.values())
+
+
+async def test_what_nobody_foresaw_in_one_stream_stops_no_other(world: World) -> None:
+    """It is told, and tried again after a while."""
+    async with world.running() as completing:
+        with_another(completing)
+        send, sent = completing._send, []
+
+        async def fail(name: str) -> None:
+            sent.append(name)
+            if name == "apac" and sent.count("apac") == 1:
+                raise RuntimeError("nobody foresaw this")
+            await send(name)
+
+        completing._send = fail  # type: ignore[method-assign]
+        for _ in range(2):
+            await completing.write_due()
+        assert record_streams(world) == {"emea"}
+        (told,) = [fact for fact in world.facts if isinstance(fact, InternalError)]
+        assert told.where == "completeness of apac"
+        world.now += RETRY_S
+        await completing.write_due()
+        assert record_streams(world) == {"apac", "emea"}
+
+
+async def test_the_streams_of_a_key_take_turns(world: World) -> None:
+    """One look at a time."""
+    async with world.running() as completing:
+        with_another(completing)
+        look, at_once, most = completing._look, 0, 0
+
+        async def count(stream: StreamConfig, at: Due) -> Figures:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            try:
+                return await look(stream, at)
+            finally:
+                at_once -= 1
+
+        completing._look = count  # type: ignore[method-assign]
+        await completing.write_due()
+        assert record_streams(world) == {"apac", "emea"}
+        assert most == 1
 
 
 async def test_a_record_names_the_organisation(world: World) -> None:
