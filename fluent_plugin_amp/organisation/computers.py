@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.computers import by_guid
+from fluent_plugin_amp.cisco.computers import by_guid, is_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.errors import NoProgress
@@ -168,7 +168,8 @@ class Computers:
 
     async def _is_gone(self, guid: str) -> bool:
         try:
-            await by_guid(self._api, guid)
+            if is_guid(guid):  # it becomes a part of a path
+                await by_guid(self._api, guid)
         except ComputerNotFound:
             return True
         return False

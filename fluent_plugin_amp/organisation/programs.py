@@ -11,6 +11,7 @@ server takes.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -24,8 +25,12 @@ BUCKETS = 64
 KEY_BYTES, HALF = 16, 8
 ROW_BYTES = KEY_BYTES + 2 * HALF
 
+OURS = frozenset({"organisation", "change", "changed", "part", "parts"})
+"""Fields of a record that are never taken from a program."""
+
 Json = dict[str, Any]
 
+is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -135,7 +140,8 @@ def record_of(
         record["changed"] = change.changed
     if parts > 1:
         record |= {"part": part, "parts": parts}
-    return record | program | {"computers": [_without_links(computer) for computer in computers]}
+    told = {name: value for name, value in program.items() if name not in OURS}
+    return record | told | {"computers": [_without_links(computer) for computer in computers]}
 
 
 def _without_links(computer: Json) -> Json:

@@ -20,6 +20,7 @@ from fluent_plugin_amp.organisation.programs import (
     COMPUTERS_EACH,
     Programs,
     is_complete,
+    is_sha256,
     parts_of,
     record_of,
     sha256_of,
@@ -121,7 +122,7 @@ class Vulnerabilities:
     async def _computers_of(self, program: Json) -> AsyncIterator[list[Json]]:
         """All computers of a program, so many at a time; one empty list where there are none."""
         sha256 = sha256_of(program)
-        if is_complete(program) or not sha256:
+        if is_complete(program) or not is_sha256(sha256):  # it becomes a part of a path
             listed = program.get("computers")
             yield [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
             return

@@ -186,6 +186,21 @@ async def test_a_list_that_lacks_most_proves_nothing(
     assert told(receiver) == [("gone", guids[2])]
 
 
+async def test_what_is_no_guid_is_asked_for_nowhere(
+    polled: Polled, receiver: Receiver, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """It would be a part of a path; a list that proves nothing leaves such a computer known."""
+    odd = b'{"data":[{"connector_guid":"../groups?x="}]}'
+    cloud.fail(Failure(path="/v1/computers", status=200, body=odd))
+    await polled.poll()
+    receiver.taken()
+    polled.now += DAY_S
+    before = organisation.requests.used
+    await polled.poll()
+    assert organisation.requests.used - before == 3  # groups, policies, computers
+    assert told(receiver) == []
+
+
 async def test_so_many_are_asked_for_in_one_round(
     polled: Polled, organisation: Organisation, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

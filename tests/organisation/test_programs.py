@@ -131,3 +131,10 @@ def test_a_program_is_told_with_its_computers() -> None:
 def test_many_computers_are_told_in_parts(count: object, parts: int) -> None:
     """A thousand each."""
     assert parts_of({"computers_total_count": count}) == parts
+
+
+def test_fields_of_a_record_are_not_taken_from_a_program() -> None:
+    """Whatever the cloud calls its own: a whole program that appeared is no part, and changed in nothing."""
+    foreign = {"organisation": "other", "change": "gone", "changed": ["x"], "part": 7, "parts": 9, "computers": []}
+    record = record_of("acme", program(**foreign), Change("appeared", []), [], part=1, parts=1)
+    assert record == {"organisation": "acme", "change": "appeared"} | program(computers=[])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -144,6 +145,19 @@ async def test_odd_programs_are_told_as_they_are(
     await polled.poll()
     (record,) = receiver.taken()
     assert record["change"] == "appeared"
+
+
+@pytest.mark.parametrize("sha256", ["../../computers?x=", "a" * 63, "a" * 65, "a" * 64 + "\n"])
+async def test_what_is_no_sha256_is_asked_for_nowhere(
+    polled: Vulnerabilities, receiver: Receiver, organisation: Organisation, cloud: LocalCloud, sha256: str
+) -> None:
+    """It would be a part of a path; the program is told with the computers that came with it."""
+    program = {"file": {"identity": {"sha256": sha256}}, "computers_total_count": 5, "computers": [{"hostname": "a"}]}
+    cloud.fail(Failure(status=200, body=json.dumps({"data": [program]}).encode()))
+    await polled.poll()
+    (record,) = receiver.taken()
+    assert record["computers"] == [{"hostname": "a"}]
+    assert organisation.requests.used == 0
 
 
 async def test_a_program_whose_computers_went_meanwhile_is_told_without_any(
