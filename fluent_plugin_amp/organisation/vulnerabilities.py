@@ -1,7 +1,8 @@
 """The vulnerable programs of an organisation: what is new, and what has changed (`programs`).
 
 Each round asks for what the cloud saw since the latest that is known, less `OVERLAP_S`.  The list comes latest first:
-so the time moves when a round is over as a whole.  A page has `PAGE` programs, since each brings up to 1000
+so the time moves when a round is over as a whole.  A program whose own list of computers fails holds up no other: the
+round goes on, and fails at its end.  A page has `PAGE` programs, since each brings up to 1000
 computers; of a program with more, the list of its file is read, page by page.
 """
 
@@ -13,8 +14,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CloudRefused, CloudServerError, CloudUnreachable
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
-from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.errors import NoProgress, PluginError
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.programs import (
     COMPUTERS_EACH,
@@ -30,6 +32,8 @@ PAGE = 50
 OVERLAP_S = 86_400
 LATEST = "latest"
 _LAST_SECOND = 2**32 - 1
+_OF_ONE_LIST = (CloudAnswerNotUnderstood, CloudRefused, CloudServerError, CloudUnreachable)
+"""What may be the trouble of one program's list only."""
 
 Json = dict[str, Any]
 
@@ -86,6 +90,7 @@ class Vulnerabilities:
         if self._latest is None:
             await self._load()
         latest = known = self._latest or 0
+        failed: PluginError | None = None
         query = [("start_time", _date_of(known - OVERLAP_S))] if known > OVERLAP_S else []
         listing = self.listing = Listing(self._api, "/v1/vulnerabilities", _key_of, query=query, limit=PAGE)
         try:
@@ -93,10 +98,16 @@ class Vulnerabilities:
                 second = program.get("latest_timestamp")
                 if type(second) is int and latest < second <= self._clock():
                     latest = second
-                await self._tell(program)
+                try:
+                    await self._tell(program)
+                except _OF_ONE_LIST as error:
+                    failed = failed or error
         finally:
             self.listing = None
             self.odd += listing.odd
+        if failed is not None:
+            await self._checkpoint.keep()
+            raise failed
         await self._checkpoint.keep(latest=b"%d" % latest)
         self._latest = latest
 

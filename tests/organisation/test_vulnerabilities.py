@@ -8,7 +8,7 @@ import time
 import pytest
 
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CloudCredentialsRefused, CloudRefused
 from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.organisation import checkpoint
 from fluent_plugin_amp.organisation.vulnerabilities import OVERLAP_S, Vulnerabilities
@@ -145,6 +145,49 @@ async def test_odd_programs_are_told_as_they_are(
     await polled.poll()
     (record,) = receiver.taken()
     assert record["change"] == "appeared"
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, CloudRefused), (200, CloudAnswerNotUnderstood)])
+async def test_a_program_whose_list_always_fails_holds_up_no_other(
+    polled: Vulnerabilities,
+    api: CiscoApi,
+    receiver: Receiver,
+    memory: Memory,
+    organisation: Organisation,
+    cloud: LocalCloud,
+    status: int,
+    error: type[Exception],
+) -> None:
+    """The others are told, and known also after a restart; the round fails, and the next one asks for all again."""
+    inventory = organisation.inventory
+    guids = inventory.add_computers(1001)
+    inventory.add_vulnerability(1, guids, latest=int(time.time()) - 10)
+    inventory.add_vulnerability(2, guids[:1], latest=1_700_000_000)
+    failure = cloud.fail(Failure(path="/v1/vulnerabilities/", status=status, body=b"{}", times=100))
+    with pytest.raises(error):
+        await polled.poll()
+    assert [each["application"] for each in receiver.taken()] == ["Program 2"]
+    again = Vulnerabilities("acme/vulnerabilities", "acme", api, receiver, memory)
+    with pytest.raises(error):
+        await again.poll()
+    assert receiver.taken() == []
+    assert "latest" not in memory.values
+    failure.times = 0
+    await again.poll()
+    assert [each["application"] for each in receiver.taken()] == ["Program 1", "Program 1"]
+
+
+async def test_a_key_that_is_refused_ends_a_round(
+    polled: Vulnerabilities, receiver: Receiver, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """No further list is asked for."""
+    guids = organisation.inventory.add_computers(1001)
+    organisation.inventory.add_vulnerability(1, guids)
+    organisation.inventory.add_vulnerability(2, guids)
+    cloud.fail(Failure(path="/v1/vulnerabilities/", status=401, body=b"{}"))
+    with pytest.raises(CloudCredentialsRefused):
+        await polled.poll()
+    assert receiver.taken() == []
 
 
 @pytest.mark.parametrize("sha256", ["../../computers?x=", "a" * 63, "a" * 65, "a" * 64 + "\n"])
