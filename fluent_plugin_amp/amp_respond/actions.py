@@ -47,20 +47,20 @@ async def perform(api: CiscoApi, action: Action, comment: str) -> Outcome:
         return await _once(api, action, comment)
     except ActionInDoubt as error:
         doubt = error
-    if (outcome := await _looked_up(api, action, doubt)) is not None:
+    if (outcome := await _looked_up(api, action, comment, doubt)) is not None:
         return outcome
     if doubt.late:
         raise doubt
     try:
         outcome = await _once(api, action, comment)
     except ActionInDoubt as again:
-        if (outcome := await _looked_up(api, action, again)) is not None:
+        if (outcome := await _looked_up(api, action, comment, again)) is not None:
             return outcome
         raise
     except (UnavailableError, IsolationConflict):
         raise doubt from None  # the cloud may have been slow with the first one
     # What is so already, the first one did.
-    return replace(outcome, result=DONE, looked_up=True) if outcome.result == ALREADY else outcome
+    return await _whose(api, action, comment, outcome, doubt) if outcome.result == ALREADY else outcome
 
 
 async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
@@ -77,12 +77,25 @@ async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
     return Outcome(DONE)
 
 
-async def _looked_up(api: CiscoApi, action: Action, doubt: ActionInDoubt) -> Outcome | None:
+async def _looked_up(api: CiscoApi, action: Action, comment: str, doubt: ActionInDoubt) -> Outcome | None:
     try:
         is_so, state = await look(api, action)
     except PluginError:  # a refusal, too, is one of the look
         raise doubt from None
-    return Outcome(DONE, looked_up=True, state=state) if is_so else None
+    return await _whose(api, action, comment, Outcome(ALREADY, state=state), doubt) if is_so else None
+
+
+async def _whose(api: CiscoApi, action: Action, comment: str, outcome: Outcome, doubt: ActionInDoubt) -> Outcome:
+    """`DONE` where it was this action; an isolation with another comment is somebody else's, and not to be undone."""
+    try:
+        is_other = (
+            action.kind == "isolate"
+            and action.computer is not None
+            and (await isolation.status(api, action.computer.guid)).comment != comment
+        )
+    except PluginError:
+        raise doubt from None
+    return outcome if is_other else replace(outcome, result=DONE, looked_up=True)
 
 
 async def look(api: CiscoApi, action: Action) -> tuple[bool, str]:

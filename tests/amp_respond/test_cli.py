@@ -323,6 +323,20 @@ def test_a_lost_answer_is_looked_up(run: Run, kind: str, cloud: LocalCloud, jour
     assert (told(journal)[1]["outcome"], told(journal)[1]["looked_up"]) == ("done", True)
 
 
+def test_the_isolation_of_somebody_else_is_not_taken_for_ones_own(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path
+) -> None:
+    """The answer "already" was lost: the comment tells whose isolation it is, and undo leaves it alone."""
+    computer.status, computer.comment = "isolated", "by somebody else"
+    arguments, method, path = COMMANDS["isolate"]
+    cloud.fail(Failure(method, path, works=True, silent=True))
+    run("isolate", *arguments, *YES)
+    asked, answered = told(journal)
+    assert (answered["outcome"], changes(cloud)) == ("already", [method])
+    run("undo", asked["entry"], *YES, code=77)
+    assert computer.status == "isolated"
+
+
 def test_what_was_not_done_is_asked_again_after_a_look(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
     """502 before anything was done: a look, and then once more."""
     arguments, method, path = COMMANDS[kind]
