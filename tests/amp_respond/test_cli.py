@@ -407,6 +407,41 @@ def test_the_rate_limit_is_waited_out_or_told(run: Run, kind: str, cloud: LocalC
     assert told(journal)[-1]["outcome"] == "not done"
 
 
+def test_what_is_not_there_is_told(
+    run: Run, kind: str, computer: LocalComputer, responses: Responses, cloud: LocalCloud, journal: Path
+) -> None:
+    """An unknown computer or list: nothing is asked for, and nothing written down."""
+    del responses.computers[computer.guid]
+    responses.lists.clear()
+    error = f"cloud.{'list' if kind in ('block', 'unblock') else 'computer'}-not-found"
+    assert error in run(kind, *COMMANDS[kind][0], *YES, code=77).stderr
+    assert changes(cloud) == []
+    assert not journal.exists()
+
+
+def test_a_policy_forbids_an_isolation_and_nothing_else(
+    run: Run, kind: str, computer: LocalComputer, cloud: LocalCloud, journal: Path
+) -> None:
+    """Who is isolated can be released, whatever the policy says since."""
+    computer.available = False
+    result = run(kind, *COMMANDS[kind][0], *YES, code=77 if kind == "isolate" else 0)
+    assert ("cloud.isolation-forbidden" in result.stderr) is (kind == "isolate")
+    assert len(changes(cloud)) == (0 if kind == "isolate" else 1)
+    assert journal.exists() is (kind != "isolate")
+
+
+def test_only_an_isolation_waits_for_an_offline_computer(
+    run: Run, kind: str, computer: LocalComputer, journal: Path
+) -> None:
+    """It and its end are pending, which the exit code says; lists and groups are the cloud's own."""
+    computer.offline = True
+    pending = kind in ("isolate", "release")
+    wait = ("--wait", "0.05s") if pending else ()
+    result = run(kind, *COMMANDS[kind][0], *YES, *wait, code=1 if pending else 0)
+    assert ("1 pending" in result.stderr) is pending
+    assert told(journal)[1]["outcome"] == "done"
+
+
 def test_an_offline_computer_stays_pending(run: Run, computer: LocalComputer, journal: Path) -> None:
     """The exit code says that it is not so yet; with --wait 0s only that it was asked."""
     computer.offline = True
