@@ -2,7 +2,7 @@
 
 The cloud tells neither what changed nor what went.  So what changed is found by digest (`fleet`), and what went by a
 sweep that does not find it.  A list that moved while it was read, or one that lacks more than half of what is known,
-proves nothing: then each computer that it lacks is asked for, `MOST_ASKED` in one round.
+proves nothing: then each computer that it lacks is asked for, `MOST_ASKED` in one round, in turn.
 
 Names for events are learnt on the way, with the lists of groups and policies.  All of it is kept, so that names are
 there after a restart, whether or not the cloud is.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -73,6 +74,7 @@ class Computers:
         self._sweep_s = sweep_s
         self._clock = clock
         self._swept_at: int | None = None
+        self._asked = ""  # the last one that a list lacked and that was asked for
         self._lists_kept: dict[str, dict[str, str]] = {}
         self._checkpoint = Checkpoint(name, feed, kept, self._rows)
 
@@ -159,14 +161,19 @@ class Computers:
 
     async def _tell_gone(self, listing: Listing) -> None:
         missing = [guid for guid in self.fleet.guids() if guid not in listing]
-        if not listing.is_steady or 2 * len(missing) > len(self.fleet):
-            missing = [guid for guid in missing[:MOST_ASKED] if await self._is_gone(guid)]
-        for guid in missing:
-            gone = self.fleet.lose(guid)
-            if gone is not None:
+        is_proof = listing.is_steady and 2 * len(missing) <= len(self.fleet)
+        for guid in missing if is_proof else self._next_of(missing):
+            if (is_proof or await self._is_gone(guid)) and (gone := self.fleet.lose(guid)) is not None:
                 await self._checkpoint.tell(record_of(self._names.organisation, gone))
 
+    def _next_of(self, missing: list[str]) -> list[str]:
+        """Those whose turn it is: in the order of their GUIDs, behind the last one that was asked for."""
+        ordered = sorted(missing)
+        at = bisect_right(ordered, self._asked)
+        return [*ordered[at:], *ordered[:at]][:MOST_ASKED]
+
     async def _is_gone(self, guid: str) -> bool:
+        self._asked = guid
         try:
             if is_guid(guid):  # it becomes a part of a path
                 await by_guid(self._api, guid)

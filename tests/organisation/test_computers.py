@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -184,6 +185,35 @@ async def test_a_list_that_lacks_most_proves_nothing(
     cloud.fail(Failure(path="/v1/computers", status=200, body=b'{"data":[]}'))
     await polled.poll()
     assert told(receiver) == [("gone", guids[2])]
+
+
+@pytest.mark.parametrize("status", [None, 418])
+async def test_all_are_asked_for_in_turn(
+    polled: Polled,
+    receiver: Receiver,
+    organisation: Organisation,
+    cloud: LocalCloud,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int | None,
+) -> None:
+    """Those that are there, or whose answer is an error, do not keep the others from being asked for."""
+    monkeypatch.setattr(computers, "MOST_ASKED", 2)
+    guids = sorted(organisation.inventory.add_computers(5))
+    await polled.poll()
+    receiver.taken()
+    for guid in (guids[0], guids[4]):
+        del organisation.inventory.computers[guid]
+    cloud.fail(Failure(path=f"/v1/computers/{guids[1]}", status=status, body=b"{}", times=100))
+    rounds = []
+    for _ in range(4):
+        polled.now += DAY_S
+        cloud.fail(Failure(path="/v1/computers", status=200, body=b'{"data":[]}'))
+        with contextlib.suppress(CloudRefused):
+            await polled.poll()
+        rounds.append(told(receiver))
+    assert rounds == [[("gone", guids[0])], [], [("gone", guids[4])], []]
+    asked = [path for _, path in cloud.requests if path.startswith("/v1/computers/")]
+    assert {path.rpartition("/")[2] for path in asked} == set(guids)
 
 
 async def test_what_is_no_guid_is_asked_for_nowhere(
