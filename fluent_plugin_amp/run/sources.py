@@ -45,6 +45,9 @@ MAX_OWN_BYTES = 4 << 20
 MAX_WAIT_S = 2 * 3600.0
 """For the rate limit, at one request: longer than its window."""
 
+Way = tuple[str | None, str | None]
+"""To a cloud: the file of its authorities, and the proxy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -137,8 +140,9 @@ class Sources:
         self._tell = tell
         self._hunts = hunts
         self._tasks: dict[str, tuple[asyncio.Task[None], Feed]] = {}
-        self._clients: dict[tuple[str | None, str | None], httpx.AsyncClient] = {}
-        self._stack = contextlib.AsyncExitStack()
+        self._gone: set[str] = set()
+        """Lines of sources that are configured no more, and of which something was on its way."""
+        self._clients: dict[Way, tuple[httpx.AsyncClient, contextlib.AsyncExitStack]] = {}
 
     def start(self) -> None:
         """Poll all sources of the configuration."""
@@ -151,6 +155,8 @@ class Sources:
         old = {each.name: each for each in before.own_organisations}
         new = {each.name: each for each in config.own_organisations}
         is_other = before.transform != config.transform or before.dead_letters != config.dead_letters
+        self._gone |= _lines(before) - _lines(config)
+        self._gone -= _lines(config)
         changed = [name for name in {*old, *new} if is_other or old.get(name) != new.get(name)]
         for name in changed:
             if name in old:
@@ -158,6 +164,11 @@ class Sources:
         for name in changed:
             if name in new:
                 self._begin_organisation(new[name])
+        for line in [*self._gone]:
+            if line not in self._conductor.lines or self._conductor.close(line):
+                self._gone.discard(line)
+                self._spending.pop(line, None)
+        await self._close_clients({*self._clients} - {_way_of(each) for each in new.values()})
 
     def begin(self, name: str, transform: Transform, make: Callable[[Feed], Callable[[], Awaitable[None]]]) -> None:
         """Run a task that makes records by itself.
@@ -194,7 +205,7 @@ class Sources:
         """End all tasks and connections."""
         self.stop()
         await asyncio.gather(*(task for task, _ in self._tasks.values()), return_exceptions=True)
-        await self._stack.aclose()
+        await self._close_clients({*self._clients})
 
     def figures(self) -> tuple[SourceSnapshot, ...]:
         """How the polled sources stand now."""
@@ -242,15 +253,33 @@ class Sources:
 
     async def _client(self, organisation: OrganisationConfig) -> httpx.AsyncClient:
         """The HTTP client of all organisations that are reached in the same way."""
-        from fluent_plugin_amp.run.lookup import http_proxy, misconfigured, open_http
+        from fluent_plugin_amp.run.lookup import misconfigured, open_http
 
-        ca_file = str(organisation.cloud.ca_file) if organisation.cloud.ca_file is not None else None
-        key = ca_file, http_proxy(organisation.proxy)
-        if key not in self._clients:
-            self._clients[key] = await self._stack.enter_async_context(
-                open_http(misconfigured, ca_file=ca_file, proxy=key[1], timeout_s=ANSWER_TIMEOUT_S)
+        way = ca_file, proxy = _way_of(organisation)
+        if way not in self._clients:
+            stack = contextlib.AsyncExitStack()
+            http = await stack.enter_async_context(
+                open_http(misconfigured, ca_file=ca_file, proxy=proxy, timeout_s=ANSWER_TIMEOUT_S)
             )
-        return self._clients[key]
+            self._clients[way] = http, stack
+        return self._clients[way][0]
+
+    async def _close_clients(self, ways: set[Way]) -> None:
+        for way in ways:
+            _, stack = self._clients.pop(way)
+            await stack.aclose()
+
+
+def _lines(config: Config) -> set[str]:
+    """Of all polled sources."""
+    return {each.line(source) for each in config.own_organisations for source in each.sources}
+
+
+def _way_of(organisation: OrganisationConfig) -> Way:
+    from fluent_plugin_amp.run.lookup import http_proxy
+
+    ca_file = organisation.cloud.ca_file
+    return str(ca_file) if ca_file is not None else None, http_proxy(organisation.proxy)
 
 
 def budget_of(organisation: OrganisationConfig, budgets: dict[tuple[str, str], Budget], share: float) -> Budget:

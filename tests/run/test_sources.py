@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import httpx
 import pytest
 
 from fluent_plugin_amp import facts
@@ -13,6 +16,7 @@ from fluent_plugin_amp.cisco.answers import RateLimit
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.lines import Lines
+from fluent_plugin_amp.run import lookup
 from fluent_plugin_amp.run.sources import Sources
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.pipeline.shape.organisation_records import RECORDS
@@ -104,6 +108,53 @@ async def test_a_reload_adds_removes_and_restarts_them() -> None:
     assert ended == {"gone/audit_logs", "changed/audit_logs"}
     assert rig.conductor.forgotten
     await rig.sources.close()
+
+
+async def test_the_line_of_a_source_that_is_gone_goes_once_it_is_empty() -> None:
+    """Those of others stay, with what they counted; one that comes back in time keeps its own."""
+    rig = Rig(config(organisation("changed"), *map(organisation, ("gone", "busy", "back"))))
+    rig.sources.start()
+    lines = rig.conductor.lines
+    lines["changed/audit_logs"].counters.delivered = 7
+    for name in ("busy", "back"):
+        lines[f"{name}/audit_logs"].held_bytes = 1
+    changed = organisation("changed", audit_logs={"poll_interval": "1m"})
+    await rig.sources.follow(config(changed))
+    assert set(lines) == {"changed/audit_logs", "busy/audit_logs", "back/audit_logs"}
+    assert lines["changed/audit_logs"].counters.delivered == 7
+    for name in ("busy", "back"):
+        lines[f"{name}/audit_logs"].held_bytes = 0
+    await rig.sources.follow(config(changed, organisation("back")))
+    assert set(lines) == {"changed/audit_logs", "back/audit_logs"}
+    assert len(rig.sources.figures()) == 2
+    await rig.sources.close()
+
+
+async def test_the_http_client_of_organisations_that_are_gone_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once nobody is reached in its way; at the end all are."""
+    opened: dict[str | None, httpx.AsyncClient] = {}
+    open_http = lookup.open_http
+
+    @contextlib.asynccontextmanager
+    async def opening(*args: Any, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        async with open_http(*args, **options) as http:
+            opened[options["proxy"]] = http
+            yield http
+
+    monkeypatch.setattr(lookup, "open_http", opening)
+    proxied = [organisation(name, proxy="http://127.0.0.1:9") for name in ("a", "b")]
+    rig = Rig(config(organisation("direct"), *proxied))
+    rig.sources.start()
+    for name in ("direct", "a", "b"):
+        await rig.trouble_of(f"{name}/audit_logs")
+    direct, by_proxy = opened[""], opened["http://127.0.0.1:9"]
+    await rig.sources.follow(config(organisation("direct"), proxied[1]))
+    assert not by_proxy.is_closed
+    await rig.sources.follow(config(organisation("direct")))
+    assert by_proxy.is_closed
+    assert not direct.is_closed
+    await rig.sources.close()
+    assert direct.is_closed
 
 
 async def test_names_alone_are_a_source_that_tells_nothing() -> None:
