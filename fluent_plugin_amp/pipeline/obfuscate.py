@@ -80,6 +80,10 @@ class Rule:
         return keyed_hash(self.key, value) if self.method == "hash" else MASK
 
 
+Searched = list[tuple[Rule, tuple[str | None, ...]]]
+"""Rules whose values are looked for in texts, with the steps of their paths."""
+
+
 def rules_of(preset: presets.Preset, method: Method, key: bytes = b"") -> list[Rule]:
     """One for each field of a preset."""
     audited = presets.AUDITED_TYPES.get(preset)
@@ -96,10 +100,10 @@ class Obfuscation:
 
     def __init__(self, rules: Sequence[Rule], searched: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
-        self._searched = [(rule, _steps(rule.path)) for rule in searched]
         self._presets = frozenset(searched)
         self._steps = [(number, rule, _steps(rule.path)) for number, rule in enumerate(self.rules)]
-        self._apply = [(number, rule.audited, _compiled(rule, steps)) for number, rule, steps in self._steps]
+        self._audited = {rule.audited for rule in (*self.rules, *searched)} - {None}
+        self._of = {each: self._those_of(each, searched) for each in (None, *self._audited)}
         self._events = 0  # since `unmatched` was asked
         self._matched = [False] * len(self.rules)
         self._said = [False] * len(self.rules)
@@ -116,19 +120,22 @@ class Obfuscation:
 
     def _obfuscate(self, record: Record) -> list[int]:
         """Do it; the numbers of the rules that matched."""
-        texts, too_long = _searchable(presets.texts_of(record)) if self._searched else ([], [])
-        hidden = self._hidden(record, texts)
-        type_ = record.get("audit_log_type")  # before a rule changes it
-        matched = [
-            number
-            for number, audited, apply in self._apply
-            if (audited is None or audited == type_) and apply(record)
-        ]
+        audited = record.get("audit_log_type")
+        applies, searched = self._of[audited if type(audited) is str and audited in self._audited else None]
+        texts, too_long = _searchable(presets.texts_of(record)) if searched else ([], [])
+        hidden = _hidden(record, texts, searched)
+        matched = [number for number, apply in applies if apply(record)]
         if hidden:
             _hide_in_texts(texts, hidden)
         for found in too_long:
             _mask(*found)
         return matched
+
+    def _those_of(self, audited: str | None, searched: Sequence[Rule]) -> tuple[list[tuple[int, Apply]], Searched]:
+        """What is done with, and searched in, entries of this ``audit_log_type``; None: all other records."""
+        whose = (None, audited)
+        applies = [(number, _compiled(rule, steps)) for number, rule, steps in self._steps if rule.audited in whose]
+        return applies, [(rule, _steps(rule.path)) for rule in searched if rule.audited in whose]
 
     def rule_for(self, source: str) -> Rule | None:
         """The rule that hides the field ``source`` (``file.identity.sha256``), or something around or in it."""
@@ -158,21 +165,20 @@ class Obfuscation:
         self._matched = [False] * len(self.rules)
         return paths
 
-    def _hidden(self, record: Record, texts: list[presets.Found]) -> dict[str, str]:
-        """The values that are looked for in the texts of an event, and what stands in their place."""
-        hidden: dict[str, str] = {}
-        for rule, steps in self._searched:
-            if rule.audited not in (None, record.get("audit_log_type")):
-                continue
-            for value in _texts_at(record, steps):
-                _hide(hidden, rule, value)
-                if rule.path in ("computer.user", "audit_log_user"):
-                    _hide(hidden, rule, presets.account(value))
-            if rule.path == "computer.user":
-                for _, _, text in texts:
-                    for name in presets.homes(text):
-                        _hide(hidden, rule, name)
-        return hidden
+
+def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> dict[str, str]:
+    """The values that are looked for in the texts of an event, and what stands in their place."""
+    hidden: dict[str, str] = {}
+    for rule, steps in searched:
+        for value in _texts_at(record, steps):
+            _hide(hidden, rule, value)
+            if rule.path in ("computer.user", "audit_log_user"):
+                _hide(hidden, rule, presets.account(value))
+        if rule.path == "computer.user":
+            for _, _, text in texts:
+                for name in presets.homes(text):
+                    _hide(hidden, rule, name)
+    return hidden
 
 
 def _hide(hidden: dict[str, str], rule: Rule, value: str) -> None:
