@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from fluent_plugin_amp.completeness.record import HOUR_S, LAST_SECOND, Figures, Link, Origin, body_of, compose
-from fluent_plugin_amp.completeness.schedule import Due, Looked, first_hour, is_over
+from fluent_plugin_amp.completeness.schedule import BACK_S, Due, Looked, first_hour, is_ahead, is_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,22 @@ class Journal:
     link: Link = field(default_factory=Link)
     hours: dict[int, Looked] = field(default_factory=dict)
     under_way: UnderWay | None = None
+    instance: str | None = None
+    """Of a chain that began because the one before was not believed; None: that of the state file."""
 
     @classmethod
     def new(cls, now: float) -> Journal:
         """The beginning of a chain."""
         return cls(first_hour(now), int(now))
+
+    def is_ahead(self, now: float) -> bool:
+        """Whether the clock was ahead when this was written: hours were looked at too early, or passed over."""
+        looks = (hour + HOUR_S + looked.age_s for hour, looked in self.hours.items())
+        return any(is_ahead(second, now) for second in (self.begins, self.since, *looks))
+
+    def anew(self, now: float, instance: str) -> Journal:
+        """Another chain, in place of one that is ahead: the hours that it looked at have their records anew."""
+        return Journal(first_hour(now - BACK_S), min(self.since, int(now)), instance=instance)
 
     def note(self, origin: Origin, due: Due, figures: Figures, now: float, key: bytes | None) -> bool:
         """What a look found; True: that is worth a record, which is under way now."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fluent_plugin_amp.completeness.record import HOUR_S, LAST_SECOND, Gap, fewer
-from fluent_plugin_amp.completeness.schedule import LOST_S
+from fluent_plugin_amp.completeness.schedule import LOST_S, is_ahead
 from fluent_plugin_amp.model import Counters
 
 ABSENT_S = 60
@@ -44,11 +44,13 @@ class Presence:
         """How the stream stands, and what was counted since the last time.
 
         Args:
-            now: seconds since the epoch; when the clock goes back, the time until then is told twice.
+            now: seconds since the epoch; when the clock goes back, the time until then is told twice.  What was told
+                by a clock that was far ahead ends now, or is forgotten.
             trouble: why it cannot receive or deliver; None: it can.
             more: counted since the last time; ``newest_event_at`` of all time.
         """
         at = int(now)
+        self._set_back(at)
         if self.seen_at is not None and at - self.seen_at > ABSENT_S:
             self._gap(self.seen_at, at, DID_NOT_RUN)
         elif self.seen_at is not None and self.trouble is not None:
@@ -64,7 +66,16 @@ class Presence:
         if len(self.gaps) > MAX_KEPT_GAPS:
             self.gaps = fewer(self.gaps, MAX_KEPT_GAPS // 2)
 
+    def _set_back(self, at: int) -> None:
+        if self.seen_at is not None and is_ahead(self.seen_at, at):
+            self.seen_at = None
+        self.hours = {hour: counted for hour, counted in self.hours.items() if not is_ahead(hour, at)}
+        gaps = (gap._replace(until=at) if is_ahead(gap.until, at) else gap for gap in self.gaps)
+        self.gaps = [gap for gap in gaps if gap.since < gap.until]
+
     def _gap(self, since: int, until: int, why: str) -> None:
+        if until <= since:
+            return
         if self.gaps and self.gaps[-1].until == since and self.gaps[-1].why == why:
             self.gaps[-1] = self.gaps[-1]._replace(until=until)
         else:

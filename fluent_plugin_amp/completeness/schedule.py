@@ -24,6 +24,10 @@ LOST_S = 10 * 24 * HOUR_S
 """An hour of this age that was never looked at gets a record which says so: nobody can tell any more."""
 DELAYED_S = HOUR_S
 """A first look that is later than that is called delayed."""
+AHEAD_S = HOUR_S
+"""How far the clock may go back before what was kept until then is not believed."""
+BACK_S = 7 * 24 * HOUR_S
+"""How far a chain goes back then: nobody knows since when the clock was wrong."""
 BEGINS_BEFORE_S = 24 * HOUR_S
 """A new chain begins with the hours before it, so that the place where one chain follows another shows no hole."""
 
@@ -103,6 +107,11 @@ def due(hours: Mapping[int, Looked], begins: int, now: float) -> Iterator[Due]:
             ]
             if passed:
                 yield Due(hour, hour + HOUR_S + passed[0])
+
+
+def is_ahead(second: float, now: float) -> bool:
+    """Whether what was kept at a time can only come from a clock that was ahead, or is garbled."""
+    return second > now + AHEAD_S
 
 
 def is_over(hour: int, now: float) -> bool:

@@ -209,7 +209,7 @@ class Completing:
     async def _round(self, stream: StreamConfig) -> None:
         """Send all that is due of one stream; what fails is told, and tried again later."""
         name = stream.name
-        if self._retry_at.get(name, 0.0) > self._clock():
+        if 0.0 < self._retry_at.get(name, 0.0) - self._clock() <= RETRY_S:  # else the clock went back
             return
         with contained(source_of(name), self._tell):
             await self._write_all(stream)
@@ -224,6 +224,7 @@ class Completing:
                 await self._save(name)
             self._prove(name)
             await self._send(name)
+            await self._set_back(name)
             await self._look_at_all(stream)
         except PluginError as error:
             outage = self._outages.setdefault(name, Outage(self._clock, lambda: 1.0))
@@ -234,6 +235,14 @@ class Completing:
             if (over := self._outages.pop(name, None)) is not None:
                 took_s = self._clock() - began
                 self._tell(SourcePolled(source_of(name), took_s, LOOK_EVERY_S, over.lasted_s))
+
+    async def _set_back(self, name: str) -> None:
+        """Begin another chain where the clock was ahead."""
+        known, now = self._journals[name], self._clock()
+        if known.is_ahead(now):
+            self._journals[name] = known.anew(now, secrets.token_hex(8))
+            await self._save(name)
+            self._prove(name)
 
     async def _look_at_all(self, stream: StreamConfig) -> None:
         known = self._journals[stream.name]
@@ -278,7 +287,9 @@ class Completing:
     def _origin(self, stream: StreamConfig) -> Origin:
         cloud = cloud_of(stream)
         organisation = stream.organisation or (cloud.name if cloud is not None else None)
-        return Origin(stream.name, organisation, __version__, self._instance)
+        known = self._journals.get(stream.name)
+        instance = (known.instance if known is not None else None) or self._instance
+        return Origin(stream.name, organisation, __version__, instance)
 
     async def _look_in_turn(self, stream: StreamConfig, at: Due) -> Figures:
         """`_look`, one at a time of each API key."""

@@ -5,7 +5,7 @@ import pytest
 
 from fluent_plugin_amp.completeness.journal import Journal, decode
 from fluent_plugin_amp.completeness.record import HOUR_S, Figures
-from fluent_plugin_amp.completeness.schedule import LOST_S, Due, due
+from fluent_plugin_amp.completeness.schedule import BACK_S, LOST_S, Due, due, first_hour
 from tests.completeness.chains import BEGIN, EMEA, KEY, clean
 
 NOW = BEGIN + 3 * HOUR_S
@@ -86,6 +86,21 @@ def test_up_to_where_each_hour_has_its_record() -> None:
     journal.note(EMEA, FIRST, clean(), NOW, None)
     journal.acknowledged(NOW)
     assert journal.hours[BEGIN].was_missing
+
+
+def test_a_chain_of_a_clock_that_was_ahead_begins_anew() -> None:
+    """With the week before, and what the state file knows; a clock that goes back an hour is none."""
+    journal = Journal(BEGIN, BEGIN)
+    journal.note(EMEA, FIRST, clean(), NOW, KEY)
+    journal.acknowledged(NOW)
+    assert not journal.is_ahead(NOW - HOUR_S)
+    assert journal.is_ahead(NOW - HOUR_S - 1)
+    assert Journal(BEGIN, 0).is_ahead(BEGIN - HOUR_S - 1)
+    assert Journal(0, BEGIN).is_ahead(BEGIN - HOUR_S - 1)
+    now = BEGIN - 2 * HOUR_S
+    assert journal.anew(now, "new") == Journal(first_hour(now - BACK_S), now, instance="new")
+    assert journal.anew(NOW, "new").since == BEGIN
+    assert decode(journal.anew(now, "new").encode()).instance == "new"
 
 
 @pytest.mark.parametrize("row", [{"begins": -(10**18), "since": 0}, {"begins": 0, "since": 2**40}])

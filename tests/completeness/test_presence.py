@@ -65,6 +65,19 @@ def test_it_is_bounded() -> None:
     assert list(presence.hours) == [BEGIN + 20 * 24 * HOUR_S]
 
 
+def test_a_clock_that_was_ahead_leaves_no_gap_in_the_future() -> None:
+    """What it made of the time until now ends now; what it saw later is forgotten."""
+    ahead = 40 * 24 * HOUR_S
+    presence = seen((0, None), (ahead, "a"), (ahead + 15, "a"), (600, "a"), (615, None))
+    assert presence.gaps == [Gap(BEGIN, BEGIN + 600, DID_NOT_RUN), Gap(BEGIN + 600, BEGIN + 615, "a")]
+    assert list(presence.hours) == [BEGIN]
+
+
+def test_a_clock_that_goes_back_a_little_makes_no_gap_that_ends_before_it_begins() -> None:
+    """As a time server sets it."""
+    assert seen((60, "a"), (30, "a"), (45, None)).gaps == [Gap(BEGIN + 30, BEGIN + 45, "a")]
+
+
 @pytest.mark.parametrize("row", [{"seen_at": -1}, {"hours": {"0": {"newest_event": 10**15}}}])
 def test_a_presence_of_times_that_are_none_is_none(row: dict[str, object]) -> None:
     """Whatever wrote it: a record cannot say them, and there would be no record any more."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.cisco.budget import Budget
+from fluent_plugin_amp.completeness import journal
 from fluent_plugin_amp.completeness.record import Figures, is_hmac_right
 from fluent_plugin_amp.completeness.schedule import Due
 from fluent_plugin_amp.completeness.verify import Mark
@@ -188,6 +189,32 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
         completing._wait = end_the_window
         await completing.write_due()
     assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
+
+
+async def test_a_clock_that_was_ahead_keeps_no_hour_from_its_record(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours looked at too early are looked at again, in a chain of their own; `verify` has nothing against it."""
+    monkeypatch.setattr(journal, "BACK_S", 2 * HOUR_S)  # fewer looks
+    async with world.running() as completing:
+        await completing.write_due()
+        world.now = BEGIN + 5 * HOUR_S
+        await completing.write_due()
+        bodies = hour_of(0)
+        world.organisation.publish(bodies)
+        world.remember(bodies[:17], delivered_at=BEGIN)
+        world.now = BEGIN + 3 * HOUR_S
+        await completing.write_due()
+        sent = len(world.records)
+        await completing.write_due()
+        assert len(world.records) == sent
+        assert completing.proofs["emea"].until == BEGIN + HOUR_S
+    last = [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"][-1]
+    assert (last["in_cloud"], last["missing"], last["looked_at"]) == (20, 3, "2023-11-15T01:00:00Z")
+    report = world.check()
+    assert report.streams[0].hours[BEGIN].mark is Mark.MISSING
+    assert not [problem for problem in report.problems if "sequence" in problem.what or "revision" in problem.what]
+    assert ["a new chain begins" in note for note in report.notes] == [True]
 
 
 def with_another(completing: Completing, **api: str) -> None:
