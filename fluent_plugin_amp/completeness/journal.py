@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from fluent_plugin_amp.completeness.record import HOUR_S, LAST_SECOND, Figures, Link, Origin, body_of, compose
-from fluent_plugin_amp.completeness.schedule import BACK_S, Due, Looked, first_hour, is_ahead, is_over
+from fluent_plugin_amp.completeness.schedule import BACK_S, LONGEST_S, Due, Looked, first_hour, is_ahead, is_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,14 @@ class Journal:
         """The beginning of a chain."""
         return cls(first_hour(now), int(now))
 
-    def is_ahead(self, now: float) -> bool:
-        """Whether the clock was ahead when this was written: hours were looked at too early, or passed over."""
+    def is_off(self, now: float) -> bool:
+        """Whether this was written by a clock that was ahead, which looked at hours too early; or is far behind."""
         looks = (hour + HOUR_S + looked.age_s for hour, looked in self.hours.items())
-        return any(is_ahead(second, now) for second in (self.begins, self.since, *looks))
+        ahead = any(is_ahead(second, now) for second in (self.begins, self.since, *looks))
+        return ahead or self.begins < now - LONGEST_S
 
     def anew(self, now: float, instance: str) -> Journal:
-        """Another chain, in place of one that is ahead: the hours that it looked at have their records anew."""
+        """Another chain, in place of one that is off: the hours that it looked at have their records anew."""
         return Journal(first_hour(now - BACK_S), min(self.since, int(now)), instance=instance)
 
     def note(self, origin: Origin, due: Due, figures: Figures, now: float, key: bytes | None) -> bool:
@@ -109,4 +110,6 @@ def decode(data: bytes) -> Journal:
     journal = msgspec.json.decode(data, type=Journal)
     if not all(0 <= second <= LAST_SECOND for second in (journal.begins, journal.since, *journal.hours)):
         raise ValueError("a time that is none")
+    if any(hour % HOUR_S for hour in (journal.begins, *journal.hours)):
+        raise ValueError("an hour that is none")
     return journal

@@ -28,6 +28,8 @@ AHEAD_S = HOUR_S
 """How far the clock may go back before what was kept until then is not believed."""
 BACK_S = 7 * 24 * HOUR_S
 """How far a chain goes back then: nobody knows since when the clock was wrong."""
+LONGEST_S = 90 * 24 * HOUR_S
+"""A chain that is to go on with an older hour is not believed: each hour that is lost has a record."""
 BEGINS_BEFORE_S = 24 * HOUR_S
 """A new chain begins with the hours before it, so that the place where one chain follows another shows no hole."""
 

@@ -237,9 +237,9 @@ class Completing:
                 self._tell(SourcePolled(source_of(name), took_s, LOOK_EVERY_S, over.lasted_s))
 
     async def _set_back(self, name: str) -> None:
-        """Begin another chain where the clock was ahead."""
+        """Begin another chain where what is kept is off: the clock was ahead, or the hours would have no end."""
         known, now = self._journals[name], self._clock()
-        if known.is_ahead(now):
+        if known.is_off(now):
             self._journals[name] = known.anew(now, secrets.token_hex(8))
             await self._save(name)
             self._prove(name)

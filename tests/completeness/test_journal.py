@@ -5,7 +5,7 @@ import pytest
 
 from fluent_plugin_amp.completeness.journal import Journal, decode
 from fluent_plugin_amp.completeness.record import HOUR_S, Figures
-from fluent_plugin_amp.completeness.schedule import BACK_S, LOST_S, Due, due, first_hour
+from fluent_plugin_amp.completeness.schedule import BACK_S, LONGEST_S, LOST_S, Due, due, first_hour
 from tests.completeness.chains import BEGIN, EMEA, KEY, clean
 
 NOW = BEGIN + 3 * HOUR_S
@@ -93,14 +93,27 @@ def test_a_chain_of_a_clock_that_was_ahead_begins_anew() -> None:
     journal = Journal(BEGIN, BEGIN)
     journal.note(EMEA, FIRST, clean(), NOW, KEY)
     journal.acknowledged(NOW)
-    assert not journal.is_ahead(NOW - HOUR_S)
-    assert journal.is_ahead(NOW - HOUR_S - 1)
-    assert Journal(BEGIN, 0).is_ahead(BEGIN - HOUR_S - 1)
-    assert Journal(0, BEGIN).is_ahead(BEGIN - HOUR_S - 1)
+    assert not journal.is_off(NOW - HOUR_S)
+    assert journal.is_off(NOW - HOUR_S - 1)
+    assert Journal(BEGIN, 0).is_off(BEGIN - HOUR_S - 1)
+    assert Journal(BEGIN - 2 * HOUR_S, BEGIN).is_off(BEGIN - HOUR_S - 1)
     now = BEGIN - 2 * HOUR_S
     assert journal.anew(now, "new") == Journal(first_hour(now - BACK_S), now, instance="new")
     assert journal.anew(NOW, "new").since == BEGIN
     assert decode(journal.anew(now, "new").encode()).instance == "new"
+
+
+def test_a_chain_that_is_far_behind_begins_anew() -> None:
+    """Else each hour since 1970 would have a record which says that it is lost; three months have one."""
+    assert decode(b'{"begins":0,"since":0}').is_off(NOW)
+    assert Journal(BEGIN, BEGIN).is_off(BEGIN + LONGEST_S + 1)
+    assert not Journal(BEGIN, BEGIN).is_off(BEGIN + LONGEST_S)
+
+
+def test_an_hour_that_is_none_is_none() -> None:
+    """All hours of a chain would be."""
+    with pytest.raises(ValueError, match="hour"):
+        decode(b'{"begins":1700000001,"since":0}')
 
 
 @pytest.mark.parametrize("row", [{"begins": -(10**18), "since": 0}, {"begins": 0, "since": 2**40}])

@@ -217,6 +217,17 @@ async def test_a_clock_that_was_ahead_keeps_no_hour_from_its_record(
     assert ["a new chain begins" in note for note in report.notes] == [True]
 
 
+async def test_a_chain_that_would_go_on_in_1970_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gets hundreds of thousands of records of hours that are lost."""
+    monkeypatch.setattr(journal, "BACK_S", 2 * HOUR_S)  # fewer looks
+    async with world.running() as completing:
+        await completing._kept.save("completeness", {"chain:emea": b'{"begins":0,"since":0}'})
+        await completing.load()
+        await asyncio.wait_for(completing.write_due(), 20.0)
+    assert (len(world.records), world.records[0]["hour"]) == (24, "2023-11-13T20:00:00Z")
+    assert world.check().is_good
+
+
 def with_another(completing: Completing, **api: str) -> None:
     """Before the stream there is another one, ``apac``, with these keys of ``api`` changed."""
     (stream,) = completing.streams
