@@ -297,6 +297,8 @@ def _list(value: object) -> list[Any]:
 
 # --- refusals ------------------------------------------------------------------------------------
 
+_ONE_STREAM = re.compile(r"/v1/event_streams/[^/?]+$")
+
 
 def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location: str = "") -> PluginError:
     """The error that an answer other than 2xx means, with the cloud's own words.
@@ -310,9 +312,8 @@ def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location
     """
     words = _words(body)
     what = f"{asked} was answered {status}{': ' + words if words else ''}"
-    writes = not asked.startswith("GET ")
     if status in (401, 403):
-        if writes and (key_is_good or status == 403):
+        if not asked.startswith("GET ") and (key_is_good or status == 403):
             return CloudReadOnlyKey(what)
         return CloudCredentialsRefused(what)
     if status == 407:
@@ -324,14 +325,10 @@ def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location
     if 300 <= status < 400:
         where = location[:_WORDS_SHOWN] or "nowhere"
         return CloudAnswerNotUnderstood(f"{asked} was answered {status}, a redirect to {where}")
-    if _names_one_stream(asked) and (status == 404 or "not found" in words.lower()):
+    if _ONE_STREAM.search(asked) and (status == 404 or "not found" in words.lower()):
         return EventStreamNotFound(what)
     remedy = "Check that this host is the API of an AMP for Endpoints cloud." if status == 404 else None
     return CloudRefused(what, remedy=remedy, status=status)
-
-
-def _names_one_stream(asked: str) -> bool:
-    return re.search(r"/v1/event_streams/[^/?]+$", asked) is not None
 
 
 def hidden_refusal(body: bytes, *, asked: str, masked: Callable[[bytes], bytes] = bytes) -> PluginError | None:
@@ -345,9 +342,9 @@ def hidden_refusal(body: bytes, *, asked: str, masked: Callable[[bytes], bytes] 
         decoded = _decoded(body)
     except _NOT_JSON:
         return None  # whoever reads it will say so
-    if not isinstance(decoded, dict) or not decoded.get("errors") or decoded.get("data"):
-        return None
-    return CloudRefused(f"{asked} was answered with errors: {_words(masked(body))}")
+    if isinstance(decoded, dict) and decoded.get("errors") and not decoded.get("data"):
+        return CloudRefused(f"{asked} was answered with errors: {_words(masked(body))}")
+    return None
 
 
 def _words(body: bytes) -> str:

@@ -15,12 +15,19 @@ from typing import TypeVar
 
 import msgspec
 
-from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.state.database import Database, translated
 from fluent_plugin_amp.state.errors import StateCorrupt
 from fluent_plugin_amp.state.schema import DIGEST_BYTES, KEY_BYTES
 from fluent_plugin_amp.state.valid_rows import COUNTED, OWNERS, SOUND, set_garbled_aside, set_row_aside
-from fluent_plugin_amp.state.values import Block, DeliveredEvent, KeptDeadLetter, KeptSummary, StreamSummary
+from fluent_plugin_amp.state.values import (
+    Block,
+    DeliveredEvent,
+    KeptDeadLetter,
+    KeptSummary,
+    StreamSummary,
+    decode_facts,
+    encode_facts,
+)
 
 STEP_EVENTS = 1000
 """`Store.index`, `Store.prune`, `Store.forget` and `Store.forget_combined` handle about as many at once."""
@@ -36,9 +43,6 @@ _KEYS_OF = f"""
 """A row for each event of the blocks whose numbers the rest of the statement chooses."""
 
 Row = TypeVar("Row")
-
-_encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(list[EventIdentity]).decode
 
 
 class Store(Database):
@@ -98,7 +102,7 @@ class Store(Database):
             for block in blocks[start : start + BLOCKS_AT_ONCE]:
                 seconds = [each.seconds for each in block.facts]
                 values += (self._stream_id(block.stream), block.delivered_at, min(seconds), max(seconds))
-                values += (len(block.digests), b"".join(block.digests), _encode_facts(block.facts))
+                values += (len(block.digests), b"".join(block.digests), encode_facts(block.facts))
             rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * (len(values) // 7))
             # `execute` would let go of the interpreter once more, and wait for a busy loop to get it back.
             self._connection.executemany(
@@ -209,7 +213,7 @@ class Store(Database):
         return [
             DeliveredEvent(digest, facts)
             for digests, encoded in blocks
-            for digest, facts in zip(_cut(digests), _decode(encoded), strict=True)
+            for digest, facts in zip(_cut(digests), decode_facts(encoded), strict=True)
             if since <= facts.seconds <= until
         ]
 
@@ -389,24 +393,3 @@ def _evenly(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 def _cut(digests: bytes) -> list[bytes]:
     return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]
-
-
-def _encode_facts(facts: Sequence[EventIdentity]) -> bytes:
-    try:
-        return _encode(facts)
-    except OverflowError:  # JSON knows integers beyond 64 bits, msgpack does not
-        return _encode(
-            [
-                each._replace(
-                    event_id=_as_text(each.event_id),
-                    event_type_id=each.event_type_id if type(_as_text(each.event_type_id)) is int else None,
-                    detection_id=_as_text(each.detection_id),
-                )
-                for each in facts
-            ]
-        )
-
-
-def _as_text(value: int | str | None) -> int | str | None:
-    """Unless msgpack can carry it."""
-    return str(value) if type(value) is int and not -(2**63) <= value < 2**64 else value

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from fluent_plugin_amp.model import Delivery, EventIdentity
 
 BLOCK_EVENTS = 256
+
+_encode = msgspec.msgpack.encode
+decode_facts = msgspec.msgpack.Decoder(list[EventIdentity]).decode
+"""What `encode_facts` made, as values again."""
 
 
 class Block(NamedTuple):
@@ -82,3 +88,25 @@ class KeptSummary(NamedTuple):
     source: str
     values: int
     size_bytes: int
+
+
+def encode_facts(facts: Sequence[EventIdentity]) -> bytes:
+    """As msgpack, for ``delivered.facts``."""
+    try:
+        return _encode(facts)
+    except OverflowError:  # JSON knows integers beyond 64 bits, msgpack does not
+        return _encode(
+            [
+                each._replace(
+                    event_id=_as_text(each.event_id),
+                    event_type_id=each.event_type_id if type(_as_text(each.event_type_id)) is int else None,
+                    detection_id=_as_text(each.detection_id),
+                )
+                for each in facts
+            ]
+        )
+
+
+def _as_text(value: int | str | None) -> int | str | None:
+    """Unless msgpack can carry it."""
+    return str(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
