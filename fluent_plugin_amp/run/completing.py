@@ -14,6 +14,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fluent_plugin_amp import __version__
@@ -158,6 +159,8 @@ class Completing:
                     self._presences[stream] = presence.decode(data)
             except ValueError:
                 self._kept.set_aside([(SOURCE, name)])
+                if kind == "chain":  # of another instance: two records of one number would look like a forgery
+                    self._journals[stream] = replace(Journal.new(self._clock()), instance=secrets.token_hex(8))
         self._loaded.set()
 
     async def note(self) -> None:

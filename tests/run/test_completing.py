@@ -366,7 +366,8 @@ async def test_what_cannot_be_read_begins_anew(world: World) -> None:
         await completing._kept.save("completeness", {"chain:emea": b"{", "watch:emea": b"[]"})
     async with world.running() as completing:
         await completing.write_due()
-    assert [record["sequence"] for record in world.records].count(1) == 2
+    firsts = [record["plugin"]["instance"] for record in world.records if record["sequence"] == 1]
+    assert len(set(firsts)) == len(firsts) == 2
 
 
 def test_why_a_stream_cannot_work() -> None:
