@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +18,11 @@ MAX_LIST_BYTES = 1 << 20
 MAX_NAMES = 1000
 """Each name is a request."""
 
-_COMMENT = re.compile(r"(^|\s)#.*", re.DOTALL)
-
 
 def names(given: Sequence[str], file: Path | None) -> list[str]:
     """The names of the command line, and of the lines of a file (``-``: standard input).
 
-    ``#`` begins a comment at the beginning of a line, or behind white space: host names may have one.
+    A line that begins with ``#`` is a comment.  Elsewhere it is a part of the name: "Lab Mac #2" is not "Lab Mac".
 
     Raises UsageError.
     """
@@ -42,7 +39,8 @@ def names(given: Sequence[str], file: Path | None) -> list[str]:
                 text = read_text(file, MAX_LIST_BYTES)
         except (OSError, UnicodeDecodeError) as exc:
             raise UsageError(f"{file} cannot be read: {getattr(exc, 'strerror', None) or 'not UTF-8'}") from exc
-        lines = [_COMMENT.sub("", line).strip() for line in text.removeprefix("\ufeff").split("\n")]
+        lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]
+        lines = [line for line in lines if not line.startswith("#")]
     found = list(dict.fromkeys([*given, *filter(None, lines)]))
     if len(found) > MAX_NAMES:
         raise UsageError(f"{len(found)} names are given, {MAX_NAMES} are the most")
