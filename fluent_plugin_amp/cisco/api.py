@@ -146,15 +146,15 @@ class CiscoApi:
 
     async def event_types(self) -> list[Named[int]]:
         """The event types that the organisation can receive."""
-        return [answers.event_type(item) async for item in self._all("/v1/event_types")]
+        return [answers.event_type(item) async for item in self.every("/v1/event_types", ())]
 
     async def groups(self) -> list[Named[str]]:
         """The groups of computers."""
-        return [answers.group(item) async for item in self._all("/v1/groups", FULL_PAGES)]
+        return [answers.group(item) async for item in self.every("/v1/groups")]
 
     async def event_streams(self) -> list[EventStream]:
         """The event streams there are, none with its password."""
-        return [answers.event_stream(item) async for item in self._all("/v1/event_streams")]
+        return [answers.event_stream(item) async for item in self.every("/v1/event_streams", ())]
 
     async def event_stream(self, stream_id: int) -> EventStream:
         """One event stream.  Raises EventStreamNotFound."""
@@ -237,13 +237,8 @@ class CiscoApi:
         """The envelope of the answer to ``GET path``."""
         return answers.envelope(await self._send("GET", path, query), f"GET {path}")
 
-    def every(self, path: str, query: Query = FULL_PAGES, *, inside: str = "") -> AsyncIterator[dict[str, Any]]:
+    async def every(self, path: str, query: Query = FULL_PAGES, *, inside: str = "") -> AsyncIterator[dict[str, Any]]:
         """The items of all pages; ``inside``: they stand in this field of ``data``."""
-        return self._all(path, query, inside)
-
-    # --- pages -----------------------------------------------------------------------------------
-
-    async def _all(self, path: str, query: Query = (), inside: str = "") -> AsyncIterator[dict[str, Any]]:
         previous: list[dict[str, Any]] = []
         async for page in self._pages(path, query, inside):
             if page.items == previous:
@@ -251,6 +246,8 @@ class CiscoApi:
             for item in page.items:
                 yield item
             previous = page.items
+
+    # --- pages -----------------------------------------------------------------------------------
 
     async def _pages(self, path: str, query: Query, inside: str = "") -> AsyncIterator[ListPage]:
         """Every page, following ``next`` until it is absent; a link that leads back is refused."""

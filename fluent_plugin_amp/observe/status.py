@@ -71,8 +71,20 @@ class Finding:
         return f"Streams {names}" if len(self.streams) <= _NAMES_TOLD else f"{len(self.streams)} streams ({names} …)"
 
 
+class _Judged:
+    """What has findings."""
+
+    __slots__ = ()
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """The level of the worst finding."""
+        return max((finding.level for finding in self.findings), default=Level.OK)
+
+
 @dataclass(frozen=True, slots=True)
-class StreamStatus:
+class StreamStatus(_Judged):
     """One stream, judged."""
 
     snapshot: StreamSnapshot
@@ -82,14 +94,9 @@ class StreamStatus:
     last_trouble: Trouble | None
     """The last trouble, over or not."""
 
-    @property
-    def level(self) -> Level:
-        """The level of the worst finding."""
-        return max((finding.level for finding in self.findings), default=Level.OK)
-
 
 @dataclass(frozen=True, slots=True)
-class ServerStatus:
+class ServerStatus(_Judged):
     """One server, judged."""
 
     snapshot: ServerSnapshot
@@ -97,14 +104,9 @@ class ServerStatus:
     findings: tuple[Finding, ...]
     last_trouble: Trouble | None
 
-    @property
-    def level(self) -> Level:
-        """The level of the worst finding."""
-        return max((finding.level for finding in self.findings), default=Level.OK)
-
 
 @dataclass(frozen=True, slots=True)
-class SourceStatus:
+class SourceStatus(_Judged):
     """One polled source, judged."""
 
     snapshot: SourceSnapshot
@@ -112,14 +114,9 @@ class SourceStatus:
     findings: tuple[Finding, ...]
     last_trouble: Trouble | None
 
-    @property
-    def level(self) -> Level:
-        """The level of the worst finding."""
-        return max((finding.level for finding in self.findings), default=Level.OK)
-
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class Status(_Judged):
     """Everything, judged."""
 
     snapshot: Snapshot
@@ -172,11 +169,6 @@ class Status:
             return Readiness.READY
         flows = self.snapshot.is_available and self.stuck < len(self.streams)
         return Readiness.DEGRADED if flows else Readiness.NOT_READY
-
-    @property
-    def level(self) -> Level:
-        """The level of the worst finding."""
-        return max((finding.level for finding in self.findings), default=Level.OK)
 
 
 def judge(snapshot: Snapshot, troubles: Troubles) -> Status:
