@@ -20,7 +20,7 @@ from fluent_plugin_amp.text import modules_of
 
 RESTART_FIRST_S = 1.0
 RESTART_CAP_S = 300.0
-STEADY_AFTER_S = 600.0
+RAN_LONG_AFTER_S = 600.0
 """A task that ran for so long begins its back-off anew."""
 
 
@@ -56,7 +56,7 @@ async def keep_running(
             raise
         except Exception as exc:  # the domain of this task
             tell(InternalError(where, exc))
-        if loop.time() - began >= STEADY_AFTER_S:
+        if loop.time() - began >= RAN_LONG_AFTER_S:
             outage.over()
         pause_s = outage.failed(Pace(first_s, RESTART_CAP_S))
         if stopped is None:

@@ -9,8 +9,8 @@ import pytest
 
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.containment import (
+    RAN_LONG_AFTER_S,
     RESTART_CAP_S,
-    STEADY_AFTER_S,
     all_of,
     callback_handler,
     contained,
@@ -74,7 +74,7 @@ async def test_a_task_that_ran_for_long_begins_its_pauses_anew(
 
     class LongJob(Job):
         async def __call__(self) -> None:
-            later[0] += STEADY_AFTER_S
+            later[0] += RAN_LONG_AFTER_S
             await super().__call__()
 
     await keep_running("x", LongJob(*(ZeroDivisionError() for _ in range(3))), lambda fact: None, jitter=lambda: 0.0)

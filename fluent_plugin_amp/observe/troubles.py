@@ -3,8 +3,8 @@
 `Troubles` is an observer (`facts.Observer`) beside the log.  From it and a snapshot `status.judge` makes the status
 that page, probes and metrics show.  It makes no I/O, and takes the clock as an argument.
 
-Invariant: a trouble that returns within `STEADY_AFTER_S` of its end is the same trouble, with the same beginning.  A
-consumer that is refused right after each connection has one trouble, not a thousand.
+Invariant: a trouble that returns within `SAME_TROUBLE_WITHIN_S` of its end is the same trouble, with the same
+beginning.  A consumer that is refused right after each connection has one trouble, not a thousand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fluent_plugin_amp.observe.conditions import SLOW_ACK_FROM_S
 from fluent_plugin_amp.observe.snapshot import Snapshot, StreamSnapshot
 from fluent_plugin_amp.text import one_line
 
-STEADY_AFTER_S = 60.0
+SAME_TROUBLE_WITHIN_S = 60.0
 BEHIND_FROM_S = 60.0
 """A stream is behind when its oldest waiting event is older than that, and has caught up at half of it.  A stream
 that is polled may be later by its interval."""
@@ -105,7 +105,7 @@ class Memory:
         """Note this trouble."""
         before = self.trouble
         is_same = before is not None and before.error_id == error.id
-        is_over = self.is_well and now - self.well_at >= STEADY_AFTER_S
+        is_over = self.is_well and now - self.well_at >= SAME_TROUBLE_WITHIN_S
         since = before.since if before is not None and is_same and not is_over else now
         self.trouble = Trouble(error.id, one_line(str(error)), error.remedy, since, now)
         self.is_well = False

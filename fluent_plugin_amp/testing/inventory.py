@@ -74,8 +74,8 @@ class Drawn(Sequence[Any], Generic[Item]):
 
 
 @dataclass(slots=True)
-class LocalComputer:
-    """A computer; change it as you like."""
+class InventoryComputer:
+    """A computer as ``GET /v1/computers`` lists it; change it as you like."""
 
     guid: str
     hostname: str
@@ -122,7 +122,7 @@ class Inventory:
         """GUIDs of the group that a group is in."""
         self.policies = {guid_of("policy", number): ("Protect", product) for number, product in enumerate(PRODUCTS)}
         """GUID, name and product: several have one name."""
-        self.computers: dict[str, LocalComputer] = {}
+        self.computers: dict[str, InventoryComputer] = {}
         self.vulnerabilities: list[LocalVulnerability] = []
         self.happening: Iterator[Callable[[], object]] = iter(())
         """What happens before each answer to ``GET /v1/computers``: lists move while they are read."""
@@ -145,7 +145,7 @@ class Inventory:
             number = next(self._numbers)
             kind = number % len(PRODUCTS)
             guid = guids[place] if place < len(guids) else guid_of("computer", number)
-            self.computers[guid] = LocalComputer(
+            self.computers[guid] = InventoryComputer(
                 guid,
                 f"{('desk', 'Lab’s Mac', 'srv')[kind]}-{number:05}",
                 groups[number % len(groups)],
@@ -227,7 +227,7 @@ class Inventory:
         """The computers that are asked for, in the order of their host names."""
         if happens := next(self.happening, None):
             happens()
-        found: list[LocalComputer] = list(self.computers.values())
+        found: list[InventoryComputer] = list(self.computers.values())
         now = self._clock()
         for days in values("last_seen_within"):
             found = [one for one in found if one.last_seen >= now - int(days) * _DAY_S]
@@ -277,7 +277,7 @@ class Inventory:
             return None
         return Drawn(list(dict.fromkeys(guids)), lambda guid: self._affected(guid, base_url, has_group=True))
 
-    def _computer(self, one: LocalComputer, base_url: str) -> dict[str, Any]:
+    def _computer(self, one: InventoryComputer, base_url: str) -> dict[str, Any]:
         policy = {"guid": one.policy_guid, "name": self.policies[one.policy_guid][0]}
         shown: dict[str, Any] = {
             "connector_guid": one.guid,
@@ -309,7 +309,7 @@ class Inventory:
             shown |= {"os_version": "10.0.19045.4170", "is_compromised": False, "demo": False, "groups": groups}
         return shown | one.more
 
-    def _links(self, one: LocalComputer, base_url: str) -> dict[str, str]:
+    def _links(self, one: InventoryComputer, base_url: str) -> dict[str, str]:
         computer = f"{base_url}/v1/computers/{one.guid}"
         group = f"{base_url}/v1/groups/{one.group_guid}"
         return {"computer": computer, "trajectory": f"{computer}/trajectory", "group": group}

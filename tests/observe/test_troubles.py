@@ -18,8 +18,8 @@ from fluent_plugin_amp.observe.troubles import (
     BEHIND_FROM_S,
     EXPIRING_FROM_S,
     INTERNAL_SHOWN_S,
+    SAME_TROUBLE_WITHIN_S,
     SHARED_FROM_S,
-    STEADY_AFTER_S,
 )
 from fluent_plugin_amp.source.transitions import Reason, State
 from tests.observe.scenes import NOW, Scene, connected, server_trouble, trouble
@@ -55,8 +55,8 @@ def test_a_trouble_that_comes_back_at_once_is_the_same() -> None:
 
 def test_a_trouble_that_comes_back_later_is_another() -> None:
     """It was well for long enough in between."""
-    scene = Scene().tell(LOST).tell(connected(), after_s=1).tell(LOST, after_s=STEADY_AFTER_S)
-    assert since(scene) == STEADY_AFTER_S + 1
+    scene = Scene().tell(LOST).tell(connected(), after_s=1).tell(LOST, after_s=SAME_TROUBLE_WITHIN_S)
+    assert since(scene) == SAME_TROUBLE_WITHIN_S + 1
 
 
 def test_another_error_is_another_trouble() -> None:
