@@ -33,7 +33,10 @@ class CloudRateLimited(UnavailableError):
     """The organisation's rate limit is used up, for longer than the command may wait."""
 
     id = "cloud.rate-limited"
-    default_remedy = "Try again later, or allow a longer wait with --max-wait."
+    default_remedy = (
+        "Try again later; the running plugin does so by itself. `amp-streams` and `amp-respond` wait longer with "
+        "--max-wait."
+    )
 
 
 class CloudAnswerNotUnderstood(UnavailableError):

@@ -71,7 +71,8 @@ def cli(debug: bool) -> None:
 @click.option(
     "--once",
     is_flag=True,
-    help="Deliver what is in the queues now, then exit; give up (69) when no server acks for forward.pause_after.",
+    help="Deliver what is in the queues now, then exit; give up (69) when nothing is delivered for "
+    "forward.pause_after: the broker or every server is away, or none acks.",
 )
 @click.option("--supervised", is_flag=True, help="Exit when the parent process is gone.")
 @stdout_option
