@@ -11,14 +11,14 @@ from tests.chaos.run import run
 from tests.chaos.world import make_world
 
 FAULTS_EACH = 12
-NAMES = (
+UNREAD = "kill -9 with chunks unread"
+QUICK = (
     "AMQP connection cut",
     "Forward connection cut",
     "kill -9 of the receiver",
     "kill -9 of the plugin",
-    "kill -9 with chunks unread",
+    UNREAD,
 )
-QUICK = tuple(fault for fault in FAULTS if fault.name in NAMES)
 
 ACK_ON_SEND = """
 from fluent_plugin_amp.model import Answer, Chunk, Outcome
@@ -54,22 +54,25 @@ def forget(self, line, delivery, exc):
 DeadLetterSender.send_instead = forget
 """
 MUTANTS = {
-    "ack on send": ACK_ON_SEND,
-    "no duplicate check": NO_DUPLICATE_CHECK,
-    "no resend": NO_RESEND,
-    "no dead letter of an event whose processing failed": NO_DEAD_LETTER,
+    # Only a kill while something is on its way takes what was acked too early: among others it may not strike at all.
+    "ack on send": (ACK_ON_SEND, (UNREAD,)),
+    "no duplicate check": (NO_DUPLICATE_CHECK, QUICK),
+    "no resend": (NO_RESEND, QUICK),
+    "no dead letter of an event whose processing failed": (NO_DEAD_LETTER, QUICK),
 }
+"""Each with the names of the faults that strike it."""
 
 
 def main() -> None:
     """Run each; exit 1 when one of them passed."""
     passed = []
-    for name, prelude in MUTANTS.items():
+    for name, (prelude, faults) in MUTANTS.items():
+        kinds = tuple(fault for fault in FAULTS if fault.name in faults)
         with (
             tempfile.TemporaryDirectory() as folder,
             make_world(Path(folder), seed=1, prelude=prelude) as world,
         ):
-            result = run(world, FAULTS_EACH, seed=1, kinds=QUICK, settle_s=20.0)
+            result = run(world, FAULTS_EACH, seed=1, kinds=kinds, settle_s=20.0)
         verdict = "passed: the suite is blind" if result.is_clean else "caught"
         print(
             f"{name}: {verdict}: {len(result.lost)} lost, {result.unexplained} doubled without a reason, "
