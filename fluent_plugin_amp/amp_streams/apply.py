@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fluent_plugin_amp.admin.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
@@ -153,12 +153,12 @@ class Options:
 
 
 class Broker(Protocol):
-    """What `apply` asks of the brokers; both raise PluginError."""
+    """What `apply` asks of the brokers; both raise PluginError.  ``proxy``: what the stream's entry says of it."""
 
-    async def verify(self, path: Path, *, ca_file: str | None) -> None:
+    async def verify(self, path: Path, *, ca_file: str | None, proxy: object) -> None:
         """Make sure that the credentials in a file are good, and taken together."""
 
-    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:
+    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None, proxy: object) -> int:
         """How many events wait in a queue, asked for with the credentials in a file."""
 
 
@@ -278,8 +278,7 @@ class _Work:
         if found is None and rotation.twin is None:
             raise self._lost(wanted, there)
         if self._options.verify and found is not None and not (found and self._options.dry_run):
-            path = self._files.credentials(wanted.label)
-            await self._broker.verify(path, ca_file=self._files.ca_file(self._tenant, wanted))
+            await self._broker.verify(self._files.credentials(wanted.label), **self._way(wanted))
         return step.action, ", ".join(filter(None, (detail, found)))
 
     def _find_credentials(self, wanted: WantedStream, there: EventStream) -> str | None:
@@ -318,8 +317,7 @@ class _Work:
             self._files.adopt(wanted.label, twin, rotating=True)
         check_saved(rotation, path)
         if old is not None and old.amqp is not None and not self._options.discard:
-            ca_file = self._files.ca_file(self._tenant, wanted)
-            waiting = await self._broker.count_waiting(old.amqp.queue_name, path, ca_file=ca_file)
+            waiting = await self._broker.count_waiting(old.amqp.queue_name, path, **self._way(wanted))
             if waiting:
                 return "wait", f"events in the queue of id {old.id}: {waiting}; deliver them first, or give --discard"
         of = f"id {old.id}" if old is not None else "the one before"
@@ -328,6 +326,10 @@ class _Work:
         await finish(self._api, rotation)
         self._files.take_place(wanted.label)
         return "rotate", f"id {twin.id} has taken the place of {of}; reload the plugin"
+
+    def _way(self, wanted: WantedStream) -> dict[str, Any]:
+        """How the plugin will reach the stream's broker, as `Broker` takes it."""
+        return {"ca_file": self._files.ca_file(self._tenant, wanted), "proxy": wanted.config.get("proxy")}
 
     async def _take(self, step: Step) -> str:
         """Do what a step says; returns details for the user."""

@@ -1,12 +1,13 @@
 """What `amp-streams apply` writes for the plugin: ``credentials/LABEL.yml`` and ``streams.d/TENANT.yml`` in a folder.
 
 While a stream is rotated, its twin's credentials are in ``credentials/LABEL.rotating.yml``; what was replaced is kept
-as ``….old``.
+as ``….old``, ``….old2`` and so on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -69,9 +70,13 @@ class PluginFiles:
         return path
 
     def find(self, stream: EventStream) -> Path | None:
-        """The file in ``credentials/`` that holds a stream's credentials.  They are read once; moves are followed."""
+        """The file in ``credentials/`` that holds a stream's credentials.  They are read once; moves are followed.
+
+        A file that was set aside counts too, after the others: a run may have been killed before its next move.
+        """
         if self._found is None:
-            paths = sorted(path for end in ("yml", "json") for path in self._credentials.glob(f"*.{end}"))
+            paths = [path for end in ("yml.old*", "yml", "json") for path in self._credentials.glob(f"*.{end}")]
+            paths.sort(key=lambda path: (path.suffix in (".yml", ".json"), path))  # the last one with a key is found
             self._found = {key: path for path in paths if (key := _key_in(path)) is not None}
         return self._found.get((stream.id, stream.amqp.user_name)) if stream.amqp is not None else None
 
@@ -80,9 +85,10 @@ class PluginFiles:
         self._move(self.rotating(label), self.credentials(label))
 
     def set_aside(self, path: Path) -> None:
-        """Keep a file that is about to be replaced, as ``….old``: nobody knows what it still opens."""
+        """Keep a file that is about to be replaced, as ``….old``, ``….old2`` …: nobody knows what it still opens."""
         if os.path.lexists(path):
-            self._move(path, path.with_name(f"{path.name}.old"))
+            names = (f"{path.name}.old{number if number > 1 else ''}" for number in itertools.count(1))
+            self._move(path, next(to for to in map(path.with_name, names) if not os.path.lexists(to)))
 
     def _move(self, path: Path, to: Path) -> None:
         try:

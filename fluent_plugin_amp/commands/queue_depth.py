@@ -10,6 +10,7 @@ from fluent_plugin_amp.cisco.credentials import read
 from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
 from fluent_plugin_amp.cisco.transport import tls_context
 from fluent_plugin_amp.config.proxy import ProxyWay, proxy_to, read_way
+from fluent_plugin_amp.config.variables import expand
 from fluent_plugin_amp.errors import BrokerProxyFailed, PluginError
 from fluent_plugin_amp.source import amqp
 
@@ -52,17 +53,18 @@ async def count_waiting(
 class Brokers:
     """An `amp_streams.apply.Broker`: each question opens a connection with the credentials in a file.
 
-    ``proxy``: the way to all brokers; a text is read as in the configuration.
+    ``proxy``: the way to all brokers, a text as in the configuration.
+    ``environment`` and None leave a stream its own.
     """
 
     def __init__(self, proxy: ProxyWay | str = None) -> None:
         self._proxy = proxy
 
-    async def verify(self, path: Path, *, ca_file: str | None) -> None:
+    async def verify(self, path: Path, *, ca_file: str | None, proxy: object = None) -> None:
         """Log in and find the queue.  It is not read, which would take events from others."""
-        await self.count_waiting(read(path).queue, path, ca_file=ca_file)
+        await self.count_waiting(read(path).queue, path, ca_file=ca_file, proxy=proxy)
 
-    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:
+    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None, proxy: object = None) -> int:
         """Messages ready in a queue, the file's own or another's."""
         saved = read(path)
         try:
@@ -71,8 +73,7 @@ class Brokers:
         except ValueError:  # which quotes what may be a piece of a password
             raise CredentialsFileUnusable(f"{path}: the url is none") from None
         try:
-            way = read_way(self._proxy) if isinstance(self._proxy, str) else self._proxy
-            proxy = proxy_to(host, port, way, os.environ)
+            way = proxy_to(host, port, self._way(proxy), os.environ)
         except ValueError as exc:
             raise BrokerProxyFailed(f"no way to {host}: the proxy {exc}") from None
         try:
@@ -85,7 +86,20 @@ class Brokers:
             username=saved.username,
             password=saved.password,
             tls=tls,
-            proxy=proxy,
+            proxy=way,
             connect_timeout_s=CONNECT_TIMEOUT_S,
         )
         return await _declare(broker, queue)
+
+    def _way(self, own: object) -> ProxyWay:
+        """The way to the broker of a stream whose entry says ``own``.  Raises ValueError, which quotes neither."""
+        if own is None or self._proxy not in (None, "environment"):
+            return read_way(self._proxy) if isinstance(self._proxy, str) else self._proxy
+        return read_way(_expanded(own) if isinstance(own, str) else own)
+
+
+def _expanded(own: str) -> str:
+    try:
+        return expand(own, os.environ)
+    except ValueError as exc:
+        raise ValueError(f"has no value: {exc}") from None

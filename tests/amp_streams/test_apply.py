@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -95,17 +96,17 @@ class FakeBroker:
     def __init__(self) -> None:
         self.refused: set[str] = set()
         self.waiting: dict[str, int] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.asked: list[tuple[str, str | None, object]] = []
 
-    async def verify(self, path: Path, *, ca_file: str | None) -> None:
+    async def verify(self, path: Path, *, ca_file: str | None, proxy: object) -> None:
         """Refuse the users in `refused`."""
-        self.asked.append((path.name, ca_file))
+        self.asked.append((path.name, ca_file, proxy))
         if credentials.read(path).username in self.refused:
             raise BrokerCredentialsRefused("login was refused")
 
-    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None) -> int:
+    async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None, proxy: object) -> int:
         """As `waiting` says, with credentials that are good."""
-        await self.verify(path, ca_file=ca_file)
+        await self.verify(path, ca_file=ca_file, proxy=proxy)
         return self.waiting.get(queue, 0)
 
 
@@ -235,6 +236,20 @@ async def test_a_stream_that_was_deleted_elsewhere_is_made_anew(
     assert (tmp_path / "credentials" / "acme-siem.yml.old").read_text() == old
 
 
+async def test_what_was_set_aside_is_never_overwritten(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+) -> None:
+    """Nobody knows what an older file still opens."""
+    tenant, saved = tenant_of(cloud, organisation, "acme", SIEM), tmp_path / "credentials" / "acme-siem.yml"
+    texts = []
+    for number in (1, 2, 3):
+        await run([tenant])
+        texts.append(saved.read_text())
+        organisation.delete(number)
+    await run([tenant])
+    assert [saved.with_name(f"{saved.name}{end}").read_text() for end in (".old", ".old2", ".old3")] == texts
+
+
 # --- rotating ------------------------------------------------------------------------------------
 
 TWIN = EventStream(9, "SIEM (rotating)")
@@ -325,6 +340,25 @@ async def test_streams_that_swapped_their_names_keep_their_own_credentials(
             assert (saved.id, saved.password) == (stream.id, stream.password)
 
 
+@pytest.mark.parametrize("moved", [1, 2])
+async def test_a_swap_of_names_that_was_killed_is_finished(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path, moved: int
+) -> None:
+    """After the first or the second of its three renames: what was set aside by then is found."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM, WantedStream("SOC", "acme-soc", None, None))
+    await run([tenant])
+    first, second = organisation.streams.values()
+    first.name, second.name = second.name, first.name
+    siem, soc = (tmp_path / "credentials" / f"acme-{name}.yml" for name in ("siem", "soc"))
+    siem.rename(siem.with_name("acme-siem.yml.old"))
+    if moved == 2:
+        soc.rename(siem)
+    assert [row.action for row in await run([tenant], dry_run=True)] == ["keep", "keep"]
+    assert [row.action for row in await run([tenant])] == ["keep", "keep"]
+    assert [credentials.read(path).id for path in (siem, soc)] == [second.id, first.id]
+    assert sorted(os.listdir(siem.parent)) == [siem.name, soc.name]
+
+
 async def test_a_rotation_that_was_finished_by_hand_is_found(
     run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
 ) -> None:
@@ -377,7 +411,7 @@ async def test_saved_credentials_are_tried_with_the_broker(
     run: Apply, cloud: LocalCloud, organisation: Organisation, broker: FakeBroker, tmp_path: Path
 ) -> None:
     """A wrong password is a failure where it is looked for, in a dry run too; without, nobody asks the broker."""
-    wanted = replace(SIEM, config={"tls": {"ca_file": "../ca.pem"}})
+    wanted = replace(SIEM, config={"tls": {"ca_file": "../ca.pem"}, "proxy": "http://proxy:3128"})
     tenant = tenant_of(cloud, organisation, "acme", wanted)
     await run([tenant])
     broker.refused.add(organisation.streams[1].user_name)
@@ -386,7 +420,12 @@ async def test_saved_credentials_are_tried_with_the_broker(
     for dry_run in (True, False):
         (row,) = await run([tenant], verify=True, dry_run=dry_run)
         assert (row.action, row.error and row.error.id) == ("fail", "amqp.credentials-refused")
-    assert broker.asked[0] == ("acme-siem.yml", str(tmp_path / "streams.d" / "../ca.pem"))
+    way = (str(tmp_path / "streams.d" / "../ca.pem"), "http://proxy:3128")
+    assert broker.asked[0] == ("acme-siem.yml", *way)
+    broker.refused.clear()
+    await run([tenant], rotate=True)
+    await run([tenant], finish=True)
+    assert broker.asked[-1] == ("acme-siem.rotating.yml", *way)
 
 
 async def test_another_streams_credentials_are_not_taken_for_its_own(
@@ -452,11 +491,18 @@ async def test_a_streams_file_that_cannot_be_written_is_a_failure_of_its_own(
 
 
 async def test_credentials_that_cannot_be_set_aside_are_not_replaced(
-    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
+    run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is created then."""
-    (tmp_path / "credentials" / "acme-siem.yml.old").mkdir(parents=True)
+
+    def refuse(path: Path, to: Path, replace: Callable[..., None] = os.replace) -> None:
+        if to.name.endswith(".old"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        replace(path, to)
+
+    (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "acme-siem.yml").write_text("precious")
+    monkeypatch.setattr(os, "replace", refuse)
     (row,) = await run([tenant_of(cloud, organisation, "acme", SIEM)])
     assert "cannot be renamed to acme-siem.yml.old" in row.detail
     assert organisation.streams == {}

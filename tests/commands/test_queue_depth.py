@@ -64,6 +64,25 @@ async def test_the_way_may_lead_through_a_proxy(
         assert await count_waiting(old.queue, path, ca_file=ca_file, proxy="environment") is None
 
 
+async def test_a_streams_own_proxy_is_taken_unless_the_command_names_one(
+    make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes before that of the environment, which may tell it; what is no proxy is told, without its words."""
+    path, ca_file = tmp_path / "stream.yml", str(certificates.ca_file)
+    path.write_text(render(saved, "yaml"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    async with CompanyProxy() as proxy:
+        monkeypatch.setenv("TENANTS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        await Brokers("environment").verify(path, ca_file=ca_file, proxy="${TENANTS_PROXY}")
+        assert len(proxy.asked) == 1
+        await Brokers("environment").verify(path, ca_file=ca_file, proxy="direct")
+        await Brokers("direct").verify(path, ca_file=ca_file, proxy="http://127.0.0.1:1")
+        assert len(proxy.asked) == 1
+    for own, told in ((7, "must be a text"), ("${NO_PROXY_HERE}", "has no value: .* NO_PROXY_HERE is not set")):
+        with pytest.raises(BrokerProxyFailed, match=f"the proxy {told}"):
+            await Brokers("environment").verify(path, ca_file=ca_file, proxy=own)
+
+
 @pytest.mark.parametrize(
     "trouble", ["no file", "another form", "wrong password", "untrusted", "no queue", "no port", "a pipe"]
 )
