@@ -30,6 +30,9 @@ BIN := $(VENV)/bin
 SUDO := $(shell test "$$(id -u)" = 0 || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600
 
+# The tests start the program hundreds of times: its bytecode is kept, though the environment may say otherwise.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test lint coverage rest unit steady bench peers chaos organisation mutants fuzz limits conformance systemd \
   containers sbom install-try history floors dist deb docs system tools npm go clean
 

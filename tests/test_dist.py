@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
 import venv
 import zipapp
 import zipfile
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from fluent_plugin_amp import __version__
+from fluent_plugin_amp.testing.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "fluent_plugin_amp"
@@ -151,11 +154,38 @@ def test_it_runs_from_a_zip_file(dist: Path, tmp_path: Path) -> None:
     assert where.startswith(str(tmp_path / "amp.pyz"))
 
 
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of processes that have this folder in their environment: it is everybody's TMPDIR or HOME."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return found
+
+
 def test_the_demo_runs_from_the_wheel(program: Path, tmp_path: Path) -> None:
-    """`fluent-plugin-amp demo` shows the whole way to who has no checkout, only the extra and RabbitMQ."""
-    shown = run(program, "demo", "--events", "50", cwd=tmp_path, PATH=f"{program.parent}:{os.environ['PATH']}")
-    assert shown.splitlines()[-1] == "50 published, 50 delivered, 0 duplicated, 0 left in the queue"
+    """What a newcomer sees first, who has no checkout, only the extra and RabbitMQ.
+
+    Events, an audit log entry and a group's name are shown as they arrive; it ends, and leaves nothing behind.
+    """
+    temporary, path = tmp_path / "tmp", f"{program.parent}:{os.environ['PATH']}"
+    temporary.mkdir()
+    shown = run(program, "demo", "--events", "200", cwd=tmp_path, PATH=path, TMPDIR=str(temporary), COLUMNS="200")
     assert str(ROOT) not in shown
+    lines = shown.splitlines()
+    assert lines[-1] == "200 published, 200 delivered, 0 duplicated, 0 left in the queue"
+    assert sum(line.startswith("  edr.cisco.amp.events: {") for line in lines) == 5
+    assert sum(line.startswith("  edr.cisco.amp.audit_logs: {") for line in lines) == 1
+    (names,) = [json.loads(line.removeprefix("  names: ")) for line in lines if line.startswith("  names: ")]
+    assert (names["organisation"], len(names["groups"])) == ("acme", 1)
+    deadline = time.monotonic() + DEADLINE_S
+    while left := processes_of(temporary):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_source_archive_has_tests_that_collect(dist: Path, tmp_path: Path) -> None:
@@ -164,7 +194,8 @@ def test_the_source_archive_has_tests_that_collect(dist: Path, tmp_path: Path) -
     with tarfile.open(archive) as source:
         source.extractall(tmp_path, filter="data")
     [folder] = tmp_path.iterdir()
-    assert "tests collected" in run(sys.executable, "-m", "pytest", "--collect-only", "-q", cwd=folder)
+    quick = ("--collect-only", "-q", "--assert=plain")
+    assert "tests collected" in run(sys.executable, "-m", "pytest", *quick, cwd=folder)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name)

@@ -33,7 +33,7 @@ from tests.servers import need
 BACKFILL = "fluent-plugin-amp backfill -c amp.yml --stream emea --since 4h"
 
 NOT_RUN = {
-    "README.md > fluent-plugin-amp > make demo": "tests/e2e/test_demo.py runs it, and `make test` is what runs this",
+    "README.md > fluent-plugin-amp > make demo": "tests/test_dist.py runs it, and `make test` is what runs this",
     "README.md > fluent-plugin-amp > fluent-plugin-amp check": "`run` has no end; further blocks run `check`",
     "docs/streams.md > New passwords for a fleet > amp-streams apply fleet.yml --verify": (
         "passwords and queues change between its steps; tests/amp_streams/test_apply.py has them with a real broker"
