@@ -226,8 +226,9 @@ SOCKS_GARBAGE = {
     ],
 )
 async def test_a_proxy_that_answers_garbage(scheme: str, answer: bytes) -> None:
-    """Whatever it says is bounded, and costs this one try."""
-    async with proxied(scheme, somebody(), answer=answer) as (broker, proxy):
+    """Whatever it says is bounded, and costs this one try; what lacks an end costs the time for a connection."""
+    options = {"connect_timeout_s": 1.0} if answer == HTTP_GARBAGE["no HTTP"] else {}
+    async with proxied(scheme, somebody(**options), answer=answer) as (broker, proxy):
         error = await connect_error(broker)
     assert isinstance(error, BrokerProxyFailed)
     assert f"the proxy 127.0.0.1:{proxy.port}" in str(error)

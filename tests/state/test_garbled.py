@@ -9,9 +9,10 @@ import os
 import random
 import sqlite3
 import stat
+import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def digest(number: int) -> bytes:
 
 def make_file(path: Path) -> None:
     """With something in every table: events indexed and not, letters, rows of combined records."""
+    path.write_bytes(whole_file())
+
+
+@cache
+def whole_file() -> bytes:
+    """The same for all: to write it takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_file(Path(folder, "state.db"))
+        return Path(folder, "state.db").read_bytes()
+
+
+def write_file(path: Path) -> None:
+    """See `make_file`."""
     now = int(time.time())
     store = Store.open(path, create=True)
     for start, end in ((0, OLD_EVENTS), (OLD_EVENTS, OLD_EVENTS + NEW_EVENTS)):
