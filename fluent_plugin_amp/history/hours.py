@@ -75,7 +75,5 @@ class Hours:
 
 def known_since(store: Store, stream: str, now: float, remember_s: float) -> int | None:
     """The second from which on the state file tells what was delivered of a stream; None: it knows nothing of it."""
-    for summary in store.summary(int(now)):
-        if summary.stream == stream and summary.oldest_at is not None:
-            return max(summary.oldest_at, int(now - remember_s))
-    return None
+    oldest_at = store.oldest_at(stream)
+    return None if oldest_at is None else max(oldest_at, int(now - remember_s))

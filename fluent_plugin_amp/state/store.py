@@ -217,6 +217,13 @@ class Store(Database):
             if since <= facts.seconds <= until
         ]
 
+    @translated
+    def oldest_at(self, stream: str) -> int | None:
+        """When the first event that is remembered of a stream was delivered; None: there is none."""
+        query = f"SELECT min(delivered_at) FROM delivered JOIN streams ON id = stream WHERE name = ? AND {COUNTED}"
+        oldest: int | None = self._execute(query, (stream,)).fetchall()[0][0]
+        return oldest
+
     # --- dead letters ------------------------------------------------------------------------------------------
 
     @translated
@@ -337,11 +344,8 @@ class Store(Database):
     @translated
     def kept_summary(self) -> list[KeptSummary]:
         """One summary for each source that keeps values, by name."""
-        rows = self._execute(
-            "SELECT CAST(source AS TEXT) AS source, count(*), sum(length(CAST(data AS BLOB)))"
-            " FROM kept GROUP BY source ORDER BY source"
-        ).fetchall()
-        return [KeptSummary(*row) for row in rows]
+        counted = "SELECT CAST(source AS TEXT) AS source, count(*), sum(length(CAST(data AS BLOB))) FROM kept"
+        return [KeptSummary(*row) for row in self._execute(f"{counted} GROUP BY source ORDER BY source").fetchall()]
 
     # --- within -----------------------------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ def _text(column: str) -> str:
 
 
 def _integer(column: str, least: int, most: int) -> str:
-    return f"(typeof({column}) = 'integer' AND {column} BETWEEN {least} AND {most})"
+    # The plus keeps SQLite from looking for rows by this condition, which all of them meet.
+    return f"(typeof({column}) = 'integer' AND +{column} BETWEEN {least} AND {most})"
 
 
 def _blob(column: str, most: int) -> str:

@@ -326,10 +326,20 @@ def test_a_span_of_time_has_both_its_ends(store: Store) -> None:
 
 def test_a_span_of_time_is_found_by_an_index(store: Store) -> None:
     """Millions of events are no obstacle."""
-    plan = store._connection.execute(
-        "EXPLAIN QUERY PLAN SELECT digests FROM delivered WHERE stream = 1 AND last_at >= 1 AND first_at <= 2"
-    ).fetchall()
+    asked: list[str] = []
+    store._connection.set_trace_callback(asked.append)
+    assert store.delivered_between("a", 1, 2) == []
+    store._connection.set_trace_callback(None)
+    plan = store._execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
     assert "delivered_by_time (stream=? AND last_at>?)" in plan[0][3]
+
+
+def test_the_oldest_delivery_is_that_of_the_stream(store: Store) -> None:
+    """By the time of delivery, whenever the event happened; a stream of which nothing is remembered has none."""
+    add(store, [1], at=300, stream="a")
+    add(store, [2], at=200, stream="a")
+    add(store, [3], at=100, stream="b")
+    assert (store.oldest_at("a"), store.oldest_at("b"), store.oldest_at("c")) == (200, 100, None)
 
 
 # --- forgetting ----------------------------------------------------------------------------------
