@@ -80,6 +80,7 @@ PURE_BY_DESIGN = frozenset(
         "completeness.schedule",
         "completeness.verify",
         "cisco.budget",
+        "cisco.pieces",
         "organisation.windows",
         "organisation.entries",
         "amp_respond.brakes",

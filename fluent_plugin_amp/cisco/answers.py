@@ -81,9 +81,9 @@ class EventStream:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """A part of the recorded events, newest first."""
+    """A part of the recorded events as they came, newest first."""
 
-    events: list[dict[str, Any]]
+    events: list[msgspec.Raw]
     total: int | None
     """How many there are on all pages, at that moment; None: the cloud does not tell."""
     is_last: bool

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from fluent_plugin_amp.backoff import backoff_s
-from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco import answers, pieces
 from fluent_plugin_amp.cisco.address import address_of
 from fluent_plugin_amp.cisco.answers import EventPage, EventStream, ListPage, RateLimit
 from fluent_plugin_amp.cisco.api_key import ApiKey
@@ -174,11 +174,12 @@ class CiscoApi:
         New events push the older ones along, so the same ``offset`` is another event a moment later.
         """
         path = "/v1/events"
-        decoded = await self.envelope(path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
+        body = await self._send("GET", path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
+        envelope = pieces.envelope(body, f"GET {path}")
         return EventPage(
-            answers.items(decoded, f"GET {path}"),
-            total=answers.total(decoded),
-            is_last=answers.next_page(decoded) is None,
+            pieces.items_or_one(envelope.data, f"GET {path}"),
+            total=answers.total(envelope.about),
+            is_last=answers.next_page(envelope.about) is None,
         )
 
     async def get_body(self, path: str, query: Query = ()) -> bytes:

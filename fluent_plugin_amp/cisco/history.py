@@ -11,13 +11,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi, Query, Wait
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.cisco.pieces import NOT_AS_DOCUMENTED
 from fluent_plugin_amp.cisco.walk import Entry, PagesDoNotGoOn, Walk
 
 RESERVE = 20
@@ -30,6 +31,26 @@ MAX_REQUESTS = 100_000
 Json = dict[str, Any]
 
 
+class _Computer(TypedDict, total=False):
+    connector_guid: Any
+
+
+class _Said(TypedDict, total=False):
+    """What is decoded of an event: by this it is known, and its time.  All else is left as it came."""
+
+    id: Any
+    timestamp: Any
+    timestamp_nanoseconds: Any
+    date: Any
+    event_type_id: Any
+    connector_guid: Any
+    detection_id: Any
+    computer: _Computer | list[msgspec.Raw] | str | float | bool | None
+
+
+_decode = msgspec.json.Decoder(_Said).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """One event as the API gave it."""
@@ -37,6 +58,7 @@ class Recorded:
     body: bytes
     """JSON: equal in content to the message of the event stream, not in its bytes."""
     event: Json
+    """The fields of it by which it is known, and its time; no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +148,14 @@ async def read(
         yield Stretch(new, walk.is_sorted, walk.offset, left, left_s)
 
 
-def _entries(events: list[Json], second: int, second_of: Callable[[Json, int], int]) -> Iterator[Entry[Recorded]]:
-    for event in events:
-        body = msgspec.json.encode(event)
+def _entries(
+    events: list[msgspec.Raw], second: int, second_of: Callable[[Json, int], int]
+) -> Iterator[Entry[Recorded]]:
+    for raw in events:
+        try:
+            event: Any = _decode(raw)
+        except NOT_AS_DOCUMENTED:
+            raise CloudAnswerNotUnderstood("GET /v1/events: data is not a list of objects") from None
         second = second_of(event, second)
+        body = bytes(raw)
         yield Entry(second, hashlib.blake2b(body, digest_size=16).digest(), Recorded(body, event))

@@ -12,14 +12,13 @@ A page of vulnerabilities may have 25 MB.
 from __future__ import annotations
 
 import asyncio
-import codecs
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 
-from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco import answers, pieces
 from fluent_plugin_amp.cisco.api import CiscoApi, Query
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 
@@ -31,15 +30,7 @@ FAIR_STEP = 50
 
 Json = dict[str, Any]
 
-_decode_data = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_item = msgspec.json.Decoder(dict[str, Any]).decode
-_NOT_AS_DOCUMENTED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-class _Envelope(msgspec.Struct):
-    data: msgspec.Raw
-    metadata: Any = None
 
 
 class Listing:
@@ -102,13 +93,12 @@ class Listing:
         asked = f"GET {self._path}"
         for page_number in range(MAX_PAGES):
             query = [*self._query, ("limit", str(self._limit)), ("offset", str(self.read))]
-            envelope = _envelope(await self._api.get_body(self._path, query), asked)
-            metadata = {"metadata": envelope.metadata}
-            total = answers.total(metadata)
+            envelope = pieces.envelope(await self._api.get_body(self._path, query), asked)
+            total = answers.total(envelope.about)
             if page_number and total != self.total:
                 self.is_steady = False
             self.total = total
-            page = self._items_of(envelope.data, asked)
+            page = pieces.items(envelope.data, asked, self._inside)
             if self.read + len(page) > MAX_PAGES * self._limit:
                 raise CloudAnswerNotUnderstood(f"{asked}: no end after {self.read + len(page)} items")
             for number, raw in enumerate(page):
@@ -118,27 +108,18 @@ class Listing:
                 if number % FAIR_STEP == FAIR_STEP - 1:
                     await asyncio.sleep(0)
             self.read += len(page)
-            if not page or answers.next_page(metadata) is None:
+            if not page or answers.next_page(envelope.about) is None:
                 if self.read < (total or 0):
                     self.is_steady = False  # it ended too early
                 return
         raise CloudAnswerNotUnderstood(f"{asked}: no end after {MAX_PAGES} pages")
-
-    def _items_of(self, data: msgspec.Raw, asked: str) -> list[msgspec.Raw]:
-        try:
-            if self._inside is not None:
-                data = _decode_fields(data).get(self._inside, msgspec.Raw(b"[]"))
-            return _decode_data(data)
-        except _NOT_AS_DOCUMENTED:
-            where = "data" if self._inside is None else f"data.{self._inside}"
-            raise CloudAnswerNotUnderstood(f"{asked}: {where} is not a list") from None
 
     def _take(self, raw: msgspec.Raw) -> Json | None:
         """The item, unless it came before or is none."""
         try:
             item = _decode_item(raw)
             key = self._key_of(item)
-        except _NOT_AS_DOCUMENTED:
+        except pieces.NOT_AS_DOCUMENTED:
             key = None
         if key is None:
             self.odd += 1
@@ -158,14 +139,6 @@ def guid_of(name: str) -> Callable[[Json], str | None]:
         return guid.lower() if isinstance(guid, str) and 0 < len(guid) <= answers.MAX_TEXT else None
 
     return key_of
-
-
-def _envelope(body: bytes, asked: str) -> _Envelope:
-    try:
-        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=_Envelope)
-    except _NOT_AS_DOCUMENTED:
-        answers.envelope(body, asked)  # says what it is instead
-        raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data") from None
 
 
 def _digest(key: str) -> bytes:

@@ -88,10 +88,14 @@ async def find_stream(api: CiscoApi, stream: StreamConfig) -> EventStream:
 
 def _delivered(store: Store, stream: str, first: int, last: int) -> list[tuple[bytes, EventIdentity]]:
     """What was delivered of a stream between two seconds, both included: digests and facts."""
-    return [
-        (digest, facts._replace(event_id=number_of(facts.event_id), detection_id=number_of(facts.detection_id)))
-        for digest, facts in store.delivered_between(stream, first, last)
-    ]
+    return [(digest, _as_numbers(facts)) for digest, facts in store.delivered_between(stream, first, last)]
+
+
+def _as_numbers(facts: EventIdentity) -> EventIdentity:
+    """Ids that the state file keeps as texts, since they have more than 64 bits, are numbers again."""
+    if type(facts.event_id) is not str and type(facts.detection_id) is not str:
+        return facts
+    return facts._replace(event_id=number_of(facts.event_id), detection_id=number_of(facts.detection_id))
 
 
 async def batches(

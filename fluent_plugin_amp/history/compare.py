@@ -20,6 +20,7 @@ from decimal import Decimal
 from fluent_plugin_amp.model import EventIdentity
 
 EXACT_IN_FLOAT = 2**53
+NINETEEN_DIGITS = 10**18
 
 
 @dataclass(slots=True)
@@ -149,5 +150,7 @@ def _may_be_rounded(event_id: int | str | None) -> bool:
         return False
     if not EXACT_IN_FLOAT < abs(event_id) < 2**64:
         return False
+    if event_id >= NINETEEN_DIGITS and event_id % 100 and event_id % 128:
+        return False  # of so large a number a float has steps of 128 at least, and prints 17 digits at most
     number = float(event_id)
     return event_id in (int(number), int(Decimal(repr(number))))

@@ -92,7 +92,7 @@ async def test_events_come_in_pages_with_exact_ids(api: CiscoApi, cloud: LocalCl
     filters = [("event_type[]", str(DETECTED))]
     pages = [await api.event_page(filters, offset=offset, limit=500) for offset in (0, 500)]
     assert [(len(page.events), page.total, page.is_last) for page in pages] == [(500, 700, False), (200, 700, True)]
-    assert [event["id"] for page in pages for event in page.events] == wanted[::-1]
+    assert [json.loads(bytes(event))["id"] for page in pages for event in page.events] == wanted[::-1]
 
 
 def page(items: list[object], **links: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
@@ -80,6 +81,32 @@ async def test_pages_become_events(api: CiscoApi, organisation: Organisation, wa
     assert [stretch.left for stretch in stretches][-1] == 0
     assert stretches[0].left == 700
     assert waits.seconds == []
+
+
+async def test_an_event_is_decoded_no_further_than_it_is_known_by(
+    api: CiscoApi, cloud: LocalCloud, waits: Waits
+) -> None:
+    """The rest stays in the body, to the byte, and where it is no text it is no obstacle."""
+    events = (
+        b'{"timestamp": 9, "file": {"name": "\xff"}, "computer": {"connector_guid": "G", "hostname": "x"}}',
+        b'{"timestamp":8,"computer":[{}],"event_type_id":"5"}',
+    )
+    cloud.fail(Failure(status=200, body=b'{"metadata":{}, "data": [' + b" , ".join(events) + b"]}"))
+    (stretch,) = [stretch async for stretch in read(api, [], Walk(100), second_of, waits)]
+    assert [entry.item.body for entry in stretch.entries] == list(events)
+    assert [entry.item.event for entry in stretch.entries] == [
+        {"timestamp": 9, "computer": {"connector_guid": "G"}},
+        {"timestamp": 8, "computer": [msgspec.Raw(b"{}")], "event_type_id": "5"},
+    ]
+
+
+@pytest.mark.parametrize("data", [b"[1]", b'[{"timestamp": 1}, null]', b'[{"id": "\xff"}]', b"[{]", b"7"])
+async def test_what_is_no_event_is_refused(api: CiscoApi, cloud: LocalCloud, waits: Waits, data: bytes) -> None:
+    """By name."""
+    cloud.fail(Failure(status=200, body=b'{"metadata":{},"data":' + data + b"}"))
+    with pytest.raises(CloudAnswerNotUnderstood):
+        async for _ in read(api, [], Walk(100), second_of, waits):
+            pass
 
 
 async def test_an_event_without_a_time_stands_with_its_neighbour(

@@ -53,6 +53,13 @@ def test_a_rounded_id_is_known_by_the_rest(printed: int) -> None:
     assert compare([facts(printed, connector="d")], delivered(facts(ID))).missing == [0]
 
 
+@given(st.integers(2**53, 2**64 - 4096))
+def test_every_id_that_a_float_rounded_may_be_another(event_id: int) -> None:
+    """Whatever its size, printed in the shortest way or with all digits."""
+    for printed in (rounded(event_id), int(float(event_id))):
+        assert compare([facts(printed)], delivered(facts(event_id))).missing == []
+
+
 def test_events_without_id_are_known_by_the_rest() -> None:
     """Those of accounts and of threat hunting have none, or a text."""
     assert compare([facts(None)], delivered(facts(None))).missing == []

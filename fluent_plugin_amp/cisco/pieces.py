@@ -1,0 +1,72 @@
+"""A long answer of the cloud in pieces, each decoded by itself and only as far as its reader needs it.  Pure.
+
+A page of events has a megabyte, one of vulnerabilities 25.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+import msgspec
+
+from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+
+NOT_AS_DOCUMENTED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a piece raises."""
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Envelope(msgspec.Struct):
+    """What every answer is, with ``data`` left as it came."""
+
+    data: msgspec.Raw
+    metadata: Any = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The same without ``data``, as `answers.total` and `answers.next_page` read it."""
+        return {"metadata": self.metadata}
+
+
+def envelope(body: bytes, asked: str) -> Envelope:
+    """The envelope of an answer.
+
+    Raises:
+        CloudAnswerNotUnderstood: it is none; ``asked`` names the request in the error, as ``GET /v1/events``.
+    """
+    try:
+        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=Envelope)
+    except NOT_AS_DOCUMENTED:
+        answers.envelope(body, asked)  # says what it is instead
+        raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data") from None
+
+
+def items(data: msgspec.Raw, asked: str, inside: str | None = None) -> list[msgspec.Raw]:
+    """``data`` as a list, whatever its items are.
+
+    Args:
+        data: of the envelope.
+        asked: the request.
+        inside: the field of ``data`` that holds the list; None: ``data`` is the list.
+
+    Raises:
+        CloudAnswerNotUnderstood: it is no list.
+    """
+    try:
+        if inside is not None:
+            data = _decode_fields(data).get(inside, msgspec.Raw(b"[]"))
+        return _decode_list(data)
+    except NOT_AS_DOCUMENTED:
+        where = "data" if inside is None else f"data.{inside}"
+        raise CloudAnswerNotUnderstood(f"{asked}: {where} is not a list") from None
+
+
+def items_or_one(data: msgspec.Raw, asked: str) -> list[msgspec.Raw]:
+    """The same; one object counts as a list of one, an empty one as none."""
+    if bytes(memoryview(data)[:1]) != b"{":
+        return items(data, asked)
+    return [data] if b'"' in bytes(data) else []
