@@ -15,7 +15,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.containment import all_of, callback_handler, contained, keep_running
@@ -44,14 +44,16 @@ from fluent_plugin_amp.run.build import (
     make_transform,
     share_of,
 )
-from fluent_plugin_amp.run.heartbeat import Heartbeat
 from fluent_plugin_amp.run.pipeline import Pipeline
 from fluent_plugin_amp.run.reload import Changes
 from fluent_plugin_amp.run.reloader import Reloader
 from fluent_plugin_amp.run.running import RunningStreams
 from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_with_parent
-from fluent_plugin_amp.run.sources import Sources
 from fluent_plugin_amp.source.stream import Stream
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.cisco.budget import Budget
+    from fluent_plugin_amp.run.sources import Sources
 
 STATE_CLOSE_TIMEOUT_S = 5.0
 
@@ -93,8 +95,11 @@ class Daemon:
         self._fleet = RunningStreams(observer, once=once)
         for stream in config.own_streams:
             self.streams[stream.name] = make_stream(stream, config, self.conductor, observer, once=once)
-        self.sources = self._make_sources() if not once else None
-        """What is polled; None: nothing ever is.  `run --once` reads queues only."""
+        self.budgets: dict[tuple[str, str], Budget] = {}
+        """What each API key may spend of its rate limit, by API and client id: all that use it share it."""
+        self._polls = not once
+        self.sources = self._make_sources(config)
+        """What is polled; None: nothing so far.  `run --once` reads queues only."""
         self.proofs: Mapping[str, Proof] = {}
         """Of completeness records, by stream."""
         self._sink_run: asyncio.Task[None] | None = None
@@ -167,6 +172,9 @@ class Daemon:
         self.config = config
         if self.sources is not None:
             await self.sources.follow(config)
+        elif (sources := self._make_sources(config)) is not None:
+            self.sources = sources
+            sources.start()
 
     def _exchange(self, changes: Changes, begun: dict[str, Stream], transforms: dict[str, Transform]) -> None:
         """Put the streams that are ``begun`` in the place of those that were drained."""
@@ -244,10 +252,14 @@ class Daemon:
         """The names of the streams that get what is in their queues."""
         return [name for name, stream in self.streams.items() if stream.gets_everything]
 
-    def _make_sources(self) -> Sources | None:
-        if self.state is None:
+    def _make_sources(self, config: Config) -> Sources | None:
+        if not self._polls or self.state is None or not config.own_organisations:
             return None
-        return Sources(self.config, self.conductor, self.state.kept, self._names, self._observer, self._hunts)
+        from fluent_plugin_amp.run.sources import Sources  # few poll
+
+        return Sources(
+            config, self.conductor, self.state.kept, self._names, self._observer, self._hunts, self.budgets
+        )
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""
@@ -349,12 +361,14 @@ async def run(
                 lambda: daemon.config.own_streams,
                 daemon.figures,
                 observer,
-                daemon.sources.budgets if daemon.sources is not None else {},
+                daemon.budgets,
             )
             daemon.proofs = completing.proofs
             await begin("completeness", completing.watch)
             await begin("completeness", completing.write)
         if config.heartbeat is not None and not once:
+            from fluent_plugin_amp.run.heartbeat import Heartbeat
+
             heartbeat = Heartbeat(
                 config,
                 daemon.conductor,

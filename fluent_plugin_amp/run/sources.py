@@ -116,6 +116,7 @@ class Sources:
         names: of organisations, learnt by their computers.
         tell: hears how the rounds go, and of what nobody foresaw.
         hunts: what waits to be hunted.
+        budgets: by API and client id: all that use a key in this process share what it is granted, but for hunts.
     """
 
     def __init__(
@@ -126,10 +127,10 @@ class Sources:
         names: Mapping[str, Names],
         tell: Observer,
         hunts: HuntNotes | None = None,
+        budgets: dict[tuple[str, str], Budget] | None = None,
     ) -> None:
         self.polled: dict[str, PolledSource] = {}
-        self.budgets: dict[tuple[str, str], Budget] = {}
-        """By API and client id: all that use a key in this process share what it is granted, but for hunts."""
+        self.budgets = {} if budgets is None else budgets
         self.hunt_budgets: dict[tuple[str, str], Budget] = {}
         """Hunts have a share of their own."""
         self._spending: dict[str, tuple[str, Budget]] = {}  # organisation and budget of a source

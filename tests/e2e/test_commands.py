@@ -482,3 +482,5 @@ async def test_imports(
         }
         assert "click" in imported
         assert not imported & {"httpx", "rich", "trustme", "fluent_plugin_amp.testing", "sqlite3"}
+        assert not imported & {f"fluent_plugin_amp.run.{name}" for name in ("completing", "heartbeat", "sources")}
+        assert not imported & {"fluent_plugin_amp.completeness", "fluent_plugin_amp.history"}

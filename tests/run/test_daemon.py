@@ -230,6 +230,33 @@ async def test_a_reload_turns_hunts_on_and_off(monkeypatch: pytest.MonkeyPatch, 
     await daemon.state.close(5.0)
 
 
+async def test_a_reload_brings_the_first_organisation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Until then there is nothing that polls; afterwards its key's budget is the one that others share, too."""
+    monkeypatch.setattr(module, "make_stream", lambda stream, *_, **__: FakeStream(stream.name, stream.queue, []))
+
+    def with_organisations(*organisations: dict[str, Any]) -> Config:
+        stream = {"name": "s", "url": "amqps://h", "username": "u", "password": "p", "queue": "q"}
+        keys = {"organisations": [*organisations], "state": {"path": str(tmp_path / "state.db")}}
+        return Config.model_validate({"streams": [stream], **keys})
+
+    api = {"cloud": {"api": "https://127.0.0.1:9"}, "proxy": "direct", "api": {"client_id": "c", "api_key": "k"}}
+    off, on = with_organisations(), with_organisations({"name": "acme", "audit_logs": {}, **api})
+    sink = FakeSink()
+    daemon = Daemon(off, sink, lambda fact: None, with_state=True)
+    assert daemon.state is not None
+    await daemon.state.start()
+    task = asyncio.create_task(daemon.run())
+    await until(lambda: sink.is_running)
+    assert daemon.sources is None
+    await daemon.apply(compare(off, on), None)
+    assert daemon.sources is not None
+    assert [*daemon.sources.polled] == ["acme/audit_logs"]
+    assert [*daemon.budgets] == [("https://127.0.0.1:9", "c")]
+    daemon.stop()
+    await task
+    await daemon.state.close(5.0)
+
+
 async def until(condition: Any) -> None:
     """The loop turns until it holds."""
     for _ in range(10_000):
