@@ -1,7 +1,8 @@
 """Does an action at Cisco's cloud, once, and says what became of it.
 
-"Already" is success: 409 of an isolation or a list, 404 of what is to go.  A lost answer is looked up; only where the
-cloud shows that nothing was done, and is not still at it, is the action asked once more.
+How it stands is looked at before the request: what is so already is not asked for, and nobody's to undo.  A lost
+answer is looked up; only where the cloud shows that nothing was done, and is not still at it, is the action asked
+once more.  409 of an isolation or a list, and 404 of what is to go, say that somebody else was faster: success, too.
 """
 
 from __future__ import annotations
@@ -35,14 +36,55 @@ class Outcome:
     """Of an isolation, right afterwards where it was looked at."""
 
 
-async def perform(api: CiscoApi, action: Action, comment: str) -> Outcome:
-    """Do it; ``comment`` goes to the cloud where the cloud takes one.
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How it stands with what an action changes."""
+
+    state: str
+    """The status of an isolation; `LISTED` or `NOT_LISTED`; of a computer to move, the GUID of its group."""
+    comment: str = ""
+    """Of the isolation, or the file on the list: who asked for it, and why."""
+
+
+LISTED, NOT_LISTED = "listed", "not listed"
+
+
+async def look(api: CiscoApi, action: Action) -> Stand:
+    """How it stands now.  Raises ComputerNotFound, FileListNotFound."""
+    if action.computer is None:
+        file = await file_lists.listed(api, _guid(action), action.sha256)
+        return Stand(LISTED, file.description) if file else Stand(NOT_LISTED)
+    if action.kind == "move":
+        return Stand((await computers.by_guid(api, action.computer.guid)).group_guid)
+    isolated = await isolation.status(api, action.computer.guid)
+    return Stand(isolated.status, isolated.comment)
+
+
+def is_so(action: Action, state: str) -> bool:
+    """In this `Stand.state` nothing is left to do for the action."""
+    if action.kind == "move":
+        return action.to_group is not None and state == action.to_group.guid.lower()
+    return state in _WANTED[action.kind]
+
+
+_WANTED = {
+    "isolate": isolation.STARTED,
+    "release": isolation.STOPPED,
+    "block": (LISTED,),
+    "unblock": (NOT_LISTED,),
+}
+
+
+async def perform(api: CiscoApi, action: Action, comment: str, before: str) -> Outcome:
+    """Do it, unless it is so ``before`` (a `Stand.state`); ``comment`` goes to the cloud where the cloud takes one.
 
     Raises:
         ActionInDoubt: it was sent, and nothing shows that it was done.
         PluginError: it was not done. IsolationForbidden, IsolationConflict, ComputerNotFound and FileListNotFound
             say why.
     """
+    if is_so(action, before):
+        return _outcome(action, ALREADY, before)
     try:
         return await _once(api, action, comment)
     except ActionInDoubt as error:
@@ -59,8 +101,9 @@ async def perform(api: CiscoApi, action: Action, comment: str) -> Outcome:
         raise
     except (UnavailableError, IsolationConflict):
         raise doubt from None  # the cloud may have been slow with the first one
-    # What is so already, the first one did.
-    return await _whose(api, action, comment, outcome, doubt) if outcome.result == ALREADY else outcome
+    if outcome.result == ALREADY:  # what is so by now, the first one did, or somebody else
+        return await _looked_up(api, action, comment, doubt) or outcome
+    return outcome
 
 
 async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
@@ -70,44 +113,31 @@ async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
         if error.status in _ALREADY[action.kind]:
             if action.kind not in ("isolate", "release"):
                 return Outcome(ALREADY)
-            is_so, state = await look(api, action)  # 409 has other reasons, too
-            if is_so:
+            state = (await look(api, action)).state  # 409 has other reasons, too
+            if is_so(action, state):
                 return Outcome(ALREADY, state=state)
         raise _explained(action, error) from error
     return Outcome(DONE)
 
 
 async def _looked_up(api: CiscoApi, action: Action, comment: str, doubt: ActionInDoubt) -> Outcome | None:
+    """What the cloud shows after a lost answer; None: that nothing was done.
+
+    `ALREADY` where somebody else was faster: an isolation, or a file on a list, has another comment then.
+    """
     try:
-        is_so, state = await look(api, action)
+        now = await look(api, action)
     except PluginError:  # a refusal, too, is one of the look
         raise doubt from None
-    return await _whose(api, action, comment, Outcome(ALREADY, state=state), doubt) if is_so else None
+    if not is_so(action, now.state):
+        return None
+    if action.kind in ("isolate", "block") and now.comment != comment:
+        return _outcome(action, ALREADY, now.state)
+    return replace(_outcome(action, DONE, now.state), looked_up=True)
 
 
-async def _whose(api: CiscoApi, action: Action, comment: str, outcome: Outcome, doubt: ActionInDoubt) -> Outcome:
-    """`DONE` where it was this action; an isolation with another comment is somebody else's, and not to be undone."""
-    try:
-        is_other = (
-            action.kind == "isolate"
-            and action.computer is not None
-            and (await isolation.status(api, action.computer.guid)).comment != comment
-        )
-    except PluginError:
-        raise doubt from None
-    return outcome if is_other else replace(outcome, result=DONE, looked_up=True)
-
-
-async def look(api: CiscoApi, action: Action) -> tuple[bool, str]:
-    """Whether it is as the action wants it; and the state of an isolation."""
-    if action.computer is None:
-        is_listed = await file_lists.has(api, _guid(action), action.sha256)
-        return is_listed is (action.kind == "block"), ""
-    if action.kind == "move":
-        group = (await computers.by_guid(api, action.computer.guid)).group_guid
-        return action.to_group is not None and group == action.to_group.guid.lower(), ""
-    state = (await isolation.status(api, action.computer.guid)).status
-    return state in (isolation.STARTED if action.kind == "isolate" else isolation.STOPPED), state
+def _outcome(action: Action, result: str, state: str) -> Outcome:
+    return Outcome(result, state=state if action.kind in ("isolate", "release") else "")
 
 
 def _send(api: CiscoApi, action: Action, comment: str) -> Awaitable[None]:

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 import click
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import perform
+from fluent_plugin_amp.amp_respond.actions import look, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
 from fluent_plugin_amp.amp_respond.entries import IN_DOUBT, NOT_DONE, REFUSED, Action, Json
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable, TooMany
@@ -165,32 +165,35 @@ def _is_its_own(error: PluginError) -> bool:
 
 
 async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> None:
-    """Written down, done, written down.  What cannot be written down is not done."""
+    """Looked at, written down, done, written down.  What cannot be looked at or written down is not done."""
     id_ = secrets.token_hex(6)
     asked: Json = {"entry": id_, "phase": "asked", "at": now(), "by": who(os.environ)}
     asked |= {"cloud": api.cloud.name, "tenant": doing.tenant, **result.action.as_json(), "reason": doing.reason}
     try:
-        doing.journal.append(asked | ({"undoes": undoes} if undoes else {}))
-    except JournalUnusable as error:
-        result.error, result.outcome = error, NOT_DONE
+        before = (await look(api, result.action)).state
+        doing.journal.append(asked | {"before": before} | ({"undoes": undoes} if undoes else {}))
+    except PluginError as error:
+        result.error, result.outcome = error, _not_done(error)
         return
     result.entry = id_
     answered: Json = {"entry": result.entry, "phase": "answered"}
     try:
-        outcome = await perform(api, result.action, f"{doing.reason} [{asked['by']}, {result.entry}]")
+        outcome = await perform(api, result.action, f"{doing.reason} [{asked['by']}, {result.entry}]", before)
         result.outcome, result.state = outcome.result, outcome.state
         answered |= {"looked_up": True} if outcome.looked_up else {}
     except PluginError as error:
         result.error = error
-        result.outcome = (
-            IN_DOUBT if isinstance(error, ActionInDoubt) else REFUSED if isinstance(error, RefusedError) else NOT_DONE
-        )
+        result.outcome = IN_DOUBT if isinstance(error, ActionInDoubt) else _not_done(error)
         answered["error"] = {"id": error.id, "message": str(error)}
     answered |= {"at": now(), "outcome": result.outcome} | ({"state": result.state} if result.state else {})
     try:
         doing.journal.append(answered)
     except JournalUnusable as error:  # the entry has no answer, which is true
         result.error = result.error or error
+
+
+def _not_done(error: PluginError) -> str:
+    return REFUSED if isinstance(error, RefusedError) else NOT_DONE
 
 
 async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:

@@ -2,7 +2,7 @@
 
 Each is written in several lines, one JSON object each, that are never changed::
 
-    asked      before the request: who, when, where, what, why
+    asked      before the request: who, when, where, what, why, and how it stood `before`
     answered   after it: done | already | refused | not done | in doubt
     seen       a state that was reached later
     shipped    a server acknowledged the entry as a record
@@ -103,6 +103,11 @@ class Entry:
     def action(self) -> Action:
         """What was to be done."""
         return Action.of(self.asked)
+
+    @property
+    def before(self) -> str:
+        """How it stood before the request: `actions.Stand.state`; empty where that was not written."""
+        return str(self.asked.get("before", ""))
 
     @property
     def target(self) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from fluent_plugin_amp.admin.session import Session
+from fluent_plugin_amp.amp_respond.actions import is_so
 from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, do
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry, Json, Ref
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
@@ -201,8 +202,9 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
     entry = next((one for one in written if one.id == id_), None)
     if entry is None:
         raise EntryUnknown(f"{doing.journal.path} has no entry {id_!r}")
-    if entry.outcome not in (DONE, IN_DOUBT, UNKNOWN):
-        why = "it was so already, by somebody else" if entry.outcome == ALREADY else f"it was {entry.outcome}"
+    if entry.outcome not in (DONE, IN_DOUBT, UNKNOWN) or is_so(entry.action, entry.before):
+        was_so = entry.outcome == ALREADY or is_so(entry.action, entry.before)
+        why = "it was so already, by somebody else" if was_so else f"it was {entry.outcome}"
         raise NothingToUndo(f"entry {id_} changed nothing: {why}")
     later = [one for one in written[written.index(entry) + 1 :] if one.outcome == DONE and one.target == entry.target]
     if later:

@@ -119,20 +119,21 @@ async def content(api: CiscoApi, guid: str) -> Content:
         data = (await api.envelope(path, (("limit", "1"),)))["data"]
         found = tuple([one async for one in _files(api, path)])
     except CloudRefused as error:
-        if error.status == 404:
-            raise FileListNotFound(f"there is no list {guid}") from error
-        raise
+        raise _unknown(guid, error) from error
     policies = data.get("policies") if isinstance(data, dict) else None
     named = [one for one in policies if isinstance(one, dict)] if isinstance(policies, list) else []
     return Content(found, tuple(answers.text(one.get("name")) for one in named))
 
 
-async def has(api: CiscoApi, guid: str, sha256: str) -> bool:
-    """Whether a file is on a list."""
-    async for one in _files(api, f"/v1/file_lists/{guid}/files"):
-        if one.sha256 == sha256:
-            return True
-    return False
+async def listed(api: CiscoApi, guid: str, sha256: str) -> ListedFile | None:
+    """A file as it is on a list; None: it is not there.  Raises FileListNotFound."""
+    try:
+        async for one in _files(api, f"/v1/file_lists/{guid}/files"):
+            if one.sha256 == sha256:
+                return one
+    except CloudRefused as error:
+        raise _unknown(guid, error) from error
+    return None
 
 
 async def _files(api: CiscoApi, path: str) -> AsyncIterator[ListedFile]:
@@ -148,3 +149,7 @@ async def add(api: CiscoApi, guid: str, sha256: str, description: str) -> None:
 async def remove(api: CiscoApi, guid: str, sha256: str) -> None:
     """Take a file off a list.  Raises ActionInDoubt, CloudRefused (404: it is not there)."""
     await api.act("DELETE", f"/v1/file_lists/{guid}/files/{sha256}")
+
+
+def _unknown(guid: str, error: CloudRefused) -> CloudRefused | FileListNotFound:
+    return FileListNotFound(f"there is no list {guid}") if error.status == 404 else error

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -323,18 +324,56 @@ def test_a_lost_answer_is_looked_up(run: Run, kind: str, cloud: LocalCloud, jour
     assert (told(journal)[1]["outcome"], told(journal)[1]["looked_up"]) == ("done", True)
 
 
-def test_the_isolation_of_somebody_else_is_not_taken_for_ones_own(
-    run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path
+def test_what_is_so_already_is_not_asked_for(
+    run: Run, kind: str, computer: LocalComputer, responses: Responses, cloud: LocalCloud, journal: Path
 ) -> None:
-    """The answer "already" was lost: the comment tells whose isolation it is, and undo leaves it alone."""
-    computer.status, computer.comment = "isolated", "by somebody else"
-    arguments, method, path = COMMANDS["isolate"]
+    """So its answer cannot be lost; the entry says how it stood before, and undo leaves alone what others did."""
+    soc = next(iter(responses.lists.values()))
+    computer.status, computer.comment = "isolated" if kind == "isolate" else "not_isolated", "by somebody else"
+    soc.files = {SHA256: "by somebody else"} if kind == "block" else {}
+    arguments, method, path = COMMANDS[kind]
+    if kind == "move":
+        arguments = ["desk-014", "--group", "Protect"]
+    before = (computer.status, dict(soc.files), computer.group_guid)
     cloud.fail(Failure(method, path, works=True, silent=True))
-    run("isolate", *arguments, *YES)
-    asked, answered = told(journal)
+    run(kind, *arguments, *YES)
+    assert changes(cloud) == []
+    assert (computer.status, soc.files, computer.group_guid) == before
+    if kind == "move":  # which is told before anything is written
+        assert not journal.exists()
+        return
+    asked, answered = told(journal)[:2]
+    states = {"isolate": "isolated", "release": "not_isolated", "block": "listed", "unblock": "not listed"}
+    assert (asked["before"], answered["outcome"]) == (states[kind], "already")
+    run("undo", asked["entry"], "--yes", code=77)
+    assert (computer.status, soc.files, computer.group_guid) == before
+
+
+@pytest.mark.parametrize("kind", ["isolate", "block"], indirect=True)
+def test_what_somebody_else_did_in_between_is_not_taken_for_ones_own(
+    run: Run, kind: str, computer: LocalComputer, responses: Responses, cloud: LocalCloud, journal: Path
+) -> None:
+    """A colleague is faster, and the answer that says so is lost: the comment tells whose it is."""
+    soc = next(iter(responses.lists.values()))
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, works=True, silent=True))
+    act = CiscoApi.act
+
+    async def act_late(self: CiscoApi, *others: Any) -> HttpAnswer:
+        if kind == "isolate":
+            computer.status, computer.comment = "isolated", "by somebody else"
+        else:
+            soc.files[SHA256] = "by somebody else"
+        return await act(self, *others)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(CiscoApi, "act", act_late)
+        run(kind, *arguments, *YES)
+    asked, answered = told(journal)[:2]
     assert (answered["outcome"], changes(cloud)) == ("already", [method])
-    run("undo", asked["entry"], *YES, code=77)
-    assert computer.status == "isolated"
+    run("undo", asked["entry"], "--yes", code=77)
+    assert computer.status == ("isolated" if kind == "isolate" else "not_isolated")
+    assert soc.files == ({} if kind == "isolate" else {SHA256: "by somebody else"})
 
 
 def test_what_was_not_done_is_asked_again_after_a_look(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
@@ -391,20 +430,18 @@ def test_what_the_first_try_may_have_done_is_no_other_persons(
     assert told(journal)[1]["outcome"] == ("done" if works else "in doubt")
 
 
-def test_the_rate_limit_is_waited_out_or_told(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
-    """Nothing was done then, which is what the journal says."""
+def test_the_rate_limit_is_told_or_waited_out(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """Nothing was done then, which is what the journal says; a short one is no trouble."""
     arguments, method, path = COMMANDS[kind]
-    failure = too_many_requests(0)
-    failure.method, failure.path = method, path
-    cloud.fail(failure)
-    run(kind, *arguments, *YES)
     failure = too_many_requests(600, times=9)
     failure.method, failure.path = method, path
     cloud.fail(failure)
-    if kind == "move":
-        arguments = ["desk-014", "--group", "Audit", "--empty-group"]
     assert "cloud.rate-limited" in run(kind, *arguments, *YES, "--max-wait", "1s", code=69).stderr
     assert told(journal)[-1]["outcome"] == "not done"
+    failure.headers["X-Rate-Limit-Reset"], failure.times = "0", 1
+    run(kind, *arguments, *YES)
+    assert failure.times == 0
+    assert [line.get("outcome") for line in told(journal)][2:4] == [None, "done"]
 
 
 def test_what_is_not_there_is_told(
@@ -466,12 +503,38 @@ def test_what_was_done_is_told_though_its_state_cannot_be_seen(
     run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path
 ) -> None:
     """The cloud goes away after the action: it was done, and the error says what is not known."""
-    cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}/isolation", status=503, times=99))
-    result = run("isolate", "desk-014", *YES, "--json", code=69)
+    fails = cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}/isolation", status=503, times=0))
+    act = CiscoApi.act
+
+    async def act_and_fail(self: CiscoApi, *others: Any) -> HttpAnswer:
+        fails.times = 99
+        return await act(self, *others)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(CiscoApi, "act", act_and_fail)
+        result = run("isolate", "desk-014", *YES, "--json", code=69)
     assert [(one["outcome"], one["error"]["id"]) for one in json.loads(result.stdout)] == [
         ("done", "cloud.server-error")
     ]
     assert [line["phase"] for line in told(journal)] == ["asked", "answered"]
+
+
+def test_what_cannot_be_looked_at_is_not_done(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """How it stands is not told after the question was answered: nothing is sent, and nothing is written down."""
+    arguments, _, path = COMMANDS[kind]
+    fails = cloud.fail(Failure("GET", path, status=503, times=0))
+    with pytest.MonkeyPatch.context() as patched:
+        writing = Journal.writing
+
+        def write_and_fail(self: Journal) -> AbstractContextManager[None]:
+            fails.times = 99
+            return writing(self)
+
+        patched.setattr(Journal, "writing", write_and_fail)
+        result = run(kind, *arguments, *YES, "--json", code=69)
+    assert [(one["outcome"], one["entry"]) for one in json.loads(result.stdout)] == [("not done", None)]
+    assert "cloud.server-error" in result.stderr
+    assert (changes(cloud), told(journal)) == ([], [])
 
 
 def test_a_full_disk_stops_what_follows(

@@ -165,3 +165,21 @@ def test_a_killed_program_leaves_a_journal_that_is_true(
     else:
         with journal.writing():
             pass
+
+
+@pytest.mark.parametrize("kind", ["isolate", "release", "block", "unblock"])
+def test_a_killed_program_that_had_nothing_to_do_changed_nothing(
+    killed: Callable[..., int], run: Run, computer: LocalComputer, responses: Responses, kind: str
+) -> None:
+    """Its entry is `unknown`, and says that it was so before: undo leaves alone what a colleague did."""
+    soc = responses.add_list("SOC list")
+    if kind == "isolate":
+        computer.status = "isolated"
+    if kind == "block":
+        soc.files[SHA256] = "by somebody else"
+    before = (computer.status, dict(soc.files))
+    assert killed("after-append-1", kind, *KINDS[kind], "--yes", "--reason", "case 77") == -signal.SIGKILL
+    (entry,) = Journal(Path(os.environ["AMP_RESPOND_JOURNAL"])).entries()[0]
+    assert entry.outcome == "unknown"
+    assert "it was so already" in run("undo", entry.id, "--yes", code=77).stderr
+    assert (computer.status, soc.files) == before

@@ -17,9 +17,9 @@ async def test_a_file_comes_and_goes(api: CiscoApi, organisation: Organisation) 
     """With its description; 409 and 404 say that it was so before."""
     made = organisation.responses.add_list("SOC list", "simple_custom_detections", "Protect")
     found = await file_lists.find(api, "soc list")
-    assert not await file_lists.has(api, found.guid, SHA256)
+    assert await file_lists.listed(api, found.guid, SHA256) is None
     await file_lists.add(api, found.guid, SHA256, "case 77")
-    assert await file_lists.has(api, found.guid, SHA256)
+    assert await file_lists.listed(api, found.guid, SHA256) == file_lists.ListedFile(SHA256, "case 77")
     content = await file_lists.content(api, found.guid)
     assert content == file_lists.Content((file_lists.ListedFile(SHA256, "case 77"),), ("Protect",))
     with pytest.raises(CloudRefused) as raised:
@@ -37,7 +37,9 @@ async def test_all_pages_of_a_list_are_read(api: CiscoApi, organisation: Organis
     made = organisation.responses.add_list("SOC list")
     made.files = {f"{number:064x}": "" for number in range(1201)}
     assert len((await file_lists.content(api, made.guid)).files) == 1201
-    assert await file_lists.has(api, made.guid, f"{1200:064x}")
+    assert await file_lists.listed(api, made.guid, f"{1200:064x}")
+    with pytest.raises(FileListNotFound):
+        await file_lists.listed(api, "807b32de-e9a0-4b16-8fa1-dffadb5c7799", SHA256)
 
 
 async def test_an_allow_list_is_not_found(api: CiscoApi, organisation: Organisation) -> None:
