@@ -280,6 +280,6 @@ def undo(session: Session, doing: Doing, entry: str) -> int:
     Example:
       amp-respond undo 7f3a91c20b44
     """
-    from fluent_plugin_amp.amp_respond import tasks
+    from fluent_plugin_amp.amp_respond import undo as undoing
 
-    return tasks.undo(session, doing, entry)
+    return undoing.undo(session, doing, entry)

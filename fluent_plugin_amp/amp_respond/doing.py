@@ -8,19 +8,19 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import click
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import look, perform
+from fluent_plugin_amp.amp_respond.actions import Stand, is_so, look, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
 from fluent_plugin_amp.amp_respond.entries import IN_DOUBT, NOT_DONE, REFUSED, Action, Json
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable, TooMany
 from fluent_plugin_amp.amp_respond.journal import Journal
-from fluent_plugin_amp.cisco import isolation
+from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudReadOnlyKey
 from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
@@ -33,6 +33,12 @@ FIRST_LOOK_S, LOOK_S = 2.0, 30.0
 """How long to wait before an isolation is looked at, at first and at most."""
 
 FINISHING = "finishing the request that is under way, then stopping"
+
+Check = Callable[[CiscoApi, Action, Stand, Sequence[Action]], Awaitable[None]]
+"""Raises where an action must not be done, as it stands now: it and the others that are still to be done.
+
+It is asked right before the request, while nobody else writes the journal: much can happen while a prompt waits.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,15 @@ def agree(session: Session, doing: Doing, actions: Sequence[Action], *, named: b
     return True
 
 
-def do(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool = True, undoes: str = "") -> int:
+def do(
+    session: Session,
+    doing: Doing,
+    actions: Sequence[Action],
+    *,
+    named: bool = True,
+    check: Check | None = None,
+    undoes: str = "",
+) -> int:
     """Show, ask, and do them one after the other; the exit code.
 
     A computer or list that refuses stops nobody else; a key that may not, or a cloud that is away, ends it.
@@ -119,7 +133,7 @@ def do(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool
             session.screen.json([Result(action, outcome="dry run").as_json() for action in actions])
         return EXIT_OK
     with session.interrupts.held_back(FINISHING):
-        results = session.with_api(lambda api: _do_all(session, api, doing, actions, undoes))
+        results = session.with_api(lambda api: _do_all(session, api, doing, actions, check, undoes))
     if doing.as_json:
         session.screen.json([result.as_json() for result in results])
     else:
@@ -141,13 +155,13 @@ def do(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool
 
 
 async def _do_all(
-    session: Session, api: CiscoApi, doing: Doing, actions: Sequence[Action], undoes: str
+    session: Session, api: CiscoApi, doing: Doing, actions: Sequence[Action], check: Check | None, undoes: str
 ) -> list[Result]:
     results = [Result(action, outcome="not tried") for action in actions]
     with doing.journal.writing():
-        for result in results:
+        for number, result in enumerate(results):
             session.interrupts.check()
-            await _do_one(api, doing, result, undoes)
+            await _do_one(api, doing, result, actions[number:], check, undoes)
             if result.error is not None and not _is_its_own(result.error):
                 break
     waiting = [r for r in results if r.error is None and r.action.kind in ("isolate", "release")]
@@ -164,21 +178,30 @@ def _is_its_own(error: PluginError) -> bool:
     return isinstance(error, RefusedError) and not isinstance(error, (CloudReadOnlyKey, CloudCredentialsRefused))
 
 
-async def _do_one(api: CiscoApi, doing: Doing, result: Result, undoes: str) -> None:
+async def _do_one(
+    api: CiscoApi, doing: Doing, result: Result, left: Sequence[Action], check: Check | None, undoes: str
+) -> None:
     """Looked at, written down, done, written down.  What cannot be looked at or written down is not done."""
     id_ = secrets.token_hex(6)
     asked: Json = {"entry": id_, "phase": "asked", "at": now(), "by": who(os.environ)}
     asked |= {"cloud": api.cloud.name, "tenant": doing.tenant, **result.action.as_json(), "reason": doing.reason}
+    action, to_group = result.action, result.action.to_group
     try:
-        before = (await look(api, result.action)).state
-        doing.journal.append(asked | {"before": before} | ({"undoes": undoes} if undoes else {}))
+        before = await look(api, action)
+        asked["before"] = before.state
+        if not is_so(action, before.state):
+            if check is not None:
+                await check(api, action, before, left)
+            if to_group is not None:  # whether undo may leave it so
+                asked["group_was_empty"] = await computers.is_anybody_in(api, to_group.guid) is False
+        doing.journal.append(asked | ({"undoes": undoes} if undoes else {}))
     except PluginError as error:
         result.error, result.outcome = error, _not_done(error)
         return
     result.entry = id_
     answered: Json = {"entry": result.entry, "phase": "answered"}
     try:
-        outcome = await perform(api, result.action, f"{doing.reason} [{asked['by']}, {result.entry}]", before)
+        outcome = await perform(api, action, f"{doing.reason} [{asked['by']}, {id_}]", before.state)
         result.outcome, result.state = outcome.result, outcome.state
         answered |= {"looked_up": True} if outcome.looked_up else {}
     except PluginError as error:

@@ -19,6 +19,13 @@ class GroupWouldBeEmpty(RefusedError):
     default_remedy = "Look at the names again; if it is meant, give --empty-group."
 
 
+class ChangedMeanwhile(RefusedError):
+    """What was shown, and agreed to, was changed by somebody else before it was done."""
+
+    id = "respond.changed-meanwhile"
+    default_remedy = "See with `amp-respond status` what is so now, and give the command again if it is still meant."
+
+
 class JournalUnusable(UsageError):
     """The journal cannot be read or written: without it nothing is changed."""
 

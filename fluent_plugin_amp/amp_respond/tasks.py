@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import is_so
-from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, do
-from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry, Json, Ref
-from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
+from fluent_plugin_amp.amp_respond.actions import Stand, look
+from fluent_plugin_amp.amp_respond.doing import Doing, do
+from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref
+from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.amp_respond.select import find_computers, names
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
@@ -23,9 +21,6 @@ from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK
 from fluent_plugin_amp.text import one_line
-
-Rows = list[tuple[str, str]]
-
 
 # --- isolate, release ----------------------------------------------------------------------------
 
@@ -43,7 +38,7 @@ def isolate(
     """``kind``: isolate or release."""
     given = names(named, file)
 
-    async def look(api: CiscoApi) -> list[Action]:
+    async def choose(api: CiscoApi) -> list[Action]:
         found = await find_computers(api, given, sha256, without_event=without_event)
         doing.brakes.way(len(found), named=False)  # before a request for each of them
         if kind == "isolate":
@@ -52,7 +47,7 @@ def isolate(
                     raise IsolationForbidden(f"the policy {one.policy or '(unknown)'} of {one} forbids it")
         return [Action(kind, Ref(one.guid, one.hostname)) for one in found]
 
-    actions = session.with_api(look)
+    actions = session.with_api(choose)
     return do(session, doing, actions, named=file is None and sha256 is None)
 
 
@@ -70,10 +65,10 @@ def block(session: Session, doing: Doing, kind: str, hashes: Sequence[str], file
 def show_lists(session: Session, *, with_files: bool, as_json: bool) -> int:
     """The lists for blocking, the policies that use them, and the files on them."""
 
-    async def look(api: CiscoApi) -> list[tuple[file_lists.FileList, file_lists.Content]]:
+    async def look_at(api: CiscoApi) -> list[tuple[file_lists.FileList, file_lists.Content]]:
         return [(one, await file_lists.content(api, one.guid)) for one in await file_lists.file_lists(api)]
 
-    found = session.with_api(look)
+    found = session.with_api(look_at)
     if as_json:
         told = []
         for one, content in found:
@@ -100,36 +95,43 @@ def move(
     """Into a group that is named in full; no group is left without computers by accident."""
     given = names(named, file)
 
-    async def look(api: CiscoApi) -> list[Action]:
+    async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
+        if action.from_group is not None and now.state != action.from_group.guid:
+            raise ChangedMeanwhile(f"{action}: the computer is not in {action.from_group.name} any more")
+        if not empty_group:
+            await refuse_to_empty(api, action, left)
+
+    async def choose(api: CiscoApi) -> list[Action]:
         groups = await group_names(api)
         to = groups.find(group)
-        found = await find_computers(api, given)
-        moving = [one for one in found if one.group_guid != to.id.lower()]
-        if not empty_group:
-            await _refuse_to_empty(api, moving, groups.name_of)
-        for one in found:
-            if one not in moving:
+        moving = []
+        for one in await find_computers(api, given):
+            if one.group_guid == to.id.lower():
                 session.screen.note(one_line(f"{one.hostname} is in {to.name} already"))
-        from_ = {one.guid: Ref(one.group_guid, groups.name_of(one.group_guid)) for one in moving}
-        to_ = Ref(to.id, to.name)
-        return [
-            Action("move", Ref(one.guid, one.hostname), from_group=from_[one.guid], to_group=to_) for one in moving
-        ]
+                continue
+            from_ = Ref(one.group_guid, groups.name_of(one.group_guid))
+            moving.append(Action("move", Ref(one.guid, one.hostname), from_group=from_, to_group=Ref(to.id, to.name)))
+        for action in {one.from_group: one for one in moving}.values():
+            await check(api, action, await look(api, action), moving)
+        return moving
 
-    actions = session.with_api(look)
-    if not actions and given:
+    moving = session.with_api(choose)
+    if not moving and given:
         return EXIT_OK
-    return do(session, doing, actions, named=file is None)
+    return do(session, doing, moving, named=file is None, check=check)
 
 
-async def _refuse_to_empty(api: CiscoApi, moving: Sequence[Computer], name_of: object) -> None:
-    for guid, leaving in Counter(one.group_guid for one in moving).items():
-        there = await computers.count_in_group(api, guid) if guid else None
-        name = name_of(guid) if callable(name_of) else guid
-        if there is None:
-            raise GroupWouldBeEmpty(f"how many computers the group {name!r} has, the cloud does not tell")
-        if there <= leaving:
-            raise GroupWouldBeEmpty(f"the group {name!r} has {there} computers, and {leaving} of them would leave it")
+async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:
+    """Raises GroupWouldBeEmpty where nobody stays in the group, once the moves that are left are done."""
+    group = action.from_group
+    if group is None or not group.guid:
+        raise GroupWouldBeEmpty("in which group the computer is, the cloud does not tell")
+    leaving = {one.computer.guid for one in left if one.computer is not None and one.from_group == group}
+    stays = await computers.is_anybody_in(api, group.guid, leaving)
+    if stays is None:
+        raise GroupWouldBeEmpty(f"whether anybody stays in the group {group.name!r}, the cloud does not tell")
+    if not stays:
+        raise GroupWouldBeEmpty(f"nobody would stay in the group {group.name!r}")
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -138,12 +140,12 @@ async def _refuse_to_empty(api: CiscoApi, moving: Sequence[Computer], name_of: o
 def show_status(session: Session, name: str, *, as_json: bool) -> int:
     """Isolation, group, policy, last seen of one computer."""
 
-    async def look(api: CiscoApi) -> tuple[Computer, isolation.Isolation, str]:
+    async def look_at(api: CiscoApi) -> tuple[Computer, isolation.Isolation, str]:
         found = await computers.find(api, name)
         group = (await group_names(api)).name_of(found.group_guid)
         return found, await isolation.status(api, found.guid), group
 
-    found, state, group = session.with_api(look)
+    found, state, group = session.with_api(look_at)
     told: Json = {
         "computer": found.hostname,
         "connector_guid": found.guid,
@@ -188,55 +190,3 @@ def show_journal(session: Session, journal: Journal, since_s: float | None, *, a
             f"no answer is written for {', '.join(unknown)}: look with status or lists whether it was done"
         )
     return EXIT_OK
-
-
-# --- undo ----------------------------------------------------------------------------------------
-
-
-def undo(session: Session, doing: Doing, id_: str) -> int:
-    """Do the inverse of an entry that changed something, or may have.
-
-    Raises EntryUnknown, NothingToUndo.
-    """
-    written = doing.journal.entries()[0]
-    entry = next((one for one in written if one.id == id_), None)
-    if entry is None:
-        raise EntryUnknown(f"{doing.journal.path} has no entry {id_!r}")
-    if entry.outcome not in (DONE, IN_DOUBT, UNKNOWN) or is_so(entry.action, entry.before):
-        was_so = entry.outcome == ALREADY or is_so(entry.action, entry.before)
-        why = "it was so already, by somebody else" if was_so else f"it was {entry.outcome}"
-        raise NothingToUndo(f"entry {id_} changed nothing: {why}")
-    later = [one for one in written[written.index(entry) + 1 :] if one.outcome == DONE and one.target == entry.target]
-    if later:
-        raise NothingToUndo(f"what entry {id_} changed was changed again at {later[-1].at} by entry {later[-1].id}")
-    inverse = entry.action.inverse
-    reason = doing.reason or checked_reason(f"undo of {id_}: {entry.asked.get('reason', '')}"[:300])
-    if (entry.asked.get("tenant"), entry.asked.get("cloud")) != (doing.tenant, _cloud_name(session)):
-        raise NothingToUndo(
-            f"entry {id_} is of another organisation: cloud {entry.asked.get('cloud')}, "
-            f"tenant {entry.asked.get('tenant') or '-'}"
-        )
-    session.with_api(lambda api: _check(api, entry, inverse))
-    return do(session, replace(doing, reason=reason), [inverse], undoes=id_)
-
-
-def _cloud_name(session: Session) -> str | None:
-    cloud = session.access().cloud
-    return cloud.name if cloud else None
-
-
-async def _check(api: CiscoApi, entry: Entry, inverse: Action) -> None:
-    """The thing is still there, of the kind it was, and where the entry put it."""
-    if inverse.list is not None:
-        file_lists.pick(await file_lists.file_lists(api), inverse.list.guid)
-    if inverse.computer is None:
-        return
-    now = await computers.by_guid(api, inverse.computer.guid)
-    if inverse.kind == "isolate" and not await isolation.may_start(api, now.guid):
-        raise IsolationForbidden(f"the policy {now.policy or '(unknown)'} of {now} forbids it")
-    if inverse.kind == "move":
-        if inverse.from_group is None or inverse.to_group is None:
-            raise NothingToUndo(f"entry {entry.id} does not say from where to where")
-        if now.group_guid != inverse.from_group.guid.lower():
-            raise NothingToUndo(f"{now.hostname} is not in {inverse.from_group.name} any more")
-        (await group_names(api)).find(inverse.to_group.guid)

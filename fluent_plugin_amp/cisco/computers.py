@@ -6,8 +6,9 @@ several computers have is an error that lists them.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,10 @@ from fluent_plugin_amp.cisco.errors import (
     ComputerAmbiguous,
     ComputerNotFound,
 )
+from fluent_plugin_amp.cisco.listing import Listing, guid_of
 
 MAX_SHOWN = 12
-"""So many candidates an error lists."""
+"""So many candidates an error lists, and so many are asked whether they are in a group."""
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -111,9 +113,24 @@ async def by_guid(api: CiscoApi, guid: str) -> Computer:
     return found
 
 
-async def count_in_group(api: CiscoApi, group_guid: str) -> int | None:
-    """How many computers are in a group; None where the cloud does not tell."""
-    return answers.total(await api.envelope("/v1/computers", (("group_guid[]", group_guid), ("limit", "1"))))
+async def is_anybody_in(api: CiscoApi, group_guid: str, leaving: Collection[str] = ()) -> bool | None:
+    """Whether a group has a computer besides those that leave it (GUIDs, in lower case); None: nobody can tell.
+
+    One that says so itself, when it is asked: a total may count others, or those that have just left.
+    """
+    wanted, asked = group_guid.lower(), 0
+    listing = Listing(api, "/v1/computers", guid_of("connector_guid"), query=(("group_guid[]", group_guid),))
+    async for item in listing.items():
+        one = computer(item)
+        if one.group_guid != wanted or one.guid in leaving:
+            continue
+        with contextlib.suppress(ComputerNotFound):  # removed since
+            if (await by_guid(api, one.guid)).group_guid == wanted:
+                return True
+        asked += 1
+        if asked == MAX_SHOWN:
+            return None
+    return False if listing.is_steady and not listing.odd and not asked else None
 
 
 async def move(api: CiscoApi, guid: str, group_guid: str) -> None:

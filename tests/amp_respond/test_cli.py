@@ -9,12 +9,14 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond import doing
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import hunting
@@ -261,18 +263,94 @@ def test_no_group_is_emptied_by_accident(run: Run, computer: LocalComputer, orga
     assert "already" in run("move", "srv-linux-1", "--group", "Triage", *YES).stderr
 
 
-@pytest.mark.parametrize("untold", ["how many", "which group"])
+@pytest.fixture
+def at_the_prompt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """``at_the_prompt(happens)``: that happens while the next prompt waits, and then it is agreed to."""
+
+    def at_the_prompt(happens: Callable[[], object]) -> None:
+        monkeypatch.setattr(Session, "confirm", lambda *arguments, **options: happens())
+
+    return at_the_prompt
+
+
+def test_no_group_is_emptied_while_a_prompt_waits(
+    run: Run,
+    computer: LocalComputer,
+    organisation: Organisation,
+    at_the_prompt: Callable[[Callable[[], object]], None],
+    journal: Path,
+) -> None:
+    """Two want to move the last two: it is asked again right before the request, and the second one stays."""
+    other = next(one for one in organisation.responses.computers.values() if one is not computer)
+    at_the_prompt(lambda: run("move", other.guid, "--group", "Triage", *YES))
+    result = run("move", "desk-014", "--group", "Triage", *WHY, code=77)
+    assert "respond.group-would-be-empty" in result.stderr
+    assert [organisation.groups[one.group_guid] for one in (computer, other)] == ["Protect", "Triage"]
+    assert [line["phase"] for line in told(journal)] == ["asked", "answered"]  # of the first one
+
+
+def test_who_was_moved_while_a_prompt_waits_stays_there(
+    run: Run,
+    computer: LocalComputer,
+    organisation: Organisation,
+    at_the_prompt: Callable[[Callable[[], object]], None],
+    cloud: LocalCloud,
+) -> None:
+    """The entry would say that it came from another group than it did, and undo would believe it."""
+    server = next(guid for guid, name in organisation.groups.items() if name == "Server")
+    at_the_prompt(lambda: setattr(computer, "group_guid", server))
+    for more in ((), ("--empty-group",)):
+        computer.group_guid = next(guid for guid, name in organisation.groups.items() if name == "Protect")
+        result = run("move", "desk-014", "--group", "Triage", *WHY, *more, code=77)
+        assert "respond.changed-meanwhile" in result.stderr
+    assert changes(cloud) == []
+
+
+def test_several_are_moved_until_the_last_one_would_be_gone(
+    run: Run, responses: Responses, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """Whoever was to stay leaves in between: those of the command that are left stay, too."""
+    first, second, third = (responses.add_computer(f"desk-{number}") for number in range(3))
+    act = CiscoApi.act
+
+    async def act_and_leave(self: CiscoApi, *others: Any) -> HttpAnswer:
+        third.group_guid = next(guid for guid, name in organisation.groups.items() if name == "Server")
+        return await act(self, *others)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(CiscoApi, "act", act_and_leave)
+        said = run("move", "desk-0", "desk-1", "--group", "Triage", *YES, "--json", code=77)
+    assert [one["outcome"] for one in json.loads(said.stdout)] == ["done", "refused"]
+    assert [organisation.groups[one.group_guid] for one in (first, second)] == ["Triage", "Protect"]
+
+
+def test_an_undo_empties_no_group_but_one_that_was_empty(
+    run: Run, computer: LocalComputer, responses: Responses, organisation: Organisation, journal: Path
+) -> None:
+    """Back into a group that is empty by now is no trouble; out of one that had somebody before is."""
+    other = next(one for one in responses.computers.values() if one is not computer)
+    run("move", "desk-014", "srv-linux-1", "--group", "Triage", *YES, "--empty-group")
+    first, second = [line["entry"] for line in told(journal) if line["phase"] == "asked"]
+    assert [line.get("group_was_empty") for line in told(journal)[::2]] == [True, False]
+    run("undo", first, "--yes")
+    assert "respond.group-would-be-empty" in run("undo", second, "--yes", code=77).stderr
+    assert [organisation.groups[one.group_guid] for one in (computer, other)] == ["Protect", "Triage"]
+    run("move", "srv-linux-1", "--group", "Protect", *YES, "--empty-group")
+
+
+@pytest.mark.parametrize("untold", ["who stays", "which group"])
 def test_no_group_is_emptied_because_nobody_could_tell(
     run: Run, computer: LocalComputer, cloud: LocalCloud, untold: str
 ) -> None:
-    """Where the cloud does not say how many computers a group has, or of which one it is, they may be its last."""
+    """Where the cloud does not say who else is in a group, or which one it is, they may be its last."""
     about: dict[str, object] = {"connector_guid": computer.guid, "hostname": "desk-014"}
-    if untold == "how many":
+    if untold == "who stays":
         about["group_guid"] = computer.group_guid
     body = json.dumps({"data": about}).encode()
-    cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}", body=body, status=200))
-    if untold == "how many":
-        cloud.fail(Failure("GET", "/v1/computers", body=b'{"data": []}', status=200))
+    cloud.fail(Failure("GET", f"/v1/computers/{computer.guid}", body=body, status=200, times=99))
+    if untold == "who stays":
+        body = b'{"data": [], "metadata": {"results": {"total": 2}}}'
+        cloud.fail(Failure("GET", "/v1/computers", body=body, status=200, times=99))
     result = run("move", computer.guid, "--group", "Triage", *YES, code=77)
     assert "respond.group-would-be-empty" in result.stderr
     assert changes(cloud) == []

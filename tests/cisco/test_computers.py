@@ -46,11 +46,33 @@ async def test_a_moved_computer_is_in_the_other_group(api: CiscoApi, organisatio
     """At once; its policy comes later."""
     made = organisation.responses.add_computer("desk-014")
     triage = next(guid for guid, name in organisation.groups.items() if name == "Triage")
-    assert await computers.count_in_group(api, made.group_guid) == 1
+    protect = made.group_guid
+    assert await computers.is_anybody_in(api, protect)
+    assert await computers.is_anybody_in(api, protect, {made.guid}) is False
     await computers.move(api, made.guid, triage)
     now = await computers.by_guid(api, made.guid)
     assert (now.group_guid, now.policy) == (triage, "Protect")
     assert (await computers.by_guid(api, made.guid)).policy == "Triage"
+    assert await computers.is_anybody_in(api, protect) is False
+
+
+@pytest.mark.parametrize("how", ["of another group", "cut", "of no group", "in another group itself"])
+async def test_only_who_says_it_itself_is_in_a_group(
+    api: CiscoApi, organisation: Organisation, cloud: LocalCloud, how: str
+) -> None:
+    """Whatever the total is: it may ignore the filter.  A list that is cut leaves it untold."""
+    protect = organisation.responses.add_computer("desk-014").group_guid
+    other = organisation.responses.add_computer("desk-015", group="Triage")
+    group = {"of another group": other.group_guid, "of no group": None}.get(how, protect)
+    told = [] if how == "cut" else [{"connector_guid": other.guid, "hostname": "desk-015", "group_guid": group}]
+    total = 2 if how == "cut" else 1
+    metadata = {"results": {"total": total}}
+    answered = cloud.fail(Failure("GET", "/v1/computers", status=200, times=1))
+    answered.body = json.dumps({"metadata": metadata, "data": told}).encode()
+    if how == "cut":
+        answered.times = 9
+    expected = None if how in ("cut", "in another group itself") else False
+    assert await computers.is_anybody_in(api, protect) is expected
 
 
 async def test_the_answer_is_about_the_computer_that_was_asked_for(

@@ -1,0 +1,98 @@
+"""The command `amp-respond undo`: the inverse of an entry, where it still takes back what the entry did.
+
+All is asked twice: before it is shown, and right before the request, when nobody else writes the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fluent_plugin_amp.admin.session import Session
+from fluent_plugin_amp.amp_respond.actions import Stand, is_so, look
+from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, do
+from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
+from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
+from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.amp_respond.tasks import refuse_to_empty
+from fluent_plugin_amp.cisco import computers, file_lists, isolation
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.errors import IsolationForbidden
+from fluent_plugin_amp.cisco.streams import group_names
+
+
+def undo(session: Session, doing: Doing, id_: str) -> int:
+    """Do the inverse of an entry that changed something, or may have.
+
+    Raises EntryUnknown, NothingToUndo.
+    """
+    entry = undoable(doing.journal, id_)
+    _refuse_another_organisation(session, doing, entry)
+    inverse = entry.action.inverse
+    reason = doing.reason or checked_reason(f"undo of {id_}: {entry.asked.get('reason', '')}"[:300])
+
+    async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
+        undoable(doing.journal, id_)
+        await _refuse_what_changed(api, entry, action, now)
+
+    async def look_first(api: CiscoApi) -> None:
+        if inverse.list is not None:
+            file_lists.pick(await file_lists.file_lists(api), inverse.list.guid)
+        await check(api, inverse, await look(api, inverse), [inverse])
+
+    session.with_api(look_first)
+    return do(session, replace(doing, reason=reason), [inverse], check=check, undoes=id_)
+
+
+def undoable(journal: Journal, id_: str) -> Entry:
+    """The entry, which changed something, or may have, and no later one changed the same again."""
+    written = journal.entries()[0]
+    entry = next((one for one in written if one.id == id_), None)
+    if entry is None:
+        raise EntryUnknown(f"{journal.path} has no entry {id_!r}")
+    if not _may_have_changed(entry):
+        was_so = entry.outcome == ALREADY or is_so(entry.action, entry.before)
+        why = "it was so already, by somebody else" if was_so else f"it was {entry.outcome}"
+        raise NothingToUndo(f"entry {id_} changed nothing: {why}")
+    later = [one for one in written[written.index(entry) + 1 :] if one.outcome == DONE and one.target == entry.target]
+    if later:
+        raise NothingToUndo(f"what entry {id_} changed was changed again at {later[-1].at} by entry {later[-1].id}")
+    return entry
+
+
+def _may_have_changed(entry: Entry) -> bool:
+    return entry.outcome in (DONE, IN_DOUBT, UNKNOWN) and not is_so(entry.action, entry.before)
+
+
+def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -> None:
+    cloud = session.access().cloud
+    if (entry.asked.get("tenant"), entry.asked.get("cloud")) != (doing.tenant, cloud and cloud.name):
+        raise NothingToUndo(
+            f"entry {entry.id} is of another organisation: cloud {entry.asked.get('cloud')}, "
+            f"tenant {entry.asked.get('tenant') or '-'}"
+        )
+
+
+async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
+    """The computer is still there, and where the entry put it."""
+    if inverse.computer is None:
+        return
+    computer = await computers.by_guid(api, inverse.computer.guid)
+    if inverse.kind == "isolate" and not await isolation.may_start(api, computer.guid):
+        raise IsolationForbidden(f"the policy {computer.policy or '(unknown)'} of {computer} forbids it")
+    if inverse.kind == "move":
+        if inverse.from_group is None or inverse.to_group is None:
+            raise NothingToUndo(f"entry {entry.id} does not say from where to where")
+        if now.state != inverse.from_group.guid.lower():
+            raise NothingToUndo(f"{computer.hostname} is not in {inverse.from_group.name} any more")
+        (await group_names(api)).find(inverse.to_group.guid)
+        if entry.asked.get("group_was_empty") is not True:
+            await _refuse_to_empty(api, inverse)
+
+
+async def _refuse_to_empty(api: CiscoApi, inverse: Action) -> None:
+    try:
+        await refuse_to_empty(api, inverse, [inverse])
+    except GroupWouldBeEmpty as error:
+        remedy = "If it is meant, give `amp-respond move` with --empty-group."
+        raise GroupWouldBeEmpty(str(error), remedy=remedy) from error
