@@ -23,6 +23,7 @@ from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudReadOnlyKey
+from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, RefusedError, UsageError
 from fluent_plugin_amp.text import one_line
@@ -123,19 +124,23 @@ def do(
     named: bool = True,
     check: Check | None = None,
     undoes: str = "",
+    is_complete: bool = True,
 ) -> int:
     """Show, ask, and do them one after the other; the exit code.
 
-    A computer or list that refuses stops nobody else; a key that may not, or a cloud that is away, ends it.
+    A computer or list that refuses stops nobody else; a key that may not, or a cloud that is away, ends it.  Whoever
+    looked for the actions and did not find all of them (``is_complete``) is told so at the end, too.
     """
     if not agree(session, doing, actions, named=named):
         if doing.as_json:
-            session.screen.json([Result(action, outcome="dry run").as_json() for action in actions])
+            _show_json(session, [Result(action, outcome="dry run") for action in actions], is_complete)
+        if not is_complete:
+            session.screen.note(INCOMPLETE)
         return EXIT_OK
     with session.interrupts.held_back(FINISHING):
         results = session.with_api(lambda api: _do_all(session, api, doing, actions, check, undoes))
     if doing.as_json:
-        session.screen.json([result.as_json() for result in results])
+        _show_json(session, results, is_complete)
     else:
         rows = [(r.entry or "-", str(r.action), r.outcome, r.state or "-") for r in results]
         session.screen.table(("ENTRY", "ACTION", "OUTCOME", "STATE"), rows)
@@ -151,7 +156,13 @@ def do(
     for result in others:
         if result not in pending and result.action.computer:
             session.screen.note(one_line(f"{result.action.computer.name}: {result.state}, which was not asked for"))
+    if not is_complete:
+        session.screen.note(INCOMPLETE)
     return code or (EXIT_NO if others else EXIT_OK)
+
+
+def _show_json(session: Session, results: Sequence[Result], is_complete: bool) -> None:
+    session.screen.json([result.as_json() | {"complete": is_complete} for result in results])
 
 
 async def _do_all(

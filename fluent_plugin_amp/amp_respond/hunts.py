@@ -143,4 +143,4 @@ def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
     silent = sum(one.is_finding for hunt in hunts for one in hunt.found)
     screen.note(f"{len(rows)} have seen it, {silent} of them raised no event")
     if not all(hunt.is_complete for hunt in hunts):
-        screen.note("not complete: the cloud searches its newest 5000 entries only")
+        screen.note(hunting.INCOMPLETE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fluent_plugin_amp.cisco import computers, hunting
@@ -47,25 +48,29 @@ def names(given: Sequence[str], file: Path | None) -> list[str]:
     return found
 
 
-async def find_computers(
-    api: CiscoApi, named: Sequence[str], sha256: str | None = None, *, without_event: bool = False
-) -> list[Computer]:
-    """Each computer once: those that are named, and those that have seen a file.
-
-    ``without_event``: of the latter only those that raised no event for it.
+async def find_computers(api: CiscoApi, named: Sequence[str]) -> list[Computer]:
+    """Each computer that is named, once.
 
     Raises:
-        ComputerNotFound, ComputerAmbiguous, UsageError: nothing is done to any of them then.
+        ComputerNotFound, ComputerAmbiguous: nothing is done to any of them then.
     """
-    found = {one.guid: one for one in [await computers.find(api, name) for name in named]}
-    if sha256 is not None:
-        sha256 = sha256_of(sha256)
-        seen = (await hunting.seen(api, sha256)).computers
-        told = await hunting.told(api, sha256) if without_event else hunting.Told(frozenset(), is_complete=True)
-        if not told.is_complete:
-            raise UsageError(
-                "--no-event: the file has more events than are read, so who raised none cannot be told",
-                remedy="Name the computers.",
-            )
-        found |= {one.guid: one for one in seen if one.guid not in told.guids and one.guid not in found}
-    return list(found.values())
+    return list({one.guid: one for one in [await computers.find(api, name) for name in named]}.values())
+
+
+async def who_saw(api: CiscoApi, sha256: str, *, without_event: bool) -> hunting.Seen:
+    """The computers that have seen a file; with ``without_event`` only those that raised no event for it.
+
+    Raises:
+        UsageError: it is no SHA-256, or has more events than are read.
+    """
+    sha256 = sha256_of(sha256)
+    seen = await hunting.seen(api, sha256)
+    if not without_event:
+        return seen
+    told = await hunting.told(api, sha256)
+    if not told.is_complete:
+        raise UsageError(
+            "--no-event: the file has more events than are read, so who raised none cannot be told",
+            remedy="Name the computers.",
+        )
+    return replace(seen, computers=tuple(one for one in seen.computers if one.guid not in told.guids))

@@ -12,12 +12,13 @@ from fluent_plugin_amp.amp_respond.doing import Doing, do
 from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref
 from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
 from fluent_plugin_amp.amp_respond.journal import Journal
-from fluent_plugin_amp.amp_respond.select import find_computers, names
+from fluent_plugin_amp.amp_respond.select import find_computers, names, who_saw
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
 from fluent_plugin_amp.cisco.errors import IsolationForbidden
 from fluent_plugin_amp.cisco.file_lists import sha256_of
+from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK
 from fluent_plugin_amp.text import one_line
@@ -37,9 +38,18 @@ def isolate(
 ) -> int:
     """``kind``: isolate or release."""
     given = names(named, file)
+    is_complete = True
 
     async def choose(api: CiscoApi) -> list[Action]:
-        found = await find_computers(api, given, sha256, without_event=without_event)
+        nonlocal is_complete
+        found = await find_computers(api, given)
+        if sha256 is not None:
+            seen = await who_saw(api, sha256, without_event=without_event)
+            there = {one.guid for one in found}
+            found += [one for one in seen.computers if one.guid not in there]
+            is_complete = seen.is_complete
+            if not is_complete:
+                session.screen.note(INCOMPLETE)
         doing.brakes.way(len(found), named=False)  # before a request for each of them
         if kind == "isolate":
             for one in found:
@@ -48,7 +58,7 @@ def isolate(
         return [Action(kind, Ref(one.guid, one.hostname)) for one in found]
 
     actions = session.with_api(choose)
-    return do(session, doing, actions, named=file is None and sha256 is None)
+    return do(session, doing, actions, named=file is None and sha256 is None, is_complete=is_complete)
 
 
 # --- block, unblock ------------------------------------------------------------------------------

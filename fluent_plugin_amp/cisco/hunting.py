@@ -21,6 +21,7 @@ from fluent_plugin_amp.cisco.errors import CloudRefused
 
 HISTORY = 5000
 """Historical entries that the cloud searches at most."""
+INCOMPLETE = f"not complete: the cloud searches its newest {HISTORY} entries only"
 MAX_EVENTS = 50_000
 """Events of one file that are read: a hundred requests."""
 

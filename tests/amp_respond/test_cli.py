@@ -218,6 +218,32 @@ def test_nobody_is_isolated_for_events_that_were_not_read(
     assert computer.status == "not_isolated"
 
 
+@pytest.mark.parametrize("more", [(), ("--no-event",)])
+def test_a_search_that_found_a_part_says_so(
+    run: Run, computer: LocalComputer, responses: Responses, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    """Before anything is agreed to, at the end, and as JSON: others may have the file."""
+    monkeypatch.setattr(hunting, "HISTORY", 1)
+    responses.see(SHA256, computer)
+    for options in (WHY, YES):
+        said = run("isolate", "--hash", SHA256, *more, *options)
+        first, *_, last = [line for line in said.stderr.splitlines() if "waiting" not in line]
+        assert first.startswith("not complete: ")
+        assert last == first
+        computer.status = "not_isolated"
+        said = run("isolate", "--hash", SHA256, *more, *options, "--json")
+        assert [one["complete"] for one in json.loads(said.stdout)] == [False]
+    assert json.loads(run("isolate", "desk-014", *YES, "--json").stdout)[0]["complete"] is True
+
+
+def test_who_is_named_and_has_seen_the_file_is_meant_once(
+    run: Run, computer: LocalComputer, responses: Responses
+) -> None:
+    """Though the two answers about the computer do not tell the same of it."""
+    responses.see(SHA256, *responses.computers.values())
+    assert "2 in all" in run("isolate", "desk-014", "--hash", SHA256, *WHY).stderr
+
+
 async def told_in_part(*arguments: object) -> hunting.Told:
     """Too many events to read."""
     return hunting.Told(frozenset(), is_complete=False)
