@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import secrets
@@ -172,7 +173,7 @@ async def _do_all(
     with doing.journal.writing():
         for number, result in enumerate(results):
             session.interrupts.check()
-            await _do_one(api, doing, result, actions[number:], check, undoes)
+            await _do_one(session, api, doing, result, actions[number:], check, undoes)
             if result.error is not None and not _is_its_own(result.error):
                 break
     waiting = [r for r in results if r.error is None and r.action.kind in ("isolate", "release")]
@@ -190,12 +191,24 @@ def _is_its_own(error: PluginError) -> bool:
 
 
 async def _do_one(
-    api: CiscoApi, doing: Doing, result: Result, left: Sequence[Action], check: Check | None, undoes: str
+    session: Session,
+    api: CiscoApi,
+    doing: Doing,
+    result: Result,
+    left: Sequence[Action],
+    check: Check | None,
+    undoes: str,
 ) -> None:
     """Looked at, written down, done, written down.  What cannot be looked at or written down is not done."""
     id_ = secrets.token_hex(6)
     asked: Json = {"entry": id_, "phase": "asked", "at": now(), "by": who(os.environ)}
-    asked |= {"cloud": api.cloud.name, "tenant": doing.tenant, **result.action.as_json(), "reason": doing.reason}
+    asked |= {
+        "cloud": api.cloud.name,
+        "client": client(session),
+        "tenant": doing.tenant,
+        **result.action.as_json(),
+        "reason": doing.reason,
+    }
     action, to_group = result.action, result.action.to_group
     try:
         before = await look(api, action)
@@ -249,6 +262,11 @@ async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequenc
             return
         await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")
         pause_s = min(LOOK_S, pause_s * 2)
+
+
+def client(session: Session) -> str:
+    """A digest of the API client id: whose organisation it is, as nothing in the API's answers tells that."""
+    return hashlib.sha256(session.access().key.client_id.encode()).hexdigest()[:16]
 
 
 def now() -> str:

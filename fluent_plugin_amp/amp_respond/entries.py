@@ -115,7 +115,7 @@ class Entry:
         action, asked = self.action, self.asked
         where = action.computer or action.list
         kinds = {action.kind, INVERSE[action.kind]}
-        return asked.get("cloud"), asked.get("tenant"), kinds, where and where.guid.lower(), action.sha256
+        return asked.get("cloud"), kinds, where and where.guid.lower(), action.sha256
 
     @property
     def at(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import Stand, is_so, look
-from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, do
+from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, client, do
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal
@@ -54,9 +54,12 @@ def undoable(journal: Journal, id_: str) -> Entry:
         was_so = entry.outcome == ALREADY or is_so(entry.action, entry.before)
         why = "it was so already, by somebody else" if was_so else f"it was {entry.outcome}"
         raise NothingToUndo(f"entry {id_} changed nothing: {why}")
-    later = [one for one in written[written.index(entry) + 1 :] if one.outcome == DONE and one.target == entry.target]
+    later = [one for one in written[written.index(entry) + 1 :] if _changed_again(one, entry)]
     if later:
-        raise NothingToUndo(f"what entry {id_} changed was changed again at {later[-1].at} by entry {later[-1].id}")
+        perhaps = "" if later[-1].outcome == DONE else ", perhaps,"
+        raise NothingToUndo(
+            f"what entry {id_} changed was changed again{perhaps} at {later[-1].at} by entry {later[-1].id}"
+        )
     return entry
 
 
@@ -64,20 +67,38 @@ def _may_have_changed(entry: Entry) -> bool:
     return entry.outcome in (DONE, IN_DOUBT, UNKNOWN) and not is_so(entry.action, entry.before)
 
 
+def _changed_again(later: Entry, entry: Entry) -> bool:
+    """But an undo of the same entry, of which nobody knows whether it was done, can be repeated."""
+    is_repeated = later.asked.get("undoes") == entry.id and later.outcome != DONE
+    return later.target == entry.target and _may_have_changed(later) and not is_repeated
+
+
 def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -> None:
-    cloud = session.access().cloud
-    if (entry.asked.get("tenant"), entry.asked.get("cloud")) != (doing.tenant, cloud and cloud.name):
+    cloud, asked = session.access().cloud, entry.asked
+    if (asked.get("tenant"), asked.get("cloud")) != (doing.tenant, cloud and cloud.name):
         raise NothingToUndo(
-            f"entry {entry.id} is of another organisation: cloud {entry.asked.get('cloud')}, "
-            f"tenant {entry.asked.get('tenant') or '-'}"
+            f"entry {entry.id} is of another organisation: cloud {asked.get('cloud')}, "
+            f"tenant {asked.get('tenant') or '-'}"
+        )
+    if doing.tenant is None and asked.get("client") != client(session):
+        raise NothingToUndo(
+            f"entry {entry.id} was made with another API key, which may be of another organisation",
+            remedy="Take the key of that organisation; or give the command that is meant, as `amp-respond release`.",
         )
 
 
 async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
-    """The computer is still there, and where the entry put it."""
+    """The computer is still there, has its name, and is where the entry put it; the isolation or file is the entry's.
+
+    That tells its comment, in which the entry stands.
+    """
+    if entry.action.kind in ("isolate", "block") and not is_so(inverse, now.state) and entry.id not in now.comment:
+        raise NothingToUndo(f"it is so by somebody else now, who said: {now.comment or '(nothing)'}")
     if inverse.computer is None:
         return
     computer = await computers.by_guid(api, inverse.computer.guid)
+    if not computers.is_called(computer.hostname, inverse.computer.name):
+        raise NothingToUndo(f"{inverse.computer.name} ({computer.guid}) is called {computer.hostname!r} now")
     if inverse.kind == "isolate" and not await isolation.may_start(api, computer.guid):
         raise IsolationForbidden(f"the policy {computer.policy or '(unknown)'} of {computer} forbids it")
     if inverse.kind == "move":

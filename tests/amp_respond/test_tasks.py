@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer, LocalList, Responses
@@ -291,3 +293,67 @@ def test_an_undo_in_doubt_is_told_and_can_be_repeated(undo: Undo, cloud: LocalCl
     silent.times = 0
     undo()
     assert undo.is_as_before
+
+
+def test_another_key_undoes_nothing(
+    undo: Undo, cloud: LocalCloud, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be of another organisation of the same cloud; the journal has no key and no client id."""
+    other = cloud.add_organisation()
+    other.responses, other.groups = organisation.responses, organisation.groups
+    monkeypatch.setenv("AMP_CLIENT_ID", other.client_id)
+    monkeypatch.setenv("AMP_API_KEY", other.api_key)
+    assert "another API key" in undo(code=77)
+    assert undo.written == []
+    assert not undo.is_as_before
+
+
+def test_a_computer_that_has_another_name_by_now_is_left_alone(undo: Undo, computer: LocalComputer) -> None:
+    """The connector was cloned, or the computer is somebody else's; a list of files has nothing to do with it."""
+    computer.hostname = "finance-01"
+    listed = undo.kind in ("block", "unblock")
+    assert ("is called 'finance-01' now" in undo(code=0 if listed else 77)) is not listed
+    assert undo.is_as_before is listed
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "in doubt"])
+def test_what_may_have_been_changed_again_is_not_undone(undo: Undo, journal: Path, outcome: str) -> None:
+    """By an entry that nobody knows the end of."""
+    asked = {**told(journal)[0], "entry": "00c0ffee0000"}
+    lines = [asked, {"entry": "00c0ffee0000", "phase": "answered", "outcome": outcome}]
+    with journal.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines[: 1 if outcome == "unknown" else 2])
+    assert "changed again, perhaps, at" in undo(code=77)
+    assert not undo.is_as_before
+
+
+@pytest.mark.parametrize("comment", ["by a colleague", ""])
+def test_what_a_colleague_did_since_is_not_undone(
+    undo: Undo, computer: LocalComputer, soc: LocalList, comment: str
+) -> None:
+    """It is as the entry wanted it, but by somebody else: a release in the console, and an isolation anew."""
+    computer.comment = comment
+    soc.files = dict.fromkeys(soc.files, comment)
+    refused = undo.kind in ("isolate", "block")
+    assert ("by somebody else now" in undo(code=77 if refused else 0)) is refused
+    assert undo.is_as_before is not refused
+
+
+def test_what_happens_while_the_prompt_waits_is_not_undone(
+    undo: Undo, run: Run, computer: LocalComputer, soc: LocalList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague does it anew, or another undoes the same entry: all is asked again right before the request."""
+    if undo.kind in ("isolate", "block"):
+
+        def happens(*arguments: object, **options: object) -> None:
+            computer.comment = "by a colleague"
+            soc.files = dict.fromkeys(soc.files, "by a colleague")
+    else:
+
+        def happens(*arguments: object, **options: object) -> None:
+            run("undo", undo.entry, "--yes")
+            run("undo", told(Path(os.environ["AMP_RESPOND_JOURNAL"]))[-1]["entry"], "--yes")
+
+    monkeypatch.setattr(Session, "confirm", happens)
+    assert "respond.nothing-to-undo" in run("undo", undo.entry, code=77).stderr
+    assert not undo.is_as_before
