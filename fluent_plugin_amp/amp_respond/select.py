@@ -24,6 +24,7 @@ def names(given: Sequence[str], file: Path | None) -> list[str]:
     """The names of the command line, and of the lines of a file (``-``: standard input).
 
     A line that begins with ``#`` is a comment.  Elsewhere it is a part of the name: "Lab Mac #2" is not "Lab Mac".
+    So is a blank at either end: it is told as a name that nobody has, and not taken away.
 
     Raises UsageError.
     """
@@ -40,9 +41,9 @@ def names(given: Sequence[str], file: Path | None) -> list[str]:
                 text = read_text(file, MAX_LIST_BYTES)
         except (OSError, UnicodeDecodeError) as exc:
             raise UsageError(f"{file} cannot be read: {getattr(exc, 'strerror', None) or 'not UTF-8'}") from exc
-        lines = [line.strip() for line in text.removeprefix("\ufeff").split("\n")]
-        lines = [line for line in lines if not line.startswith("#")]
-    found = list(dict.fromkeys([*given, *filter(None, lines)]))
+        lines = [line.removesuffix("\r") for line in text.removeprefix("\ufeff").split("\n")]
+        lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    found = list(dict.fromkeys([*given, *lines]))
     if len(found) > MAX_NAMES:
         raise UsageError(f"{len(found)} names are given, {MAX_NAMES} are the most")
     return found

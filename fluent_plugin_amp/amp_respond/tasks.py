@@ -113,7 +113,7 @@ def move(
 
     async def choose(api: CiscoApi) -> list[Action]:
         groups = await group_names(api)
-        to = groups.find(group)
+        to = groups.find_exactly(group)
         moving = []
         for one in await find_computers(api, given):
             if one.group_guid == to.id.lower():

@@ -17,7 +17,8 @@ from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.amp_respond.tasks import refuse_to_empty
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import IsolationForbidden
+from fluent_plugin_amp.cisco.errors import FileListWrongType, IsolationForbidden
+from fluent_plugin_amp.cisco.names import is_called
 from fluent_plugin_amp.cisco.streams import group_names
 
 
@@ -37,7 +38,9 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
 
     async def look_first(api: CiscoApi) -> None:
         if inverse.list is not None:
-            file_lists.pick(await file_lists.file_lists(api), inverse.list.guid)
+            found = await file_lists.find(api, inverse.list.guid)
+            if found.type != inverse.list.type:
+                raise FileListWrongType(f"the list {found} was one of the type {inverse.list.type}")
         await check(api, inverse, await look(api, inverse), [inverse])
 
     session.with_api(look_first)
@@ -97,7 +100,7 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
     if inverse.computer is None:
         return
     computer = await computers.by_guid(api, inverse.computer.guid)
-    if not computers.is_called(computer.hostname, inverse.computer.name):
+    if not is_called(computer.hostname, inverse.computer.name):
         raise NothingToUndo(f"{inverse.computer.name} ({computer.guid}) is called {computer.hostname!r} now")
     if inverse.kind == "isolate" and not await isolation.may_start(api, computer.guid):
         raise IsolationForbidden(f"the policy {computer.policy or '(unknown)'} of {computer} forbids it")
@@ -106,7 +109,7 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
             raise NothingToUndo(f"entry {entry.id} does not say from where to where")
         if now.state != inverse.from_group.guid.lower():
             raise NothingToUndo(f"{computer.hostname} is not in {inverse.from_group.name} any more")
-        (await group_names(api)).find(inverse.to_group.guid)
+        (await group_names(api)).find_exactly(inverse.to_group.guid)
         if entry.asked.get("group_was_empty") is not True:
             await _refuse_to_empty(api, inverse)
 

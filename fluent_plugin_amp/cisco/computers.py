@@ -7,7 +7,6 @@ several computers have is an error that lists them.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +20,10 @@ from fluent_plugin_amp.cisco.errors import (
     ComputerNotFound,
 )
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
+from fluent_plugin_amp.cisco.names import is_called, is_guid
 
 MAX_SHOWN = 12
 """So many candidates an error lists, and so many are asked whether they are in a group."""
-
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +45,6 @@ class Computer:
         return f"{self.hostname or '(no name)'} ({self.guid}{', ' + more if more else ''})"
 
 
-def is_guid(text: str) -> bool:
-    """``text`` has the form of a GUID."""
-    return _GUID.fullmatch(text) is not None
-
-
-def is_called(hostname: str, text: str) -> bool:
-    """``text`` is the host name, but for the case of its letters.  One that only looks alike is another's."""
-    return len(hostname) == len(text) and all(
-        one == other or (one.isascii() is other.isascii() and one.lower() == other.lower())
-        for one, other in zip(hostname, text, strict=True)
-    )
-
-
 def computer(item: Mapping[str, Any]) -> Computer:
     """An entry of ``/v1/computers``, or of a list that tells less about each.  Raises CloudAnswerNotUnderstood."""
     guid = item.get("connector_guid")
@@ -78,11 +63,10 @@ def computer(item: Mapping[str, Any]) -> Computer:
 
 
 async def find(api: CiscoApi, text: str) -> Computer:
-    """The computer with this connector GUID, or with exactly this host name, whatever the case.
+    """The computer with this connector GUID, or with exactly this host name, whatever the case; a blank counts.
 
     Raises ComputerNotFound, and ComputerAmbiguous with the candidates.
     """
-    text = text.strip()
     if is_guid(text):
         return await by_guid(api, text)
     if not text or not text.isprintable():

@@ -13,7 +13,6 @@ from typing import Any
 
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.computers import is_guid
 from fluent_plugin_amp.cisco.errors import (
     CloudAnswerNotUnderstood,
     CloudRefused,
@@ -21,7 +20,7 @@ from fluent_plugin_amp.cisco.errors import (
     FileListNotFound,
     FileListWrongType,
 )
-from fluent_plugin_amp.cisco.names import fold
+from fluent_plugin_amp.cisco.names import exactly, is_guid
 from fluent_plugin_amp.errors import UsageError
 
 BLOCKING = ("simple_custom_detections", "application_blocking")
@@ -99,9 +98,7 @@ async def find(api: CiscoApi, text: str) -> FileList:
 
 def pick(lists: Sequence[FileList], text: str) -> FileList:
     """The one of them that ``text`` means, as `find` says."""
-    found = [one for one in lists if one.guid.lower() == text.strip().lower()]
-    found = found or [one for one in lists if one.name == text]
-    found = found or [one for one in lists if fold(one.name) == fold(text)]
+    found = exactly(lists, text, id_of=lambda one: one.guid, name_of=lambda one: one.name)
     if len(found) == 1:
         return found[0]
     there = ", ".join(map(str, (found or lists)[:12]))

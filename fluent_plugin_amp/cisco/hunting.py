@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.api import FULL_PAGES, CiscoApi
-from fluent_plugin_amp.cisco.computers import Computer, computer, is_guid
+from fluent_plugin_amp.cisco.computers import Computer, computer
 from fluent_plugin_amp.cisco.errors import CloudRefused
+from fluent_plugin_amp.cisco.names import is_guid
 
 HISTORY = 5000
 """Historical entries that the cloud searches at most."""

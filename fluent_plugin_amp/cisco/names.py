@@ -5,6 +5,9 @@ older name (alias).  Case and runs of white space do not matter.  What fits noth
 that lists the candidates: a wrong guess would silently lose events.  So would the beginning of a name, taken for the
 whole: it is an error too, but one that says what was meant, so that whoever can ask may ask (`Abbreviated`).
 
+What is about to be cut off or blocked is named more strictly (`exactly`): a form of a letter is another letter, a
+blank more is another name, and what has the form of a GUID is never a name.
+
 ``all`` is no name: wherever names stand, it means everything, and stands alone.
 """
 
@@ -21,6 +24,7 @@ from fluent_plugin_amp.cisco.errors import NameAbbreviated, NameAmbiguous, NameU
 from fluent_plugin_amp.errors import UsageError
 
 Id = TypeVar("Id", int, str)
+Entry = TypeVar("Entry")
 
 _SHOWN = 12
 """How many candidates an error lists."""
@@ -92,6 +96,15 @@ class Names(Generic[Id]):
             raise self._ambiguous(text, found)
         raise NameUnknown(f"no {self.kind} is called {text!r}{self._hint(wanted)}")
 
+    def find_exactly(self, text: str) -> Named[Id]:
+        """The one entry that ``text`` means, as `exactly` says.  Raises NameUnknown, NameAmbiguous."""
+        found = exactly(self, text, id_of=lambda entry: str(entry.id), name_of=lambda entry: entry.name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise self._ambiguous(text, found)
+        raise NameUnknown(f"no {self.kind} is called {text!r}{self._hint(fold(text))}")
+
     def find_all(self, texts: Sequence[str]) -> tuple[Id, ...] | None:
         """The ids that ``texts`` mean, each once, in the order given; None for ``all``, which stands alone.
 
@@ -120,6 +133,35 @@ class Names(Generic[Id]):
             close = difflib.get_close_matches(wanted, by_name, n=_SHOWN, cutoff=0.6)
             found = list({by_name[name].id: by_name[name] for name in close}.values())
         return f"; meant perhaps: {_listed(found)}" if found else ""
+
+
+def exactly(
+    entries: Iterable[Entry], text: str, *, id_of: Callable[[Entry], str], name_of: Callable[[Entry], str]
+) -> list[Entry]:
+    """Those that ``text`` means: the one with this GUID, or all that have exactly this name, whatever the case."""
+    if is_guid(text):
+        return [entry for entry in entries if id_of(entry).lower() == text.lower()]
+    return [entry for entry in entries if text and is_called(name_of(entry), text)]
+
+
+def is_guid(text: str) -> bool:
+    """``text`` has the form of a GUID."""
+    return _GUID.fullmatch(text) is not None
+
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def is_called(name: str, text: str) -> bool:
+    """``text`` is the name, but for the case of its letters.  One that only looks alike is another's."""
+    return len(name) == len(text) and all(map(_is_same_letter, name, text))
+
+
+def _is_same_letter(one: str, other: str) -> bool:
+    """Each is the other's only upper or lower case: the signs for Kelvin and Angstrom are nobody's."""
+    return one == other or any(
+        lower.upper() == upper and upper.lower() == lower for lower, upper in ((one, other), (other, one))
+    )
 
 
 def is_all(text: str) -> bool:

@@ -20,9 +20,10 @@ from typing import Any
 import msgspec
 
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.computers import by_guid, is_guid
+from fluent_plugin_amp.cisco.computers import by_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
+from fluent_plugin_amp.cisco.names import is_guid
 from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.fleet import Fleet, record_of, unpacked

@@ -238,6 +238,27 @@ def test_what_is_gone_is_not_undone(
     assert undo.written == []
 
 
+def test_what_only_has_the_name_of_the_guid_is_not_undone(
+    undo: Undo, responses: Responses, soc: LocalList, organisation: Organisation
+) -> None:
+    """The list or group of the entry is gone, or of another type, and another is called like its GUID."""
+    if undo.kind in ("block", "unblock"):
+        del responses.lists[soc.guid]
+        responses.add_list(soc.guid).files.update(soc.files)
+        assert "cloud.list-not-found" in undo(code=77)
+        responses.lists[soc.guid] = LocalList(soc.guid, "SOC list", "application_blocking", files=soc.files)
+        assert "cloud.list-wrong-type" in undo(code=77)
+    elif undo.kind == "move":
+        protect = next(guid for guid, name in organisation.groups.items() if name == "Protect")
+        for computer in responses.computers.values():
+            computer.group_guid = next(guid for guid, name in organisation.groups.items() if name == "Triage")
+        del organisation.groups[protect]
+        organisation.groups["6a5f008f-9240-4c59-b73a-982517dc3824"] = protect
+        assert "name.unknown" in undo(code=2)
+    assert undo.written == []
+    assert not undo.is_as_before
+
+
 def test_the_undo_of_an_offline_computer_stays_pending(undo: Undo, computer: LocalComputer) -> None:
     """An isolation or release waits for it, which the exit code says; lists and groups are the cloud's own."""
     computer.offline = True

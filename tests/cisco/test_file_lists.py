@@ -75,6 +75,18 @@ async def test_a_name_of_two_lists_is_an_error(api: CiscoApi, organisation: Orga
     assert (await file_lists.find(api, detections.guid)).type == "simple_custom_detections"
 
 
+async def test_a_name_is_the_whole_of_it(api: CiscoApi, organisation: Organisation) -> None:
+    """But for its case, and then it must be the only one; a GUID is no name, though a list is called so."""
+    for name in ("SOC", "\uff33\uff2f\uff23", "S\u212a", "EDR", "edr", "807b32de-e9a0-4b16-8fa1-dffadb5c7799"):
+        organisation.responses.add_list(name)
+    assert (await file_lists.find(api, "soc")).name == "SOC"
+    for text in ("sk", " SOC", "SOC ", "S OC", "807b32de-e9a0-4b16-8fa1-dffadb5c7799", ""):
+        with pytest.raises(FileListNotFound):
+            await file_lists.find(api, text)
+    with pytest.raises(FileListAmbiguous):
+        await file_lists.find(api, "EDR")
+
+
 def test_a_hash_is_64_hexadecimal_digits() -> None:
     """In either case; and not the one of nothing."""
     assert file_lists.sha256_of(f" {SHA256.upper()} ") == SHA256

@@ -167,3 +167,18 @@ def test_a_full_name_always_finds_its_own_entry(names: list[str], data: st.DataO
     n = data.draw(st.integers(0, len(names) - 1))
     if not fold(names[n]).startswith("-"):  # an id would decide first
         assert known.find(f"  {names[n]} ").id == -1 - n
+
+
+def test_what_is_named_exactly() -> None:
+    """Id or whole name, whatever the case: no form of a letter, no blank more, no beginning, and never a guess."""
+    zurich = "5b1857e3-ba49-46cf-9bf1-0cad6b5ecd18"
+    for text in (zurich, zurich.upper(), "Bureau n° 1 “Zürich”", "BUREAU N° 1 “ZÜRICH”"):
+        assert GROUPS.find_exactly(text).id == zurich
+    for text in ("Bureau no 1 “Zürich”", " Bureau n° 1 “Zürich”", "Bureau n°  1 “Zürich”", "Bureau", zurich[:-1], ""):
+        with pytest.raises(NameUnknown):
+            GROUPS.find_exactly(text)
+    with pytest.raises(NameAmbiguous, match="6c3c2005"):
+        GROUPS.find_exactly("audit")
+    taken = Names("group", [Named("b077d6bc-bbdf-42f7-8838-a06053fbd98a", zurich)])
+    with pytest.raises(NameUnknown):
+        taken.find_exactly(zurich)
