@@ -248,7 +248,7 @@ class HuntsLeftOut(UnavailableError):
 
 
 class HistoryInProgress(UnavailableError):
-    """Another `backfill` or `reconcile --repair` of the same stream is at work: both would send the same events."""
+    """Another `backfill` or `reconcile --repair` works on the same stream or source: both would send the same."""
 
     id = "history.in-progress"
     default_remedy = "Wait until it has ended, or stop it."

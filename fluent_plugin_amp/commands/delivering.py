@@ -16,6 +16,7 @@ from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.facts import Observer
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.pipeline.feed import Feed
+from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.run.build import SINK_CLOSE_TIMEOUT_S, ClosableSink, make_sink
 from fluent_plugin_amp.run.pipeline import Pipeline
 from fluent_plugin_amp.state.tool import DeliveredByTool
@@ -29,7 +30,7 @@ class Delivering:
 
     Args:
         config: as loaded.
-        stream: whose transforms the events get.
+        stream: whose transforms the events get; or those of the records of a polled source.
         observer: hears what happens.
         state_file: records what was delivered, and must exist; None: nothing is recorded.
         sink: where events go; None: to the configured servers.
@@ -39,7 +40,7 @@ class Delivering:
     def __init__(
         self,
         config: Config,
-        stream: StreamConfig,
+        stream: StreamConfig | Transform,
         observer: Observer,
         state_file: Path | None,
         *,
@@ -49,14 +50,18 @@ class Delivering:
         self._sink = make_sink(config, observer, None) if sink is None else sink
         self._delivered = DeliveredByTool(state_file) if state_file is not None else None
         self._shutdown_timeout_s = config.forward.shutdown_timeout
+        streams = [] if isinstance(stream, Transform) else [stream]
         pipeline = Pipeline(
-            config, [stream], self._sink, observer, delivered=self._delivered, with_combined=with_combined
+            config, streams, self._sink, observer, delivered=self._delivered, with_combined=with_combined
         )
         conductor, self._combining = pipeline.conductor, pipeline.combining
-        self._line = conductor.lines[stream.name]
-        self.feed = Feed(
-            conductor, stream.name, max_held_bytes=config.memory_limit, patience_s=config.forward.pause_after
-        )
+        if isinstance(stream, Transform):
+            name = stream.stream
+            conductor.open(name, stream)
+        else:
+            name = stream.name
+        self._line = conductor.lines[name]
+        self.feed = Feed(conductor, name, max_held_bytes=config.memory_limit, patience_s=config.forward.pause_after)
         """Where events are put."""
 
     @property

@@ -1,1 +1,1 @@
-"""What the cloud has of a stream against what was delivered: for the commands and for completeness records."""
+"""What the cloud has of a stream, or of an audit log, against what was delivered: for commands and completeness."""

@@ -6,7 +6,7 @@ because events of one second can be alike.  It has about a page of events, so th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from fluent_plugin_amp.cisco.answers import EventStream
@@ -22,6 +22,7 @@ from fluent_plugin_amp.history.span import Bookmark
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.decode import event_time
 from fluent_plugin_amp.pipeline.delivered import identity_of, number_of
+from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.state.store import Store
 
 MAX_HELD = 5000
@@ -44,22 +45,25 @@ class Progress:
 
 @dataclass(slots=True)
 class Batch:
-    """Some events of the cloud, later ones first."""
+    """Some events of the cloud, later ones first; or some entries of an audit log."""
 
-    events: list[Recorded] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     facts: list[EventIdentity] = field(default_factory=list)
+    gives_time: bool = False
+    """The time of a record is that of its facts: the pipeline cannot read it from the body."""
     unknown: Comparison = field(default_factory=Comparison)
     """Those that were not delivered, as far as is known."""
     dropped: int = 0
-    """That `drop_event_types` keeps from being delivered: they are not among the events."""
+    """That `drop_event_types` keeps from being delivered: they are not among the bodies."""
     mark: Bookmark | None = None
     """How far the walk has come, once all this is dealt with; None: the cloud keeps no order, so nobody can say."""
     progress: Progress = Progress(0, None, None)
 
-    def of(self, indices: Sequence[int]) -> Iterator[tuple[bytes, EventIdentity]]:
-        """Body and facts, as `Feed.put` takes them."""
+    async def put_into(self, feed: Feed, indices: Sequence[int]) -> None:
+        """Hand in these.  Raises NoProgress."""
         for index in indices:
-            yield self.events[index].body, self.facts[index]
+            facts = self.facts[index]
+            await feed.put(self.bodies[index], facts, received_at=facts.seconds if self.gives_time else None)
 
 
 def cloud_of(stream: StreamConfig) -> Cloud | None:
@@ -143,7 +147,7 @@ def _batch(entries: Sequence[Entry[Recorded]], configured: StreamConfig, store: 
         if facts.event_type_id in to_drop:
             batch.dropped += 1
         else:
-            batch.events.append(entry.item)
+            batch.bodies.append(entry.item.body)
             batch.facts.append(facts)
     known: list[tuple[bytes, EventIdentity]] = []
     if store is not None:

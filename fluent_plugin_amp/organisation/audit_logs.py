@@ -8,8 +8,8 @@ acknowledged.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.organisation.checkpoint import Kept
@@ -74,9 +74,9 @@ class AuditLogs:
             await self._keep(window.until)
 
     async def _load(self) -> int:
-        kept = (await self._kept.load_of(self._name)).get(CURSOR, b"")
-        if kept.isdigit() and len(kept) <= 10:
-            return int(kept)
+        kept = cursor_of(await self._kept.load_of(self._name))
+        if kept is not None:
+            return kept
         begin_at = int(self._clock()) - DELAY_S - 1  # so the first window can be read at once
         await self._keep(begin_at)
         return begin_at
@@ -86,16 +86,47 @@ class AuditLogs:
         self.delivered_to = second
 
 
+def cursor_of(kept: Mapping[str, bytes]) -> int | None:
+    """What is kept of an audit log: everything before this second is delivered; None: nothing that can be read."""
+    cursor = kept.get(CURSOR, b"")
+    return int(cursor) if cursor.isdigit() and len(cursor) <= 10 else None
+
+
 async def deliver(api: CiscoApi, window: Window, feed: Sink) -> int:
-    """Hand the window's entries to ``feed``, and wait until they are safe; in parts, where it has too many.
+    """Hand the window's entries to ``feed``, and wait until they are safe.
 
     Returns how many of them had no time that can be read.
 
     Raises:
         PluginError: what the API gives; entries may have been delivered.
     """
+    odd = 0
+    async for page in read(api, window):
+        for entry in page:
+            odd += entry.is_odd
+            await feed.put(entry.body, received_at=float(entry.at), perhaps_again=True)
+    await feed.finish()
+    return odd
+
+
+class Entry(NamedTuple):
+    """An entry of a window, as it is delivered."""
+
+    body: bytes
+    at: int
+    """Its second; of one without a time the end of what was asked for."""
+    is_odd: bool
+    """It has no time that can be read."""
+
+
+async def read(api: CiscoApi, window: Window) -> AsyncIterator[list[Entry]]:
+    """The window's entries, page by page; in parts, where it has too many.  A page may come again.
+
+    Raises:
+        PluginError: what the API gives.
+    """
     parts = [window]
-    reads = odd = 0
+    reads = 0
     while parts:
         part = parts.pop()
         reads += 1
@@ -116,14 +147,12 @@ async def deliver(api: CiscoApi, window: Window, feed: Sink) -> int:
             tally.read += len(page.items)
             inside = [(entry, second) for entry in page.items if part.has(second := second_of(entry))]
             bodies = tally.take(body_of(entry) for entry, _ in inside)
-            for body, (_, second) in zip(bodies, inside, strict=True):
-                odd += second is None
-                at = float(part.until if second is None else second)
-                await feed.put(body, received_at=at, perhaps_again=True)
+            yield [
+                Entry(body, part.until if second is None else second, second is None)
+                for body, (_, second) in zip(bodies, inside, strict=True)
+            ]
         else:
             if tally.is_short:
                 parts.append(part)
             else:
                 reads = 0
-    await feed.finish()
-    return odd

@@ -332,8 +332,7 @@ class Completing:
                     event_stream = await find_stream(api, stream)
                     async for batch in batches(api, event_stream, leg, stream, store, self._wait):
                         to_send = found.count(batch)
-                        for body, facts in batch.of(to_send) if to_repair else ():
-                            await feed.put(body, facts)
+                        await batch.put_into(feed, to_send if to_repair else ())
                         await asyncio.sleep(0)
                 finally:
                     self._requests[name] += api.requests

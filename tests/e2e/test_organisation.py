@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from fluent_plugin_amp.testing.organisation import Organisation
 from tests.e2e.configs import bodies, configuration
 from tests.e2e.conftest import Rig
 
-ENTRIES = 1200
+ENTRIES, EARLIER = 1200, 30
 TAG = "edr.cisco.amp.audit_logs"
 
 
@@ -44,7 +45,8 @@ def noted_as_delivered(state_file: Path, line: str) -> int:
 async def test_audit_log(rig: Rig, cloud: LocalCloud, fluentd: FakeFluentd) -> None:
     """Killed in the middle of it, with the cloud's rate limit used up at first: each entry comes.
 
-    Twice come only entries that were on their way at the kill: sent, and not yet noted as delivered.
+    Twice come only entries that were on their way at the kill: sent, and not yet noted as delivered.  Those of before
+    the plugin's first start come by `backfill` beside it, and `reconcile` finds them.
     """
     organisation = cloud.add_organisation()
     now = int(time.time())
@@ -52,6 +54,8 @@ async def test_audit_log(rig: Rig, cloud: LocalCloud, fluentd: FakeFluentd) -> N
         organisation.audit_log.add(
             now - 300 - number % 60, item=str(number), new_attributes={"unlock_code": "qwerty"}
         )
+    for number in range(EARLIER):
+        organisation.audit_log.add(now - 3 * 86_400 - number * 3600, item=f"earlier {number}")
     cloud.fail(too_many_requests(1))
     stream = rig.make_stream()
     await rig.publish(stream, bodies(3))
@@ -79,6 +83,13 @@ async def test_audit_log(rig: Rig, cloud: LocalCloud, fluentd: FakeFluentd) -> N
     await fluentd.wait_for(lambda: len(entries()) == ENTRIES)
     organisation.audit_log.add(int(time.time()) - 70, item="late")
     await fluentd.wait_for(lambda: "late" in entries())
+    options = ["--source", "audit_logs", "--since", "10d"]
+    filled = rig.run(config, *options, command="backfill")
+    assert await filled.ended() == 0, filled.log
+    assert f"{EARLIER} entries in the cloud: {EARLIER} delivered, 0 dead letters, 0 delivered before" in filled.log
+    found = rig.run(config, *options, "--json", command="reconcile")
+    assert await found.ended() == 0, found.log
+    assert (json.loads(found.log)["in_cloud"], json.loads(found.log)["delivered"]) == (EARLIER, EARLIER)
     assert await second.stopped() == 0
     once = rig.run(config, "--once")
     assert await once.ended() == 0

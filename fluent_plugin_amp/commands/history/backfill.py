@@ -1,8 +1,8 @@
-"""`fluent-plugin-amp backfill`: sends recorded events of a span of time through the pipeline of `run`.
+"""`fluent-plugin-amp backfill`: sends what the cloud recorded in a span of time through the pipeline of `run`.
 
-Events come from the API newest first, and are delivered in that order.  What the state file knows is left out.  A
+It is read newest first, and delivered in that order.  What the state file knows is left out.  A
 bookmark notes how far the work has come, once a server's ack is recorded.  So the next run with the same words goes
-on there, whatever interrupted this one, and at most the events of one page arrive twice.
+on there, whatever interrupted this one, and at most one page arrives twice; of an audit log, at most a day.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.history import bookmark
 from fluent_plugin_amp.commands.history.alone import alone
-from fluent_plugin_amp.commands.history.around import Around, open_api
-from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.commands.history.around import Around
+from fluent_plugin_amp.commands.history.past import Past
+from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import NoProgress
-from fluent_plugin_amp.history.batches import Batch, batches, find_stream
+from fluent_plugin_amp.history.batches import Batch
 from fluent_plugin_amp.history.span import Bookmark, Span, legs
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.state.store import Store
@@ -32,15 +33,15 @@ class Backfill:
 
     Args:
         config: as loaded.
-        stream: whose events are wanted.
+        past: what is wanted.
         span: from when to when.
-        words: identify an interrupted run: the stream, and the times as the user wrote them.
+        words: identify an interrupted run: the stream or source, and the times as the user wrote them.
         resend: send what was delivered before, too.
         restart: forget an interrupted run.
     """
 
     config: Config
-    stream: StreamConfig
+    past: Past
     span: Span
     words: tuple[str, ...]
     resend: bool = False
@@ -49,33 +50,34 @@ class Backfill:
     resumed: Span | None = None
     """What an interrupted run had left."""
     in_cloud: int = 0
-    """Events in the span, without those that `drop_event_types` names."""
+    """Records in the span, without those that `drop_event_types` names."""
     known: int = 0
     """How many of these were delivered before."""
     dropped: int = 0
     counters: Counters = field(default_factory=Counters)
-    """Of the events that were sent."""
+    """Of what was sent."""
     is_done: bool = False
     _marks: deque[tuple[int, Bookmark]] = field(default_factory=deque)
-    """How far the walk has come, once this many of the events sent are safe."""
+    """How far the walk has come, once this many of those sent are safe."""
 
     async def run(self, around: Around) -> None:
         """Work until all is done, or until stopped.
 
         Raises:
-            HistoryInProgress: another process delivers recorded events of this stream.
+            HistoryInProgress: another process delivers what was recorded of this stream or source.
             NoProgress: no server acknowledged anything for ``forward.pause_after``.
             PluginError: what the API, the state file or the configuration's files give.
         """
         path = self.config.state.path
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(alone(self.config, self.stream, around.environ))
+            stack.enter_context(alone(self.config, self.past, around.environ))
             store = None if path is None else _open(path)
             if store is not None:
                 stack.callback(store.close)
             file = None if path is None else bookmark.bookmark_file(path, *self.words, str(self.resend))
-            api = await stack.enter_async_context(open_api(self.stream, around))
-            delivering = await stack.enter_async_context(Delivering(self.config, self.stream, around.observer, path))
+            api = await stack.enter_async_context(self.past.open_api(around))
+            made = Delivering(self.config, self.past.transforms, around.observer, path)
+            delivering = await stack.enter_async_context(made)
             self.counters = delivering.counters
             work = self._work(api, delivering, store, file, around)
             try:
@@ -90,15 +92,13 @@ class Backfill:
     async def _work(
         self, api: CiscoApi, delivering: Delivering, store: Store | None, file: Path | None, around: Around
     ) -> None:
-        event_stream = await find_stream(api, self.stream)
+        read = await self.past.reader(api, around.wait)
         mark = None if file is None or self.restart else bookmark.load(file)
         self.resumed = mark.left if mark is not None else None
         feed = delivering.feed
         for leg in legs(self.span, mark):
-            known = None if self.resend else store
-            async for batch in batches(api, event_stream, leg, self.stream, known, around.wait):
-                for body, facts in batch.of(batch.unknown.candidates):
-                    await feed.put(body, facts)
+            async for batch in read(leg, None if self.resend else store):
+                await batch.put_into(feed, batch.unknown.candidates)
                 self._count(batch)
                 if batch.mark is None:  # the cloud keeps no order: nothing can be said of what comes
                     self._marks.clear()
@@ -113,8 +113,8 @@ class Backfill:
             bookmark.remove(file)
 
     def _count(self, batch: Batch) -> None:
-        self.in_cloud += len(batch.events)
-        self.known += len(batch.events) - len(batch.unknown.candidates)
+        self.in_cloud += len(batch.bodies)
+        self.known += len(batch.bodies) - len(batch.unknown.candidates)
         self.dropped += batch.dropped
 
     def _save(self, file: Path | None, safe: int) -> None:

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from fluent_plugin_amp.commands.history.backfill import Backfill
+    from fluent_plugin_amp.commands.history.past import Past
     from fluent_plugin_amp.commands.history.reconcile import Reconciliation
-    from fluent_plugin_amp.config import Config, StreamConfig
+    from fluent_plugin_amp.config import Config
     from fluent_plugin_amp.history.batches import Progress
     from fluent_plugin_amp.history.span import Span
 
@@ -47,6 +48,11 @@ LINE_EVERY_S = 30.0
 
 _stream_option = click.option(
     "--stream", "stream_name", metavar="NAME", help="The stream; needed where several are configured."
+)
+_source_option = click.option(
+    "--source",
+    metavar="NAME",
+    help="An audit log instead of a stream: acme/audit_logs, or audit_logs where only one organisation has it.",
 )
 _since_option = click.option(
     "--since",
@@ -59,6 +65,7 @@ _since_option = click.option(
 @click.command()
 @config_option
 @_stream_option
+@_source_option
 @_since_option
 @click.option("--until", metavar="TIME", help="As for --since, or now; the end itself is left out.  [default: now]")
 @click.option("--resend", is_flag=True, help="Send what the state file knows as delivered, too.")
@@ -69,7 +76,13 @@ _since_option = click.option(
 )
 @report_errors
 def backfill(
-    config_path: Path, stream_name: str | None, since: str, until: str | None, resend: bool, restart: bool
+    config_path: Path,
+    stream_name: str | None,
+    source: str | None,
+    since: str,
+    until: str | None,
+    resend: bool,
+    restart: bool,
 ) -> int:
     """Deliver what the Cisco cloud recorded in a span of time, newest first, through the pipeline of `run`.
 
@@ -81,20 +94,24 @@ def backfill(
     The stream needs `api` in the configuration, and `cloud` unless the broker or the `credentials_file` tells it.
     AMP_CLIENT_ID, AMP_API_KEY and AMP_REGION do as well.
 
+    With --source it takes the entries of an organisation's audit log, as far as `run` has read it: what is later
+    comes from there.
+
     \b
     Examples:
       fluent-plugin-amp backfill -c amp.yml --stream emea --since 7d
       fluent-plugin-amp backfill -c amp.yml --stream emea --since 2026-11-01 --until 2026-11-02T12:00:00Z
+      fluent-plugin-amp backfill -c amp.yml --source audit_logs --since 30d
     """
-    config, stream, span = _asked(config_path, stream_name, since, until)
+    config, past, span = _asked(config_path, stream_name, source, since, until)
     from fluent_plugin_amp.commands.history.backfill import Backfill
 
     if config.state.path is None:
         click.echo(
             "note: no `state.path`: everything is sent, and after an interruption the command starts again", err=True
         )
-    job = Backfill(config, stream, span, (stream.name, since, until or ""), resend=resend, restart=restart)
-    _run(f"backfill {stream.name}", job)
+    job = Backfill(config, past, span, (past.name, since, until or ""), resend=resend, restart=restart)
+    _run(f"backfill {past.name}", job)
     what = str(span)
     if job.resumed is not None:
         click.echo(f"went on with what an interrupted run had left: {job.resumed}", err=True)
@@ -110,7 +127,7 @@ def backfill(
         )
     dropped = f", {job.dropped} dropped" if job.dropped else ""
     click.echo(
-        f"{what}: {job.in_cloud + job.dropped} events in the cloud: {delivered} delivered, "
+        f"{what}: {job.in_cloud + job.dropped} {past.noun} in the cloud: {delivered} delivered, "
         f"{letters} dead letters, {job.known} delivered before{dropped}",
         err=True,
     )
@@ -120,6 +137,7 @@ def backfill(
 @click.command()
 @config_option
 @_stream_option
+@_source_option
 @_since_option
 @click.option(
     "--until",
@@ -131,7 +149,15 @@ def backfill(
 @click.option("--repair", is_flag=True, help="Deliver what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON object.")
 @report_errors
-def reconcile(config_path: Path, stream_name: str | None, since: str, until: str, repair: bool, as_json: bool) -> int:
+def reconcile(
+    config_path: Path,
+    stream_name: str | None,
+    source: str | None,
+    since: str,
+    until: str,
+    repair: bool,
+    as_json: bool,
+) -> int:
     """Compare what the Cisco cloud recorded with what the state file knows as delivered, hour by hour.
 
     Exit code 1: something is missing. With --repair it is delivered now, and the code is 0.
@@ -142,23 +168,26 @@ def reconcile(config_path: Path, stream_name: str | None, since: str, until: str
     compared by time, event type, connector and detection. If several are alike in all of these and one of them is
     missing, --repair sends them all.
 
+    With --source it compares the audit log of an organisation, as far as `run` has read it.
+
     \b
     Examples:
       fluent-plugin-amp reconcile -c amp.yml --stream emea --since 2d
       fluent-plugin-amp reconcile -c amp.yml --stream emea --since 2026-11-20 --until 2026-11-21 --repair
       fluent-plugin-amp reconcile -c amp.yml --since 1d --json | jq .missing
+      fluent-plugin-amp reconcile -c amp.yml --source acme/audit_logs --since 7d
     """
-    config, stream, span = _asked(config_path, stream_name, since, until)
+    config, past, span = _asked(config_path, stream_name, source, since, until)
     from fluent_plugin_amp.commands.history.reconcile import Reconciliation
 
-    job = Reconciliation(config, stream, span, time.time(), repair)
-    _run(f"reconcile {stream.name}", job)
+    job = Reconciliation(config, past, span, time.time(), repair)
+    _run(f"reconcile {past.name}", job)
     if not job.is_done:
-        raise Interrupted(f"stopped before the end; {job.repaired} events were delivered")
+        raise Interrupted(f"stopped before the end; {job.repaired} {past.noun} were delivered")
     if as_json:
         echo_json(job.as_json())
         return job.exit_code
-    click.echo(one_line(f"stream {stream.name}, {span}"))
+    click.echo(one_line(f"{past.kind} {past.name}, {span}"))
     click.echo(table_text(job.table()), nl=False)
     for note in job.notes():
         click.echo(f"note: {one_line(note)}")
@@ -166,15 +195,22 @@ def reconcile(config_path: Path, stream_name: str | None, since: str, until: str
 
 
 def _asked(
-    config_path: Path, stream_name: str | None, since: str, until: str | None
-) -> tuple[Config, StreamConfig, Span]:
-    """Configuration, stream and span that the options name."""
+    config_path: Path, stream_name: str | None, source: str | None, since: str, until: str | None
+) -> tuple[Config, Past, Span]:
+    """Configuration, stream or source, and span that the options name."""
+    from fluent_plugin_amp.commands.history.past import AuditLogPast, EventsPast, pick_audit_log
     from fluent_plugin_amp.history.span import Span, parse_time
     from fluent_plugin_amp.observe import logs
 
     config = load_config(config_path)
     logs.set_up("warning", config.logging.format)
-    stream = pick_stream(config, stream_name, in_doubt_ask=True)
+    if source is not None and stream_name is not None:
+        raise UsageError("--stream and --source exclude each other")
+    past: Past = (
+        EventsPast(pick_stream(config, stream_name, in_doubt_ask=True))
+        if source is None
+        else pick_audit_log(config, source)
+    )
     now = time.time()
     try:
         span = Span(parse_time(since, now), min(int(now), parse_time(until, now) if until else int(now)))
@@ -182,7 +218,11 @@ def _asked(
         raise UsageError(str(exc)) from exc
     if span.since >= span.until:
         raise UsageError(f"--since must be before --until: {span}")
-    return config, stream, span
+    if isinstance(past, AuditLogPast) and (end := past.end(now)) < span.until:
+        if span.since >= end:
+            raise UsageError(f"{past.name}: `run` itself reads what was added since {units.day_and_time(end)}")
+        span = Span(span.since, end)
+    return config, past, span
 
 
 def _run(what: str, job: Backfill | Reconciliation) -> None:
@@ -198,7 +238,7 @@ def _run(what: str, job: Backfill | Reconciliation) -> None:
             click.echo("stopping, once what is on its way has arrived; press again to end at once", err=True)
             stop.set()
 
-        with stop_on_signals(stop_for), Watch(what) as watch:
+        with stop_on_signals(stop_for), Watch(what, job.past.noun) as watch:
             await job.run(Around(os.environ, logs.LogObserver(), watch.wait, stop, watch))
 
     asyncio.run(main())
@@ -207,8 +247,9 @@ def _run(what: str, job: Backfill | Reconciliation) -> None:
 class Watch:
     """Shows the progress on standard error: a bar on a terminal, else a line every `LINE_EVERY_S`."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, noun: str = "events") -> None:
         self._what = what
+        self._noun = noun
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._said_at = time.monotonic()
@@ -234,7 +275,7 @@ class Watch:
             self._bar.update(self._task, completed=progress.read, total=total, left=left, description=self._what)
         elif time.monotonic() - self._said_at >= LINE_EVERY_S:
             self._said_at = time.monotonic()
-            click.echo(f"{self._what}: {progress.read} of about {total or '?'} events, {left}", err=True)
+            click.echo(f"{self._what}: {progress.read} of about {total or '?'} {self._noun}, {left}", err=True)
 
     async def wait(self, seconds: float, why: str) -> None:
         """A `Wait` of the API."""

@@ -1,4 +1,4 @@
-"""`fluent-plugin-amp reconcile`: compares what the cloud has for a stream with what was delivered.
+"""`fluent-plugin-amp reconcile`: compares what the cloud has with what was delivered.
 
 Only the state file tells what was delivered.  It cannot tell for events that are older than its memory, or than
 itself: they are counted as not known, neither delivered nor missing.  Events that still wait in the queue count as
@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.history.alone import alone
-from fluent_plugin_amp.commands.history.around import Around, open_api
-from fluent_plugin_amp.commands.queue_depth import messages_ready
+from fluent_plugin_amp.commands.history.around import Around
+from fluent_plugin_amp.commands.history.past import Past
 from fluent_plugin_amp.commands.state import state_path
-from fluent_plugin_amp.config import Config, StreamConfig
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
-from fluent_plugin_amp.history.batches import Batch, Progress, batches, find_stream
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK
+from fluent_plugin_amp.history.batches import Batch, Progress
 from fluent_plugin_amp.history.hours import Hour, Hours, known_since
 from fluent_plugin_amp.history.span import Span, legs
 from fluent_plugin_amp.observe.units import day_and_time, moment
 from fluent_plugin_amp.pipeline.feed import Feed
-from fluent_plugin_amp.run.build import make_locate
 from fluent_plugin_amp.state.store import Store
 
 if TYPE_CHECKING:
@@ -38,22 +37,22 @@ class Reconciliation:
 
     Args:
         config: as loaded; it must name a state file.
-        stream: the one to look at.
+        past: what to look at.
         span: from when to when.
         now: seconds since the epoch.
         repair: deliver what is missing.
     """
 
     config: Config
-    stream: StreamConfig
+    past: Past
     span: Span
     now: float
     repair: bool = False
 
     found: Hours = field(default_factory=Hours)
-    """The figures of the cloud's events."""
+    """The figures of what the cloud has."""
     repaired: int = 0
-    """Events sent and acknowledged.  Where events are alike, some of them were not missing."""
+    """Sent and acknowledged.  Where events are alike, some of them were not missing."""
     dead_letters: int = 0
     """How many of these were dead letters."""
     waiting: int | None = None
@@ -64,26 +63,26 @@ class Reconciliation:
         """Compare, and repair if asked to, until done or stopped.
 
         Raises:
-            UsageError: there is no state file; HistoryInProgress: another process repairs the stream, or delivers
-                events of its past; PluginError: what the API, the file or the servers give.
+            UsageError: there is no state file; HistoryInProgress: another process repairs the same, or delivers
+                what was recorded of it; PluginError: what the API, the file or the servers give.
         """
         path = state_path(self.config)
         async with contextlib.AsyncExitStack() as stack:
             if self.repair:
-                stack.enter_context(alone(self.config, self.stream, around.environ))
+                stack.enter_context(alone(self.config, self.past, around.environ))
             store = Store.open(path)
             stack.callback(store.close)
-            api = await stack.enter_async_context(open_api(self.stream, around))
-            event_stream = await find_stream(api, self.stream)
-            self.found.known_since = known_since(store, self.stream.name, self.now, self.config.state.remember)
-            self.waiting = await _count_waiting(self.stream)
+            api = await stack.enter_async_context(self.past.open_api(around))
+            read = await self.past.reader(api, around.wait)
+            self.found.known_since = known_since(store, self.past.name, self.now, self.config.state.remember)
+            self.waiting = await self.past.count_waiting()
             delivering = None
             if self.repair:
-                made = Delivering(self.config, self.stream, around.observer, path)
+                made = Delivering(self.config, self.past.transforms, around.observer, path)
                 delivering = await stack.enter_async_context(made)
             feed = delivering.feed if delivering is not None else None
             (leg,) = legs(self.span, None)
-            found = batches(api, event_stream, leg, self.stream, store, around.wait)
+            found = read(leg, store)
             ends = delivering.ends if delivering is not None else set()
             self.is_done = await supervise(self._work(found, feed, around.on_progress), around.stop, ends)
             if delivering is not None:
@@ -96,8 +95,7 @@ class Reconciliation:
         async for batch in found:
             to_send = self.found.count(batch)
             if feed is not None:
-                for body, facts in batch.of(to_send):
-                    await feed.put(body, facts)
+                await batch.put_into(feed, to_send)
             on_progress(batch.progress)
         if feed is not None:
             await feed.finish()
@@ -117,35 +115,31 @@ class Reconciliation:
 
     def notes(self) -> list[str]:
         """What the user must know besides the figures."""
-        total = self.total
+        total, past = self.total, self.past
         notes = []
         if self.found.known_since is None:
             notes.append(
-                f"The state file knows of no event delivered from {self.stream.name}: nobody can tell what was."
+                f"The state file knows of no {past.noun} delivered from {past.name}: nobody can tell what was."
             )
         elif self.span.since < self.found.known_since:
             notes.append(
-                f"The state file goes back to {day_and_time(self.found.known_since)}. Earlier events that are not "
-                "found in it are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them in "
-                "either case."
+                f"The state file goes back to {day_and_time(self.found.known_since)}. Earlier {past.noun} that are "
+                "not found in it are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them "
+                "in either case."
             )
         if total.missing or self.waiting:
-            waiting = "" if self.waiting is None else f" ({self.waiting} messages at the moment)"
-            notes.append(
-                f"Events that still wait in the queue{waiting} count as missing until `run` has delivered them, and "
-                "so do those delivered while the state file could not be written."
-            )
+            notes.append(past.note_on_missing(self.waiting))
         if self.found.dropped:
             notes.append(f"{self.found.dropped} events are left out here: `drop_event_types` names them.")
         if self.repair:
             letters = f", {self.dead_letters} of them as dead letters" if self.dead_letters else ""
-            notes.append(f"{self.repaired} events were delivered now{letters}.")
+            notes.append(f"{self.repaired} {past.noun} were delivered now{letters}.")
         return notes
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
-            "stream": self.stream.name,
+            self.past.kind: self.past.name,
             "since": moment(self.span.since),
             "until": moment(self.span.until),
             "known_since": None if self.found.known_since is None else moment(self.found.known_since),
@@ -168,12 +162,3 @@ class Reconciliation:
             row = (hour.in_cloud, hour.delivered, hour.missing, hour.not_known)
             made.add_row(name, *map(str, row), style="red" if hour.missing else None)
         return made
-
-
-async def _count_waiting(stream: StreamConfig) -> int | None:
-    """Messages in the stream's queue; None where the cloud or the broker does not tell."""
-    try:
-        location = await make_locate(stream)()
-    except PluginError:
-        return None
-    return await messages_ready(location.broker, location.queue)

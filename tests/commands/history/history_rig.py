@@ -12,6 +12,7 @@ import yaml
 
 from fluent_plugin_amp.commands.history.around import Around
 from fluent_plugin_amp.commands.history.backfill import Backfill
+from fluent_plugin_amp.commands.history.past import EventsPast
 from fluent_plugin_amp.commands.history.reconcile import Reconciliation
 from fluent_plugin_amp.config import Config, load
 from fluent_plugin_amp.facts import Fact
@@ -29,6 +30,7 @@ NOW = 1_700_000_000
 FIRST_ID = 6_180_352_115_244_793_857
 DETECTED = 1090519054
 QUARANTINED = 553648143
+TOP_LEVEL = ("state", "transform", "organisations")
 
 
 def event(number: int, second: int, **fields: Any) -> bytes:
@@ -76,7 +78,7 @@ class Rig:
         self.organisation.answer(Request("POST", "/v1/event_streams", "http://cloud", body=body))
 
     def config(self, **keys: Any) -> Config:
-        """The configuration; ``keys`` of the stream, or ``state``."""
+        """The configuration; ``keys`` of the stream, or ``state``, ``transform``, ``organisations``."""
         (stream,) = self.organisation.streams.values()
         section = {
             "name": "emea",
@@ -84,15 +86,14 @@ class Rig:
             "queue": stream.queue_name,
             "cloud": {"api": self.cloud.url},
             "api": {"client_id": self.organisation.client_id, "api_key": self.organisation.api_key},
-            **{key: value for key, value in keys.items() if key not in ("state", "transform")},
+            **{key: value for key, value in keys.items() if key not in TOP_LEVEL},
         }
         document: dict[str, Any] = {
             "streams": [{key: value for key, value in section.items() if value is not None}],
             "forward": {"servers": [{"host": "127.0.0.1", "port": self.fluentd.port}]},
             "state": keys.get("state", {"path": str(self.state)}),
         }
-        if "transform" in keys:
-            document["transform"] = keys["transform"]
+        document |= {key: keys[key] for key in TOP_LEVEL if key in keys}
         file = self.folder / "config.yml"
         file.touch(mode=0o600)
         file.write_text(yaml.safe_dump(document))
@@ -113,14 +114,14 @@ class Rig:
     def backfill(self, since: int, until: int = NOW, *, config: Config | None = None, **options: Any) -> Backfill:
         """One that is about to begin."""
         config = config or self.config()
-        return Backfill(config, config.streams[0], Span(since, until), ("emea", "7d", ""), **options)
+        return Backfill(config, EventsPast(config.streams[0]), Span(since, until), ("emea", "7d", ""), **options)
 
     def reconcile(
         self, since: int, until: int = NOW, *, config: Config | None = None, now: float = NOW, repair: bool = False
     ) -> Reconciliation:
         """One that is about to begin."""
         config = config or self.config()
-        return Reconciliation(config, config.streams[0], Span(since, until), now, repair)
+        return Reconciliation(config, EventsPast(config.streams[0]), Span(since, until), now, repair)
 
     async def run(
         self,

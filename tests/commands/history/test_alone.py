@@ -9,6 +9,7 @@ import pytest
 
 from fluent_plugin_amp.commands.history.alone import alone
 from fluent_plugin_amp.commands.history.backfill import Backfill
+from fluent_plugin_amp.commands.history.past import EventsPast
 from fluent_plugin_amp.commands.history.reconcile import Reconciliation
 from fluent_plugin_amp.errors import EXIT_UNAVAILABLE, HistoryInProgress
 from fluent_plugin_amp.state.errors import StateUnusable
@@ -51,7 +52,7 @@ async def test_looking_needs_no_lock(rig: Rig) -> None:
     rig.organisation.publish(events(10))
     rig.remember(events(10))
     config = rig.config()
-    with alone(config, config.streams[0], {}):
+    with alone(config, EventsPast(config.streams[0]), {}):
         await rig.run(rig.reconcile(NOW - 10))
         with pytest.raises(HistoryInProgress) as caught:
             await rig.run(rig.reconcile(NOW - 10, repair=True))
@@ -62,7 +63,7 @@ async def test_another_stream_is_not_held_up(rig: Rig) -> None:
     """A lock is of one stream."""
     config = rig.config()
     other = rig.config(name="us").streams[0]
-    with alone(config, config.streams[0], {}), alone(config, other, {}):
+    with alone(config, EventsPast(config.streams[0]), {}), alone(config, EventsPast(other), {}):
         pass
 
 
@@ -70,12 +71,12 @@ async def test_a_symbolic_link_in_its_place_is_not_followed(rig: Rig, tmp_path: 
     """A folder of temporary files is everybody's."""
     config = rig.config(state={})
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
-    with alone(config, config.streams[0], environ):
+    with alone(config, EventsPast(config.streams[0]), environ):
         (lock,) = tmp_path.glob("fluent-plugin-amp-*.lock")  # noqa: ASYNC240
     lock.unlink()
     dear = tmp_path / "dear"
     dear.write_text("dear")
     lock.symlink_to(dear)
-    with pytest.raises(StateUnusable, match="symbolic link"), alone(config, config.streams[0], environ):
+    with pytest.raises(StateUnusable, match="symbolic link"), alone(config, EventsPast(config.streams[0]), environ):
         pass
     assert dear.read_text() == "dear"

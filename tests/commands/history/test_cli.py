@@ -45,6 +45,8 @@ def run(made: World, *arguments: str) -> Result:
         (["--since", "tomorrow"], "'tomorrow' is not a time"),
         (["--since", "1h", "--until", "2h"], "--since must be before --until"),
         (["--since", "1h", "--stream", "apac"], "no stream is named 'apac'"),
+        (["--since", "1h", "--stream", "emea", "--source", "audit_logs"], "--stream and --source exclude each other"),
+        (["--since", "1h", "--source", "audit_logs"], "no organisation has `audit_logs`"),
     ],
 )
 def test_mistakes_are_told(made: World, command: str, options: list[str], words: str) -> None:
@@ -60,6 +62,18 @@ def test_of_several_streams_one_must_be_named(made: World) -> None:
     made.config.write_text(yaml.safe_dump(document))
     result = run(made, "backfill", "--since", "1h")
     assert (result.exit_code, "which stream? There are: emea, us" in result.output) == (EXIT_USAGE, True)
+
+
+@pytest.mark.parametrize("command", ["backfill", "reconcile"])
+def test_of_an_audit_log_what_run_reads_is_no_past(made: World, command: str) -> None:
+    """Nor is the last minute: entries of it may still appear."""
+    document = yaml.safe_load(made.config.read_text())
+    api = {"client_id": made.organisation.client_id, "api_key": made.organisation.api_key}
+    document["organisations"] = [{"name": "acme", "cloud": {"api": made.cloud.url}, "api": api, "audit_logs": {}}]
+    made.config.write_text(yaml.safe_dump(document))
+    result = run(made, command, "--source", "audit_logs", "--since", "50s", "--until", "now")
+    assert result.exit_code == EXIT_USAGE
+    assert "acme/audit_logs: `run` itself reads what was added since 20" in result.output
 
 
 def test_an_hour_is_a_row(made: World) -> None:
