@@ -24,8 +24,8 @@ from fluent_plugin_amp.cisco.computers import by_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.cisco.names import is_guid
-from fluent_plugin_amp.errors import NoProgress
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
+from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.fleet import Fleet, record_of, unpacked
 from fluent_plugin_amp.pipeline.names import Names
 
@@ -39,7 +39,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
-class Computers:
+class Computers(Compared):
     """One organisation's computers, and its names.
 
     Args:
@@ -63,18 +63,13 @@ class Computers:
         sweep_s: float = 86_400.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         self.fleet = Fleet(names)
-        self.listing: Listing | None = None
-        """What is being read: how far it is."""
-        self.odd = 0
-        """Items of the lists that are no objects, or have no GUID, each time they were read."""
-        self.odd_rows: list[str] = []
-        """What was kept, and cannot be read."""
         self._api = api
         self._names = names
         self._sweep_s = sweep_s
         self._clock = clock
-        self._swept_at: int | None = None
+        self._swept_at = 0
         self._asked = ""  # the last one that a list lacked and that was asked for
         self._lists_kept: dict[str, dict[str, str]] = {}
         self._checkpoint = Checkpoint(name, feed, kept, self._rows)
@@ -83,36 +78,17 @@ class Computers:
         yield from self.fleet.rows()
         yield from self._list_rows().items()
 
-    async def poll(self) -> None:
-        """One round: a sweep where it is due, else those that reported.
-
-        Raises:
-            PluginError: what the API gives; what was found by then is told, and known.
-            NoProgress: what was told got lost; it will be found, and told, again.
-        """
-        try:
-            await self._poll()
-        except NoProgress:
-            self._swept_at = None
-            raise
-
-    async def _poll(self) -> None:
-        if self._swept_at is None:
-            await self._load()
+    async def _round(self) -> None:
+        """A sweep where it is due, else those that reported."""
         await self._learn_names()
         began = int(self._clock())
-        is_sweep = not 0 <= began - (self._swept_at or 0) < self._sweep_s
-        listing = self.listing = Listing(
-            self._api, "/v1/computers", guid_of("connector_guid"), query=() if is_sweep else _WITHIN_A_DAY
-        )
-        try:
+        is_sweep = not 0 <= began - self._swept_at < self._sweep_s
+        query = () if is_sweep else _WITHIN_A_DAY
+        with self._reading(Listing(self._api, "/v1/computers", guid_of("connector_guid"), query=query)) as listing:
             async for computer in listing.items():
                 change = self.fleet.take(computer)
                 if change is not None:
                     await self._checkpoint.tell(record_of(self._names.organisation, change))
-        finally:
-            self.listing = None
-            self.odd += listing.odd
         if is_sweep:
             await self._tell_gone(listing)
             self._swept_at = began

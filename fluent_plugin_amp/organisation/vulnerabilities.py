@@ -16,8 +16,9 @@ from typing import Any
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CloudRefused, CloudServerError, CloudUnreachable
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
-from fluent_plugin_amp.errors import NoProgress, PluginError
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
+from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.programs import (
     COMPUTERS_EACH,
     Programs,
@@ -38,7 +39,7 @@ _OF_ONE_LIST = (CloudAnswerNotUnderstood, CloudRefused, CloudServerError, CloudU
 Json = dict[str, Any]
 
 
-class Vulnerabilities:
+class Vulnerabilities(Compared):
     """One organisation's vulnerable programs.
 
     Args:
@@ -60,40 +61,20 @@ class Vulnerabilities:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         self.programs = Programs()
-        self.odd = 0
-        """Programs that are no objects, each time they were read."""
-        self.listing: Listing | None = None
-        """What is being read: how far it is."""
-        self.odd_rows: list[str] = []
-        """What was kept, and cannot be read."""
         self._organisation = organisation
         self._api = api
         self._clock = clock
-        self._latest: int | None = None
+        self._latest = 0
         self._checkpoint = Checkpoint(name, feed, kept, lambda: self.programs.rows().items())
 
-    async def poll(self) -> None:
-        """One round.
-
-        Raises:
-            PluginError: what the API gives; what was found by then is told, and known.
-            NoProgress: what was told got lost; it will be found, and told, again.
-        """
-        try:
-            await self._poll()
-        except NoProgress:
-            self._latest = None
-            raise
-
-    async def _poll(self) -> None:
-        if self._latest is None:
-            await self._load()
-        latest = known = self._latest or 0
+    async def _round(self) -> None:
+        """A program's list that fails lets the round fail at its end."""
+        latest = known = self._latest
         failed: PluginError | None = None
         query = [("start_time", _date_of(known - OVERLAP_S))] if known > OVERLAP_S else []
-        listing = self.listing = Listing(self._api, "/v1/vulnerabilities", _key_of, query=query, limit=PAGE)
-        try:
+        with self._reading(Listing(self._api, "/v1/vulnerabilities", _key_of, query=query, limit=PAGE)) as listing:
             async for program in listing.items():
                 second = program.get("latest_timestamp")
                 if type(second) is int and latest < second <= self._clock():
@@ -102,9 +83,6 @@ class Vulnerabilities:
                     await self._tell(program)
                 except _OF_ONE_LIST as error:
                     failed = failed or error
-        finally:
-            self.listing = None
-            self.odd += listing.odd
         if failed is not None:
             await self._checkpoint.keep()
             raise failed
