@@ -114,31 +114,32 @@ class Fleet:
             ]
             yield f"bucket {number:02x}", zlib.compress(_pack(computers), 1) if computers else None
 
-    def restore(self, rows: Mapping[str, bytes]) -> list[str]:
-        """Take up what was kept; returns the names of rows of which nothing can be made.
+    def restore(self, rows: Mapping[str, bytes]) -> Iterator[str | None]:
+        """Take up what was kept, row by row; gives the name of a row of which nothing can be made, else None.
 
-        Their computers appear again.
+        Its computers appear again.
         """
-        odd = []
         if "fields" in rows:
             try:
                 for name in _unpack_fields(rows["fields"])[:MAX_FIELDS]:
                     self._number(name)
             except msgspec.MsgspecError:
-                odd.append("fields")
+                yield "fields"
         self._fields_kept = len(self._fields)
         for name, data in rows.items():
-            if not name.startswith("bucket "):
-                continue
-            try:
-                computers = _unpack_bucket(unpacked(data))
-            except (msgspec.MsgspecError, zlib.error, ValueError):
-                odd.append(name)
-                continue
-            for guid, digests, hostname, named in computers:
-                self._put(guid, _Known(digests, hostname), named)
+            if name.startswith("bucket "):
+                yield None if self._restore_bucket(data) else name
         self._dirty.clear()
-        return odd
+
+    def _restore_bucket(self, data: bytes) -> bool:
+        """Whether anything can be made of it."""
+        try:
+            computers = _unpack_bucket(unpacked(data))
+        except (msgspec.MsgspecError, zlib.error, ValueError):
+            return False
+        for guid, digests, hostname, named in computers:
+            self._put(guid, _Known(digests, hostname), named)
+        return True
 
     def _put(self, guid: str, known: _Known, named: Computer) -> None:
         number = _bucket_of(guid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from typing import Any
 
@@ -108,12 +109,17 @@ def kept(rows: dict[str, bytes | None]) -> dict[str, bytes]:
     return {name: data for name, data in rows.items() if data is not None}
 
 
+def restore(fleet: Fleet, rows: dict[str, bytes]) -> list[str]:
+    """Take up these; the names of those of which nothing can be made."""
+    return [name for name in fleet.restore(rows) if name is not None]
+
+
 def test_what_is_kept_is_taken_up_again(fleet: Fleet) -> None:
     """With names; and only what changed is written again."""
     rows = kept(dict(fleet.rows()))
     assert dict(fleet.rows()) == {}
     again = new_fleet()
-    assert again.restore({}) == again.restore(rows) == []
+    assert restore(again, {}) == restore(again, rows) == []
     assert dict(again.rows()) == {}
     assert again.take(computer()) is None
     assert again.names.computers == fleet.names.computers
@@ -141,7 +147,7 @@ def test_what_was_kept_and_is_garbled_is_told(fleet: Fleet, data: bytes, monkeyp
     monkeypatch.setattr(module, "MAX_BUCKET_BYTES", 500)
     rows = kept(dict(fleet.rows()))
     again = new_fleet()
-    assert again.restore(rows | {"bucket xx": data, "delivered_to": b"?"}) == ["bucket xx"]
+    assert restore(again, rows | {"bucket xx": data, "delivered_to": b"?"}) == ["bucket xx"]
     assert again.take(computer()) is None
 
 
@@ -149,7 +155,7 @@ def test_without_the_names_of_fields_changes_are_told_all_the_same(fleet: Fleet)
     """The fields are called other."""
     rows = kept(dict(fleet.rows()))
     again = new_fleet()
-    assert again.restore(rows | {"fields": b"?"}) == ["fields"]
+    assert restore(again, rows | {"fields": b"?"}) == ["fields"]
     told = again.take({"connector_guid": GUID})
     assert told is not None
     assert told.change == "changed"
@@ -204,3 +210,15 @@ def test_many_computers_are_kept_in_small_parts() -> None:
     assert changed is not None
     assert changed.changed == ["connector_version"]
     assert len(dict(fleet.rows())) == 1
+
+
+def test_what_was_kept_is_taken_up_in_small_parts() -> None:
+    """Events go on between two of them."""
+    fleet = new_fleet()
+    for number in range(2_000):
+        fleet.take(computer(connector_guid=f"guid {number}"))
+    rows = kept(dict(fleet.rows()))
+    again = new_fleet()
+    sizes = [0, *(len(again) for _ in again.restore(rows))]
+    assert sizes[-1] == 2_000
+    assert max(after - before for before, after in itertools.pairwise(sizes)) < 40
