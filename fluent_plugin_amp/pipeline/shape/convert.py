@@ -6,6 +6,7 @@ Each takes whatever there is and never raises.  None: the schema does not take t
 from __future__ import annotations
 
 import re
+from binascii import unhexlify
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -22,7 +23,6 @@ CACHED_LENGTH = 256
 _MAX_SECONDS = 2**32 - 1
 _MAX_INTEGER = 2**31 - 1
 
-_is_hexadecimal = re.compile(r"[0-9a-fA-F]+").fullmatch
 _is_moment = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", re.ASCII).fullmatch
 _is_mac = re.compile(r"([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}").fullmatch
 _is_hostname = re.compile(
@@ -135,10 +135,19 @@ def ascii_hostname(value: Any) -> str | None:
     return value if type(value) is str and len(value) <= CACHED_LENGTH and _is_hostname(value) else None
 
 
+def _lower_hash(value: Any, digits: int) -> str | None:
+    if type(value) is not str or len(value) != digits:
+        return None
+    try:
+        unhexlify(value)  # a quarter of the time of a regular expression
+    except ValueError:
+        return None
+    return value.lower()
+
+
 def _hash(value: Any, digits: int, algorithm_id: int, algorithm: str) -> dict[str, Any] | None:
-    if type(value) is str and len(value) == digits and _is_hexadecimal(value):
-        return {"algorithm_id": algorithm_id, "algorithm": algorithm, "value": value.lower()}
-    return None
+    made = _lower_hash(value, digits)
+    return {"algorithm_id": algorithm_id, "algorithm": algorithm, "value": made} if made is not None else None
 
 
 def sha256(value: Any) -> dict[str, Any] | None:
@@ -292,10 +301,6 @@ def lower_hash_1(value: Any) -> str | None:
 def lower_hash_5(value: Any) -> str | None:
     """An MD5 in lower case."""
     return _lower_hash(value, 32)
-
-
-def _lower_hash(value: Any, digits: int) -> str | None:
-    return value.lower() if type(value) is str and len(value) == digits and _is_hexadecimal(value) else None
 
 
 def iso_seconds(value: Any) -> str | None:

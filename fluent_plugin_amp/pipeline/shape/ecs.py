@@ -78,7 +78,8 @@ def _collect(lists: tuple[tuple[str, tuple[tuple[int, str], ...]], ...], objects
                 elif attribute in there:
                     values.append(there[attribute])
         if values:
-            made[name] = values if len(values) == 1 else list(dict.fromkeys(values))
+            is_each_once = len(values) == 1 or len(set(values)) == len(values)
+            made[name] = values if is_each_once else list(dict.fromkeys(values))
     return made
 
 

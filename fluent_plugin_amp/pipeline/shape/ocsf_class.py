@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from fluent_plugin_amp.model import Record
 from fluent_plugin_amp.pipeline.shape import ocsf_table as table
@@ -17,16 +17,11 @@ FINDING = 2004
 _INBOUND = 1
 
 
-class Observable(NamedTuple):
-    """Where one is found."""
+Observable = tuple[int, str, bool, str, dict[str, Any]]
+"""Where one is found: (object or list, attribute, whether it is a list, within, about).
 
-    number: int
-    """Of the object, or of the list."""
-    attribute: str
-    is_list: bool
-    within: str
-    """Of an item of the list: the object that has the attribute; empty: the item itself."""
-    about: dict[str, Any]
+Of an item of a list, ``within`` is the object that has the attribute; empty: the item itself.
+"""
 
 
 class OcsfClass:
@@ -109,9 +104,9 @@ class OcsfClass:
             parent, _, attribute = path.rpartition(".")
             if of_item and self.plan.knows(f"{list_}[+]"):
                 within, _, attribute = inside.rpartition(".")
-                yield Observable(self.plan.number(f"{list_}[+]"), attribute, True, within, about)
+                yield self.plan.number(f"{list_}[+]"), attribute, True, within, about
             elif self.plan.knows(parent):
-                yield Observable(self.plan.number(parent), attribute, False, "", about)
+                yield self.plan.number(parent), attribute, False, "", about
 
     def turn(self, evidence: Record, objects: Objects) -> None:
         """Of an incoming connection, the other end is the source."""

@@ -28,14 +28,15 @@ Convert = Callable[[Any], Any]
 Into = Callable[[Any, Objects], Any]
 """(value, objects) → what is left of the value; None: nothing."""
 
-Rule = tuple[Any, int, Any]
-"""(`Convert`, object, attribute); (`Into`, `ANOTHER_WAY`, None); (types, `KEPT`, path): left if it is of these;
-(the rules within, `OBJECT`, their path)."""
+Rule = tuple[Any, int, Any, frozenset[type] | None]
+"""(`Convert`, object, attribute, types): the first field gives an attribute; a value of these types is left as well;
+(`Into`, `ANOTHER_WAY`, "", None); (None, `KEPT`, "", types): left if it is of these;
+(the rules within, `OBJECT`, their path, None)."""
 
 ANOTHER_WAY = -1
 OBJECT = -2
 KEPT = -3
-_NO_ROW: Rule = (None, -4, None)
+_NO_ROW: Rule = (None, -4, "", None)
 
 
 def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: Objects) -> Record | None:
@@ -43,15 +44,20 @@ def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: O
 
     A field whose rule is None is known, and left.
     """
-    left: Record | None = None
+    left: Record = {}
     for name, value in source.items():
         rule = rules.get(name, _NO_ROW)
         if rule is not None:
-            convert, number, attribute = rule
+            convert, number, attribute, types = rule
             if number >= 0:
                 made = convert(value)
-                if made is not None:
-                    objects[number][attribute] = made
+                is_taken = made is not None and objects[number].setdefault(attribute, made) == made
+                if types is None:
+                    if is_taken:
+                        continue
+                elif type(value) not in types:
+                    if not is_taken:
+                        put_aside(value, path + name, objects)
                     continue
             elif number == ANOTHER_WAY:
                 value = convert(value, objects)
@@ -63,17 +69,20 @@ def walk(source: Record, rules: Mapping[str, Rule | None], path: str, objects: O
                     if value is None:
                         continue
             elif number == KEPT:
-                if type(value) not in convert:
-                    if not says_nothing(value):
-                        put(objects[MISFITS], attribute, value)
+                if type(value) not in types:  # type: ignore[operator]
+                    put_aside(value, path + name, objects)
                     continue
             else:
                 objects[UNKNOWN].append(path + name)
         if value or not says_nothing(value):
-            if left is None:
-                left = {}
             left[name] = value
-    return left
+    return left or None
+
+
+def put_aside(value: Any, path: str, objects: Objects) -> None:
+    """A misfit."""
+    if not says_nothing(value):
+        put(objects[MISFITS], path, value)
 
 
 def says_nothing(value: Any) -> bool:
@@ -91,8 +100,11 @@ def into_several(all_of: Sequence[Into]) -> Into:
     """To all of these; nothing is left if one of them takes it."""
 
     def into(value: Any, objects: Objects) -> Any:
-        left = [each(value, objects) for each in all_of]
-        return None if None in left else value
+        left = value
+        for each in all_of:
+            if each(value, objects) is None:
+                left = None
+        return left
 
     return into
 
@@ -183,26 +195,11 @@ def keep(fits: Convert, into: Into | None, path: str) -> Into:
         is_taken = into is not None and into(value, objects) is None
         if fits(value) is not None:
             return value
-        if not is_taken and not says_nothing(value):
-            put(objects[MISFITS], path, value)
+        if not is_taken:
+            put_aside(value, path, objects)
         return None
 
     return and_keep
-
-
-def set_and_keep(types: frozenset[type], convert: Convert, number: int, attribute: str, path: str) -> Into:
-    """The same for one attribute; of several fields, the first one gives it."""
-
-    def into(value: Any, objects: Objects) -> Any:
-        made = convert(value)
-        is_taken = made is not None and objects[number].setdefault(attribute, made) == made
-        if type(value) in types:
-            return value
-        if not is_taken and not says_nothing(value):
-            put(objects[MISFITS], path, value)
-        return None
-
-    return into
 
 
 def put(record: Record, path: str, value: Any) -> None:
