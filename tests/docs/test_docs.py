@@ -23,6 +23,7 @@ from fluent_plugin_amp.state.values import Block as DeliveredBlock
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
+from fluent_plugin_amp.testing.organisation import DEFAULT_GROUPS
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from fluent_plugin_amp.testing.reactions import Ack, NoAck
@@ -31,6 +32,9 @@ from tests.docs.world import World
 from tests.servers import need
 
 BACKFILL = "fluent-plugin-amp backfill -c amp.yml --stream emea --since 4h"
+
+THREATS = [1090519054, 553648147]
+"""Threat Detected, and Cloud Recall Detection."""
 
 NOT_RUN = {
     "README.md > fluent-plugin-amp > make demo": "tests/test_dist.py runs it, and `make test` is what runs this",
@@ -125,8 +129,8 @@ def two_days_of_records(world: World) -> None:
 def three_streams(world: World) -> None:
     """One of everything, and one that is restricted; one more to be deleted, where the page deletes one."""
     world.create("SIEM")
-    types = ("--event-type", "Threat Detected", "--event-type", "Cloud Recall Detection")
-    world.create("Threats only", *types, "--group", "Audit", file="threats.yml")
+    audit = next(guid for guid, name in DEFAULT_GROUPS.items() if name == "Audit")
+    world.create("Threats only", event_types=THREATS, group_guids=[audit], file="threats.yml")
     world.before_step[1] = lambda: world.create("Threats test", file="test.yml")
 
 

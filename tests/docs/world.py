@@ -12,13 +12,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.api_key import ApiKey
+from fluent_plugin_amp.cisco.credentials import reserve
+from fluent_plugin_amp.cisco.regions import find_cloud
+from fluent_plugin_amp.cisco.streams import create_saved
+from fluent_plugin_amp.cisco.transport import http_client
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
@@ -77,10 +83,25 @@ class World:
         path.write_text(text, "utf-8")
         path.chmod(0o600)
 
-    def create(self, name: str, *arguments: str, file: str = "siem.yml") -> int:
+    def create(
+        self,
+        name: str,
+        *,
+        file: str = "siem.yml",
+        event_types: Sequence[int] | None = None,
+        group_guids: Sequence[str] | None = None,
+    ) -> int:
         """An event stream, saved in a file; its id."""
-        self.sh(f"amp-streams create '{name}' --save {file}", *arguments)
-        return max(self.organisation.streams)
+
+        async def create() -> int:
+            key = ApiKey(self.organisation.client_id, self.organisation.api_key)
+            async with http_client(ca_file=str(self.certificates.ca_file), proxy="") as http:
+                api = CiscoApi(find_cloud(self.cloud.url), key, http)
+                with reserve(self.folder / file) as reserved:
+                    made = await create_saved(api, name, reserved, event_types=event_types, group_guids=group_guids)
+                    return made.id
+
+        return asyncio.run(create())
 
     def configure(self, stream: dict[str, Any], *, listens: bool = False, **keys: Any) -> None:
         """`amp.yml`, with a stream of this section."""
