@@ -33,6 +33,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout
 # The tests start the program hundreds of times: its bytecode is kept, though the environment may say otherwise.
 export PYTHONDONTWRITEBYTECODE :=
 
+# The tests wait for other processes half of their time: three workers keep two cores busy.
+WORKERS := -n 3 --dist loadfile
+
 .PHONY: demo test lint coverage rest unit steady bench peers chaos organisation mutants fuzz limits conformance systemd \
   containers sbom install-try history floors dist deb docs system tools npm go clean
 
@@ -51,10 +54,10 @@ coverage: $(VENV)/test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --hypothesis-seed=0 --cov --cov-config=setup.cfg $$($(BIN)/python -m tests.covered)
 
 rest: system tools npm $(VENV)/test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $$($(BIN)/python -m tests.covered --ignore) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $$($(BIN)/python -m tests.covered --ignore) $(PYTEST_ARGS)
 
 unit: system tools npm $(VENV)/test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 steady: system tools npm $(VENV)/test
 	$(BIN)/python -m tests.steady $(STEADY_ARGS)
@@ -100,7 +103,7 @@ history: $(VENV)/test
 	$(BIN)/python -m tests.history $(HISTORY_ARGS)
 
 floors: system tools npm $(VENV)-floors/test
-	$(VENV)-floors/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(VENV)-floors/bin/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 # What is tried is what a user gets: the wheel and its dependencies, and no checkout to fall back on.
 dist: $(VENV)/test

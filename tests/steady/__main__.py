@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tests.steady.whole import kinds, last_lines, run
 
-USUAL = ("-n", "2", "--dist", "loadfile")
+USUAL = ("-n", "3", "--dist", "loadfile")
 
 
 @click.command()
