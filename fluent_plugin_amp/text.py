@@ -64,6 +64,13 @@ def modules_of(exc: Exception) -> list[str]:
     return [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
 
 
+def how_many(count: int, noun: str) -> str:
+    """``1 event``, ``2 events``, ``0 entries``: a number with its noun, which is given as for one."""
+    if count != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun}"
+
+
 def host_and_port(host: str, port: int) -> str:
     """``host:port``, or ``[host]:port`` for an address of IPv6."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

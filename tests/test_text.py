@@ -37,6 +37,7 @@ from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.text import (
     MAX_CHARS,
     host_and_port,
+    how_many,
     in_json,
     lines,
     modules_of,
@@ -77,6 +78,21 @@ def trouble(error: PluginError) -> facts.Fact:
 
 
 # --- the functions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (0, "event", "0 events"),
+        (1, "event", "1 event"),
+        (2, "dead letter", "2 dead letters"),
+        (1, "entry", "1 entry"),
+        (30, "entry", "30 entries"),
+    ],
+)
+def test_a_number_and_its_noun(count: int, noun: str, text: str) -> None:
+    """No message says that 1 events were delivered."""
+    assert how_many(count, noun) == text
 
 
 @given(st.text())

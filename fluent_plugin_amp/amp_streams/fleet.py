@@ -22,6 +22,7 @@ from fluent_plugin_amp.cisco.errors import CredentialsNotSaved
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.commands.queue_depth import Brokers
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK
+from fluent_plugin_amp.text import how_many
 
 
 def apply_file(
@@ -37,7 +38,7 @@ def apply_file(
         session.confirm("Delete the event streams that are not in the file (--dry-run lists them)?", yes)
     if options.finish and not options.dry_run:
         waits = "though events wait in its queue" if options.discard else "whose queue is empty"
-        what = f"Delete each old stream {waits}, of {_counted(chosen)}?"
+        what = f"Delete each old stream {waits}, of {how_many(len(chosen), 'tenant')}?"
         session.confirm(f"{what} What came before its twin was made must be delivered.", yes)
     with session.interrupts.held_back("finishing what is under way, then stopping (again: at once)"):
         rows = session.run(lambda: _apply(session, chosen, folder, options))
@@ -85,11 +86,7 @@ def _show_rows(screen: Screen, rows: Sequence[Row], tenants: Sequence[Tenant], *
         screen.note(f"  what to do [{id_}]: {remedy}")
     counted = Counter(row.action for row in rows)
     summary = ", ".join(f"{count} {action}" for action, count in sorted(counted.items())) or "nothing to do"
-    screen.note(f"{_counted(tenants)}: {summary}{' (dry run)' if dry_run else ''}")
-
-
-def _counted(tenants: Sequence[Tenant]) -> str:
-    return "1 tenant" if len(tenants) == 1 else f"{len(tenants)} tenants"
+    screen.note(f"{how_many(len(tenants), 'tenant')}: {summary}{' (dry run)' if dry_run else ''}")
 
 
 def _as_json(row: Row) -> dict[str, object]:

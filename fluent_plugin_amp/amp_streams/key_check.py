@@ -13,6 +13,7 @@ from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.observe import units
+from fluent_plugin_amp.text import how_many
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,11 @@ class Finding:
         ]
         limit = self.rate_limit
         if limit is not None and limit.remaining is not None:
-            of = "" if limit.limit is None else f" of {limit.limit}"
+            left = how_many(limit.remaining, "request")
+            if limit.limit is not None:
+                left = f"{limit.remaining} of {how_many(limit.limit, 'request')}"
             reset = "" if limit.reset_s is None else f", starts anew in {units.duration(limit.reset_s)}"
-            lines.append(f"rate limit   {limit.remaining}{of} requests left{reset}")
+            lines.append(f"rate limit   {left} left{reset}")
         return "\n".join(lines) + "\n"
 
     def as_json(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings, ServerAddress
 from fluent_plugin_amp.source.check import Checked
 from fluent_plugin_amp.source.check import check as check_queue
-from fluent_plugin_amp.text import host_and_port, one_line
+from fluent_plugin_amp.text import host_and_port, how_many, one_line
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.cisco.api import CiscoApi
@@ -169,8 +169,8 @@ async def _try_stream(stream: StreamConfig, *, runs: bool) -> str:
         if not stream.exclusive:
             raise
         return f"{way}{location.queue}: readable, another process has it for itself, `run` stands by"
-    waiting = checked.queue.messages
-    return f"{way}{location.queue}: {waiting} messages waiting, readable, {_consumers(checked, runs=runs)}"
+    waiting = how_many(checked.queue.messages, "message")
+    return f"{way}{location.queue}: {waiting} waiting, readable, {_consumers(checked, runs=runs)}"
 
 
 def _consumers(checked: Checked, *, runs: bool) -> str:
@@ -201,13 +201,13 @@ async def _try_source(organisation: OrganisationConfig, source: str) -> str:
     async with open_api(cloud, organisation.api.key, organisation.proxy, max_wait_s=0.0) as api:
         found = await PROBES[source](api)
         left = api.rate_limit.remaining if api.rate_limit is not None else None
-    return f"{found}, {'unknown' if left is None else left} requests left in this hour"
+    return f"{found}, {'unknown requests' if left is None else how_many(left, 'request')} left in this hour"
 
 
 async def _try_audit_logs(api: CiscoApi) -> str:
     now = int(time.time())
     async for page in api.audit_log_pages(moment_of(now - HOUR_S), moment_of(now)):
-        return f"{len(page.items) if page.total is None else page.total} entries in the last hour"
+        return f"{how_many(len(page.items) if page.total is None else page.total, 'entry')} in the last hour"
     return "no entry in the last hour"
 
 

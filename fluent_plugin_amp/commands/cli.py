@@ -30,7 +30,7 @@ from fluent_plugin_amp.commands.shape_cli import shape
 from fluent_plugin_amp.commands.verify_cli import verify
 from fluent_plugin_amp.errors import EXIT_OK, DemoIncomplete, UsageError
 from fluent_plugin_amp.run.beginning import Beginning
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.config import Config
@@ -199,12 +199,10 @@ def replay(
     replayed = asyncio.run(go())
     counters = replayed.counters
     delivered = f"{counters.delivered - counters.dead_letters} {'to deliver' if dry_run else 'delivered'}"
-    click.echo(
-        f"{replayed.events} events: {delivered}, {counters.dead_letters} dead letters, {counters.dropped} dropped",
-        err=True,
-    )
+    letters = how_many(counters.dead_letters, "dead letter")
+    click.echo(f"{how_many(replayed.events, 'event')}: {delivered}, {letters}, {counters.dropped} dropped", err=True)
     for tag in sorted(dry.records):
-        click.echo(f"{tag}: {dry.records[tag]} records, {dry.bytes[tag]} bytes")
+        click.echo(f"{tag}: {how_many(dry.records[tag], 'record')}, {dry.bytes[tag]} bytes")
     return EXIT_OK
 
 

@@ -19,7 +19,7 @@ from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape
 from fluent_plugin_amp.pipeline.shape.ocsf_table import VERSIONS
 from fluent_plugin_amp.pipeline.shape.records import EVENTS
 from fluent_plugin_amp.pipeline.shape.rules import says_nothing
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,7 +81,8 @@ class Review:
         """One line: how much there was, and what the table does not know."""
         drift = self.shape.drift
         counts = ", ".join(f"{count} {what}" for what, count in drift.counts.items() if count)
-        text = f"{self.events} events, {len(self.found)} fields; not in the table: {counts or 'nothing'}"
+        seen = f"{how_many(self.events, 'event')}, {how_many(len(self.found), 'field')}"
+        text = f"{seen}; not in the table: {counts or 'nothing'}"
         samples = "".join(f"\n  {what} {one_line(path)}" for what, path in drift.samples)
         return text + samples
 

@@ -14,7 +14,7 @@ from fluent_plugin_amp.completeness.reading import find_records
 from fluent_plugin_amp.completeness.record import HOUR_S, Record, moment
 from fluent_plugin_amp.completeness.verify import Hour, Mark, Report, Stream
 from fluent_plugin_amp.observe.templates import template
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,7 +78,7 @@ class Found:
                 self.others += self.records == before
         if not self.records:
             raise CompletenessFileUnusable(
-                f"{self.others} lines, and no completeness record in them that could be checked"
+                f"{how_many(self.others, 'line')}, and no completeness record in them that could be checked"
             )
 
 

@@ -11,7 +11,7 @@ import click
 from fluent_plugin_amp.commands.console import echo_json, report_errors, table_text
 from fluent_plugin_amp.commands.errors import CompletenessFileUnusable
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 
 @click.command()
@@ -77,7 +77,7 @@ def verify(
     for note in report.notes:
         click.echo(f"note: {one_line(note)}")
     if found.others:
-        click.echo(f"note: {found.others} lines without a completeness record were passed over")
+        click.echo(f"note: passed over: {how_many(found.others, 'line')} without a completeness record")
     click.echo(job.verdict(report))
     return EXIT_OK if report.is_good else EXIT_NO
 

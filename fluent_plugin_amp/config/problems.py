@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fluent_plugin_amp.text import how_many
+
 
 class Mark(NamedTuple):
     """A place in a file."""
@@ -45,6 +47,6 @@ def report(problems: Iterable[Problem], what: str = "configuration") -> str:
     every = list(dict.fromkeys(problems))
     order = {name: index for index, name in enumerate(dict.fromkeys(problem.mark.file for problem in every))}
     every.sort(key=lambda problem: (order[problem.mark.file], problem.mark.line))
-    count = "1 mistake" if len(every) == 1 else f"{len(every)} mistakes"
+    count = how_many(len(every), "mistake")
     more = [f"  … and {len(every) - MAX_REPORTED} more"] if len(every) > MAX_REPORTED else []
     return "\n".join([f"{count} in the {what}:", *(f"  {each}" for each in every[:MAX_REPORTED]), *more])

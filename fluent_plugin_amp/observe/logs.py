@@ -24,7 +24,7 @@ from fluent_plugin_amp.errors import IncludeBroken, InternalFault, PluginError
 from fluent_plugin_amp.observe import conditions, units
 from fluent_plugin_amp.observe.conditions import SHARED, SILENT
 from fluent_plugin_amp.observe.news import REPEAT_AFTER_S, News
-from fluent_plugin_amp.text import lines, one_line, place_of, values
+from fluent_plugin_amp.text import how_many, lines, one_line, place_of, values
 
 LOGGER = logging.getLogger("fluent_plugin_amp")
 SERVER_QUIET_S = 60.0
@@ -135,7 +135,8 @@ def describe(fact: facts.Fact) -> Said:
     match fact:
         case facts.StreamConnected():
             after, fields = _after(fact.outage_s)
-            text = f"stream {fact.stream}: connected to queue {fact.queue}, {fact.messages} messages waiting{after}"
+            waiting = f"{how_many(fact.messages, 'message')} waiting{after}"
+            text = f"stream {fact.stream}: connected to queue {fact.queue}, {waiting}"
             fields = {"stream": fact.stream, "queue": fact.queue, "messages": fact.messages, **fields}
             level = logging.DEBUG if fact.is_poll else logging.INFO
             if fact.consumers:
@@ -173,7 +174,7 @@ def describe(fact: facts.Fact) -> Said:
             return logging.WARNING, text, {"stream": fact.stream, "requeued": fact.requeued}
         case facts.DeliveryRequeuedOften():
             text = (
-                f"stream {fact.stream}: an event was requeued {fact.count} times; at the queue's "
+                f"stream {fact.stream}: an event was requeued {how_many(fact.count, 'time')}; at the queue's "
                 "delivery limit (20 by default) the broker deletes it. Going on with one event at a time; mend what "
                 "keeps servers from acknowledging"
             )
@@ -325,8 +326,8 @@ def _polled(fact: facts.StreamPolled) -> Said:
     per_second = counted.delivered / fact.took_s if fact.took_s > 0 else 0.0
     text = (
         f"stream {fact.stream}: polled in {fact.took_s:.2f} s: {counted.received} received, {counted.delivered} "
-        f"delivered ({per_second:.1f}/s), {counted.duplicates} duplicates, {counted.dropped} dropped, "
-        f"{counted.dead_letters} dead letters"
+        f"delivered ({per_second:.1f}/s), {how_many(counted.duplicates, 'duplicate')}, {counted.dropped} dropped, "
+        f"{how_many(counted.dead_letters, 'dead letter')}"
     )
     if fact.requeued:
         text += f", {fact.requeued} requeued"

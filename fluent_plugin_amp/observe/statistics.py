@@ -12,6 +12,7 @@ from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.observe.snapshot import Snapshot, SourceSnapshot, StreamSnapshot
 from fluent_plugin_amp.observe.troubles import EXPIRING_FROM_S
+from fluent_plugin_amp.text import how_many
 
 COUNTED = ("received", "delivered", "duplicates", "dropped", "dead_letters")
 
@@ -68,13 +69,13 @@ def _of_source(source: SourceSnapshot, before: SourceSnapshot | None, now: float
         "odd_entries": source.odd,
         "unknown_names": source.unknown_names,
     }
-    text = f"{counted.delivered} records delivered, {counted.duplicates} known before"
-    text += f", {counted.dead_letters} dead letters"
+    text = f"{how_many(counted.delivered, 'record')} delivered, {counted.duplicates} known before"
+    text += f", {how_many(counted.dead_letters, 'dead letter')}"
     text += ", not polled yet" if ago_s is None else f", polled {units.duration(ago_s)} ago"
     if source.read is not None:
         text += f", has read {source.read} of {'?' if source.total is None else source.total}"
     if source.requests_left is not None:
-        text += f", {source.requests_left} requests left"
+        text += f", {how_many(source.requests_left, 'request')} left"
     fields = {"event": "SourceStatistics", "source": source.name, **figures}
     return Line(logging.INFO, f"source {source.name}: {text}", fields)
 
@@ -110,7 +111,8 @@ def _text(figures: dict[str, Any], *, is_last: bool = False) -> str:
     waiting = figures["waiting"]
     text = (
         f"{figures['received']} received, {figures['delivered']} delivered ({figures['per_second']:.1f}/s), "
-        f"{figures['duplicates']} duplicates, {figures['dropped']} dropped, {figures['dead_letters']} dead letters, "
+        f"{how_many(figures['duplicates'], 'duplicate')}, {figures['dropped']} dropped, "
+        f"{how_many(figures['dead_letters'], 'dead letter')}, "
     )
     if figures["requeued"]:  # they were received, and will be again
         text += f"{figures['requeued']} requeued, "

@@ -17,6 +17,7 @@ from fluent_plugin_amp.observe.conditions import Condition, Level
 from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, SourceSnapshot, StreamSnapshot
 from fluent_plugin_amp.observe.troubles import INTERNAL_SHOWN_S, Memory, Trouble, Troubles
 from fluent_plugin_amp.source.transitions import Reason, State
+from fluent_plugin_amp.text import how_many
 
 _NO_SERVER = "waiting: no server takes events"
 _NAMES_TOLD = 8
@@ -145,7 +146,7 @@ class Status(_Judged):
     def summary(self) -> str:
         """How many streams do what, in one line: ``298 of 299 streams consuming, 1 in trouble``."""
         connecting = self.connecting
-        text = f"{len(self.streams) - self.stuck} of {len(self.streams)} streams consuming"
+        text = f"{len(self.streams) - self.stuck} of {how_many(len(self.streams), 'stream')} consuming"
         text += f", {self.stuck - connecting} in trouble" if self.stuck > connecting else ""
         return text + (f", {connecting} connecting" if connecting else "")
 

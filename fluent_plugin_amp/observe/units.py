@@ -42,7 +42,8 @@ def size(count_bytes: int) -> str:
 
 def backlog(messages: int, oldest_s: float, growth_per_s: float | None) -> str:
     """``1,234 events wait, the oldest for about 34 min; shrinking by 9.5 a second, 2.2 min to go``."""
-    text = f"{number(messages)} events wait, the oldest for about {duration(oldest_s)}"
+    waiting = "1 event waits" if messages == 1 else f"{number(messages)} events wait"
+    text = f"{waiting}, the oldest for about {duration(oldest_s)}"
     if growth_per_s is None or growth_per_s == 0:
         return text
     if growth_per_s > 0:

@@ -49,7 +49,7 @@ async def test_a_source_is_asked_for_a_page(certificates: Certificates) -> None:
         config = configured(cloud, certificates, organisation, "audit_logs")
         row = await source_row(config)
         assert (row.ok, row.name, row.peer) == (True, "acme/audit_logs", cloud.url)
-        assert row.result == "1 entries in the last hour, 2999 requests left in this hour"
+        assert row.result == "1 entry in the last hour, 2999 requests left in this hour"
         organisation.audit_log.entries.clear()
         assert (await source_row(config)).result.startswith("no entry in the last hour")
         organisation.api_key = "another"

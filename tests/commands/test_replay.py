@@ -49,8 +49,8 @@ def test_a_dry_run_counts_what_would_be_sent(replay: Replay, indent: int | None)
 def test_a_dry_run_counts_dead_letters(replay: Replay) -> None:
     """A line that is no event, among events."""
     result = replay('{"id": 1}\nno JSON\n', "--dry-run")
-    assert "2 events: 1 to deliver, 1 dead letters, 0 dropped" in result.output
-    assert "edr.cisco.amp.dead_letters: 1 records" in result.output
+    assert "2 events: 1 to deliver, 1 dead letter, 0 dropped" in result.output
+    assert "edr.cisco.amp.dead_letters: 1 record" in result.output
 
 
 def test_anything_else_stops_at_the_first_line(replay: Replay) -> None:
@@ -77,4 +77,4 @@ def test_no_broker_is_met(tmp_path: Path) -> None:
     config.write_text(json.dumps({"streams": [stream]}))
     events.write_text('{"id": 1}')
     result = CliRunner().invoke(cli, ["replay", "-c", str(config), "--dry-run", str(events)])
-    assert (result.exit_code, result.stderr) == (EXIT_OK, "1 events: 1 to deliver, 0 dead letters, 0 dropped\n")
+    assert (result.exit_code, result.stderr) == (EXIT_OK, "1 event: 1 to deliver, 0 dead letters, 0 dropped\n")

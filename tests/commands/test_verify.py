@@ -69,7 +69,7 @@ def test_nothing_is_promised_without_the_key() -> None:
     """A note says what was not checked."""
     done = run(lines=ndjson(two_days()) + '{"event_type": "Threat Detected"}\n\n')
     assert "note: No key was given" in done.output
-    assert "note: 1 lines without a completeness record were passed over" in done.output
+    assert "note: passed over: 1 line without a completeness record" in done.output
     assert done.output.endswith("the chain is whole, every hour has its record, and nothing is missing\n")
 
 
@@ -131,7 +131,7 @@ def test_a_picture_tells_how_many_problems_are_left_out() -> None:
     ("lines", "said"),
     [
         ("", "0 lines, and no completeness record"),
-        ('{"event_type": "x"}\n', "1 lines, and no completeness record"),
+        ('{"event_type": "x"}\n', "1 line, and no completeness record"),
         ('{"stream": "emea", "sequ', "line 1: no JSON, or cut off"),
         ("hello\n", "line 1: no JSON, or cut off"),
         (b"\xff{\xff}\n", "line 1: no JSON, or cut off"),

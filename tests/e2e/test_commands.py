@@ -317,7 +317,7 @@ async def test_replay(section: dict[str, Any], finish: Finish, fluentd: FakeFlue
     config = configuration(section | {"transform": {"drop_event_types": [7]}, "tag": "amp.{stream}"}, fluentd)
     ended = await finish(config, "replay", str(file))
     assert ended.code == EXIT_OK
-    assert f"{EVENTS + 2} events: {EVENTS} delivered, 1 dead letters, 1 dropped" in ended.err
+    assert f"{EVENTS + 2} events: {EVENTS} delivered, 1 dead letter, 1 dropped" in ended.err
     assert ids_of(fluentd.records) == ids_of(bodies(EVENTS))
     (letter,) = [chunk.entries[0].record for chunk in fluentd.chunks if chunk.tag == "edr.cisco.amp.dead_letters"]
     assert original_body([letter]) == b"no JSON"

@@ -168,7 +168,7 @@ def test_events_about_to_be_deleted_are_an_error() -> None:
     """Louder than falling behind."""
     level, text, _ = describe(facts.StreamBehind("emea", 1, 8 * 86400.0, None, True))
     assert level == logging.ERROR
-    assert "[stream.expiring] 1 events wait, the oldest for about 8 days" in text
+    assert "[stream.expiring] 1 event waits, the oldest for about 8 days" in text
 
 
 @pytest.fixture(autouse=True)

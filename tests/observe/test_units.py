@@ -65,6 +65,11 @@ def test_backlogs(growth_per_s: float | None, text: str) -> None:
     assert units.backlog(1200, 300.0, growth_per_s) == text
 
 
+def test_a_backlog_of_one() -> None:
+    """Is no plural."""
+    assert units.backlog(1, 300.0, None) == "1 event waits, the oldest for about 5 min"
+
+
 def test_moments() -> None:
     """UTC, to the second."""
     assert units.moment(1_700_000_000.9) == "2023-11-14T22:13:20Z"

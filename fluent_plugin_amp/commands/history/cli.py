@@ -30,7 +30,7 @@ from fluent_plugin_amp.commands.console import (
 )
 from fluent_plugin_amp.errors import EXIT_OK, Interrupted, UsageError
 from fluent_plugin_amp.observe import units
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -120,7 +120,7 @@ def backfill(
     delivered = job.counters.delivered - letters
     if not job.is_done:
         raise Interrupted(
-            f"{delivered} delivered, {letters} dead letters, then stopped",
+            f"{delivered} delivered, {how_many(letters, 'dead letter')}, then stopped",
             remedy="Run the same command again: it goes on from there."
             if config.state.path is not None
             else "Without `state.path` the same command starts again.",
@@ -128,7 +128,7 @@ def backfill(
     dropped = f", {job.dropped} dropped" if job.dropped else ""
     click.echo(
         f"{what}: {job.in_cloud + job.dropped} {past.noun} in the cloud: {delivered} delivered, "
-        f"{letters} dead letters, {job.known} delivered before{dropped}",
+        f"{how_many(letters, 'dead letter')}, {job.known} delivered before{dropped}",
         err=True,
     )
     return EXIT_OK
@@ -183,7 +183,7 @@ def reconcile(
     job = Reconciliation(config, past, span, time.time(), repair)
     _run(f"reconcile {past.name}", job)
     if not job.is_done:
-        raise Interrupted(f"stopped before the end; {job.repaired} {past.noun} were delivered")
+        raise Interrupted(f"stopped before the end; {past.noun} delivered: {job.repaired}")
     if as_json:
         echo_json(job.as_json())
         return job.exit_code

@@ -25,6 +25,7 @@ from fluent_plugin_amp.run import lookup
 from fluent_plugin_amp.run.build import make_locate
 from fluent_plugin_amp.run.sources import make_source_transform
 from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.text import how_many
 
 AUDIT_LOGS = "audit_logs"
 
@@ -111,7 +112,7 @@ class EventsPast:
 
     def note_on_missing(self, waiting: int | None) -> str:
         """Part of `Past`."""
-        count = "" if waiting is None else f" ({waiting} messages at the moment)"
+        count = "" if waiting is None else f" ({how_many(waiting, 'message')} at the moment)"
         return (
             f"Events that still wait in the queue{count} count as missing until `run` has delivered them, and "
             "so do those delivered while the state file could not be written."

@@ -26,6 +26,7 @@ from fluent_plugin_amp.history.span import Span, legs
 from fluent_plugin_amp.observe.units import day_and_time, moment
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.state.store import Store
+from fluent_plugin_amp.text import how_many
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -130,10 +131,12 @@ class Reconciliation:
         if total.missing or self.waiting:
             notes.append(past.note_on_missing(self.waiting))
         if self.found.dropped:
-            notes.append(f"{self.found.dropped} events are left out here: `drop_event_types` names them.")
+            notes.append(
+                f"Left out here: {how_many(self.found.dropped, 'event')} of the types that `drop_event_types` names."
+            )
         if self.repair:
             letters = f", {self.dead_letters} of them as dead letters" if self.dead_letters else ""
-            notes.append(f"{self.repaired} {past.noun} were delivered now{letters}.")
+            notes.append(f"{past.noun.capitalize()} delivered now: {self.repaired}{letters}.")
         return notes
 
     def as_json(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ async def test_repair_delivers_what_is_missing_and_no_more(rig: Rig, rounded_ids
         json.loads(body)["detection"] for body in bodies[600:650]
     )
     assert (job.total.missing, job.repaired, job.exit_code) == (50, 50, EXIT_OK)
-    assert "50 events were delivered now." in job.notes()
+    assert "Events delivered now: 50." in job.notes()
     again = rig.reconcile(NOW - 1000)
     await rig.run(again)
     assert (again.total.missing, again.exit_code) == (0, EXIT_OK)
@@ -177,7 +177,7 @@ async def test_dropped_types_are_not_missing(rig: Rig) -> None:
     job = rig.reconcile(NOW - 10, config=rig.config(transform={"drop_event_types": [QUARANTINED]}))
     await rig.run(job)
     assert (figures(job), job.exit_code) == ((1, 1, 0, 0), EXIT_OK)
-    assert "1 events are left out here" in job.notes()[0]
+    assert "Left out here: 1 event of the types" in job.notes()[0]
 
 
 async def test_without_a_state_file_there_is_no_answer(rig: Rig) -> None:
