@@ -78,10 +78,15 @@ class TlsDoubt:
         return isinstance(error, ServerUnreachable) and (_is_reset(error) or self._doubts_silence)
 
     async def _ask(self, error: PluginError) -> PluginError | None:
+        # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with the answer.
+        asking = asyncio.ensure_future(self._found_by_asking(error))
         try:
-            return await asyncio.wait_for(self._found_by_asking(error), PATIENCE_S)
-        except (OSError, ValueError, asyncio.TimeoutError):  # a probe that fails tells nothing
+            done, _ = await asyncio.wait({asking}, timeout=PATIENCE_S)
+            return asking.result() if done else None
+        except (OSError, ValueError):  # a probe that fails tells nothing
             return None
+        finally:
+            asking.cancel()
 
     async def _found_by_asking(self, error: PluginError) -> PluginError | None:
         if self._settings.tls is None:

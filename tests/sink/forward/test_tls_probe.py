@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Any
 
@@ -71,6 +72,24 @@ async def test_what_is_no_tls_leaves_the_error(welcome: reactions.Welcome, monke
     async with FakeFluentd() as server:
         server.welcome = welcome
         assert await TlsDoubt(address(server), ForwardSettings(())).explain(LOST) is LOST
+
+
+async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stops the plugin would wait for ever for a link that goes on."""
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def asks(*_: object) -> None:
+        await answer
+
+    monkeypatch.setattr(TlsDoubt, "_found_by_asking", asks)
+    explaining = asyncio.create_task(TlsDoubt(ServerAddress("a"), ForwardSettings(())).explain(LOST))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    answer.set_exception(ConnectionRefusedError())
+    await asyncio.sleep(0)
+    explaining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await explaining
 
 
 async def test_a_server_that_acked_is_not_asked() -> None:
