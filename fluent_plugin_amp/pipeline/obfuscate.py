@@ -184,7 +184,7 @@ def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> d
 def _hide(hidden: dict[str, str], rule: Rule, value: str) -> None:
     # One more than may be shows that they are too many; what has no letter and no digit tells nothing.
     if len(hidden) <= presets.MAX_VALUES and any(map(str.isalnum, value)):
-        looked_for = presets.either_case(value) if len(value) <= presets.MAX_LENGTH else value
+        looked_for = presets.folded(value) if len(value) <= presets.MAX_LENGTH else value
         hidden[looked_for] = str(rule.replacement(value))
 
 

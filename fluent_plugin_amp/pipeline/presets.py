@@ -2,14 +2,15 @@
 
 `PRESETS` is the list of the fields; docs/records.md has the same.  Beside them the values may stand in any text: a
 summary that a hunter wrote, a path, a command line.  So what the fields of an event hold is looked for in all of its
-other texts, as whole words in either case, and replaced there too.  The work is bounded by `MAX_VALUES` looks at each
-text.
+other texts, as whole words however they are written, and replaced there too.  The work is bounded by `MAX_VALUES`
+looks at each text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -56,7 +57,7 @@ NOT_SEARCHED = frozenset(
 MAX_VALUES = 64
 """Hidden values of one event that are looked for; of one with more, the texts are hidden whole."""
 MAX_LENGTH = 256
-"""Characters of a value that is looked for in either case; a longer one is looked for as it is written."""
+"""Characters of a value that is looked for as `folded`; a longer one is looked for as it is written."""
 MAX_SEARCHED = 1024 * 1024
 """Characters of all texts of one event; where there are more, the longest texts are hidden whole."""
 
@@ -111,22 +112,36 @@ def is_there(container: Any, place: Any, text: str) -> bool:
     return place < len(container) and container[place] is text
 
 
-def either_case(text: str) -> str:
-    """``text`` as it is looked for: letters that a pattern takes for one are one, wherever in a word they stand.
+class _Folds(dict[int, str]):
+    """For `str.translate`: what a character is looked for as, without case, and as a letter and its accents."""
 
-    ``lower`` makes two characters of İ, and of Σ one or another letter by what stands around it.
+    def __missing__(self, code: int) -> str:
+        letters = unicodedata.normalize("NFD", unicodedata.normalize("NFD", chr(code)).casefold())
+        fold = letters.replace(_DOTTED_I, "i").replace("ı", "i")
+        if len(self) < _MAX_KEPT:
+            self[code] = fold
+        return fold
+
+
+_DOTTED_I = "i\N{COMBINING DOT ABOVE}"
+_MAX_KEPT = 65_536
+_FOLDS = _Folds()
+
+
+def folded(text: str) -> str:
+    """``text`` as it is looked for: what is the same name is the same, in either case and however it is written.
+
+    ß is ss, an accent is a character of its own, ς is σ, and the three kinds of i are one.
     """
-    if text.isascii():
-        return text.lower()
-    return text.replace("İ", "i").lower().replace("ı", "i").replace("ς", "σ")
+    return text.lower() if text.isascii() else text.translate(_FOLDS).replace(_DOTTED_I, "i")
 
 
 def replace(text: str, values: Mapping[str, str]) -> str:
-    """``text`` with these values (in `either_case`; those longer than `MAX_LENGTH` as they are) replaced."""
-    folded = either_case(text)
-    words = tuple([value for value in values if value in folded and len(value) <= MAX_LENGTH])
+    """``text`` with these values (`folded`; those longer than `MAX_LENGTH` as they are) replaced."""
+    searched = folded(text)
+    words = tuple([value for value in values if value in searched and len(value) <= MAX_LENGTH])
     if words:
-        text = _finder(words)(lambda match: values.get(either_case(match[0]), "***"), text)
+        text = _replaced(text, searched, _finder(words), values)
     if len(text) > MAX_LENGTH:
         for value in values:
             if len(value) > MAX_LENGTH:
@@ -134,8 +149,31 @@ def replace(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
+def _replaced(text: str, searched: str, finder: re.Pattern[str], values: Mapping[str, str]) -> str:
+    """``text`` without what is found in ``searched``, its `folded`."""
+    places: Sequence[int] = range(len(text)) if text.isascii() else _places(text)
+    pieces: list[str] = []
+    end = 0
+    for match in finder.finditer(searched):
+        pieces += [text[end : places[match.start()]], values[match[0]]]
+        end = places[match.end() - 1] + 1
+    return "".join([*pieces, text[end:]])
+
+
+def _places(text: str) -> list[int]:
+    """Where in ``text`` each character of its `folded` comes from."""
+    places: list[int] = []
+    before = ""
+    for place, character in enumerate(text):
+        fold = folded(character)
+        if fold != _DOTTED_I[1] or before[-1:] != "i":
+            places += [place] * len(fold)
+        before = fold
+    return places
+
+
 @lru_cache(maxsize=1024)  # the same computers come again and again
-def _finder(values: tuple[str, ...]) -> Callable[[Callable[[re.Match[str]], str], str], str]:
-    """Replaces any of ``values`` where it is a whole word, the longest first."""
+def _finder(values: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds any of ``values`` where it is a whole word, with its accents; the longest first."""
     words = "|".join(map(re.escape, sorted(values, key=len, reverse=True)))
-    return re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE).sub
+    return re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_]|[\u0300-\u036f\u3099\u309a])")

@@ -20,6 +20,7 @@ from fluent_plugin_amp.pipeline.presets import (
     MAX_VALUES,
     PRESETS,
     account,
+    folded,
     homes,
     replace,
     texts_of,
@@ -197,14 +198,44 @@ def test_a_short_value_is_found_in_a_long_text() -> None:
         ("ΝΙΚΟΣ", "ΝΙΚΟΣ"),
         ("Νίκος", "ΝΊΚΟΣ"),
         ("Özgür", "ÖZGÜR"),
+        ("Straße", "STRASSE"),
+        ("STRASSE", "straße"),
+        ("Strasse", "STRAẞE"),
+        ("José", "JOSE\u0301"),
+        ("Jose\u0301", "José"),
+        ("Việt", "Vie\u0323\u0302t"),
+        ("김민준", "\u1100\u1175\u11b7\u1106\u1175\u11ab\u110c\u116e\u11ab"),
+        ("I\u0307brahim", "ibrahim"),
+        ("ibrahim", "I\u0307brahim"),
+        ("ﬁnn", "Finn"),
     ],
 )
 @pytest.mark.parametrize("text", [r"C:\Users\{}\a", "by {}.Α.Β", "{}"])
-def test_letters_of_every_alphabet_are_found_in_either_case(user: str, written: str, text: str) -> None:
-    """Lower-cased, İ is two characters, and Σ at the end of a word another letter than within one."""
+def test_a_name_is_found_however_it_is_written(user: str, written: str, text: str) -> None:
+    """In either case: ß in capitals is SS, İ in small letters two characters. An accent may be one of its own."""
     record = {"computer": {"user": user}, "scan": {"description": text.format(written)}}
     hiding("user")(record)
     assert record["scan"]["description"] == text.format(MASK)
+
+
+@pytest.mark.parametrize("other", ["José", "jose\u0301", "josés", "Joseß", "Josef", "がjose゙"])
+def test_another_name_is_not_touched(other: str) -> None:
+    """An accent makes another letter; and what stands around a name in other alphabets stays as it is."""
+    record = {"computer": {"user": "Jose"}, "scan": {"description": f"Größe ﬁ {other} İ"}}
+    hiding("user")(record)
+    assert record["scan"]["description"] == f"Größe ﬁ {other} İ"
+
+
+def test_what_stands_around_a_name_stays() -> None:
+    """Though letters before it are more or fewer when they are looked for."""
+    text = "ẞ İ I\u0307 ﬁ e\u0301 STRASSE ß, Straße! ﬁ"
+    assert replace(text, {"strasse": "***"}) == "ẞ İ I\u0307 ﬁ e\u0301 *** ß, ***! ﬁ"
+
+
+def test_characters_of_all_alphabets_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of them is bounded, and no name is missed for that."""
+    monkeypatch.setattr("fluent_plugin_amp.pipeline.presets._MAX_KEPT", 0)
+    assert replace("by ꟊÅ", {folded("ꟊå"): "***"}) == "by ***"
 
 
 def test_only_texts_are_searched() -> None:
