@@ -74,6 +74,7 @@ PURE_BY_DESIGN = frozenset(
         "pipeline.asking",
         "state.errors",
         "completeness.journal",
+        "completeness.pace",
         "completeness.presence",
         "completeness.record",
         "completeness.reading",

@@ -27,6 +27,8 @@ USUAL_WINDOW_S = 3600.0
 """In which Cisco counts requests; the answers tell only what is left of it.  No wait between requests is longer."""
 MAX_REQUESTS = 100_000
 """A walk of more pages than that, some fifty million events, is refused."""
+TRIES = 3
+"""To find the same total before and after another one."""
 
 Json = dict[str, Any]
 
@@ -88,6 +90,29 @@ def filters_of(stream: EventStream, since: int) -> list[tuple[str, str]]:
         *(("event_type[]", str(type_id)) for type_id in stream.event_types or ()),
         *(("group_guid[]", guid) for guid in stream.group_guids or ()),
     ]
+
+
+async def total_between(api: CiscoApi, stream: EventStream, since: int, until: int) -> int | None:
+    """How many events the cloud says it has from one second on and before another, by its totals alone.
+
+    It tells those from a time on only, so this is a difference, and nothing may happen meanwhile.  Where the window
+    begins and ends is not known to the second: so `filters_of` is.
+
+    Returns:
+        None: the cloud does not tell, or events happen too fast.
+    """
+
+    async def total(second: int) -> int | None:
+        return (await api.event_page(filters_of(stream, second), offset=0, limit=1)).total
+
+    later = await total(until)
+    for _ in range(TRIES):
+        all_of_it, before, later = await total(since), later, await total(until)
+        if all_of_it is None or later is None:
+            return None
+        if later == before:
+            return all_of_it - later
+    return None
 
 
 def pause_s(limit: RateLimit | None) -> float:

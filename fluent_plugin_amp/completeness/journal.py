@@ -59,7 +59,9 @@ class Journal:
         """What a look found; True: that is worth a record, which is under way now."""
         before = self.hours.get(due.hour, Looked())
         age_s, was_missing = int(now) - (due.hour + HOUR_S), before.was_missing or bool(figures.missing)
-        looked = Looked(before.revision, age_s, figures.is_clean, figures.what_counts, was_missing)
+        looked = Looked(
+            before.revision, age_s, figures.is_clean, figures.what_counts, was_missing, figures.cloud_total
+        )
         if before.revision and before.counts == looked.counts:
             self.hours[due.hour] = looked
             return False
@@ -77,6 +79,15 @@ class Journal:
         link = Link(record["sequence"], record["hash"])
         self.under_way = UnderWay(body_of(record).decode(), int(now), due.hour, looked, link)
         return True
+
+    def total_when_clean(self, due: Due) -> int | None:
+        """How many events the cloud said it has of an hour that was clean; None: it was not, or nobody can tell."""
+        looked = self.hours.get(due.hour, Looked())
+        return looked.cloud_total if looked.is_clean else None
+
+    def note_unchanged(self, due: Due, now: float) -> None:
+        """What a look found: as many events as before."""
+        self.hours[due.hour] = replace(self.hours[due.hour], age_s=int(now) - (due.hour + HOUR_S))
 
     def acknowledged(self, now: float) -> None:
         """A server has the record that was under way."""

@@ -112,6 +112,9 @@ class Figures:
     other_consumers: int | None = None
     """Other consumers of the queue now: each of them takes a part of the stream."""
     gaps: tuple[Gap, ...] = ()
+    cloud_total: int | None = None
+    """How many events the cloud says it has of this hour.  It is not in the record: while it stays the same, an hour
+    that was clean is not looked at again."""
 
     @property
     def delivered(self) -> int | None:

@@ -47,6 +47,8 @@ class Looked:
     """`Figures.what_counts` of its last record."""
     was_missing: bool = False
     """Something was missing at one of the looks."""
+    cloud_total: int | None = None
+    """See `Figures.cloud_total`."""
 
     @property
     def missing(self) -> int:

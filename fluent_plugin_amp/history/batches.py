@@ -55,6 +55,8 @@ class Batch:
     """Those that were not delivered, as far as is known."""
     dropped: int = 0
     """That `drop_event_types` keeps from being delivered: they are not among the bodies."""
+    edges: int = 0
+    """In the last second before the span, of which the cloud tells as well or not, and in the last one of it."""
     mark: Bookmark | None = None
     """How far the walk has come, once all this is dealt with; None: the cloud keeps no order, so nobody can say."""
     progress: Progress = Progress(0, None, None)
@@ -133,6 +135,7 @@ async def batches(
             while len(held) < MAX_HELD and cut and held[cut - 1].second < floor:
                 cut -= 1
         batch, held = _batch(held[:cut], configured, store), held[cut:]
+        batch.edges = sum(entry.second in (leg.down_to - 1, leg.floor - 1) for entry in stretch.entries)
         if stretch.is_sorted:
             batch.mark = Bookmark(leg.since, leg.until, leg.down_to, min(leg.floor, floor), stretch.offset)
         batch.progress = Progress(count, stretch.left, stretch.left_s)

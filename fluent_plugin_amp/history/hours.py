@@ -42,10 +42,13 @@ class Hours:
     hours: dict[int, Hour] = field(default_factory=dict)
     """By the second in which they begin."""
     dropped: int = 0
+    edges: int = 0
+    """See `Batch.edges`."""
 
     def count(self, batch: Batch) -> list[int]:
         """Count the batch; returns which of it have to be sent so that nothing is missing."""
         self.dropped += batch.dropped
+        self.edges += batch.edges
         for facts in batch.facts:
             self._hour(facts.seconds).in_cloud += 1
         for index in batch.unknown.missing:
@@ -55,6 +58,10 @@ class Hours:
             else:
                 self._hour(second).not_known += 1
         return [index for index in batch.unknown.candidates if self._is_known(batch.facts[index].seconds)]
+
+    def fits(self, total: int) -> bool:
+        """Whether what was counted can be what the cloud's totals say (`cisco.history.total_between`)."""
+        return abs(total - self.total.in_cloud - self.dropped) <= self.edges
 
     @property
     def total(self) -> Hour:

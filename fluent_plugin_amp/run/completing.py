@@ -12,38 +12,32 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.backoff import Outage, Pace
-from fluent_plugin_amp.cisco.api import Wait
 from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.completeness import journal, presence
 from fluent_plugin_amp.completeness.journal import Journal
 from fluent_plugin_amp.completeness.presence import Presence
-from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Origin, moment
+from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Origin
 from fluent_plugin_amp.completeness.schedule import SETTLED_S, Due, due
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.config.models import CompletenessConfig
-from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.containment import contained
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.facts import Observer, SourceEnded, SourcePolled, SourceTrouble
-from fluent_plugin_amp.history.batches import batches, cloud_of, find_stream
-from fluent_plugin_amp.history.hours import Hours, known_since
-from fluent_plugin_amp.history.span import Span, legs
+from fluent_plugin_amp.history.batches import cloud_of
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, StreamSnapshot
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.run.build import record_transform
-from fluent_plugin_amp.run.lookup import open_api
+from fluent_plugin_amp.run.looking import Looks
 from fluent_plugin_amp.source.transitions import Reason
 from fluent_plugin_amp.state.rows import KeptRows
-from fluent_plugin_amp.state.store import Store
 
 LINE = "(completeness)"
 """The line of the conductor that the records take."""
@@ -54,14 +48,6 @@ LOOK_EVERY_S = 30.0
 RETRY_S = 300.0
 """After which a cloud that did not answer is asked again."""
 PACE = Pace(RETRY_S, RETRY_S)
-SHARE: float = OrganisationConfig.model_fields["rate_limit_share"].default
-"""Of the rate limit of a key that no organisation has."""
-MAX_WAIT_S = 2 * 3600.0
-"""For the rate limit, at one request: longer than its window."""
-
-
-async def _wait(seconds: float, why: str) -> None:
-    await asyncio.sleep(seconds)
 
 
 class Completing:
@@ -76,7 +62,7 @@ class Completing:
         tell: hears of a cloud that does not answer.
         budgets: what each key may spend of its rate limit, by API and client id; shared with all that use the keys.
         clock: seconds since the epoch.
-        wait: for the rate limit.
+        options: of `Looks`.
     """
 
     def __init__(
@@ -90,23 +76,18 @@ class Completing:
         budgets: dict[tuple[str, str], Budget],
         *,
         clock: Callable[[], float] = time.time,
-        wait: Wait = _wait,
+        **options: Any,
     ) -> None:
         assert config.completeness is not None
-        assert config.state.path is not None
         self._settings: CompletenessConfig = config.completeness
-        self._path: Path = config.state.path
         self._config = config
         self._conductor = conductor
         self._kept = kept
         self._streams = streams
         self._snapshot = snapshot
         self._tell = tell
-        self._budgets = budgets
-        self._requests: Counter[str] = Counter()
-        """By stream."""
         self._clock = clock
-        self._wait = wait
+        self._looks = Looks(config, conductor, budgets, clock, **options)
         self._loaded = asyncio.Event()
         self._instance = ""
         self._journals: dict[str, Journal] = {}
@@ -117,8 +98,6 @@ class Completing:
         self._retry_at: dict[str, float] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
         """Of each stream, the one that is not over."""
-        self._turns: dict[str, asyncio.Lock] = {}
-        """By client id."""
         self.proofs: dict[str, Proof] = {}
         """What the records say together, by stream."""
         conductor.open(LINE, record_transform(config, LINE, self._settings.tag))
@@ -250,10 +229,19 @@ class Completing:
     async def _look_at_all(self, stream: StreamConfig) -> None:
         known = self._journals[stream.name]
         for each in list(due(known.hours, known.begins, self._clock())):
-            figures = LOST if each.is_lost else await self._look_in_turn(stream, each)
-            known.note(self._origin(stream), each, figures, self._clock(), self._key)
+            figures = LOST if each.is_lost else await self._look(stream, each)
+            if figures is None:
+                known.note_unchanged(each, self._clock())
+            else:
+                known.note(self._origin(stream), each, figures, self._clock(), self._key)
             await self._save(stream.name)
             await self._send(stream.name)
+
+    async def _look(self, stream: StreamConfig, at: Due) -> Figures | None:
+        name = stream.name
+        stands = next((each for each in self._snapshot().streams if each.name == name), None)
+        seen = self._presences.get(name, Presence())
+        return await self._looks.look(stream, at, self._journals[name], stands, seen)
 
     async def _send(self, name: str) -> None:
         """Send what is under way, and wait for a server, for as long as it takes."""
@@ -276,7 +264,7 @@ class Completing:
             sum(looked.missing for looked in known.hours.values()),
             min((hour for hour, looked in known.hours.items() if looked.missing), default=0),
             {hour: looked.word for hour, looked in known.hours.items()},
-            self._requests[name],
+            self._looks.requests[name],
         )
 
     async def _save(self, name: str) -> None:
@@ -293,72 +281,6 @@ class Completing:
         known = self._journals.get(stream.name)
         instance = (known.instance if known is not None else None) or self._instance
         return Origin(stream.name, organisation, __version__, instance)
-
-    async def _look_in_turn(self, stream: StreamConfig, at: Due) -> Figures:
-        """`_look`, one at a time of each API key."""
-        assert stream.api is not None
-        async with self._turns.setdefault(stream.api.client_id, asyncio.Lock()):
-            return await self._look(stream, at)
-
-    async def _look(self, stream: StreamConfig, at: Due) -> Figures:
-        """Ask the cloud about one hour, compare, and deliver what is missing where that is asked for.
-
-        Raises:
-            PluginError: what the API, the state file or the servers give.
-        """
-        cloud = cloud_of(stream)
-        assert cloud is not None
-        assert stream.api is not None
-        name, now = stream.name, self._clock()
-        figures = next((each for each in self._snapshot().streams if each.name == name), None)
-        depth = figures.messages_ready if figures is not None else None
-        to_repair = self._settings.repair and depth == 0  # what waits in the queue will be delivered from there
-        feed = Feed(
-            self._conductor,
-            name,
-            max_held_bytes=self._config.memory_limit,
-            patience_s=self._config.forward.pause_after,
-        )
-        store = Store.open(self._path)
-        try:
-            begins = known_since(store, name, now, self._config.state.remember)
-            since = self._journals[name].since
-            found = Hours(since if begins is None else min(begins, since))
-            (leg,) = legs(Span(at.hour, at.hour + HOUR_S), None)
-            budget = self._budgets.setdefault((cloud.api_url, stream.api.client_id), Budget(SHARE))
-            options = {"wait": self._wait, "max_wait_s": MAX_WAIT_S, "budget": budget}
-            async with open_api(cloud, stream.api.key, stream.proxy, **options) as api:
-                try:
-                    event_stream = await find_stream(api, stream)
-                    async for batch in batches(api, event_stream, leg, stream, store, self._wait):
-                        to_send = found.count(batch)
-                        await batch.put_into(feed, to_send if to_repair else ())
-                        await asyncio.sleep(0)
-                finally:
-                    self._requests[name] += api.requests
-            await feed.finish()
-        finally:
-            store.close()
-        hour = found.total
-        seen = self._presences.get(name, Presence())
-        counted = seen.hours.get(at.hour)
-        assert found.known_since is not None
-        return Figures(
-            in_cloud=hour.in_cloud,
-            missing=hour.missing,
-            repaired=feed.resolved,
-            not_known=hour.not_known,
-            not_known_why=f"older than the state file, which goes back to {moment(found.known_since)}"
-            if hour.not_known
-            else None,
-            dropped=found.dropped,
-            dead_letters=counted.dead_letters if counted is not None else None,
-            duplicates=counted.duplicates if counted is not None else None,
-            newest_event=counted.newest_event if counted is not None else None,
-            queue_depth=depth,
-            other_consumers=figures.others if figures is not None else None,
-            gaps=seen.gaps_of(at.hour),
-        )
 
 
 LOST = Figures(not_known_why="the cloud could not be asked within ten days")

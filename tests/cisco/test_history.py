@@ -10,7 +10,7 @@ import pytest
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
-from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, pause_s, read, time_left_s
+from fluent_plugin_amp.cisco.history import Json, Recorded, filters_of, pause_s, read, time_left_s, total_between
 from fluent_plugin_amp.cisco.walk import Walk
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
@@ -33,6 +33,29 @@ def test_the_filters_are_the_streams() -> None:
         ("group_guid[]", "g"),
     ]
     assert [name for name, _ in filters_of(EventStream(1, "S"), 0)] == ["start_date"]
+
+
+async def test_totals_say_how_many_events_an_hour_has(api: CiscoApi, organisation: Organisation) -> None:
+    """From a second before its beginning to a second before its end, without reading any of them."""
+    organisation.publish(json.dumps({"id": n, "timestamp": n}).encode() for n in range(1000))
+    assert await total_between(api, EventStream(1, "S"), 100, 200) == 100
+    assert api.requests == 3
+
+
+async def test_events_that_happen_meanwhile_make_no_total(api: CiscoApi, organisation: Organisation) -> None:
+    """It is tried some times; with an event before each answer there is none."""
+    organisation.publish(json.dumps({"id": n, "timestamp": n}).encode() for n in range(1000))
+    happen = [[b'{"id": %d, "timestamp": 5000}' % n] for n in range(20)]
+    organisation.arriving = iter(happen[:2])
+    assert await total_between(api, EventStream(1, "S"), 100, 200) == 100
+    organisation.arriving = iter(happen)
+    assert await total_between(api, EventStream(1, "S"), 100, 200) is None
+
+
+async def test_a_cloud_that_tells_no_total_has_none(api: CiscoApi, cloud: LocalCloud) -> None:
+    """It is optional."""
+    cloud.fail(Failure(status=200, body=b'{"data":[]}', times=9))
+    assert await total_between(api, EventStream(1, "S"), 100, 200) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -57,6 +59,25 @@ def test_another_look_that_finds_the_same_is_no_record() -> None:
     assert journal.note(EMEA, Due(BEGIN, day), clean(3), day, KEY)
     assert journal.under_way is not None
     assert journal.under_way.looked.revision == 2
+
+
+def test_an_hour_that_is_as_it_was_has_no_other_record() -> None:
+    """Only a clean one has a total to compare; noted, it is not due again at once."""
+    journal, totalled = Journal(BEGIN, BEGIN), replace(clean(), cloud_total=7)
+    assert journal.total_when_clean(FIRST) is None
+    journal.note(EMEA, FIRST, totalled, NOW, KEY)
+    assert journal.under_way is not None
+    assert "cloud_total" not in journal.under_way.body
+    journal.acknowledged(NOW)
+    assert decode(journal.encode()).total_when_clean(FIRST) == 7
+    day = BEGIN + 25 * HOUR_S
+    (again,) = [each for each in due(journal.hours, BEGIN, day) if each.hour == BEGIN]
+    journal.note_unchanged(again, day)
+    assert journal.under_way is None
+    assert [each for each in due(journal.hours, BEGIN, day) if each.hour == BEGIN] == []
+    journal.note(EMEA, FIRST, Figures(in_cloud=7, missing=1, not_known=0, cloud_total=7), day, KEY)
+    journal.acknowledged(day)
+    assert journal.total_when_clean(FIRST) is None
 
 
 def test_what_is_over_is_forgotten() -> None:

@@ -11,6 +11,8 @@ APART_S = 86400 / EVENTS_A_DAY
 ALLOWED = 0.05 * 3000
 """In each hour."""
 TO_FIND_THE_STREAM = 1
+FOR_A_TOTAL = 3
+"""See `cisco.history.total_between`."""
 
 
 def requests_for(hour: int, now: int) -> int:
@@ -28,11 +30,16 @@ def requests_for(hour: int, now: int) -> int:
 
 
 def test_a_day_of_100_000_events() -> None:
-    """Each hour is looked at when it is two hours old, and a day later: a twentieth of the limit is enough."""
+    """Each hour is looked at when it is two hours old, and a day later: a twentieth of the limit is enough.
+
+    A hundredth is, where the total says a day later that nothing has changed.
+    """
     begin = 1_699_999_200
     (again_s,) = AGAIN_CLEAN_S
-    spent = []
+    spent, least = [], []
     for now in range(begin + 30 * HOUR_S, begin + 54 * HOUR_S, HOUR_S):
-        spent.append(sum(requests_for(now - HOUR_S - age_s, now) for age_s in (SETTLED_S, again_s)))
+        first, again = (requests_for(now - HOUR_S - age_s, now) for age_s in (SETTLED_S, again_s))
+        spent.append(first + FOR_A_TOTAL + again + FOR_A_TOTAL)
+        least.append(first + FOR_A_TOTAL + TO_FIND_THE_STREAM + FOR_A_TOTAL)
     assert max(spent) <= ALLOWED
-    assert sum(spent) <= 24 * ALLOWED
+    assert max(least) <= 0.01 * 3000

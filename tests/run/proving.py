@@ -27,6 +27,11 @@ KEY = "a key of sixteen"
 TAG = "edr.proof"
 
 
+async def no_rest(seconds: float) -> None:
+    """Only other tasks have a turn."""
+    await asyncio.sleep(0)
+
+
 class World(Rig):
     """The rig of the history, with a clock, and streams that stand as the test says."""
 
@@ -64,6 +69,7 @@ class World(Rig):
             self.budgets,
             clock=lambda: self.now,
             wait=self.wait,
+            rest=no_rest,
         )
         try:
             await completing.load()

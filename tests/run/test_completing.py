@@ -13,18 +13,21 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.completeness import journal
-from fluent_plugin_amp.completeness.record import Figures, is_hmac_right
-from fluent_plugin_amp.completeness.schedule import Due
+from fluent_plugin_amp.completeness.record import Figures, Record, is_hmac_right
+from fluent_plugin_amp.completeness.schedule import Due, due
 from fluent_plugin_amp.completeness.verify import Mark
-from fluent_plugin_amp.config import StreamConfig, load
+from fluent_plugin_amp.config import load
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import InternalError, SourcePolled, SourceTrouble
 from fluent_plugin_amp.history.batches import cloud_of
 from fluent_plugin_amp.model import Counters
+from fluent_plugin_amp.run import completing as completing_module
 from fluent_plugin_amp.run import daemon
 from fluent_plugin_amp.run.completing import LINE, RETRY_S, Completing, trouble_of
+from fluent_plugin_amp.run.looking import WORTH_A_TOTAL
 from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.testing.cloud import LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
@@ -186,9 +189,63 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
             budget.used = 0
             world.waits.append((seconds, why))
 
-        completing._wait = end_the_window
+        completing._looks._wait = end_the_window
         await completing.write_due()
     assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
+
+
+async def big_hour(world: World, completing: Completing) -> None:
+    """An hour with many events, all of them delivered, has its record; then a day has passed."""
+    await completing.write_due()
+    bodies = [event(number, BEGIN + number * 6) for number in range(WORTH_A_TOTAL + 50)]
+    world.organisation.publish(bodies)
+    world.remember(bodies, delivered_at=BEGIN)
+    world.now = BEGIN + 3 * HOUR_S
+    await completing.write_due()
+    assert (world.records[-1]["in_cloud"], world.records[-1]["missing"]) == (WORTH_A_TOTAL + 50, 0)
+    world.cloud.requests.clear()
+    world.now = BEGIN + 25 * HOUR_S
+
+
+def of_the_hour(world: World) -> list[Record]:
+    """The records of the hour at `BEGIN`."""
+    return [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]
+
+
+async def test_an_hour_that_was_clean_and_has_the_same_total_is_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three totals are all that is asked for; there is no other record, and no third look."""
+    async with world.running() as completing:
+        await big_hour(world, completing)
+        monkeypatch.setattr(completing_module, "due", lambda *_: [Due(BEGIN, BEGIN + 25 * HOUR_S)])
+        await completing.write_due()
+        assert world.cloud.requests == [("GET", "/v1/event_streams"), *[("GET", "/v1/events")] * 3]
+        known = completing._journals["emea"]
+    assert len(of_the_hour(world)) == 1
+    assert not [each for each in due(known.hours, BEGIN, world.now) if each.hour == BEGIN]
+
+
+async def test_an_event_that_came_late_has_the_hour_read_again(world: World) -> None:
+    """The total says so."""
+    async with world.running() as completing:
+        await big_hour(world, completing)
+        world.organisation.publish([event(9999, BEGIN + 5)])
+        await completing.write_due()
+    assert [(each["revision"], each["missing"]) for each in of_the_hour(world)] == [(1, 0), (2, 1)]
+
+
+async def test_totals_that_do_not_fit_what_is_listed_are_not_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cloud that counts to 100 only: the hour is read again."""
+    monkeypatch.setattr(answers, "total", lambda decoded: 100)
+    async with world.running() as completing:
+        await big_hour(world, completing)
+        assert completing._journals["emea"].hours[BEGIN].cloud_total is None
+        world.organisation.publish([event(9999, BEGIN + 5)])
+        await completing.write_due()
+    assert [(each["revision"], each["missing"]) for each in of_the_hour(world)] == [(1, 0), (2, 1)]
 
 
 async def test_a_clock_that_was_ahead_keeps_no_hour_from_its_record(
@@ -249,7 +306,7 @@ async def test_a_rate_limit_holds_up_the_streams_of_its_key_only(world: World) -
         await never.wait()
 
     async with world.running() as completing:
-        completing._wait = wait_for_the_window
+        completing._looks._wait = wait_for_the_window
         with_another(completing, client_id="another")
         world.cloud.fail(replace(too_many_requests(3600), client_id="another"))
         task = asyncio.create_task(completing.write())
@@ -287,18 +344,19 @@ async def test_the_streams_of_a_key_take_turns(world: World) -> None:
     """One look at a time."""
     async with world.running() as completing:
         with_another(completing)
-        look, at_once, most = completing._look, 0, 0
+        looks, at_once, most = completing._looks, 0, 0
+        compare = looks._compare
 
-        async def count(stream: StreamConfig, at: Due) -> Figures:
+        async def count(*arguments: Any) -> Figures:
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
             try:
-                return await look(stream, at)
+                return await compare(*arguments)
             finally:
                 at_once -= 1
 
-        completing._look = count  # type: ignore[method-assign]
+        looks._compare = count  # type: ignore[assignment, method-assign]
         await completing.write_due()
         assert record_streams(world) == {"apac", "emea"}
         assert most == 1

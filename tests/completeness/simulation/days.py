@@ -27,6 +27,7 @@ from fluent_plugin_amp.completeness.schedule import DELAYED_S, SETTLED_S
 from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import digest_of, identity_of
 from fluent_plugin_amp.run import completing as module
+from fluent_plugin_amp.run import looking
 from fluent_plugin_amp.run.completing import Completing
 from fluent_plugin_amp.state.rows import KeptRows
 from fluent_plugin_amp.state.store import Store
@@ -338,7 +339,7 @@ def without_sockets(world: World, plan: Plan, monkeypatch: pytest.MonkeyPatch) -
         yield CiscoApi(cloud, key, client, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "open_api", open_api)
+        patched.setattr(looking, "open_api", open_api)
         yield
 
 

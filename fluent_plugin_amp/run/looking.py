@@ -1,0 +1,188 @@
+"""A look at one hour of a stream: what the cloud has of it, compared with the state file; what is missing, delivered.
+
+The streams of one API key take turns, and all looks together keep to one pace (`completeness.pace`), so that events
+are delivered as fast as without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from fluent_plugin_amp.cisco.answers import EventStream
+from fluent_plugin_amp.cisco.api import CiscoApi, Wait
+from fluent_plugin_amp.cisco.budget import Budget
+from fluent_plugin_amp.cisco.history import total_between
+from fluent_plugin_amp.cisco.walk import PAGE
+from fluent_plugin_amp.completeness.journal import Journal
+from fluent_plugin_amp.completeness.pace import Pace
+from fluent_plugin_amp.completeness.presence import Presence
+from fluent_plugin_amp.completeness.record import HOUR_S, Figures, moment
+from fluent_plugin_amp.completeness.schedule import AGAIN_CLEAN_S, Due
+from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.config.organisations import OrganisationConfig
+from fluent_plugin_amp.history.batches import batches, cloud_of, find_stream
+from fluent_plugin_amp.history.hours import Hours, known_since
+from fluent_plugin_amp.history.span import Span, legs
+from fluent_plugin_amp.observe.snapshot import StreamSnapshot
+from fluent_plugin_amp.pipeline.conductor import Conductor
+from fluent_plugin_amp.pipeline.feed import Feed
+from fluent_plugin_amp.run.lookup import open_api
+from fluent_plugin_amp.state.store import Store
+
+SHARE: float = OrganisationConfig.model_fields["rate_limit_share"].default
+"""Of the rate limit of a key that no organisation has."""
+MAX_WAIT_S = 2 * 3600.0
+"""For the rate limit, at one request: longer than its window."""
+WORTH_A_TOTAL = PAGE
+"""Events of an hour.  With fewer, another look takes no more requests than the totals do."""
+
+
+async def wait_for_the_limit(seconds: float, why: str) -> None:
+    """A `Wait` that tells nobody."""
+    await asyncio.sleep(seconds)
+
+
+class Looks:
+    """Looks at hours.
+
+    Args:
+        config: with ``completeness`` and ``state.path``.
+        conductor: delivers what is missing.
+        budgets: what each key may spend of its rate limit, by API and client id; shared with all that use the keys.
+        clock: seconds since the epoch.
+        wait: for the rate limit.
+        rest: between answers, in seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        conductor: Conductor,
+        budgets: dict[tuple[str, str], Budget],
+        clock: Callable[[], float],
+        *,
+        wait: Wait = wait_for_the_limit,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        assert config.completeness is not None
+        assert config.state.path is not None
+        self.requests: Counter[str] = Counter()
+        """By stream."""
+        self._repairs = config.completeness.repair
+        self._path: Path = config.state.path
+        self._config = config
+        self._conductor = conductor
+        self._budgets = budgets
+        self._clock = clock
+        self._wait = wait
+        self._rest = rest
+        self._pace = Pace()
+        self._turns: dict[str, asyncio.Lock] = {}
+        """By client id."""
+
+    async def look(
+        self, stream: StreamConfig, at: Due, journal: Journal, stands: StreamSnapshot | None, seen: Presence
+    ) -> Figures | None:
+        """Ask the cloud about one hour, compare, and deliver what is missing where that is asked for.
+
+        Args:
+            stream: with ``api``, and a cloud that is known.
+            at: the hour.
+            journal: what is known of the stream's hours.
+            stands: how the stream stands; None: nobody knows.
+            seen: what was counted in each hour, and when the stream could not work.
+
+        Returns:
+            None: the hour was clean, and the cloud has as many events as then.
+
+        Raises:
+            PluginError: what the API, the state file or the servers give.
+        """
+        cloud = cloud_of(stream)
+        assert cloud is not None
+        assert stream.api is not None
+        async with self._turns.setdefault(stream.api.client_id, asyncio.Lock()):
+            budget = self._budgets.setdefault((cloud.api_url, stream.api.client_id), Budget(SHARE))
+            options = {"wait": self._wait, "max_wait_s": MAX_WAIT_S, "budget": budget}
+            async with open_api(cloud, stream.api.key, stream.proxy, **options) as api:
+                try:
+                    event_stream = await find_stream(api, stream)
+                    total = journal.total_when_clean(at)
+                    if total is not None and total == await self._total(api, event_stream, at):
+                        return None
+                    return await self._compare(api, event_stream, stream, at, journal, stands, seen)
+                finally:
+                    self.requests[stream.name] += api.requests
+
+    async def _compare(
+        self,
+        api: CiscoApi,
+        event_stream: EventStream,
+        stream: StreamConfig,
+        at: Due,
+        journal: Journal,
+        stands: StreamSnapshot | None,
+        seen: Presence,
+    ) -> Figures:
+        name, now = stream.name, self._clock()
+        depth = stands.messages_ready if stands is not None else None
+        to_repair = self._repairs and depth == 0  # what waits in the queue will be delivered from there
+        feed = Feed(
+            self._conductor,
+            name,
+            max_held_bytes=self._config.memory_limit,
+            patience_s=self._config.forward.pause_after,
+        )
+        store = Store.open(self._path)
+        try:
+            found = Hours(journal.since)
+            if at.hour < journal.since:  # else the state file was there, and need not be asked since when
+                begins = known_since(store, name, now, self._config.state.remember)
+                found.known_since = journal.since if begins is None else min(begins, journal.since)
+            (leg,) = legs(Span(at.hour, at.hour + HOUR_S), None)
+            read = 0
+            async for batch in batches(api, event_stream, leg, stream, store, self._wait):
+                to_send = found.count(batch)
+                await batch.put_into(feed, to_send if to_repair else ())
+                await self._rest(self._pace.pause_s(batch.progress.read - read, time.monotonic()))
+                read = batch.progress.read
+            await feed.finish()
+        finally:
+            store.close()
+        hour = found.total
+        counted = seen.hours.get(at.hour)
+        assert found.known_since is not None
+        figures = Figures(
+            in_cloud=hour.in_cloud,
+            missing=hour.missing,
+            repaired=feed.resolved,
+            not_known=hour.not_known,
+            not_known_why=f"older than the state file, which goes back to {moment(found.known_since)}"
+            if hour.not_known
+            else None,
+            dropped=found.dropped,
+            dead_letters=counted.dead_letters if counted is not None else None,
+            duplicates=counted.duplicates if counted is not None else None,
+            newest_event=counted.newest_event if counted is not None else None,
+            queue_depth=depth,
+            other_consumers=stands.others if stands is not None else None,
+            gaps=seen.gaps_of(at.hour),
+        )
+        is_looked_at_again = now - (at.hour + HOUR_S) < AGAIN_CLEAN_S[-1]
+        if figures.is_clean and is_looked_at_again and hour.in_cloud + found.dropped > WORTH_A_TOTAL:
+            total = await self._total(api, event_stream, at)
+            if total is not None and found.fits(total):
+                return replace(figures, cloud_total=total)
+        return figures
+
+    async def _total(self, api: CiscoApi, event_stream: EventStream, at: Due) -> int | None:
+        """How many events the cloud says it has of an hour; None: nobody can tell."""
+        before = api.requests
+        total = await total_between(api, event_stream, at.hour, at.hour + HOUR_S)
+        await self._rest(self._pace.pause_s(0, time.monotonic(), api.requests - before))
+        return total
