@@ -21,6 +21,7 @@ from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
 from tests.bench import growth as of_growth
+from tests.bench.completeness import completeness
 from tests.bench.rig import Rig, Snapshot, receiver, report, wait_until, watch
 from tests.bench.steps import microseconds
 from tests.processes import cpu_seconds
@@ -299,7 +300,19 @@ def _rows(measure: Callable[[Job], Iterator[of_growth.Figure]], job: Job) -> Ite
 
 MEASURES: Mapping[str, Callable[[Job], Iterator[Row]]] = {
     measure.__name__: measure
-    for measure in (throughput, options, sizes, streams, receivers, latency, start, memory, steps, growth)
+    for measure in (
+        throughput,
+        options,
+        sizes,
+        streams,
+        receivers,
+        latency,
+        start,
+        memory,
+        steps,
+        growth,
+        completeness,
+    )
 } | {
     measure.__name__: partial(_rows, measure)
     for measure in (of_growth.shares, of_growth.servers, of_growth.open_detections, of_growth.remembered)
