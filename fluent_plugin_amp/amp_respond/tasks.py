@@ -42,15 +42,16 @@ def isolate(
 
     async def choose(api: CiscoApi) -> list[Action]:
         nonlocal is_complete
-        found = await find_computers(api, given)
+        found, others = await find_computers(api, given), list[Computer]()
         if sha256 is not None:
             seen = await who_saw(api, sha256, without_event=without_event)
             there = {one.guid for one in found}
-            found += [one for one in seen.computers if one.guid not in there]
+            others = [one for one in seen.computers if one.guid not in there]
             is_complete = seen.is_complete
             if not is_complete:
                 session.screen.note(INCOMPLETE)
-        doing.brakes.way(len(found), named=False)  # before a request for each of them
+        doing.brakes.way(len(found) + len(others), named=False)  # before requests for each of them
+        found += [await computers.by_guid(api, one.guid) for one in others]  # whose own names are shown
         if kind == "isolate":
             for one in found:
                 if not await isolation.may_start(api, one.guid):

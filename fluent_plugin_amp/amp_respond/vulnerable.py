@@ -11,8 +11,9 @@ from fluent_plugin_amp.cisco import answers, computers
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer, computer
 from fluent_plugin_amp.cisco.file_lists import sha256_of
+from fluent_plugin_amp.cisco.listing import Listing, guid_of
 
-PAGE = (("limit", "50"),)
+PAGE = 50
 """An entry lists up to a thousand computers: a page of 500 entries would be larger than an answer may be."""
 
 
@@ -44,7 +45,7 @@ async def programs(api: CiscoApi, name: str | None, sha256: str | None) -> list[
     wanted = sha256_of(sha256) if sha256 is not None else None
     there = await computers.find(api, name) if name is not None else None
     found = []
-    async for item in api.every("/v1/vulnerabilities", PAGE):
+    for item in await Listing(api, "/v1/vulnerabilities", _key_of, limit=PAGE).whole():
         one = program(item)
         if wanted is not None and one.sha256 != wanted:
             continue
@@ -59,10 +60,17 @@ async def _is_on(api: CiscoApi, one: Program, guid: str) -> bool:
         return True
     if one.count <= len(one.computers) or not one.sha256:
         return False
-    async for item in api.every(f"/v1/vulnerabilities/{one.sha256}/computers"):
+    listing = Listing(api, f"/v1/vulnerabilities/{one.sha256}/computers", guid_of("connector_guid"))
+    async for item in listing.items():
         if computer(item).guid == guid:
             return True
+    listing.refuse_if_cut()
     return False
+
+
+def _key_of(item: Mapping[str, Any]) -> str:
+    one = program(item)
+    return f"{one.sha256} {one.application} {one.version}"
 
 
 def program(item: Mapping[str, Any]) -> Program:

@@ -191,12 +191,6 @@ def items(decoded: Mapping[str, Any], asked: str) -> list[dict[str, Any]]:
     return data
 
 
-def opened(decoded: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """The same answer with the list that stands in a field of ``data`` as its ``data``."""
-    data = decoded["data"]
-    return {**decoded, "data": data.get(field) if isinstance(data, dict) else None}
-
-
 def one(decoded: Mapping[str, Any], asked: str) -> dict[str, Any]:
     """``data`` as the one object that was asked for, or created."""
     found = items(decoded, asked)

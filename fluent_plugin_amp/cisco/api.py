@@ -146,15 +146,15 @@ class CiscoApi:
 
     async def event_types(self) -> list[Named[int]]:
         """The event types that the organisation can receive."""
-        return [answers.event_type(item) async for item in self.every("/v1/event_types", ())]
+        return [answers.event_type(item) async for item in self._every("/v1/event_types", ())]
 
     async def groups(self) -> list[Named[str]]:
         """The groups of computers."""
-        return [answers.group(item) async for item in self.every("/v1/groups")]
+        return [answers.group(item) async for item in self._every("/v1/groups", FULL_PAGES)]
 
     async def event_streams(self) -> list[EventStream]:
         """The event streams there are, none with its password."""
-        return [answers.event_stream(item) async for item in self.every("/v1/event_streams", ())]
+        return [answers.event_stream(item) async for item in self._every("/v1/event_streams", ())]
 
     async def event_stream(self, stream_id: int) -> EventStream:
         """One event stream.  Raises EventStreamNotFound."""
@@ -238,19 +238,19 @@ class CiscoApi:
         """The envelope of the answer to ``GET path``."""
         return answers.envelope(await self._send("GET", path, query), f"GET {path}")
 
-    async def every(self, path: str, query: Query = FULL_PAGES, *, inside: str = "") -> AsyncIterator[dict[str, Any]]:
-        """The items of all pages; ``inside``: they stand in this field of ``data``."""
+    # --- pages -----------------------------------------------------------------------------------
+
+    async def _every(self, path: str, query: Query) -> AsyncIterator[dict[str, Any]]:
+        """The items of all pages of a short list; `Listing` reads the long ones, which move."""
         previous: list[dict[str, Any]] = []
-        async for page in self._pages(path, query, inside):
+        async for page in self._pages(path, query):
             if page.items == previous:
                 raise CloudAnswerNotUnderstood(f"GET {path}: the same page came twice")
             for item in page.items:
                 yield item
             previous = page.items
 
-    # --- pages -----------------------------------------------------------------------------------
-
-    async def _pages(self, path: str, query: Query, inside: str = "") -> AsyncIterator[ListPage]:
+    async def _pages(self, path: str, query: Query) -> AsyncIterator[ListPage]:
         """Every page, following ``next`` until it is absent; a link that leads back is refused."""
         asked = f"GET {path}"
         asked_before = set[frozenset[tuple[str, str]]]()
@@ -259,7 +259,7 @@ class CiscoApi:
             asked_before.add(frozenset(query))
             body = await self._send("GET", path, query)
             decoded = answers.envelope(body, asked)
-            page = answers.items(answers.opened(decoded, inside) if inside else decoded, asked)
+            page = answers.items(decoded, asked)
             received += len(body)
             if len(asked_before) > MAX_PAGES or received > MAX_LIST_BYTES:
                 raise CloudAnswerNotUnderstood(f"{asked}: no end after {len(asked_before)} pages, {received} bytes")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluent_plugin_amp.cisco import answers
-from fluent_plugin_amp.cisco.api import FULL_PAGES, CiscoApi
+from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import (
+    ActionInDoubt,
     CloudAnswerNotUnderstood,
     CloudRefused,
     ComputerAmbiguous,
@@ -65,6 +66,8 @@ def computer(item: Mapping[str, Any]) -> Computer:
 async def find(api: CiscoApi, text: str) -> Computer:
     """The computer with this connector GUID, or with exactly this host name, whatever the case; a blank counts.
 
+    The list only finds it: what is told of it is what it is told to be by itself.
+
     Raises ComputerNotFound, and ComputerAmbiguous with the candidates.
     """
     if is_guid(text):
@@ -72,11 +75,14 @@ async def find(api: CiscoApi, text: str) -> Computer:
     if not text or not text.isprintable():
         raise ComputerNotFound(f"{text[:80]!r} is no computer's name")
     # Whether the cloud looks for a part of the name is not documented: only the whole name counts.
-    query = (("hostname[]", text), *FULL_PAGES)
-    near = [computer(item) async for item in api.every("/v1/computers", query)]
-    found = [one for one in {one.guid: one for one in near}.values() if is_called(one.hostname, text)]
+    listing = Listing(api, "/v1/computers", guid_of("connector_guid"), query=(("hostname[]", text),))
+    near = [computer(item) for item in await listing.whole()]
+    found = [one for one in near if is_called(one.hostname, text)]
     if len(found) == 1:
-        return found[0]
+        itself = await by_guid(api, found[0].guid)
+        if not is_called(itself.hostname, text):
+            raise CloudAnswerNotUnderstood(f"the list of computers has {found[0]}, the computer itself is {itself}")
+        return itself
     if found:
         raise ComputerAmbiguous(f"{len(found)} computers are called {text!r}: {listed(found)}")
     hint = f"; meant perhaps: {listed(near)}" if near else ""
@@ -118,8 +124,20 @@ async def is_anybody_in(api: CiscoApi, group_guid: str, leaving: Collection[str]
 
 
 async def move(api: CiscoApi, guid: str, group_guid: str) -> None:
-    """Put a computer into another group; its policy follows later.  Raises ActionInDoubt, CloudRefused."""
-    await api.act("PATCH", f"/v1/computers/{guid}", {"group_guid": group_guid})
+    """Put a computer into another group; its policy follows later.
+
+    Raises:
+        ActionInDoubt: or the answer does not say that this computer is in this group now.
+        CloudRefused
+    """
+    path = f"/v1/computers/{guid}"
+    answer = await api.act("PATCH", path, {"group_guid": group_guid})
+    try:
+        told = computer(answers.one(answers.envelope(answer.body, f"PATCH {path}"), f"PATCH {path}"))
+        if (told.guid, told.group_guid) != (guid.lower(), group_guid.lower()):
+            raise CloudAnswerNotUnderstood(f"PATCH {path}: the answer has {told} in the group {told.group_guid!r}")
+    except CloudAnswerNotUnderstood as error:
+        raise ActionInDoubt(f"it is not known whether it was done: {error}", late=True) from error
 
 
 def listed(computers: Iterable[Computer]) -> str:

@@ -7,7 +7,7 @@ blocking types, its type is checked again where it is found, and nothing else is
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from fluent_plugin_amp.cisco.errors import (
     FileListNotFound,
     FileListWrongType,
 )
+from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.cisco.names import exactly, is_guid
 from fluent_plugin_amp.errors import UsageError
 
@@ -85,7 +86,11 @@ def file_list(item: Mapping[str, Any], type_: str) -> FileList:
 
 async def file_lists(api: CiscoApi) -> list[FileList]:
     """All lists of the blocking types."""
-    return [file_list(item, type_) for type_ in BLOCKING async for item in api.every(f"/v1/file_lists/{type_}")]
+    found = []
+    for type_ in BLOCKING:
+        listing = Listing(api, f"/v1/file_lists/{type_}", guid_of("guid"))
+        found += [file_list(item, type_) for item in await listing.whole()]
+    return found
 
 
 async def find(api: CiscoApi, text: str) -> FileList:
@@ -114,7 +119,7 @@ async def content(api: CiscoApi, guid: str) -> Content:
     path = f"/v1/file_lists/{guid}/files"
     try:
         data = (await api.envelope(path, (("limit", "1"),)))["data"]
-        found = tuple([one async for one in _files(api, path)])
+        found = tuple([_file(item) for item in await _files(api, guid).whole()])
     except CloudRefused as error:
         raise _unknown(guid, error) from error
     policies = data.get("policies") if isinstance(data, dict) else None
@@ -124,18 +129,23 @@ async def content(api: CiscoApi, guid: str) -> Content:
 
 async def listed(api: CiscoApi, guid: str, sha256: str) -> ListedFile | None:
     """A file as it is on a list; None: it is not there.  Raises FileListNotFound."""
+    listing = _files(api, guid)
     try:
-        async for one in _files(api, f"/v1/file_lists/{guid}/files"):
-            if one.sha256 == sha256:
+        async for item in listing.items():
+            if (one := _file(item)).sha256 == sha256:
                 return one
     except CloudRefused as error:
         raise _unknown(guid, error) from error
+    listing.refuse_if_cut()
     return None
 
 
-async def _files(api: CiscoApi, path: str) -> AsyncIterator[ListedFile]:
-    async for item in api.every(path, inside="items"):
-        yield ListedFile(answers.text(item.get("sha256")).lower(), answers.text(item.get("description")))
+def _files(api: CiscoApi, guid: str) -> Listing:
+    return Listing(api, f"/v1/file_lists/{guid}/files", guid_of("sha256"), inside="items")
+
+
+def _file(item: Mapping[str, Any]) -> ListedFile:
+    return ListedFile(answers.text(item.get("sha256")).lower(), answers.text(item.get("description")))
 
 
 async def add(api: CiscoApi, guid: str, sha256: str, description: str) -> None:

@@ -12,17 +12,19 @@ What is seen, and not told, is the finding.  The file must be known to be bad: o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.api import FULL_PAGES, CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer, computer
 from fluent_plugin_amp.cisco.errors import CloudRefused
+from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.cisco.names import is_guid
 
 HISTORY = 5000
 """Historical entries that the cloud searches at most."""
-INCOMPLETE = f"not complete: the cloud searches its newest {HISTORY} entries only"
+INCOMPLETE = f"not complete: the cloud searches its newest {HISTORY} entries only, or told a part of what it found"
 MAX_EVENTS = 50_000
 """Events of one file that are read: a hundred requests."""
 
@@ -33,7 +35,7 @@ class Seen:
 
     computers: tuple[Computer, ...]
     is_complete: bool
-    """The search did not end at `HISTORY`, as far as can be told."""
+    """The search did not end at `HISTORY`, as far as can be told, and its list was not cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +44,26 @@ class Told:
 
     guids: frozenset[str]
     is_complete: bool
-    """Not more than `MAX_EVENTS` events were there."""
+    """Not more than `MAX_EVENTS` events were there, and all of them came."""
 
 
 async def seen(api: CiscoApi, what: str) -> Seen:
     """Who has seen a SHA-256, an IPv4 address, a file's name or a part of a URL."""
-    found: dict[str, Computer] = {}
-    count = 0
-    async for item in api.every("/v1/computers/activity", (("q", what), *FULL_PAGES)):
-        one = computer(item)
-        found.setdefault(one.guid, one)
-        count += 1
-        if count >= HISTORY:
+    listing = Listing(api, "/v1/computers/activity", guid_of("connector_guid"), query=(("q", what),))
+    found = []
+    async for item in listing.items():
+        found.append(computer(item))
+        if len(found) >= HISTORY:
             break
-    return Seen(tuple(found.values()), count < HISTORY)
+    return Seen(tuple(found), len(found) < HISTORY and listing.is_steady and not listing.odd)
 
 
 async def told(api: CiscoApi, sha256: str) -> Told:
     """Who raised an event for a file."""
     found = set[str]()
     count = 0
-    async for event in api.every("/v1/events", (("detection_sha256", sha256), *FULL_PAGES)):
+    listing = Listing(api, "/v1/events", _id_of, query=(("detection_sha256", sha256),))
+    async for event in listing.items():
         about = event.get("computer")
         guid = event.get("connector_guid") or (about.get("connector_guid") if isinstance(about, dict) else None)
         if isinstance(guid, str) and is_guid(guid):
@@ -70,7 +71,7 @@ async def told(api: CiscoApi, sha256: str) -> Told:
         count += 1
         if count >= MAX_EVENTS:
             return Told(frozenset(found), is_complete=False)
-    return Told(frozenset(found), is_complete=True)
+    return Told(frozenset(found), is_complete=listing.is_steady and not listing.odd)
 
 
 async def ran(api: CiscoApi, guid: str, sha256: str) -> bool | None:
@@ -100,6 +101,10 @@ def computer_link(console: str, guid: str, what: str) -> str:
 def file_link(console: str, sha256: str) -> str:
     """To the trajectory of a file."""
     return f"https://{console}/file/trajectory/{sha256}"
+
+
+def _id_of(event: dict[str, Any]) -> str:
+    return str(event.get("id") or event)
 
 
 def _sha256(file: object) -> str:

@@ -88,9 +88,23 @@ class Listing:
             if self.is_steady:
                 return
 
+    async def whole(self) -> list[Json]:
+        """All of them, for what is decided by who is there.  Raises what `items` and `refuse_if_cut` raise."""
+        found = [item async for item in self.items()]
+        self.refuse_if_cut()
+        return found
+
+    def refuse_if_cut(self) -> None:
+        """Raises CloudAnswerNotUnderstood where, after the last item, one of the list may not have come."""
+        if not self.is_steady or self.odd:
+            raise CloudAnswerNotUnderstood(
+                f"GET {self._path}: the list is cut, or does not rest: "
+                f"{self.read} of {self.total} items came, {self.odd} of them unreadable"
+            )
+
     async def _one_pass(self) -> AsyncIterator[Json]:
         self.read, self.total = 0, None
-        asked = f"GET {self._path}"
+        asked, previous = f"GET {self._path}", b""
         for page_number in range(MAX_PAGES):
             query = [*self._query, ("limit", str(self._limit)), ("offset", str(self.read))]
             envelope = pieces.envelope(await self._api.get_body(self._path, query), asked)
@@ -99,6 +113,10 @@ class Listing:
                 self.is_steady = False
             self.total = total
             page = pieces.items(envelope.data, asked, self._inside)
+            same = hashlib.blake2b(envelope.data, digest_size=16).digest()
+            if page and same == previous:
+                raise CloudAnswerNotUnderstood(f"{asked}: the same page came twice")
+            previous = same
             if self.read + len(page) > MAX_PAGES * self._limit:
                 raise CloudAnswerNotUnderstood(f"{asked}: no end after {self.read + len(page)} items")
             for number, raw in enumerate(page):

@@ -244,6 +244,33 @@ def test_who_is_named_and_has_seen_the_file_is_meant_once(
     assert "2 in all" in run("isolate", "desk-014", "--hash", SHA256, *WHY).stderr
 
 
+def test_who_has_seen_a_file_is_shown_by_its_own_name(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, responses: Responses
+) -> None:
+    """What is agreed to is what the computer is called itself, and not what the history says."""
+    about = {"connector_guid": computer.guid, "hostname": "test-01"}
+    body = json.dumps({"data": [about]}).encode()
+    cloud.fail(Failure("GET", "/v1/computers/activity", body=body, status=200))
+    said = run("isolate", "--hash", SHA256, *WHY).stderr
+    assert f"would isolate desk-014 ({computer.guid})" in said
+    assert "test-01" not in said
+
+
+@pytest.mark.parametrize("kind", ["move"], indirect=True)
+@pytest.mark.parametrize("works", [True, False])
+def test_a_move_whose_answer_says_something_else_is_looked_up(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, computer: LocalComputer, works: bool
+) -> None:
+    """The answer has another group: what the cloud shows afterwards counts, and it is asked for once."""
+    arguments, method, path = COMMANDS[kind]
+    about = {"connector_guid": computer.guid, "group_guid": "6a5f008f-9240-4c59-b73a-982517dc3824"}
+    body = json.dumps({"data": about}).encode()
+    cloud.fail(Failure(method, path, status=202, works=works, body=body))
+    run(kind, *arguments, *YES, code=0 if works else 69)
+    assert changes(cloud) == [method]
+    assert told(journal)[1]["outcome"] == ("done" if works else "in doubt")
+
+
 async def told_in_part(*arguments: object) -> hunting.Told:
     """Too many events to read."""
     return hunting.Told(frozenset(), is_complete=False)

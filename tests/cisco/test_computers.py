@@ -8,7 +8,12 @@ import pytest
 
 from fluent_plugin_amp.cisco import computers
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, ComputerAmbiguous, ComputerNotFound
+from fluent_plugin_amp.cisco.errors import (
+    ActionInDoubt,
+    CloudAnswerNotUnderstood,
+    ComputerAmbiguous,
+    ComputerNotFound,
+)
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 
@@ -84,6 +89,40 @@ async def test_the_answer_is_about_the_computer_that_was_asked_for(
     cloud.fail(Failure("GET", f"/v1/computers/{asked.guid}", body=body, status=200))
     with pytest.raises(CloudAnswerNotUnderstood, match=other.guid):
         await computers.find(api, asked.guid)
+
+
+@pytest.mark.parametrize("how", ["another name", "cut"])
+async def test_a_list_is_not_believed_over_the_computer(
+    api: CiscoApi, organisation: Organisation, cloud: LocalCloud, how: str
+) -> None:
+    """It gives the name to another GUID; or it has a part, and the other one of this name may be missing."""
+    other, told = organisation.responses.add_computer("finance-01"), cloud.fail(Failure("GET", "/v1/computers"))
+    about = {"connector_guid": other.guid, "hostname": "desk-014" if how == "another name" else "finance-01"}
+    metadata = {"results": {"total": 2}} if how == "cut" else {}
+    told.body = json.dumps({"metadata": metadata, "data": [about]}).encode()
+    told.status, told.times = 200, 1 if how == "another name" else 9
+    with pytest.raises(
+        CloudAnswerNotUnderstood, match=f"itself is finance-01.*{other.guid}" if metadata == {} else "cut"
+    ):
+        await computers.find(api, about["hostname"])
+
+
+@pytest.mark.parametrize("told", ["another group", "another computer", "nothing"])
+async def test_the_answer_to_a_move_is_read(
+    api: CiscoApi, organisation: Organisation, cloud: LocalCloud, told: str
+) -> None:
+    """Where it does not say that this computer is in this group, it is not known whether it is."""
+    made, other = (organisation.responses.add_computer(name) for name in ("desk-014", "desk-015"))
+    triage = next(guid for guid, name in organisation.groups.items() if name == "Triage")
+    about = {
+        "another group": {"connector_guid": made.guid, "group_guid": made.group_guid},
+        "another computer": {"connector_guid": other.guid, "group_guid": triage},
+        "nothing": {},
+    }[told]
+    cloud.fail(Failure("PATCH", status=202, body=json.dumps({"data": about}).encode()))
+    with pytest.raises(ActionInDoubt) as raised:
+        await computers.move(api, made.guid, triage)
+    assert raised.value.late  # so it is looked up, and not asked for again
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fluent_plugin_amp.cisco import file_lists
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import CloudRefused, FileListAmbiguous, FileListNotFound, FileListWrongType
+from fluent_plugin_amp.cisco.errors import (
+    CloudAnswerNotUnderstood,
+    CloudRefused,
+    FileListAmbiguous,
+    FileListNotFound,
+    FileListWrongType,
+)
 from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 
 SHA256 = "95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba"
@@ -40,6 +49,23 @@ async def test_all_pages_of_a_list_are_read(api: CiscoApi, organisation: Organis
     assert await file_lists.listed(api, made.guid, f"{1200:064x}")
     with pytest.raises(FileListNotFound):
         await file_lists.listed(api, "807b32de-e9a0-4b16-8fa1-dffadb5c7799", SHA256)
+
+
+async def test_a_part_of_a_list_does_not_tell_what_is_not_on_it(
+    api: CiscoApi, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """It is an error, of the lists and of the files on them; what came is there."""
+    made = organisation.responses.add_list("SOC list")
+    total = {"metadata": {"results": {"total": 2}}}
+    files = {**total, "data": {"items": [{"sha256": SHA256.upper()}]}}
+    lists = {**total, "data": [{"guid": made.guid, "name": "SOC list", "type": "simple_custom_detections"}]}
+    cloud.fail(Failure("GET", f"/v1/file_lists/{made.guid}", 9, status=200, body=json.dumps(files).encode()))
+    cloud.fail(Failure("GET", "/v1/file_lists/simple", 9, status=200, body=json.dumps(lists).encode()))
+    assert await file_lists.listed(api, made.guid, SHA256)
+    with pytest.raises(CloudAnswerNotUnderstood, match="cut"):
+        await file_lists.listed(api, made.guid, "0" * 64)
+    with pytest.raises(CloudAnswerNotUnderstood, match="cut"):
+        await file_lists.find(api, "SOC list")
 
 
 async def test_an_allow_list_is_not_found(api: CiscoApi, organisation: Organisation) -> None:

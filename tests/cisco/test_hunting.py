@@ -8,6 +8,7 @@ import pytest
 
 from fluent_plugin_amp.cisco import hunting
 from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 
 SHA256 = "95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba"
@@ -41,3 +42,13 @@ async def test_a_search_that_was_cut_says_so(
     assert await hunting.told(api, SHA256) == hunting.Told(
         frozenset({"6a5f008f-9240-4c59-b73a-982517dc3824"}), is_complete=False
     )
+
+
+async def test_a_list_that_is_cut_is_not_complete(api: CiscoApi, cloud: LocalCloud) -> None:
+    """The total says that more have seen it, and that more events are there, than came."""
+    about = {"id": 1, "connector_guid": "6a5f008f-9240-4c59-b73a-982517dc3824", "hostname": "desk-014"}
+    body = json.dumps({"metadata": {"results": {"total": 2}}, "data": [about]}).encode()
+    cloud.fail(Failure("GET", times=99, status=200, body=body))
+    seen, told = await hunting.seen(api, SHA256), await hunting.told(api, SHA256)
+    assert ([one.guid for one in seen.computers], seen.is_complete) == ([about["connector_guid"]], False)
+    assert (told.guids, told.is_complete) == (frozenset({about["connector_guid"]}), False)

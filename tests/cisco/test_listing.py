@@ -169,8 +169,39 @@ async def test_an_empty_page_is_the_last(api: CiscoApi, cloud: LocalCloud) -> No
 async def test_pages_without_end_are_refused(
     api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Although each has something."""
+    """Although each has something new."""
     monkeypatch.setattr(listing, "MAX_PAGES", 3)
-    cloud.fail(Failure(times=9, status=200, body=page({"connector_guid": "a"}, has_next=True)))
+    for guid in "abcd":
+        cloud.fail(Failure(status=200, body=page({"connector_guid": guid}, has_next=True)))
     with pytest.raises(CloudAnswerNotUnderstood, match="no end after 3 pages"):
         await guids(computers(api))
+
+
+async def test_a_page_that_comes_twice_ends_the_list(api: CiscoApi, cloud: LocalCloud) -> None:
+    """The cloud passes over the offset: all others would be asked for in vain."""
+    cloud.fail(Failure(times=9, status=200, body=page({"connector_guid": "a"}, has_next=True)))
+    with pytest.raises(CloudAnswerNotUnderstood, match="the same page came twice"):
+        await guids(computers(api))
+    assert len(cloud.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "is_whole"),
+    [
+        (page({"connector_guid": "a"}, total=1), True),
+        (page({"connector_guid": "a"}), True),
+        (page({"connector_guid": "a"}, total=2), False),
+        (page({"connector_guid": "a"}, 7, total=2), False),
+    ],
+    ids=["all", "untold", "cut", "odd"],
+)
+async def test_nothing_is_decided_by_a_list_that_is_cut(
+    api: CiscoApi, cloud: LocalCloud, body: bytes, is_whole: bool
+) -> None:
+    """Who does not come may be there."""
+    cloud.fail(Failure(times=9, status=200, body=body))
+    if is_whole:
+        assert await computers(api).whole() == [{"connector_guid": "a"}]
+    else:
+        with pytest.raises(CloudAnswerNotUnderstood, match="the list is cut"):
+            await computers(api).whole()
