@@ -22,7 +22,7 @@ format_option = click.option(
     help="Form of the credentials; `credentials_file:` of the plugin takes yaml and json.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 event_type_option = click.option(
     "--event-type",
     "event_types",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fluent_plugin_amp.admin.options import duration, json_option
+from fluent_plugin_amp.admin.options import dry_run_option, duration, json_option, yes_option
 from fluent_plugin_amp.admin.session import Session, connected
 from fluent_plugin_amp.amp_respond.brakes import MAX, Brakes
 from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason
@@ -59,8 +59,8 @@ _TENANT_OPTIONS = (
     click.option("--tenant", metavar="NAME", help="The organisation of the fleet file that is meant."),
 )
 _ACTING_OPTIONS = (
-    click.option("--yes", is_flag=True, help="Do it: do not ask for one, do not only show several."),
-    click.option("--dry-run", is_flag=True, help="Only show what would be done."),
+    yes_option,
+    dry_run_option,
     click.option(
         "--max", "most", type=click.IntRange(1), default=MAX, show_default=True, help="So many are done at most."
     ),
