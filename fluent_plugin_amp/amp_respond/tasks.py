@@ -16,7 +16,7 @@ from fluent_plugin_amp.amp_respond.select import find_computers, names, who_saw
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
-from fluent_plugin_amp.cisco.errors import IsolationForbidden
+from fluent_plugin_amp.cisco.errors import FileListWrongType, IsolationForbidden
 from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.cisco.streams import group_names
@@ -66,11 +66,20 @@ def isolate(
 
 
 def block(session: Session, doing: Doing, kind: str, hashes: Sequence[str], file: Path | None, list_name: str) -> int:
-    """``kind``: block or unblock.  The type of the list is looked at first."""
+    """``kind``: block or unblock.  The type of the list is looked at first, and again before each request."""
     sha256s = dict.fromkeys(map(sha256_of, names(hashes, file)))
     found = session.with_api(lambda api: file_lists.find(api, list_name))
     within = Ref(found.guid, found.name, found.type)
-    return do(session, doing, [Action(kind, sha256=sha256, list=within) for sha256 in sha256s], named=file is None)
+    actions = [Action(kind, sha256=sha256, list=within) for sha256 in sha256s]
+    return do(session, doing, actions, named=file is None, check=refuse_another_type)
+
+
+async def refuse_another_type(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
+    """The `Check` of an action on a list.  Raises FileListNotFound, FileListWrongType."""
+    if action.list is not None:
+        found = await file_lists.find(api, action.list.guid)
+        if found.type != action.list.type:
+            raise FileListWrongType(f"the list {found} was one of the type {action.list.type}")
 
 
 def show_lists(session: Session, *, with_files: bool, as_json: bool) -> int:

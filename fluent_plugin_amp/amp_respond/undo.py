@@ -14,10 +14,10 @@ from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, client, d
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal
-from fluent_plugin_amp.amp_respond.tasks import refuse_to_empty
-from fluent_plugin_amp.cisco import computers, file_lists, isolation
+from fluent_plugin_amp.amp_respond.tasks import refuse_another_type, refuse_to_empty
+from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import FileListWrongType, IsolationForbidden
+from fluent_plugin_amp.cisco.errors import IsolationForbidden
 from fluent_plugin_amp.cisco.names import is_called
 from fluent_plugin_amp.cisco.streams import group_names
 
@@ -34,16 +34,13 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
 
     async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
         undoable(doing.journal, id_)
+        await refuse_another_type(api, action, now, left)
         await _refuse_what_changed(api, entry, action, now)
 
-    async def look_first(api: CiscoApi) -> None:
-        if inverse.list is not None:
-            found = await file_lists.find(api, inverse.list.guid)
-            if found.type != inverse.list.type:
-                raise FileListWrongType(f"the list {found} was one of the type {inverse.list.type}")
+    async def check_first(api: CiscoApi) -> None:
         await check(api, inverse, await look(api, inverse), [inverse])
 
-    session.with_api(look_first)
+    session.with_api(check_first)
     return do(session, replace(doing, reason=reason), [inverse], check=check, undoes=id_)
 
 
@@ -93,9 +90,11 @@ def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -
 async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
     """The computer is still there, has its name, and is where the entry put it; the isolation or file is the entry's.
 
-    That tells its comment, in which the entry stands.
+    That tells its comment, in which the entry stands.  Of a release the comment counts only where nothing else says
+    that it was the entry's: whether the cloud keeps it is not documented.
     """
-    if entry.action.kind in ("isolate", "block") and not is_so(inverse, now.state) and entry.id not in now.comment:
+    is_told = entry.action.kind in ("isolate", "block") or (entry.action.kind == "release" and entry.outcome != DONE)
+    if is_told and not is_so(inverse, now.state) and entry.id not in now.comment:
         raise NothingToUndo(f"it is so by somebody else now, who said: {now.comment or '(nothing)'}")
     if inverse.computer is None:
         return

@@ -326,6 +326,25 @@ def at_the_prompt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
     return at_the_prompt
 
 
+@pytest.mark.parametrize("command", ["block", "unblock"])
+def test_a_list_that_becomes_an_allow_list_is_left_alone(
+    run: Run,
+    responses: Responses,
+    cloud: LocalCloud,
+    at_the_prompt: Callable[[Callable[[], object]], None],
+    command: str,
+) -> None:
+    """The same GUID has another type when the prompt is answered: the type is asked again before the request."""
+    soc = responses.add_list("SOC list")
+    soc.files = {SHA256: ""} if command == "unblock" else {}
+    at_the_prompt(lambda: setattr(soc, "type", "allowed_applications"))
+    assert "cloud.list-not-found" in run(command, SHA256, "--list", "SOC list", *WHY, code=77).stderr
+    soc.type = "simple_custom_detections"
+    at_the_prompt(lambda: setattr(soc, "type", "application_blocking"))
+    assert "cloud.list-wrong-type" in run(command, SHA256, "--list", "SOC list", *WHY, code=77).stderr
+    assert changes(cloud) == []
+
+
 def test_no_group_is_emptied_while_a_prompt_waits(
     run: Run,
     computer: LocalComputer,

@@ -83,7 +83,8 @@ def test_lines_that_are_none_are_counted() -> None:
     assert entries([*lines, *stray]) == []
     asked = {"entry": "1", "phase": "asked", "at": "2026", **ACTIONS[0].as_json()}
     (entry,) = entries([asked, {"entry": "1", "phase": "later"}])
-    assert (entry.at, entry.action) == ("2026", ACTIONS[0])
+    assert (entry.at, entry.action, entry.before) == ("2026", ACTIONS[0], "")
+    assert Entry("1", {**asked, "before": "isolated"}).before == "isolated"
 
 
 @pytest.mark.parametrize("action", [[], {}, None, 7, "format the disk"])
