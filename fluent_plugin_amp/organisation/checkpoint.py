@@ -3,12 +3,16 @@
 The state file knows by its bytes what was delivered, and has it not sent again after a crash.  But a computer may go,
 come back, and go again: two records that say the same.  So behind the JSON of a record stands the number of the last
 checkpoint, written in blanks.  After a crash it is the same number, after the next checkpoint it is another one.
+
+A crash may come after a record was told and before the checkpoint.  So a source may have something kept before it
+tells, to know afterwards what it may have told (`tell`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any, Protocol
 
 import msgspec
@@ -51,6 +55,7 @@ class Checkpoint:
         feed: where the records go; None: nothing is told, only known.
         kept: keeps what is known.
         rows: gives what has changed of it since it was asked last, by name; each in a turn of the loop of its own.
+        about: how the names of rows begin that `tell` keeps until the next checkpoint.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class Checkpoint:
         feed: Feed | None,
         kept: Kept,
         rows: Callable[[], Iterable[tuple[str, bytes | None]]],
+        *,
+        about: str = "about ",
     ) -> None:
         self.told = 0
         """Records, since the start."""
@@ -68,33 +75,50 @@ class Checkpoint:
         self._rows = rows
         self._told_since = 0
         self._number = 0
+        self._prefix = about
+        self._about: list[str] = []
 
     async def load(self) -> dict[str, bytes]:
         """What was kept."""
         rows = await self._kept.load_of(self._name)
         number = rows.get(NUMBER, b"")
         self._number = int(number) if number.isdigit() and len(number) <= 18 else 0
+        self._about = [name for name in rows if name.startswith(self._prefix)]
         return rows
 
-    async def tell(self, record: dict[str, Any]) -> None:
-        """Hand in one record; its secrets are masked in it."""
+    async def tell(self, *records: dict[str, Any], about: bytes | None = None) -> None:
+        """Hand in records; their secrets are masked in them.
+
+        Args:
+            records: what is known has all of them, before any is handed in.
+            about: is kept until the next checkpoint, and committed before any record is handed in.
+        """
         if self._feed is not None:
+            if about is not None:
+                await self._keep_until_checkpoint(about)
             number = f"{self._number:b}".encode().translate(_AS_BLANKS)
-            await self._feed.put(_encode(mask_secrets(record)) + number, perhaps_again=True)
-            self.told += 1
-        self._told_since += 1
+            for record in records:
+                await self._feed.put(_encode(mask_secrets(record)) + number, perhaps_again=True)
+            self.told += len(records)
+        self._told_since += len(records)
         if self._told_since >= MOST_TOLD:
             await self.keep()
+
+    async def _keep_until_checkpoint(self, about: bytes) -> None:
+        name = next(name for n in count() if (name := f"{self._prefix}{n}") not in self._about)
+        self._about.append(name)
+        await self._kept.save(self._name, {name: about})
 
     async def keep(self, **more: bytes) -> None:
         """Wait until everything that was told is safe; then keep what is known, and ``more``."""
         if self._feed is not None:
             await self._feed.finish()
         self._told_since = 0
-        rows: dict[str, bytes | None] = {}
+        rows: dict[str, bytes | None] = dict.fromkeys(self._about)
         for row, data in self._rows():
             rows[row] = data
             await asyncio.sleep(0)
         if rows or more:
             self._number += 1
             await self._kept.save(self._name, {**rows, **more, NUMBER: b"%d" % self._number})
+            self._about.clear()

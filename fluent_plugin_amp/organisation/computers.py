@@ -23,18 +23,22 @@ import msgspec
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import by_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
-from fluent_plugin_amp.cisco.listing import Listing, guid_of
+from fluent_plugin_amp.cisco.listing import FAIR_STEP, Listing, guid_of
 from fluent_plugin_amp.cisco.names import is_guid
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.compared import Compared
-from fluent_plugin_amp.organisation.fleet import Fleet, record_of, unpacked
+from fluent_plugin_amp.organisation.fleet import NEWCOMERS, Fleet, newcomers, record_of, unpacked
 from fluent_plugin_amp.pipeline.names import Names
 
 MOST_ASKED = 100
+AT_ONCE = 250
+"""Computers that are told of after one commit, which says who is new."""
 SWEPT_AT = "swept_at"
 MAX_LIST_BYTES = 8 * 1024 * 1024
 """Packed, of the names of all groups, or of all policies: more are not kept, only known."""
 _WITHIN_A_DAY = (("last_seen_within", "1"),)
+
+Json = dict[str, Any]
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(dict[str, str]).decode
@@ -73,7 +77,7 @@ class Computers(Compared):
         self._swept_at = 0
         self._asked = ""  # the last one that a list lacked and that was asked for
         self._lists_kept: dict[str, dict[str, str]] = {}
-        self._checkpoint = Checkpoint(name, feed, kept, self._rows)
+        self._checkpoint = Checkpoint(name, feed, kept, self._rows, about=NEWCOMERS)
 
     def _rows(self) -> Iterator[tuple[str, bytes | None]]:
         yield from self.fleet.rows()
@@ -86,15 +90,29 @@ class Computers(Compared):
         is_sweep = not 0 <= began - self._swept_at < self._sweep_s
         query = () if is_sweep else _WITHIN_A_DAY
         with self._reading(Listing(self._api, "/v1/computers", guid_of("connector_guid"), query=query)) as listing:
+            some: list[Json] = []
             async for computer in listing.items():
-                change = self.fleet.take(computer)
-                if change is not None:
-                    await self._checkpoint.tell(record_of(self._names.organisation, change))
+                some.append(computer)
+                if len(some) == AT_ONCE:
+                    await self._tell(some)
+                    some.clear()
+            await self._tell(some)
         if is_sweep:
             await self._tell_gone(listing)
             self._swept_at = began
             self._names.as_of = _date_of(began)
         await self._checkpoint.keep(**({SWEPT_AT: b"%d" % began} if is_sweep else {}))
+
+    async def _tell(self, computers: list[Json]) -> None:
+        """What is new of them."""
+        changes = []
+        for number, computer in enumerate(computers):
+            if (change := self.fleet.take(computer)) is not None:
+                changes.append(change)
+            if number % FAIR_STEP == FAIR_STEP - 1:
+                await asyncio.sleep(0)
+        records = [record_of(self._names.organisation, change) for change in changes]
+        await self._checkpoint.tell(*records, about=newcomers(changes))
 
     async def _load(self) -> None:
         rows = await self._checkpoint.load()

@@ -5,13 +5,14 @@ it can be told which fields changed, but not from what.  `last_seen` changes wit
 does, nearly as often, when its definitions were updated: that alone is no change.  Lists are compared whatever their
 order.
 
-What is known is kept in `BUCKETS` parts, so that a change has one part written again, not everything.
+What is known is kept in `BUCKETS` parts, so that a change has one part written again, not everything.  Those that
+appear are kept before they are told (`newcomers`): after a crash they appear again, or are told as gone.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -25,6 +26,8 @@ MAX_FIELDS = 250
 """Names of fields that are told apart, of all computers together; Cisco's have some thirty."""
 MAX_BUCKET_BYTES = 64 * 1024 * 1024
 """Unpacked: a bucket that was kept and is larger is none."""
+NEWCOMERS = "newcomers "
+"""How the names of rows begin that `newcomers` makes."""
 UNSTEADY = "last_seen"
 _UPDATED_AT = ("av_update_definitions", "updated_at")
 OTHER = "other"
@@ -35,11 +38,13 @@ Json = dict[str, Any]
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_bucket = msgspec.msgpack.Decoder(list[tuple[str, bytes, str, Computer]]).decode
+_unpack_newcomers = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
 _unpack_fields = msgspec.msgpack.Decoder(list[str]).decode
 
 
 class _Known(NamedTuple):
     digests: bytes
+    """Empty: it may have been told as appeared, or not."""
     hostname: str
 
 
@@ -82,8 +87,8 @@ class Fleet:
         known = self._buckets[_bucket_of(guid)].get(guid)
         if known is not None and known.digests == digests:
             return None
-        self._put(guid, _Known(digests, str(computer.get("hostname") or "")[:MAX_NAME]), computer_of(computer))
-        if known is None:
+        self._put(guid, _Known(digests, _hostname_of(computer)), computer_of(computer))
+        if known is None or not known.digests:
             return Change("appeared", [], computer)
         return Change("changed", self._changed(known.digests, digests), computer)
 
@@ -130,6 +135,20 @@ class Fleet:
             if name.startswith("bucket "):
                 yield None if self._restore_bucket(data) else name
         self._dirty.clear()
+        for name, data in rows.items():
+            if name.startswith(NEWCOMERS):
+                yield None if self._restore_newcomers(data) else name
+
+    def _restore_newcomers(self, data: bytes) -> bool:
+        """Whether anything can be made of it."""
+        try:
+            computers = _unpack_newcomers(unpacked(data))
+        except (msgspec.MsgspecError, zlib.error, ValueError):
+            return False
+        for guid, hostname in computers:
+            if guid not in self._buckets[_bucket_of(guid)]:
+                self._put(guid, _Known(b"", hostname), None)
+        return True
 
     def _restore_bucket(self, data: bytes) -> bool:
         """Whether anything can be made of it."""
@@ -138,14 +157,15 @@ class Fleet:
         except (msgspec.MsgspecError, zlib.error, ValueError):
             return False
         for guid, digests, hostname, named in computers:
-            self._put(guid, _Known(digests, hostname), named)
+            self._put(guid, _Known(digests, hostname), named if digests else None)
         return True
 
-    def _put(self, guid: str, known: _Known, named: Computer) -> None:
+    def _put(self, guid: str, known: _Known, named: Computer | None) -> None:
         number = _bucket_of(guid)
         self._buckets[number][guid] = known
         self._dirty.add(number)
-        self.names.learn_computer(guid, named)
+        if named is not None:
+            self.names.learn_computer(guid, named)
 
     # --- what changed ----------------------------------------------------------------------------
 
@@ -178,12 +198,26 @@ class Fleet:
         return [self._fields[number] if number < len(self._fields) else OTHER for number in numbers]
 
 
+def newcomers(changes: Iterable[Change]) -> bytes | None:
+    """Those of them that appear, as `Fleet.restore` takes them; None: there are none."""
+    found = [
+        (str(computer["connector_guid"]).lower(), _hostname_of(computer))
+        for change, _, computer in changes
+        if change == "appeared"
+    ]
+    return zlib.compress(_pack(found), 1) if found else None
+
+
 def record_of(organisation: str, change: Change) -> Json:
     """What is told of a computer."""
     record: Json = {"organisation": organisation, "change": change.change}
     if change.changed:
         record["changed"] = change.changed
     return record | {"computer": change.computer}
+
+
+def _hostname_of(computer: Json) -> str:
+    return str(computer.get("hostname") or "")[:MAX_NAME]
 
 
 def _parts(digests: bytes) -> Iterator[bytes]:

@@ -22,6 +22,14 @@ from tests.organisation.polling import Memory, Receiver
 DAY_S = 86_400
 
 
+class Crashed(BaseException):
+    """The process ends."""
+
+
+async def _crash(*_: object, **__: object) -> None:
+    raise Crashed
+
+
 class Polled(Computers):
     """The computers, on a clock that only the test moves."""
 
@@ -140,7 +148,7 @@ async def test_what_was_not_safe_is_told_again(
     receiver.is_lossy = True
     with pytest.raises(NoProgress):
         await polled.poll()
-    assert memory.values == {}
+    assert memory.values.keys() == {"newcomers 0"}
     assert told(receiver) == [("appeared", guid)]
     receiver.is_lossy = False
     for source in (Polled(api, receiver, Memory()), polled):
@@ -153,9 +161,63 @@ async def test_after_many_records_what_is_known_is_kept(
 ) -> None:
     """So that a crash repeats a part of a long sweep."""
     monkeypatch.setattr(checkpoint, "MOST_TOLD", 2)
+    monkeypatch.setattr(computers, "AT_ONCE", 2)
     organisation.inventory.add_computers(5)
     await polled.poll()
-    assert memory.saves == 3
+    assert memory.saves == 3 + 3  # three times who is new, before it is told
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_who_appeared_before_a_crash_and_is_gone_after_it_is_told_as_gone(
+    api: CiscoApi, receiver: Receiver, organisation: Organisation, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """Nobody knows whether it was told: a computer that the receiver does not know can be gone.  Another appears."""
+    memory = Memory()
+    monkeypatch.setattr(computers, "AT_ONCE", 2)
+    guids = organisation.inventory.add_computers(3)
+    polled = Polled(api, receiver, memory)
+    if is_told:
+        receiver.is_lossy = True
+    else:
+        monkeypatch.setattr(receiver, "put", _crash)
+    with pytest.raises((NoProgress, Crashed)):
+        await polled.poll()
+    monkeypatch.undo()
+    receiver.is_lossy = False
+    appeared = receiver.taken()
+    assert len(appeared) == (3 if is_told else 0)
+    for guid in guids[0], guids[2]:
+        del organisation.inventory.computers[guid]
+    again = Polled(api, receiver, memory)
+    await again.poll()
+    assert told(receiver) == sorted(
+        [("appeared", guids[1]), ("gone", guids[0]), *([("gone", guids[2])] if is_told else [])]
+    )
+    assert not [name for name in memory.values if name.startswith("newcomers")]
+    await Polled(api, receiver, memory).poll()
+    assert told(receiver) == []
+
+
+async def test_who_may_have_been_told_is_known_over_several_crashes(
+    polled: Polled, api: CiscoApi, receiver: Receiver, memory: Memory, organisation: Organisation
+) -> None:
+    """Also when the sweep that could miss it does not come to its end; until it is told as gone, once."""
+    (guid,) = organisation.inventory.add_computers(1)
+    receiver.is_lossy = True
+    with pytest.raises(NoProgress):
+        await polled.poll()
+    del organisation.inventory.computers[guid]
+    (other,) = organisation.inventory.add_computers(1)
+    with pytest.raises(NoProgress):
+        await Polled(api, receiver, memory).poll()
+    receiver.is_lossy = False
+    receiver.taken()
+    await Polled(api, receiver, memory).poll()
+    assert told(receiver) == [("appeared", other), ("gone", guid)]
+    later = Polled(api, receiver, memory)
+    later.now += DAY_S
+    await later.poll()
+    assert told(receiver) == []
 
 
 async def test_a_cloud_that_fails_costs_a_round(

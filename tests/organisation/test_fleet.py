@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from fluent_plugin_amp.organisation import fleet as module
-from fluent_plugin_amp.organisation.fleet import OTHER, Change, Fleet, record_of
+from fluent_plugin_amp.organisation.fleet import NEWCOMERS, OTHER, Change, Fleet, newcomers, record_of
 from fluent_plugin_amp.pipeline.names import Computer, Names
 from fluent_plugin_amp.testing.inventory import Inventory
 
@@ -222,3 +222,22 @@ def test_what_was_kept_is_taken_up_in_small_parts() -> None:
     sizes = [0, *(len(again) for _ in again.restore(rows))]
     assert sizes[-1] == 2_000
     assert max(after - before for before, after in itertools.pairwise(sizes)) < 40
+
+
+def test_newcomers_are_known_by_guid_and_name_only(fleet: Fleet) -> None:
+    """Those of whom more is known stay as they are; of the others nothing is kept as names for events."""
+    new = computer(connector_guid="NEW", hostname="desk-015")
+    changes = [Change("appeared", [], new), Change("appeared", [], computer()), Change("changed", [], computer())]
+    data = newcomers(changes)
+    assert data is not None
+    assert newcomers(changes[2:]) is None
+    rows = kept(dict(fleet.rows())) | {f"{NEWCOMERS}0": data, f"{NEWCOMERS}1": b"?"}
+    again = new_fleet()
+    assert restore(again, rows) == [f"{NEWCOMERS}1"]
+    assert again.names.computers.keys() == {GUID}
+    assert again.take(computer()) is None
+    once_more = new_fleet()
+    restore(once_more, rows | kept(dict(again.rows())))  # as it stands after a checkpoint
+    assert once_more.names.computers.keys() == {GUID}
+    assert once_more.lose("new") == Change("gone", [], {"connector_guid": "new", "hostname": "desk-015"})
+    assert again.take(new) == Change("appeared", [], new)
