@@ -80,6 +80,8 @@ class Rule:
         return keyed_hash(self.key, value) if self.method == "hash" else MASK
 
 
+Hidden = dict[str, tuple["Rule", str]]
+"""By what is looked for: the rule that hides it, and the value as it was."""
 Searched = list[tuple[Rule, tuple[str | None, ...]]]
 """Rules whose values are looked for in texts, with the steps of their paths."""
 
@@ -166,9 +168,9 @@ class Obfuscation:
         return paths
 
 
-def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> dict[str, str]:
-    """The values that are looked for in the texts of an event, and what stands in their place."""
-    hidden: dict[str, str] = {}
+def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> Hidden:
+    """The values that are looked for in the texts of an event."""
+    hidden: Hidden = {}
     for rule, steps in searched:
         for value in _texts_at(record, steps):
             _hide(hidden, rule, value)
@@ -181,21 +183,23 @@ def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> d
     return hidden
 
 
-def _hide(hidden: dict[str, str], rule: Rule, value: str) -> None:
-    # One more than may be shows that they are too many; what has no letter and no digit tells nothing.
-    if len(hidden) <= presets.MAX_VALUES and any(map(str.isalnum, value)):
+def _hide(hidden: Hidden, rule: Rule, value: str) -> None:
+    if any(map(str.isalnum, value)):  # what has no letter and no digit tells nothing
         looked_for = presets.folded(value) if len(value) <= presets.MAX_LENGTH else value
-        hidden[looked_for] = str(rule.replacement(value))
+        hidden[looked_for] = rule, value
 
 
-def _hide_in_texts(texts: list[presets.Found], hidden: dict[str, str]) -> None:
-    """Those that no rule has taken the place of."""
-    is_too_much = len(hidden) > presets.MAX_VALUES
-    for container, place, text in texts:
-        if is_too_much:
-            _mask(container, place, text)
-        elif presets.is_there(container, place, text):
-            container[place] = presets.replace(text, hidden)
+def _hide_in_texts(texts: list[presets.Found], hidden: Hidden) -> None:
+    """In those that no rule has taken the place of."""
+    left = [found for found in texts if presets.is_there(*found)]
+    found = presets.standing_in([text for _, _, text in left], hidden)
+    if found is None:
+        for container, place, _ in left:
+            container[place] = MASK
+    elif found:
+        values = {value: str(rule.replacement(original)) for value in found for rule, original in [hidden[value]]}
+        for container, place, text in left:
+            container[place] = presets.replace(text, values)
 
 
 def _mask(container: Any, place: Any, text: str) -> None:

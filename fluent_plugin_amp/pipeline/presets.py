@@ -2,15 +2,15 @@
 
 `PRESETS` is the list of the fields; docs/records.md has the same.  Beside them the values may stand in any text: a
 summary that a hunter wrote, a path, a command line.  So what the fields of an event hold is looked for in all of its
-other texts, as whole words however they are written, and replaced there too.  The work is bounded by `MAX_VALUES`
-looks at each text.
+other texts, as whole words however they are written, and replaced there too.  A record of a vulnerability hides
+thousands of values of which none stands elsewhere: so it is found out first which of them do.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -54,8 +54,10 @@ NOT_SEARCHED = frozenset(
 )
 """Fields in which nobody writes a name or an address."""
 
-MAX_VALUES = 64
-"""Hidden values of one event that are looked for; of one with more, the texts are hidden whole."""
+MAX_FOUND = 64
+"""Hidden values of one event that stand in its other texts; of one with more, the texts are hidden whole."""
+MAX_LOOKS = 64 * 1024 * 1024
+"""Hidden values times the characters of the other texts: of an event with more, the texts are hidden whole."""
 MAX_LENGTH = 256
 """Characters of a value that is looked for as `folded`; a longer one is looked for as it is written."""
 MAX_SEARCHED = 1024 * 1024
@@ -134,6 +136,16 @@ def folded(text: str) -> str:
     ß is ss, an accent is a character of its own, ς is σ, and the three kinds of i are one.
     """
     return text.lower() if text.isascii() else text.translate(_FOLDS).replace(_DOTTED_I, "i")
+
+
+def standing_in(texts: Sequence[str], values: Collection[str]) -> list[str] | None:
+    """Those of ``values`` (as `replace` takes them) that stand in any text; None: it is too much to find out."""
+    if len(values) * (sum(map(len, texts)) + len(texts)) > MAX_LOOKS:
+        return None
+    as_written = "\n".join(texts)
+    searched = "\n".join(map(folded, texts))
+    found = [value for value in values if value in (searched if len(value) <= MAX_LENGTH else as_written)]
+    return found if len(found) <= MAX_FOUND else None
 
 
 def replace(text: str, values: Mapping[str, str]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from hypothesis import strategies as st
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.obfuscate import MASK, Method, Obfuscation, Rule, keyed_hash, rules_of
 from fluent_plugin_amp.pipeline.presets import (
+    MAX_FOUND,
     MAX_LENGTH,
+    MAX_LOOKS,
     MAX_SEARCHED,
-    MAX_VALUES,
     PRESETS,
     account,
     folded,
@@ -151,17 +154,56 @@ def test_accounts(user: str, name: str) -> None:
     assert account(user) == name
 
 
-def test_too_many_values_hide_all_texts() -> None:
-    """An event with so many addresses is none of Cisco's: nothing of its texts is shown."""
-    addresses = [{"ip": f"10.0.0.{number}"} for number in range(MAX_VALUES + 1)]
+@pytest.mark.parametrize(
+    ("addresses", "description"),
+    [
+        (MAX_FOUND + 1, " ".join(f"10.0.0.{number}" for number in range(MAX_FOUND + 1))),
+        (2_000, "10.0.0.99 and more " + "-" * (MAX_LOOKS // 2_000)),
+    ],
+)
+def test_too_many_values_in_texts_hide_all_texts(addresses: int, description: str) -> None:
+    """An event with so many addresses in so much text is none of Cisco's: nothing of its texts is shown."""
     record: dict[str, Any] = {
-        "computer": {"network_addresses": addresses},
-        "scan": {"description": "10.0.0.99 and more", "n": 1},
+        "computer": {"network_addresses": [{"ip": f"10.0.0.{number}"} for number in range(addresses)]},
+        "scan": {"description": description, "n": 1},
         "severity": "High",
     }
     hiding("addresses")(record)
     assert (record["scan"], record["severity"]) == ({"description": MASK, "n": 1}, "High")
     assert all(each["ip"] == MASK for each in record["computer"]["network_addresses"])
+
+
+@pytest.mark.parametrize("method", ["mask", "hash"])
+def test_a_vulnerability_of_a_thousand_computers_keeps_what_it_is_about(method: Any) -> None:
+    """All of them are hidden, where they are listed and elsewhere; nothing else is."""
+    computers = [
+        {
+            "connector_guid": str(uuid.UUID(int=number)),
+            "hostname": f"desk-{number}",
+            "windows_processor_id": f"{number:016x}",
+        }
+        for number in range(1000)
+    ]
+    record: dict[str, Any] = {
+        "application": "Reader",
+        "file": {"filename": "reader.exe", "identity": {"sha256": "ab" * 32}},
+        "cves": [
+            {"id": f"CVE-2020-{number}", "link": f"https://nvd.example/CVE-2020-{number}"} for number in range(62)
+        ],
+        "groups": [{"name": "all but desk-7", "description": "of Desk-999"}],
+        "computers": [dict(computer) for computer in computers],
+    }
+    about = {name: copy.deepcopy(record[name]) for name in ("application", "file", "cves")}
+    hiding("computer", method=method)(record)
+    assert {name: record[name] for name in about} == about
+
+    def hidden(value: str) -> str:
+        return keyed_hash(b"k", value) if method == "hash" else MASK
+
+    assert record["groups"] == [{"name": f"all but {hidden('desk-7')}", "description": f"of {hidden('desk-999')}"}]
+    assert record["computers"] == [
+        {name: hidden(value) for name, value in computer.items()} for computer in computers
+    ]
 
 
 def test_texts_too_long_to_be_searched_are_hidden_whole() -> None:
@@ -171,6 +213,9 @@ def test_texts_too_long_to_be_searched_are_hidden_whole() -> None:
     hiding("user", method="hash")(record)
     assert record["scan"] == {"description": f"by {keyed_hash(b'k', 'u')}", "list": [MASK]}
     assert record["command_line"] == MASK
+    whole = {"computer": {"hostname": long + "x"}}
+    hiding("computer", method="hash")(whole)
+    assert whole["computer"]["hostname"] == keyed_hash(b"k", long + "x")
 
 
 def test_a_long_value_is_found_as_it_is_written() -> None:
