@@ -29,6 +29,12 @@ def test_loopback(host: str, expected: bool) -> None:
     ("host", "expected"),
     [
         ("192.0.2.1", True),
+        ("0.10.255.100", True),
+        ("192.0.2.256", False),
+        ("192.0.2.01", False),
+        ("192.0.2.1\n", False),
+        ("192.0.2.1.1", False),
+        ("192.0.2.\u0661", False),
         ("2001:db8::1", True),
         ("[2001:db8::1]", False),
         ("localhost", False),

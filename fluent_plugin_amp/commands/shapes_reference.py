@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fluent_plugin_amp.cisco.event_types import catalogue
@@ -281,7 +281,7 @@ def _code(*texts: str) -> str:
     return ", ".join(f"`{text.strip()}`" for text in texts)
 
 
-def _table(head: list[str], body: Iterable[list[str]]) -> str:
+def _table(head: list[str], body: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *body]
     return "\n".join("| " + " | ".join(cell or " " for cell in line) + " |" for line in lines) + "\n"
 

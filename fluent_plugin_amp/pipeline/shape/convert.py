@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from fluent_plugin_amp.hosts import is_address
 
-CACHED = 4096
+CACHED = 1024
 """Addresses and paths that are known again: a computer has many events."""
 CACHED_LENGTH = 256
 """Longer texts are not kept."""
@@ -310,10 +310,15 @@ def iso_seconds(value: Any) -> str | None:
     return f"{second(value)}Z"
 
 
-@lru_cache(CACHED)
 def second(value: int) -> str:
-    """Seconds since the epoch as ISO 8601, without a zone: events of one second come together."""
-    return datetime.fromtimestamp(value, timezone.utc).isoformat().removesuffix("+00:00")
+    """Seconds since the epoch as ISO 8601, without a zone."""
+    return f"{_minute(value // 60)}:{value % 60:02}"
+
+
+@lru_cache(CACHED)
+def _minute(value: int) -> str:
+    """Minutes since the epoch: events of one minute come together."""
+    return datetime.fromtimestamp(value * 60, timezone.utc).isoformat()[:16]
 
 
 _ECS_SEVERITIES = {"low": 21, "medium": 47, "high": 73, "critical": 99}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from fluent_plugin_amp.model import Record
@@ -105,7 +106,7 @@ class Plan:
             self.number(_parent(target))
         tree: dict[str, Any] = {}
         for source, fields in sources.items():
-            *way, last = source.split(".")
+            *way, last = _names(source)
             level = tree
             for name in way:
                 level = level.setdefault(name, {})
@@ -301,6 +302,11 @@ class Plan:
             return convert(value) if convert is not None and value is not None else value
 
         return get
+
+
+@cache
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))  # the classes share them
 
 
 def _parent(path: str) -> str:

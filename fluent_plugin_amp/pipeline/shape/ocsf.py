@@ -33,13 +33,19 @@ class _Kinds:
 
     def __init__(self, version: str, fields: str, defaults: str) -> None:
         self.version = version
-        self.classes = {
-            int(columns[0]): OcsfClass(int(columns[0]), version, fields, defaults) for columns in rows(table.CLASSES)
-        }
+        self._fields = fields
+        self._defaults = defaults
+        self.classes: dict[int, OcsfClass] = {}
+        """Those of the kinds, and those that took their place."""
         self._in_class: dict[tuple[str, int], Kind] = {}
         self._columns: dict[str, list[str]] = {}
 
-    def _make(self, columns: list[str]) -> Kind:
+    def _class(self, number: int) -> OcsfClass:
+        if number not in self.classes:
+            self.classes[number] = OcsfClass(number, self.version, self._fields, self._defaults)
+        return self.classes[number]
+
+    def _make(self, columns: Sequence[str]) -> Kind:
         columns = [*columns]
         if self.version.startswith("1.1."):
             for new, old in rows(table.BEFORE_1_3):
@@ -48,7 +54,7 @@ class _Kinds:
                     columns[1:3] = old.split()
                     break
         self._columns[columns[0]] = columns
-        return make_kind(columns, self.classes[int(columns[1])])
+        return make_kind(columns, self._class(int(columns[1])))
 
     def instead(self, kind: Kind, number: int) -> Kind:
         """The same kind in another class, where the event lacks what its own requires."""
@@ -59,7 +65,7 @@ class _Kinds:
             if names("activity", number).get(activity) != names("activity", int(columns[1])).get(activity):
                 columns[2] = str(OTHER)
             columns[1] = str(number)
-            made = self._in_class[kind.name, number] = make_kind(columns, self.classes[number])
+            made = self._in_class[kind.name, number] = make_kind(columns, self._class(number))
         return made
 
 
@@ -82,8 +88,8 @@ class Ocsf(_Kinds):
             for columns in rows(table.COMBINED_KINDS)
         }
         self._unknown: list[tuple[list[str], Kind]] = []
-        for number, (fields, *columns) in enumerate(rows(table.UNKNOWN_KINDS)):
-            self._unknown.append((fields.split(), self._make([f"unknown {number}", *columns])))
+        for number, (fields, *rest) in enumerate(rows(table.UNKNOWN_KINDS)):
+            self._unknown.append((fields.split(), self._make([f"unknown {number}", *rest])))
 
     def kind_of(self, event: Record, drift: Drift) -> Kind:
         """An event's kind; notes a type that is not in the table."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fluent_plugin_amp.model import Record
@@ -11,6 +12,9 @@ from fluent_plugin_amp.pipeline.shape import ocsf_table as table
 from fluent_plugin_amp.pipeline.shape.engine import Default, Field, Plan, Rows
 from fluent_plugin_amp.pipeline.shape.rules import Objects
 from fluent_plugin_amp.pipeline.shape.tables import is_in, numbered, rows
+
+_field = cache(Field)
+"""The classes share their rows."""
 
 OTHER = 99
 FINDING = 2004
@@ -79,7 +83,7 @@ class OcsfClass:
     def _fields(self) -> Iterator[Field]:
         for source, target, how in self._targets():
             if not source.startswith("= "):
-                yield Field(source, target, how)
+                yield _field(source, target, how)
 
     def _constants(self) -> Iterator[tuple[str, Any]]:
         for source, target, _ in self._targets():
@@ -138,9 +142,10 @@ class Kind:
     """Its activity has no name of its own: the event's type tells it."""
 
 
+@cache
 def names(of: str, number: int) -> Mapping[int, str]:
     """The texts beside the numbers; those of the class before the general ones."""
-    named = dict(rows(table.NAMES))
+    named = {columns[0]: columns[1] for columns in rows(table.NAMES)}
     texts = named.get(f"{of} {number}", named.get(of, ""))
     return dict(numbered(each.strip()) for each in texts.split(",") if each)
 

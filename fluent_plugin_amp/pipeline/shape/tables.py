@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 
-def rows(table: str) -> Iterator[list[str]]:
-    """The columns of each row, without the blanks around them."""
-    for line in table.splitlines():
-        if line.strip() and not line.startswith("#"):
-            yield [column.strip() for column in line.split("|")]
+@cache
+def rows(table: str) -> tuple[tuple[str, ...], ...]:
+    """The columns of each row, without the blanks around them.
+
+    A table is read once: every class of a schema reads the same ones.
+    """
+    return tuple(
+        tuple(column.strip() for column in line.split("|"))
+        for line in table.splitlines()
+        if line.strip() and not line.startswith("#")
+    )
 
 
 def is_in(where: str, version: str) -> bool:

@@ -14,7 +14,8 @@ from fluent_plugin_amp.pipeline.combine.incidents import Incidents
 from fluent_plugin_amp.pipeline.combine.member import MemberMaker
 from fluent_plugin_amp.pipeline.links import Links
 from fluent_plugin_amp.pipeline.shape import ocsf_table as table
-from fluent_plugin_amp.pipeline.shape.ocsf import OcsfShape, compiled
+from fluent_plugin_amp.pipeline.shape.drift import Drift
+from fluent_plugin_amp.pipeline.shape.ocsf import OcsfOfOrganisation, OcsfShape, compiled
 from fluent_plugin_amp.pipeline.shape.tables import ids, rows
 from fluent_plugin_amp.testing.events import EventGenerator
 from tests.pipeline.shape.hostile import hostile, lost
@@ -233,3 +234,12 @@ def test_a_later_revision_is_an_update() -> None:
     record = next(each for each in combined(incidents=False) if each["revision"] == 1)
     assert OcsfShape("emea")(record, 0.0)["activity_name"] == "Create"
     assert OcsfShape("emea")({**record, "revision": 2}, 0.0)["activity_name"] == "Update"
+
+
+def test_what_is_compiled() -> None:
+    """The classes that the kinds need; for computers that is one of twelve, until an event needs another."""
+    made = OcsfOfOrganisation("1.6.0", "computers")
+    assert made.classes.keys() == {5001}
+    assert not {3001, 3002, 3004} & compiled("1.6.0").classes.keys()
+    assert made.instead(made.kind_of({"change": "gone"}, Drift()), 0).ocsf_class.number == 0
+    assert made.classes.keys() == {5001, 0}
