@@ -15,7 +15,7 @@ from fluent_plugin_amp.errors import EXIT_OK
 @click.option("--version", help="Version of OCSF.  [default: 1.6.0]")
 @click.option(
     "--kind",
-    type=click.Choice(["events", "audit_logs", "computers", "vulnerabilities"]),
+    type=click.Choice(["events", "audit_logs", "computers", "vulnerabilities", "hunts"]),
     default="events",
     show_default=True,
     help="What the files hold: events of a stream, or records of a source of an organisation.",

@@ -54,7 +54,7 @@ _INTRODUCTION = """\
 With `transform: {shape: …}` events leave in a public schema, as a SIEM reads it, instead of as Cisco sends them. The
 step comes after `obfuscate`, `links`, `add` and `pulling_id`, and before `ids`, `flatten` and `serialize`; the tag is
 made from the event as Cisco sent it. Detections and incidents are shaped too, dead letters are not. For audit logs,
-computers and vulnerabilities there are tables of their own.
+computers, vulnerabilities and hunts there are tables of their own.
 
 **What you add stays at the top.** Fields of `add` and `@devo_pulling_id` are no part of the event: they stand beside
 what the schema has, under their own names, or with a suffix where the schema has such a name (`time_2`). Neither
@@ -140,10 +140,10 @@ RECORD
 
 
 _ORGANISATION = """\
-## Audit logs, computers, vulnerabilities
+## Audit logs, computers, vulnerabilities, hunts
 
-The records of [organisations](organisation.md) are shaped as events are. Their time is `created_at` or
-`latest_timestamp`, and for a computer the time at which it was read.
+The records of [organisations](organisation.md) are shaped as events are. Their time is `created_at`,
+`latest_timestamp` or `hunted_at`, and for a computer the time at which it was read.
 
 - **Audit logs** are the management of an entity (3004), with what was there before and after as its data; logons are
   3002, an account that is made or deleted is 3001, which has no update. They have no address of the caller, so they
@@ -152,9 +152,13 @@ The records of [organisations](organisation.md) are shaped as events are. Their 
 - **Vulnerabilities** are findings (2002) of one file with all its CVEs; the severity is that of the highest score, in
   the bands of CVSS 3. One that appeared is created, one that changed is updated. Computers are its resources, but not
   in version 1.1. The fields of `groups` stay as they are.
+- **[Hunts](hunts.md)** are findings (2004) about one file. The priority is the severity. The device is the computer
+  whose event asked, which is a related event. The computers that were silent are resources, but not in version 1.1,
+  and related hosts in ECS, where a hunt of high priority is an alert.
 
-In ECS, give each `event.dataset` an index of its own: `computers` is a list of objects in a vulnerability, and of
-GUIDs in an incident. `old_attributes` and `new_attributes` have any names and types: map them as `flattened`.
+In ECS, give each `event.dataset` an index of its own: `computers` is a list of objects in a vulnerability and in
+a hunt, and of GUIDs in an incident. `old_attributes` and `new_attributes` have any names and types: map them as
+`flattened`.
 """
 
 

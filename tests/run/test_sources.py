@@ -210,6 +210,7 @@ async def test_hunts_have_a_share_of_their_own() -> None:
         ("audit_logs", 0, 3004, "update"),
         ("computers", 1, 5001, "changed"),
         ("vulnerabilities", 2, 2002, "changed"),
+        ("hunts", 0, 2004, "hunt"),
     ],
 )
 async def test_their_records_are_shaped(source: str, number: int, class_uid: int, action: str) -> None:

@@ -1,4 +1,4 @@
-"""Converters of what only the records of an organisation have: audit logs, computers, vulnerabilities.  Pure.
+"""Converters of what only the records of an organisation have, such as audit logs and computers.  Pure.
 
 Each takes whatever there is and never raises, as those of ``convert`` and ``convert_lists`` do.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from fluent_plugin_amp.pipeline.shape.convert import CACHED_LENGTH, text
+from fluent_plugin_amp.pipeline.shape.convert import CACHED_LENGTH, id_text, text
 from fluent_plugin_amp.pipeline.shape.convert_lists import Made, cvss_score, of_each
 
 _is_date = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)", re.ASCII).fullmatch
@@ -111,6 +111,12 @@ def resources(value: Any) -> Made:
     return made, len(made) == len(value)
 
 
+def related_event(value: Any) -> dict[str, Any] | None:
+    """The id of one event."""
+    uid = id_text(value)
+    return {"uid": uid} if uid is not None else None
+
+
 def cve_ids(value: Any) -> Made:
     """The numbers of CVEs."""
     return of_each(value, "id", text)
@@ -160,7 +166,8 @@ def ecs_worst_score(value: Any) -> int | None:
 
 
 VALUES: dict[str, Callable[[Any], Any]] = {
-    each.__name__: each for each in (date, email, an_object, entity_type, highest_score, worst_score, ecs_worst_score)
+    each.__name__: each
+    for each in (date, email, an_object, entity_type, related_event, highest_score, worst_score, ecs_worst_score)
 }
 LISTS: dict[str, Callable[[Any], Made]] = {
     each.__name__: each for each in (named_groups, scored_cves, resources, cve_ids, cve_links, hostnames)

@@ -1,4 +1,4 @@
-"""How the records of an organisation read in ECS: audit logs, computers and vulnerabilities; tables only.  Pure.
+"""How the records of an organisation read in ECS: audit logs, computers, vulnerabilities, hunts; tables only.  Pure.
 
 They are read like those of `ecs_table`; `ocsf_organisation_table.RECORDS` says which fields tell *type* and *done*.
 """
@@ -21,6 +21,9 @@ computers        | *    | appeared gone     | asset      | host           | info
 computers        | *    | *                 | asset      | host           | info          |
 vulnerabilities  | *    | appeared changed  | state      | vulnerability  | info          |
 vulnerabilities  | *    | *                 | state      | vulnerability  | info          |
+hunts            | *    | high              | alert      | malware file   | info          |
+hunts            | *    | low               | event      | malware file   | info          |
+hunts            | *    | *                 | event      | malware file   | info          |
 """
 
 # As ecs_table.FIELDS.  Attributes of before and after have any names and types: map them as flattened.
@@ -94,6 +97,43 @@ latest_timestamp           |                               |                  | 
 latest_date                |                               |                  | scalar
 """
 
-FIELDS = {"audit_logs": AUDIT_LOGS, "computers": COMPUTERS, "vulnerabilities": VULNERABILITIES}
-DATASETS = {"audit_logs": "audit_log", "computers": "computer", "vulnerabilities": "vulnerability"}
+HUNTS = """
+# AMP field                | ECS field                     | converter        | kept as
+organisation               | organization.name             | text             |
+hunt_id                    | event.id                      | text             |
+= hunt                     | event.action                  |                  |
+priority                   | event.severity                | ecs_severity     | scalar
+asked_at                   |                               |                  | scalar
+hunted_at                  |                               |                  | scalar
+links.file_trajectory      | event.url                     | text             |
+file.file_name             | file.name                     | text             |
+file.identity.sha256       | file.hash.sha256              | lower_hash_256   |
+file.disposition           |                               |                  | scalar
+event.id                   |                               |                  | long
+event.event_type           |                               |                  | scalar
+event.event_type_id        |                               |                  | long
+event.detection            | rule.name                     | text             | scalar
+event.stream               |                               |                  | scalar
+event.date                 |                               |                  | scalar
+computer.connector_guid    | host.id                       | text             | scalar
+computer.hostname          | host.hostname                 | text             |
+computers                  | related.hosts[+]              | hostnames        | objects
+computers_seen             |                               |                  | long
+computers_silent           |                               |                  | long
+is_complete                |                               |                  | boolean
+limits                     |                               |                  | scalars
+"""
+
+FIELDS = {
+    "audit_logs": AUDIT_LOGS,
+    "computers": COMPUTERS,
+    "vulnerabilities": VULNERABILITIES,
+    "hunts": HUNTS,
+}
+DATASETS = {
+    "audit_logs": "audit_log",
+    "computers": "computer",
+    "vulnerabilities": "vulnerability",
+    "hunts": "hunt",
+}
 """The end of ``event.dataset``."""

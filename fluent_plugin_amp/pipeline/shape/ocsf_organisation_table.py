@@ -1,5 +1,5 @@
 # ruff: noqa: E501, a row is a line
-"""How the records of an organisation read in OCSF: audit logs, computers and vulnerabilities; tables only.  Pure.
+"""How the records of an organisation read in OCSF: audit logs, computers, vulnerabilities, hunts; tables only.  Pure.
 
 They are read like those of `ocsf_table`, which has the classes, the names and what an object requires.
 """
@@ -14,6 +14,7 @@ RECORDS = """
 audit_logs       | audit_log_type | event         | created_at date
 computers        |                | change        |
 vulnerabilities  |                | change        | latest_timestamp timestamp
+hunts            |                | priority      | hunted_at date
 """
 
 # type, done: words of the fields above, * any.  The rest as in ocsf_table.KINDS, where action and
@@ -34,6 +35,8 @@ computers        | *    | *                 | 5001  | 2        | 1      | 1
 vulnerabilities  | *    | changed           | 2002  | 2        |        | 0
 vulnerabilities  | *    | appeared          | 2002  | 1        | 1      | 0
 vulnerabilities  | *    | *                 | 2002  | 1        | 1      | 0
+hunts            | *    | high low          | 2004  | 1        | 1      | 0
+hunts            | *    | *                 | 2004  | 1        | 1      | 0
 """
 
 AUDIT_LOGS = """
@@ -113,7 +116,47 @@ groups                     |                                       |            
 computers_total_count      |                                       |                 |
 """
 
-FIELDS = {"audit_logs": AUDIT_LOGS, "computers": COMPUTERS, "vulnerabilities": VULNERABILITIES}
+# A finding about the file; its device is the computer whose event asked, its resources are those that were silent.
+HUNTS = """
+# AMP field                | OCSF attribute                        | converter       | where
+organisation               |                                       |                 |
+hunt_id                    | finding_info.uid                      | text            |
+= Hunt for a file          | finding_info.title                    |                 |
+priority                   | *                                     | severity        |
+asked_at                   |                                       |                 |
+hunted_at                  | finding_info.created_time             | date + original |
+links.file_trajectory      | finding_info.src_url                  | text            |
+file.file_name             | {file}.name                           | text            |
+file.identity.sha256       | {file}.hashes[+]                      | sha256          |
+= 1                        | {file}.type_id                        |                 |
+= Regular File             | {file}.type                           |                 |
+file.disposition           |                                       |                 |
+event.id                   | finding_info.related_events[+]        | related_event   |
+event.event_type           | finding_info.types[+]                 | text            |
+event.detection            | malware[].name                        | text            |
+event.detection            | malware[].*                           | malware_classes |
+event.stream               |                                       |                 |
+event.event_type_id        |                                       |                 |
+event.date                 |                                       |                 |
+computer.connector_guid    | device.uid                            | text            |
+computer.hostname          | device.name                           | text            | 1.1
+computer.hostname          | device.hostname                       | ascii_hostname  | 1.1
+computer.hostname          | device.hostname                       | text            | 1.5+
+= 0                        | device.type_id                        |                 |
+= Unknown                  | device.type                           |                 |
+computers                  | resources[+]                          | resources       | 1.5+
+computers_seen             |                                       |                 |
+computers_silent           |                                       |                 |
+is_complete                |                                       |                 |
+limits                     |                                       |                 |
+"""
+
+FIELDS = {
+    "audit_logs": AUDIT_LOGS,
+    "computers": COMPUTERS,
+    "vulnerabilities": VULNERABILITIES,
+    "hunts": HUNTS,
+}
 
 # As ocsf_table.DEFAULTS.
 DEFAULTS = """
@@ -125,5 +168,6 @@ entity_result.type_id         | entity.type_id
 device.ip                     | device.network_interfaces[].ip
 finding_info.uid              | = unknown
 finding_info.title            | = Vulnerable application
+{file}.name                   | {file}.hashes[].value
 vulnerabilities[+].affected_packages[].version | = Unknown
 """

@@ -130,7 +130,7 @@ user               | 3001 3002
 service            | 3002
 entity             | 3004
 entity_result      | 3004
-resources          | 2002/1.5+
+resources          | 2002/1.5+ 2004/1.5+
 finding_info       | 2002 2004
 evidences          | 2004
 malware            | 2004 7001 7002

@@ -1,4 +1,4 @@
-"""Which kind of record it is: audit log, computer or vulnerability, as the tables of an organisation say.  Pure."""
+"""Which kind of record it is, as the tables of an organisation say: an audit log, a computer and so on.  Pure."""
 
 from __future__ import annotations
 

@@ -83,10 +83,12 @@ OWN_OF_ORGANISATION = {
     **dict.fromkeys(("old_attributes", "new_attributes", "cves", "computers", "groups", "isolation"), FLATTENED),
     **dict.fromkeys(("audit_log_type", "audit_log_id", "item", "created_at", "policy.guid", "policy.name"), KEYWORD),
     **dict.fromkeys(("active", "is_compromised", "demo"), BOOLEAN),
-    "computers_total_count": LONG,
+    **dict.fromkeys(("computers_total_count", "computers_seen", "computers_silent", "event.id"), LONG),
+    "is_complete": BOOLEAN,
+    "limits": KEYWORD,
     "external_ip": IP,
 }
-"""Likewise, in audit logs, computers and vulnerabilities."""
+"""Likewise, in audit logs, computers, vulnerabilities and hunts."""
 
 WORDS = {
     "event.kind": {"alert", "event", "asset", "state"},

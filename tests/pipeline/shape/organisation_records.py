@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fluent_plugin_amp.cisco.computers import Computer
+from fluent_plugin_amp.cisco.hunting import Seen, Told
 from fluent_plugin_amp.organisation import fleet, programs
+from fluent_plugin_amp.organisation.hunt_queue import Noted
+from fluent_plugin_amp.organisation.hunt_record import record_of
 
 Record = dict[str, Any]
 
@@ -122,4 +126,39 @@ VULNERABILITIES: list[Record] = [
     for program in PROGRAMS
 ]
 
-RECORDS = {"audit_logs": AUDIT_LOGS, "computers": COMPUTERS, "vulnerabilities": VULNERABILITIES}
+ASKED: Record = {
+    "event": {
+        "stream": "emea",
+        "id": 6533241145273614341,
+        "event_type": "Threat Detected",
+        "event_type_id": 1090519054,
+        "detection": "W32.Evil",
+        "date": "2026-03-02T09:00:00+00:00",
+    },
+    "file": {"file_name": "a.exe", "disposition": "Malicious"},
+    "computer": {"connector_guid": GUID, "hostname": "desk_014"},
+}
+SILENT = Computer("3a7492e4-3938-5f7f-8f63-8c517bd80f05", "desk-015", policy="Protect", operating_system="Windows 10")
+HUNTS: list[Record] = [
+    record_of(
+        "acme",
+        Noted(SHA256.lower(), 1_772_442_000, asked),
+        Seen(computers, is_complete),
+        Told(frozenset(), is_complete),
+        1_772_442_060.5,
+        "console.example",
+        hides,
+    )
+    for asked, computers, is_complete, hides in (
+        (ASKED, (SILENT,), True, lambda field: False),
+        (ASKED, (), True, lambda field: False),
+        ({}, (SILENT,), False, lambda field: True),
+    )
+]
+
+RECORDS = {
+    "audit_logs": AUDIT_LOGS,
+    "computers": COMPUTERS,
+    "vulnerabilities": VULNERABILITIES,
+    "hunts": HUNTS,
+}

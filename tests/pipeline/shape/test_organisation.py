@@ -1,4 +1,4 @@
-"""Audit logs, computers and vulnerabilities in OCSF and ECS: valid, and nothing lost."""
+"""Audit logs, computers, vulnerabilities and hunts in OCSF and ECS: valid, and nothing lost."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.pipeline.shape.organisation_records import (
     AUDIT_LOGS,
     COMPUTER,
     COMPUTERS,
+    HUNTS,
     RECORDS,
     SHA256,
     VULNERABILITIES,
@@ -152,7 +153,7 @@ def test_a_word_that_the_table_does_not_know() -> None:
     shape = OcsfShape("acme", records="audit_logs")
     shape({**AUDIT_LOGS[0], "event": "unheard_of", "novelty": 1}, ARRIVAL)
     assert set(shape.drift.samples) == {("value", "event"), ("field", "novelty")}
-    for kind in ("computers", "vulnerabilities"):
+    for kind in ("computers", "vulnerabilities", "hunts"):
         other = OcsfShape("acme", records=kind)
         for record in RECORDS[kind]:
             other(record, ARRIVAL)
@@ -197,3 +198,31 @@ def test_a_long_name_beside_many_cves() -> None:
     made = shaped("vulnerabilities", {"application": name, "version": "1", "cves": cves})
     assert made["unmapped"] == {"application": name, "version": "1"}
     assert "affected_packages" not in made["vulnerabilities"][0]
+
+
+def test_a_hunt() -> None:
+    """A finding about the file, on the computer whose event asked; the silent ones are its resources."""
+    silent, nobody, _ = HUNTS
+    made = shaped("hunts", silent)
+    assert (made["class_uid"], made["severity"], made["time"]) == (2004, "High", 1772442060000)
+    assert made["finding_info"]["uid"] == silent["hunt_id"]
+    assert made["finding_info"]["related_events"] == [{"uid": str(silent["event"]["id"])}]
+    assert made["evidences"][0]["file"]["hashes"][0]["value"] == silent["file"]["identity"]["sha256"]
+    assert made["device"]["hostname"] == "desk_014"
+    assert [each["name"] for each in made["resources"]] == ["desk-015"]
+    assert shaped("hunts", nobody)["severity"] == "Low"
+
+
+def test_a_hunt_in_ecs() -> None:
+    """It is an alert where a computer was silent; such computers are related hosts."""
+    silent, nobody, _ = HUNTS
+    made = EcsShape("acme", records="hunts")(silent, ARRIVAL)
+    assert (made["event"]["kind"], made["event"]["severity"], made["event"]["dataset"]) == (
+        "alert",
+        73,
+        "cisco_secure_endpoint.hunt",
+    )
+    assert made["file"]["hash"]["sha256"] in made["related"]["hash"]
+    assert made["related"]["hosts"] == ["desk_014", "desk-015"]
+    assert made["@timestamp"] == "2026-03-02T09:01:00.000000000Z"
+    assert EcsShape("acme", records="hunts")(nobody, ARRIVAL)["event"]["kind"] == "event"
