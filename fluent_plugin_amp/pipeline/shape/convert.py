@@ -227,10 +227,11 @@ def hunt_severity(event: dict[str, Any]) -> Any:
 
 _SYSTEMS = (
     ("windows", 100, "Windows"),
+    ("os x", 300, "macOS"),
     ("osx", 300, "macOS"),
     ("mac", 300, "macOS"),
     ("android", 201, "Android"),
-    ("linux", 200, "Linux"),
+    *((word, 200, "Linux") for word in ("linux", "centos", "red hat", "ubuntu", "debian", "suse")),
     ("ios", 301, "iOS"),
 )
 
