@@ -233,12 +233,15 @@ def explain(config_path: Path, stream_name: str | None, source_name: str | None,
     config = load_config(config_path)
     body = captured.one_event(file, file.name)
     letters = config.dead_letters
+    second = None
     if source_name is not None:
-        transform, body = explain_cli.of_source(config, source_name, body)
+        transform, body, second = explain_cli.of_source(config, source_name, body)
     else:
         transform = make_transform(pick_stream(config, stream_name))
     combines = config.detections is not None or config.incidents is not None
-    explained = job.explain(transform, body, letters.tag, raw_dead_letters=letters.raw, combines=combines)
+    explained = job.explain(
+        transform, body, letters.tag, received_at=second, raw_dead_letters=letters.raw, combines=combines
+    )
     if as_json:
         echo_json(explained.as_json())
         return EXIT_OK

@@ -51,10 +51,20 @@ class Explained:
 
 
 def explain(
-    transform: Transform, body: bytes, dead_letter_tag: str, *, raw_dead_letters: bool = False, combines: bool = False
+    transform: Transform,
+    body: bytes,
+    dead_letter_tag: str,
+    *,
+    received_at: float | None = None,
+    raw_dead_letters: bool = False,
+    combines: bool = False,
 ) -> Explained:
-    """Follow one event through the steps of ``transform``, to the record or the dead letter that `run` makes."""
-    received_at = time.time()
+    """Follow one event through the steps of ``transform``, to the record or the dead letter that `run` makes.
+
+    ``received_at``: the time of a record that names none, in seconds since the epoch; None: now.
+    """
+    if received_at is None:
+        received_at = time.time()
     digest = digest_of(body).hex()
     steps: list[tuple[str, Record | None]] = []
     try:

@@ -11,13 +11,15 @@ from fluent_plugin_amp.commands.console import echo_json
 from fluent_plugin_amp.commands.explain import Explained
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import UsageError
-from fluent_plugin_amp.organisation.entries import body_of
+from fluent_plugin_amp.organisation.entries import body_of, second_of
 from fluent_plugin_amp.pipeline.transform import Transform
 from fluent_plugin_amp.run.sources import make_source_transform
 
 
-def of_source(config: Config, name: str, body: bytes) -> tuple[Transform, bytes]:
-    """Transforms and body; of an entry of the audit log, what is secret is masked before anything else.
+def of_source(config: Config, name: str, body: bytes) -> tuple[Transform, bytes, int | None]:
+    """Transforms, body, and time in seconds since the epoch; None: `run` takes the time at which it finds the record.
+
+    What is secret in an entry of the audit log is masked before anything else.
 
     Raises:
         UsageError: no source of the configuration has this name.
@@ -27,11 +29,15 @@ def of_source(config: Config, name: str, body: bytes) -> tuple[Transform, bytes]
         there = f"there are: {', '.join(lines)}" if lines else "none is configured"
         raise UsageError(f"no source is named {name!r}; {there}")
     organisation, source = lines[name]
+    second = None
     if source == "audit_logs":
         # What is no entry becomes a dead letter, and is shown as one.
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            _, body = body_of(msgspec.json.decode(body, type=dict))
-    return make_source_transform(source, organisation.section(source).tag, organisation, config.transform), body
+            record = msgspec.json.decode(body, type=dict)
+            second = second_of(record)
+            _, body = body_of(record)
+    transform = make_source_transform(source, organisation.section(source).tag, organisation, config.transform)
+    return transform, body, second
 
 
 def show(explained: Explained) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.observe import units
+from fluent_plugin_amp.organisation.audit_logs import cursor_of
 from fluent_plugin_amp.pipeline.combine.rows import UNSENT
 from fluent_plugin_amp.state.check import size_on_disk
 from fluent_plugin_amp.state.lock import holder
@@ -33,6 +35,8 @@ class Report:
     streams: tuple[StreamSummary, ...]
     kept: tuple[KeptSummary, ...] = ()
     """What the daemon's parts keep, such as how far a polled source has come."""
+    delivered_to: Mapping[str, int] = field(default_factory=dict)
+    """By source, of audit logs: everything before is delivered, in seconds since the epoch."""
 
     @property
     def letters(self) -> int:
@@ -47,7 +51,9 @@ class Report:
             "holder": self.holder,
             "letters": self.letters,
             "streams": [stream._asdict() for stream in self.streams],
-            "kept": [source._asdict() for source in self.kept],
+            "kept": [
+                {**source._asdict(), "delivered_to": self.delivered_to.get(source.source)} for source in self.kept
+            ],
         }
 
 
@@ -71,9 +77,12 @@ def show(path: Path, now: float) -> Report:
     store = Store.open(path)
     try:
         streams, kept = tuple(store.summary(int(now))), tuple(store.kept_summary())
+        logs = [source.source for source in kept if source.source.endswith("/audit_logs")]
+        rows = {log: {name: data for (_, name), data in store.rows("kept", log).items()} for log in logs}
     finally:
         store.close()
-    return Report(path, size_on_disk(path), holder(path), streams, kept)
+    delivered_to = {log: second for log in logs if (second := cursor_of(rows[log])) is not None}
+    return Report(path, size_on_disk(path), holder(path), streams, kept, delivered_to)
 
 
 def reset(path: Path, stream: str) -> None:
@@ -124,9 +133,10 @@ def kept_table(report: Report) -> Table:
     """A row for each source that keeps values."""
     from rich.text import Text
 
-    made = new_table("source", "values kept", "size")
+    made = new_table("source", "values kept", "size", "delivered to")
     for source in report.kept:
-        made.add_row(Text(one_line(source.source)), str(source.values), units.size(source.size_bytes))
+        figures = (str(source.values), units.size(source.size_bytes), _moment(report.delivered_to.get(source.source)))
+        made.add_row(Text(one_line(source.source)), *figures)
     return made
 
 

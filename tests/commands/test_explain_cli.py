@@ -48,6 +48,12 @@ def test_an_entry_of_the_audit_log(tmp_path: Path) -> None:
     assert "qwerty" not in done.output
 
 
+def test_the_time_of_an_entry(tmp_path: Path) -> None:
+    """It is that of `created_at`, as in `run`."""
+    done = explain(tmp_path, "acme/audit_logs", '{"created_at": "2024-06-19T10:16:22Z", "event": "update"}')
+    assert json.loads(done.stdout)["time"] == "2024-06-19T10:16:22.000000000Z"
+
+
 def test_a_computer(tmp_path: Path) -> None:
     """A record of another kind passes as it is."""
     done = explain(tmp_path, "acme/computers", '{"change": "gone", "organisation": "acme"}')

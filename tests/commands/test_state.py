@@ -15,6 +15,7 @@ from fluent_plugin_amp.commands import state as job
 from fluent_plugin_amp.commands.cli import cli
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, Interrupted, UsageError
 from fluent_plugin_amp.model import EventIdentity
+from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.state.lock import Lock
 from fluent_plugin_amp.state.store import STEP_EVENTS, Store
@@ -120,14 +121,23 @@ def test_the_command_prints_json(run: Run, daemon: Store) -> None:
 
 
 def test_what_polled_sources_keep_is_shown(run: Run, daemon: Store) -> None:
-    """How much of it there is, in the table and as JSON; what it is, is the sources' own."""
+    """How much of it there is, and how far an audit log was delivered, in the table and as JSON."""
     with daemon.transaction():
-        daemon.put_rows("kept", {("acme/audit_logs", "cursor"): b"12345", ("acme/audit_logs", "more"): b"1"})
-    last = run("state", "show").output.splitlines()[-1]
-    assert last.split() == ["acme/audit_logs", "2", "6", "B"]
+        daemon.put_rows("kept", {("acme/audit_logs", "delivered_to"): b"%d" % NOW, ("acme/computers", "x"): b"12345"})
+    *_, log, computers = run("state", "show").output.splitlines()
+    assert log.split() == ["acme/audit_logs", "1", "10", "B", *units.day_and_time(NOW).split()]
+    assert computers.split() == ["acme/computers", "1", "5", "B"]
     assert json.loads(run("state", "show", "--json").output)["kept"] == [
-        {"source": "acme/audit_logs", "values": 2, "size_bytes": 6}
+        {"source": "acme/audit_logs", "values": 1, "size_bytes": 10, "delivered_to": NOW},
+        {"source": "acme/computers", "values": 1, "size_bytes": 5, "delivered_to": None},
     ]
+
+
+def test_a_cursor_that_cannot_be_read_is_not_shown(run: Run, daemon: Store) -> None:
+    """The source that has it begins anew, too."""
+    with daemon.transaction():
+        daemon.put_rows("kept", {("acme/audit_logs", "delivered_to"): b"soon"})
+    assert json.loads(run("state", "show", "--json").output)["kept"][0]["delivered_to"] is None
 
 
 def test_the_configuration_may_stand_before_the_command(tmp_path: Path, run: Run, daemon: Store) -> None:
