@@ -177,7 +177,10 @@ def verdict(report: Report) -> str:
     count = len(report.problems) + report.more_problems
     seal = "chain and HMAC are" if report.is_signed else "the chain is"
     if report.is_good:
-        return f"{seal} whole, every hour has its record, and nothing is missing"
+        unknown = sum(hour.not_known for stream in report.streams for hour in stream.hours.values())
+        events = f"{unknown} event{'' if unknown == 1 else 's'}"
+        but = f", but of {events} it is not known whether they were delivered" if unknown else ""
+        return f"{seal} whole, every hour has its record, and nothing is missing{but}"
     return f"{count} problem{'' if count == 1 else 's'}: something is missing, or was altered"
 
 
