@@ -216,7 +216,7 @@ def _ocsf() -> Iterator[str]:
         .replace("RECORD", json.dumps(record, indent=2))
     )
     yield "### Kinds of events\n"
-    yield _table(["Event type", "Kind", "Class", "Activity", "Status", "Action, disposition", "Alert"], _kinds())
+    yield _table(["Event type", "Class", "Activity", "Status", "Action, disposition", "Alert"], _kinds())
     yield "An event type that is not listed: by the first of these fields that the event has.\n"
     yield _table(
         ["Field", "Class"], ([_code(fields), number] for fields, number, *_ in rows(ocsf_table.UNKNOWN_KINDS))

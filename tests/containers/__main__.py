@@ -58,8 +58,14 @@ class Table:
             said = f"not run: {missing}"
         except Failed as error:
             self.failures += 1
-            said = f"**FAILED**\n{error}\n"
+            said = _failed(name, error)
         print(f"| {name} | {said} |", flush=True)
+
+
+def _failed(name: str, error: Failed) -> str:
+    """What the row says, in one line; the error may have many, and stands beside the table."""
+    print(f"{name}: {error}", file=sys.stderr, flush=True)
+    return f"**FAILED**: {str(error).strip().splitlines()[-1]}"
 
 
 def main() -> int:
@@ -81,7 +87,8 @@ def main() -> int:
             print(f"| demo by {forward} | not run: {missing} |", flush=True)
         except Failed as error:
             table.failures += 1
-            print(f"| demo by {forward} | **FAILED**\n{error}\n |", flush=True)
+            name = f"demo by {forward}"
+            print(f"| {name} | {_failed(name, error)} |", flush=True)
     table.row("what `init --for compose` writes", compose.written_by_init)
     table.row("docs/install.md, with compose", page.compose)
     table.row("docs/install.md, with docker run", page.docker_run)
