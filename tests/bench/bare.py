@@ -1,7 +1,7 @@
 """The yardstick of the bench: a bare pika asyncio loop that acks every 200 messages and does nothing else.
 
-``python bare.py URL USERNAME PASSWORD QUEUE CA_FILE COUNT`` prints one JSON line: events, seconds from the first
-message to the last ack known to the broker, peak resident memory.
+``python bare.py URL USERNAME PASSWORD QUEUE CA_FILE COUNT`` prints one JSON line: events, seconds and seconds of
+processor from the first message to the last ack known to the broker, peak resident memory.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ async def consume(url: str, username: str, password: str, queue: str, ca_file: s
     assert address.hostname
     loop = asyncio.get_running_loop()
     done: asyncio.Future[float] = loop.create_future()
-    began = 0.0
+    began = cpu_began = 0.0
     received = 0
     tls = ssl.create_default_context(cafile=ca_file) if address.scheme == "amqps" else None
 
     def on_message(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
-        nonlocal began, received
+        nonlocal began, cpu_began, received
         received += 1
         if received == 1:
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.process_time()
         if received == count:
             channel.basic_ack(method.delivery_tag, True)
             channel.basic_qos(prefetch_count=1, callback=lambda _: done.set_result(time.perf_counter() - began))
@@ -63,10 +63,11 @@ async def consume(url: str, username: str, password: str, queue: str, ca_file: s
         on_close_callback=fail,
     )
     seconds = await done
+    cpu_s = time.process_time() - cpu_began
     connection.close()
     # Not getrusage: its peak is that of the process that started this one.
     peak_kib = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())  # noqa: ASYNC240
-    return {"events": received, "seconds": seconds, "peak_mib": int(peak_kib[0]) / 1024}
+    return {"events": received, "seconds": seconds, "cpu_s": cpu_s, "peak_mib": int(peak_kib[0]) / 1024}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ from fluent_plugin_amp.pipeline.combine.member import THREAT_DETECTED, Member
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, Block
 from fluent_plugin_amp.testing.events import EventGenerator
-from tests.bench.rig import Rig, receiver, report, watch
 
 if TYPE_CHECKING:
     from tests.bench.measures import Job
@@ -30,10 +28,10 @@ if TYPE_CHECKING:
 Figure = tuple[str, float]
 """The name of a row, and its value."""
 
-SHARES = (0, 10, 50, 100)
-SERVERS = (1, 2, 4, 8)
+SHARES = (0, 10, 100)
+SERVERS = (1, 8)
 OPEN = (0, 1_000, 10_000, 100_000)
-REMEMBERED = (0, 10_000, 100_000, 1_000_000, 10_000_000)
+REMEMBERED = (0, 10_000, 100_000, 1_000_000)
 FURTHER = 1000
 """So many detections or events are added to what is open or remembered, to see what one costs."""
 TOGETHER = 80
@@ -56,20 +54,15 @@ def shares(job: Job) -> Iterator[Figure]:
             (detections if chosen.random() * 100 < share else others).body(size=EVENT_BYTES) for _ in range(count)
         ]
 
-        def measure(bodies: list[bytes]) -> float:
-            job.rig.fill(bodies)
-            return job.rig.plugin(
-                len(bodies), detections={}, incidents={}, of_stream={"cloud": "eu"}, **with_state(job.rig)
-            ).cpu_s
-
-        yield f"{share} % detections: microseconds of processor an event", _further_us(measure, bodies)
+        found = job.rig.plugin(bodies, detections={}, incidents={}, of_stream={"cloud": "eu"}, **with_state(job.rig))
+        yield f"{share} % detections: microseconds of processor an event", found.cpu_s / count * 1e6
 
 
 def servers(job: Job) -> Iterator[Figure]:
     """The events are divided among so many servers."""
     bodies = job.bodies(job.events // 4)
     for servers in SERVERS:
-        cost_us = _further_us(partial(_into, job.rig, servers), bodies)
+        cost_us = job.rig.plugin(bodies, servers=servers).cpu_s / len(bodies) * 1e6
         yield f"{servers} servers: microseconds of processor an event", cost_us
 
 
@@ -91,7 +84,7 @@ def open_detections(job: Job) -> Iterator[Figure]:
 def remembered(job: Job) -> Iterator[Figure]:
     """So many events are remembered in the state file: what a look-up, a commit, its index and pruning cost."""
     for count in REMEMBERED:
-        if count > 50 * job.events:
+        if count > 10 * job.events:
             continue
         with tempfile.TemporaryDirectory(dir=job.rig.folder) as folder:
             store = Store.open(Path(folder) / "state.db", create=True)
@@ -103,25 +96,6 @@ def remembered(job: Job) -> Iterator[Figure]:
 
 
 # --- how -----------------------------------------------------------------------------------------
-
-
-def _further_us(measure: Callable[[list[bytes]], float], bodies: list[bytes]) -> float:
-    """Of processor for each of the events of the second half, so that the start is left out."""
-    half = bodies[: len(bodies) // 2]
-    return (measure(bodies) - measure(half)) / (len(bodies) - len(half)) * 1e6
-
-
-def _into(rig: Rig, servers: int, bodies: list[bytes]) -> float:
-    """Seconds of processor."""
-    rig.fill(bodies)
-    with ExitStack() as stack:
-        running = [stack.enter_context(receiver()) for _ in range(servers)]
-        forward = {"servers": [{"port": port} for port, _ in running]}
-        process = rig.start_plugin(running[0][0], "--once", forward=forward)
-        cpu_s, _ = watch(process)
-        assert process.returncode == 0, rig.log()
-        assert sum(report(server)["events"] for _, server in running) >= len(bodies)
-    return cpu_s
 
 
 def _add(detections: Detections, incidents: Incidents, numbers: Sequence[int]) -> None:

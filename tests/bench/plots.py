@@ -12,7 +12,8 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 
-from tests.bench.tables import Held, growths
+from tests.bench.saved import Held
+from tests.bench.tables import growths
 
 COLOUR = "#2f6f9f"
 
@@ -74,7 +75,7 @@ def _bars(axes: Any, values: dict[str, list[float]], label: str) -> None:
 def _draw_latency(rows: dict[str, list[float]], path: Path) -> None:
     by_rate: dict[str, dict[str, float]] = {}
     for what, (value, *_) in rows.items():
-        rate, _, name = what.removesuffix(", ms").partition(" events/s: ")
+        rate, _, name = what.removeprefix("latency at ").removesuffix(", ms").partition(" events/s: ")
         by_rate.setdefault(rate, {})[name] = value
     figure, axes = pyplot.subplots(figsize=(6, 3.4), layout="constrained")
     for name in ("p50", "p90", "p99", "max"):

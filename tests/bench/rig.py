@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,7 +36,7 @@ class Snapshot(NamedTuple):
     rate: float
     """Events a second, from the first to the last."""
     cpu_s: float
-    """Of the program alone, user and system, its start included."""
+    """Of the program alone, user and system, without its start."""
     peak_mib: float
     """Of resident memory."""
 
@@ -48,44 +49,73 @@ class Rig:
     certificates: Certificates
     broker: PrivateRabbitMQ
     streams: list[StreamCredentials]
+    filled: int = 0
+    """So many of the queues may hold something."""
+
+    def broker_version(self) -> str:
+        """``RabbitMQ 3.10.8``, say."""
+        return "RabbitMQ " + self.broker.evaluate("rabbit_misc:version()").strip('"')
 
     def fill(self, bodies: Sequence[bytes], streams: int = 1) -> None:
         """Empty the queues, and put all of these into the first of them, in turn."""
-        for stream in self.streams:
+        for stream in self.streams[: self.filled]:
             self.broker.purge(stream.queue)
+        self.filled = streams
         for number, stream in enumerate(self.streams[:streams]):
             self.broker.publish(stream.queue, bodies[number::streams])
 
-    def bare(self, count: int) -> Snapshot:
-        """The bare pika loop, over TLS, until it has ``count`` events."""
-        stream = self.streams[0]
+    def bare(self, bodies: Sequence[bytes]) -> Snapshot:
+        """The bare pika loop, over TLS, until it has all of these."""
+        self.fill(bodies)
+        stream, count = self.streams[0], len(bodies)
         arguments = (stream.username, stream.password, stream.queue, str(self.certificates.ca_file), str(count))
         process = subprocess.Popen(
             [sys.executable, str(BARE), stream.tls_url, *arguments], stdout=subprocess.PIPE, text=True
         )
-        used = watch(process)
-        assert process.stdout is not None
-        figures = json.loads(process.stdout.read())
+        figures = json.loads(process.communicate()[0])
         assert process.returncode == 0
         assert figures["events"] == count
-        return Snapshot(count / figures["seconds"], *used)
+        return Snapshot(count / figures["seconds"], figures["cpu_s"], figures["peak_mib"])
 
-    def plugin(self, count: int, *, streams: int = 1, arguments: Sequence[str] = (), **options: Any) -> Snapshot:
-        """The plugin into the built-in receiver, until the queues are empty; ``options``: of its configuration."""
-        with receiver(*arguments) as (port, server):
-            process = self.start_plugin(port, "--once", streams=streams, **options)
-            used = watch(process)
-            assert process.returncode == 0, self.log()
-            figures = report(server)
-        assert figures["events"] >= count, figures
-        return Snapshot(count / (figures["last_at"] - figures["first_at"]), *used)
+    def plugin(
+        self,
+        bodies: Sequence[bytes],
+        *,
+        streams: int = 1,
+        servers: int = 1,
+        arguments: Sequence[str] = (),
+        **options: Any,
+    ) -> Snapshot:
+        """The plugin into built-in receivers, until the queues are empty; ``options``: of its configuration.
 
-    def plugin_into(self, port: int, count: int, **options: Any) -> Snapshot:
-        """The plugin into any receiver, until the queue is empty; the rate by the plugin's own log."""
-        process = self.start_plugin(port, "--once", **options)
-        used = watch(process)
+        A run on empty queues comes first: it tells what the start costs.
+        """
+        with contextlib.ExitStack() as stack:
+            receivers = [stack.enter_context(receiver(*arguments)) for _ in range(servers)]
+            ports = [{"port": port} for port, _ in receivers]
+            options["forward"] = {"servers": ports, **options.get("forward", {})}
+
+            def run(given: Sequence[bytes]) -> tuple[float, float]:
+                self.fill(given, streams)
+                process = self.start_plugin(receivers[0][0], "--once", streams=streams, **options)
+                used = watch(process)
+                assert process.returncode == 0, self.log()
+                return used
+
+            start_s, _ = run([])
+            cpu_s, peak_mib = run(bodies)
+            counts = [report(server) for _, server in receivers]
+        assert sum(each["events"] for each in counts) >= len(bodies), counts
+        began = min(each["first_at"] for each in counts if each["events"])
+        ended = max(each["last_at"] for each in counts if each["events"])
+        return Snapshot(len(bodies) / (ended - began), cpu_s - start_s, peak_mib)
+
+    def rate_into(self, port: int, count: int) -> float:
+        """Of the plugin into any receiver, until the queue is empty: events a second by the plugin's own log."""
+        process = self.start_plugin(port, "--once")
+        watch(process)
         assert process.returncode == 0, self.log()
-        return Snapshot(count / (self.moment("stopped: total") - self.moment("connected to queue")), *used)
+        return count / (self.moment("stopped: total") - self.moment("connected to queue"))
 
     def start_plugin(
         self, port: int, *arguments: str, streams: int = 1, first: int = 0, **options: Any
@@ -159,16 +189,17 @@ def report(server: subprocess.Popen[str]) -> dict[str, Any]:
 
 def watch(process: subprocess.Popen[Any], seconds: float = DEADLINE_S) -> tuple[float, float]:
     """Wait for the process, ``seconds`` at most: processor time in seconds, and peak of resident memory in MiB."""
-    cpu_s = peak = 0.0
+    peak = 0.0
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
-            cpu_s = max(cpu_s, cpu_seconds(process.pid))
             peak = max(peak, memory_mib(process.pid))
-        if process.poll() is not None:
-            break
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage.ru_utime + usage.ru_stime, peak
         time.sleep(POLL_S)
-    return cpu_s, peak
+    return cpu_seconds(process.pid), peak
 
 
 def wait_until(condition: Callable[[], bool], describe: Callable[[], str], seconds: float = 60.0) -> None:

@@ -1,4 +1,4 @@
-"""The figures of the benches as tables for the documentation, and what they were taken on."""
+"""The figures of the bench as tables for the documentation, and what they were taken on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,29 @@ import os
 import platform
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-Held = dict[str, dict[str, list[float]]]
-"""Values by measure and row."""
+from tests.bench.saved import Held
 
+HEAD = {
+    "throughput": (
+        "bare: events/s",
+        "nested: events/s",
+        "flattened: events/s",
+        "everything: events/s",
+        "nested / bare",
+        "flattened / bare",
+        "everything / bare",
+        "nested: peak MiB",
+        "everything: peak MiB",
+    ),
+    "start": ("start to first event, s",),
+    "memory": ("300 idle streams: MiB",),
+    "latency": tuple(f"latency at {rate} events/s: {name}, ms" for rate in (500, 5000) for name in ("p50", "p99")),
+}
+"""The rows of README's table."""
 _GROWS = re.compile(r"(?P<count>[0-9,]+) (?P<of>[^:]+): (?P<cost>microseconds.*)")
 
 
@@ -21,12 +38,27 @@ def machine() -> str:
     """What this was measured on."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     processor = found.group(1) if found else platform.machine()
-    return f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} x {processor}"
+    return f"{os.cpu_count()} x {processor}, {platform.freedesktop_os_release()['PRETTY_NAME']}"
 
 
-def markdown(held: Held) -> str:
-    """A table for each measure, and one of how costs grow."""
-    return "\n".join([*(_table(measure, rows) for measure, rows in held.items()), growth_table(growths(held))])
+def parts(conditions: Mapping[str, Any], held: Held) -> dict[str, str]:
+    """What the pages show, by name: a table for each measure, one of how costs grow, README's, and the conditions."""
+    head = {what: held[measure][what] for measure, rows in HEAD.items() if measure in held for what in rows}
+    return {
+        **{measure.replace("_", " "): table(measure, rows) for measure, rows in held.items()},
+        "tenfold": growth_table(growths(held)),
+        "head": table("", head),
+        "conditions": conditions_of(conditions),
+    }
+
+
+def conditions_of(conditions: Mapping[str, Any]) -> str:
+    """When, on what, with what, and how busy the machine was."""
+    return (
+        f"Taken {conditions['date']} in one run of {conditions['minutes']:.0f} minutes, on {conditions['machine']}; "
+        f"{', '.join(conditions['versions'])}. {conditions['sizes']} When it began, the load of the machine was "
+        f"{conditions['load']:.1f}."
+    )
 
 
 def growths(held: Held) -> dict[str, dict[int, float]]:
@@ -64,8 +96,9 @@ def tenfold(costs: Mapping[int, float]) -> float:
     return growth
 
 
-def _table(measure: str, rows: dict[str, list[float]]) -> str:
-    lines = [f"| {measure} | min | median | max |", "|---|---|---|---|"]
+def table(title: str, rows: Mapping[str, Sequence[float]]) -> str:
+    """Minimum, median and maximum of each row; of a single value only that."""
+    lines = [f"| {title.replace('_', ' ')} | min | median | max |", "|---|---|---|---|"]
     for what, values in rows.items():
         cuts = (min(values), statistics.median(values), max(values))
         cells = [shown(value) for value in cuts] if len(values) > 1 else ["", shown(values[0]), ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.tables import growth_table, growths, tenfold
+from tests.bench.tables import growth_table, growths, parts, tenfold
 
 
 def test_growth_is_read_from_the_rows() -> None:
@@ -35,3 +35,45 @@ def test_growth_is_read_from_the_rows() -> None:
 def test_the_most_that_it_grows_tenfold(costs: dict[int, float], growth: float) -> None:
     """Whatever the distance between two numbers; from none to one is no growth."""
     assert tenfold(costs) == pytest.approx(growth)
+
+
+def test_the_parts_of_a_run() -> None:
+    """A table for each measure, README's rows of those that were measured, and what it was measured on."""
+    conditions = {
+        "date": "2026-03-02",
+        "load": 0.25,
+        "minutes": 27.4,
+        "machine": "2 x Xeon, Debian",
+        "versions": ["CPython 3.11.7", "RabbitMQ 3.10.8"],
+        "sizes": "100,000 events and 5 turns for the first table.",
+    }
+    held = {
+        "start": {"start to first event, s": [0.5, 0.4, 0.61], "import of the command line, s": [0.123]},
+        "open_detections": {"0 open detections: microseconds a further one": [16.5]},
+    }
+    assert parts(conditions, held) == {
+        "start": """\
+| start | min | median | max |
+|---|---|---|---|
+| start to first event, s | 0.40 | 0.50 | 0.61 |
+| import of the command line, s |  | 0.12 |  |
+""",
+        "open detections": """\
+| open detections | min | median | max |
+|---|---|---|---|
+| 0 open detections: microseconds a further one |  | 16.5 |  |
+""",
+        "tenfold": """\
+| what grows, and what it costs | from | to | tenfold, at most |
+|---|---|---|---|
+""",
+        "head": """\
+|  | min | median | max |
+|---|---|---|---|
+| start to first event, s | 0.40 | 0.50 | 0.61 |
+""",
+        "conditions": (
+            "Taken 2026-03-02 in one run of 27 minutes, on 2 x Xeon, Debian; CPython 3.11.7, RabbitMQ 3.10.8. "
+            "100,000 events and 5 turns for the first table. When it began, the load of the machine was 0.2."
+        ),
+    }

@@ -23,7 +23,7 @@ from tests.peers.shippers import Shipper
 
 NUMBER = "peer_number"
 """The field that tells an event apart, whatever became of its id."""
-AWAY_S = 60.0
+AWAY_S = 20.0
 QUIET_S = 5.0
 """So long nothing more must come, when everything has arrived."""
 QUIET_WITH_GAPS_S = 45.0
@@ -106,7 +106,7 @@ def shipper_killed(scene: Scene) -> None:
 
 
 def receiver_away(scene: Scene) -> None:
-    """The receiver ends when a tenth has arrived, and is back a minute later: meanwhile the queue is full."""
+    """The receiver ends when a tenth has arrived, and is back a while later: meanwhile the queue is full."""
     scene.wait_for_share(0.1)
     scene.receiver.stop()
     scene.run.wait_until(lambda: False, AWAY_S)
@@ -116,7 +116,7 @@ def receiver_away(scene: Scene) -> None:
 FAULTS: dict[str, Callable[[Scene], None]] = {
     "receiver killed": receiver_killed,
     "shipper killed": shipper_killed,
-    "receiver away for a minute": receiver_away,
+    f"receiver away for {AWAY_S:.0f} s": receiver_away,
 }
 
 
