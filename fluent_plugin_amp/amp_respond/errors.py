@@ -48,7 +48,7 @@ class EntryUnknown(UsageError):
 
 
 class NothingToUndo(RefusedError):
-    """The entry changed nothing, or what it changed was changed again since."""
+    """The entry changed nothing, or what it changed is not as it left it any more, or is of another organisation."""
 
     id = "respond.nothing-to-undo"
     default_remedy = "See `amp-respond journal`, and give the command that is meant."

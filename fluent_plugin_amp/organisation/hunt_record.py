@@ -78,9 +78,9 @@ def limits_of(seen: Seen, told: Told, silent: int) -> list[str]:
     """Why there may be more computers than the record lists, or fewer; nothing: it is complete."""
     limits = []
     if not seen.is_complete:
-        limits.append(f"the cloud searches its newest {HISTORY} entries: computers may be missing")
+        limits.append(f"the cloud searches its newest {HISTORY} entries, or told a part: computers may be missing")
     if not told.is_complete:
-        limits.append(f"only {MAX_EVENTS} events of the file were read: a computer may have raised a later one")
+        limits.append(f"only a part of its events was read, {MAX_EVENTS} at most: a computer may have raised another")
     if silent > MAX_COMPUTERS:
         limits.append(f"{MAX_COMPUTERS} of {silent} computers are listed")
     return limits
