@@ -43,10 +43,12 @@ class Stand:
     state: str
     """The status of an isolation; `LISTED` or `NOT_LISTED`; of a computer to move, the GUID of its group."""
     comment: str = ""
-    """Of the isolation, or the file on the list: who asked for it, and why."""
+    """Of the isolation or its end, or of the file on the list: who asked for it, and why."""
 
 
 LISTED, NOT_LISTED = "listed", "not listed"
+COMMENTED = ("isolate", "release", "block")
+"""What the cloud keeps the comment of: so it can be told who did it."""
 
 
 async def look(api: CiscoApi, action: Action) -> Stand:
@@ -123,7 +125,7 @@ async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
 async def _looked_up(api: CiscoApi, action: Action, comment: str, doubt: ActionInDoubt) -> Outcome | None:
     """What the cloud shows after a lost answer; None: that nothing was done.
 
-    `ALREADY` where somebody else was faster: an isolation, or a file on a list, has another comment then.
+    `ALREADY` where somebody else was faster: what is `COMMENTED` has another comment then.
     """
     try:
         now = await look(api, action)
@@ -131,7 +133,7 @@ async def _looked_up(api: CiscoApi, action: Action, comment: str, doubt: ActionI
         raise doubt from None
     if not is_so(action, now.state):
         return None
-    if action.kind in ("isolate", "block") and now.comment != comment:
+    if action.kind in COMMENTED and now.comment != comment:
         return _outcome(action, ALREADY, now.state)
     return replace(_outcome(action, DONE, now.state), looked_up=True)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import Stand, is_so, look
+from fluent_plugin_amp.amp_respond.actions import COMMENTED, Stand, is_so, look
 from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, client, do
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
@@ -88,13 +88,11 @@ def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -
 
 
 async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
-    """The computer is still there, has its name, and is where the entry put it; the isolation or file is the entry's.
+    """The computer is still there, has its name, and is where the entry put it; and nobody else did it anew since.
 
-    That tells its comment, in which the entry stands.  Of a release the comment counts only where nothing else says
-    that it was the entry's: whether the cloud keeps it is not documented.
+    That tells the comment, in which the entry stands.
     """
-    is_told = entry.action.kind in ("isolate", "block") or (entry.action.kind == "release" and entry.outcome != DONE)
-    if is_told and not is_so(inverse, now.state) and entry.id not in now.comment:
+    if entry.action.kind in COMMENTED and not is_so(inverse, now.state) and entry.id not in now.comment:
         raise NothingToUndo(f"it is so by somebody else now, who said: {now.comment or '(nothing)'}")
     if inverse.computer is None:
         return

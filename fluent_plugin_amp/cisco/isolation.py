@@ -28,7 +28,7 @@ class Isolation:
     available: bool = True
     """The policy and the connector allow it."""
     comment: str = ""
-    """Of the last start or stop; it stays."""
+    """Of the last start or stop; it stays, that of a stop too."""
     isolated_by: str = ""
 
 

@@ -499,7 +499,7 @@ def test_what_is_so_already_is_not_asked_for(
     assert (computer.status, soc.files, computer.group_guid) == before
 
 
-@pytest.mark.parametrize("kind", ["isolate", "block"], indirect=True)
+@pytest.mark.parametrize("kind", ["isolate", "release", "block"], indirect=True)
 def test_what_somebody_else_did_in_between_is_not_taken_for_ones_own(
     run: Run, kind: str, computer: LocalComputer, responses: Responses, cloud: LocalCloud, journal: Path
 ) -> None:
@@ -509,11 +509,15 @@ def test_what_somebody_else_did_in_between_is_not_taken_for_ones_own(
     cloud.fail(Failure(method, path, works=True, silent=True))
     act = CiscoApi.act
 
-    async def act_late(self: CiscoApi, *others: Any) -> HttpAnswer:
-        if kind == "isolate":
-            computer.status, computer.comment = "isolated", "by somebody else"
-        else:
+    def colleague() -> None:
+        if kind == "block":
             soc.files[SHA256] = "by somebody else"
+        else:
+            computer.status = {"isolate": "isolated", "release": "not_isolated"}[kind]
+            computer.comment = "by somebody else"
+
+    async def act_late(self: CiscoApi, *others: Any) -> HttpAnswer:
+        colleague()
         return await act(self, *others)
 
     with pytest.MonkeyPatch.context() as patched:
@@ -521,9 +525,9 @@ def test_what_somebody_else_did_in_between_is_not_taken_for_ones_own(
         run(kind, *arguments, *YES)
     asked, answered = told(journal)[:2]
     assert (answered["outcome"], changes(cloud)) == ("already", [method])
+    before = (computer.status, dict(soc.files))
     run("undo", asked["entry"], "--yes", code=77)
-    assert computer.status == ("isolated" if kind == "isolate" else "not_isolated")
-    assert soc.files == ({} if kind == "isolate" else {SHA256: "by somebody else"})
+    assert (computer.status, soc.files) == before
 
 
 def test_what_was_not_done_is_asked_again_after_a_look(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:

@@ -352,26 +352,12 @@ def test_what_may_have_been_changed_again_is_not_undone(undo: Undo, journal: Pat
 def test_what_a_colleague_did_since_is_not_undone(
     undo: Undo, computer: LocalComputer, soc: LocalList, comment: str
 ) -> None:
-    """It is as the entry wanted it, but by somebody else: a release in the console, and an isolation anew."""
+    """It is as the entry wanted it, but by somebody else: the opposite in the console, and then the same anew."""
     computer.comment = comment
     soc.files = dict.fromkeys(soc.files, comment)
-    refused = undo.kind in ("isolate", "block")
+    refused = undo.kind in ("isolate", "release", "block")
     assert ("by somebody else now" in undo(code=77 if refused else 0)) is refused
     assert undo.is_as_before is not refused
-
-
-def test_a_release_that_may_be_a_colleagues_is_not_undone(
-    run: Run, computer: LocalComputer, soc: LocalList, journal: Path
-) -> None:
-    """Nobody knows whether the entry released it, and the comment is not the entry's."""
-    undo = Undo(run, "release", computer, soc, journal)
-    asked = told(journal)[0]
-    journal.write_text(json.dumps(asked) + "\n")
-    computer.comment = "by a colleague"
-    assert "by somebody else now" in undo(code=77)
-    computer.comment = f"case 77 [{asked['by']}, {asked['entry']}]"
-    undo()
-    assert undo.is_as_before
 
 
 def test_what_happens_while_the_prompt_waits_is_not_undone(
