@@ -8,6 +8,7 @@
 # make organisation  100,000 audit entries and 50,000 computers among 20 kills and 20 outages: each once
 # make mutants      four plugins that break the promise: the chaos suite must notice each
 # make fuzz         ten minutes among a hostile broker, a hostile server, garbage and rude clients: the rest notices nothing
+# make shapes       110,000 events through each version of each schema, hostile ones too: no value is lost; half an hour
 # make limits       300 idle streams, events of 4 MiB, how soon a standby takes over
 # make conformance  the end-to-end tests against real Fluentd and Fluent Bit, which must be on PATH
 # make systemd      the shipped unit under the systemd of this machine, as root, with a plugin in /opt/fluent-plugin-amp
@@ -36,8 +37,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # The tests wait for other processes half of their time: three workers keep two cores busy.
 WORKERS := -n 3 --dist loadfile
 
-.PHONY: demo test lint coverage rest unit steady bench peers chaos organisation mutants fuzz limits conformance systemd \
-  containers sbom install-try history floors dist deb docs system tools npm go clean
+.PHONY: demo test lint coverage rest unit steady bench peers chaos organisation mutants fuzz shapes limits conformance \
+  systemd containers sbom install-try history floors dist deb docs system tools npm go clean
 
 demo: system $(VENV)/demo
 	$(BIN)/fluent-plugin-amp demo
@@ -79,6 +80,9 @@ mutants: system $(VENV)/test
 
 fuzz: system $(VENV)/test
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+shapes: $(VENV)/test
+	$(BIN)/python -m tests.pipeline.shape.trips $(SHAPES_ARGS)
 
 limits: system $(VENV)/test
 	$(BIN)/python -m tests.chaos.limits

@@ -63,8 +63,8 @@ does, do without them.
 
 **No value is lost.** What the schema has no place for, or does not take (a masked address, a number where it wants a
 text), stays under its own path, as Cisco named it. Only what says nothing is left out: null, `""`, an empty list or
-object. **A repeated event makes the same record**: nothing in it tells when it was shaped, unless the event has no
-time of its own.
+object. `make shapes` looks for each value of 110,000 events in each version, and finds it. **A repeated event makes
+the same record**: nothing in it tells when it was shaped, unless the event has no time of its own.
 
 `fluent-plugin-amp shape events.ndjson` lists where each field of your own captured events goes, how often it stays
 under its own path, and what the tables do not know: an event type, a field, or a word in a field of known words.
