@@ -247,6 +247,16 @@ class HuntsLeftOut(UnavailableError):
     )
 
 
+class ComputersLeftOut(UnavailableError):
+    """An organisation has more than 500,000 computers: those beyond are not told of, until others have gone."""
+
+    id = "computers.left-out"
+    default_remedy = (
+        "Look in the console whether there are so many. If so, have each organisation at Cisco polled with a key of "
+        "its own; if not, tell Cisco: the API makes computers up."
+    )
+
+
 class HistoryInProgress(UnavailableError):
     """Another `backfill` or `reconcile --repair` works on the same stream or source: both would send the same."""
 

@@ -25,6 +25,7 @@ from fluent_plugin_amp.cisco.computers import by_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
 from fluent_plugin_amp.cisco.listing import FAIR_STEP, Listing, guid_of
 from fluent_plugin_amp.cisco.names import is_guid
+from fluent_plugin_amp.errors import ComputersLeftOut
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.fleet import NEWCOMERS, Fleet, newcomers, record_of, unpacked
@@ -84,7 +85,12 @@ class Computers(Compared):
         yield from self._list_rows().items()
 
     async def _round(self) -> None:
-        """A sweep where it is due, else those that reported."""
+        """A sweep where it is due, else those that reported.
+
+        Raises:
+            ComputersLeftOut: there are more than can be known; the others are told.
+        """
+        before = self.fleet.left_out
         await self._learn_names()
         began = int(self._clock())
         is_sweep = not 0 <= began - self._swept_at < self._sweep_s
@@ -102,6 +108,8 @@ class Computers(Compared):
             self._swept_at = began
             self._names.as_of = _date_of(began)
         await self._checkpoint.keep(**({SWEPT_AT: b"%d" % began} if is_sweep else {}))
+        if left_out := self.fleet.left_out - before:
+            raise ComputersLeftOut(f"{left_out} computers are left out: {len(self.fleet)} others are known")
 
     async def _tell(self, computers: list[Json]) -> None:
         """What is new of them."""

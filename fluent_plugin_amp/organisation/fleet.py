@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from fluent_plugin_amp.pipeline.names import MAX_NAME, Computer, Names, computer_of
+from fluent_plugin_amp.pipeline.names import MAX_COMPUTERS, MAX_NAME, Computer, Names, computer_of
 
 BUCKETS = 256
 FIELD_BYTES = 5
@@ -67,6 +67,9 @@ class Fleet:
 
     def __init__(self, names: Names) -> None:
         self.names = names
+        self.left_out = 0
+        """Computers that were neither told nor known, as often as they were taken: there were `MAX_COMPUTERS`."""
+        self._count = 0
         self._buckets: list[dict[str, _Known]] = [{} for _ in range(BUCKETS)]
         self._fields: list[str] = []
         self._numbers: dict[str, int] = {}
@@ -74,18 +77,21 @@ class Fleet:
         self._fields_kept = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._buckets))
+        return self._count
 
     def guids(self) -> Iterator[str]:
         """Of all computers, in lower case."""
         return iter([guid for bucket in self._buckets for guid in bucket])
 
     def take(self, computer: Json) -> Change | None:
-        """An entry of ``GET /v1/computers`` came, with its GUID; None: it is as it was."""
+        """An entry of ``GET /v1/computers`` came, with its GUID; None: it is as it was, or left out."""
         guid = str(computer["connector_guid"]).lower()
         digests = self._digests(computer)
         known = self._buckets[_bucket_of(guid)].get(guid)
         if known is not None and known.digests == digests:
+            return None
+        if known is None and self._count >= MAX_COMPUTERS:
+            self.left_out += 1
             return None
         self._put(guid, _Known(digests, _hostname_of(computer)), computer_of(computer))
         if known is None or not known.digests:
@@ -97,6 +103,7 @@ class Fleet:
         known = self._buckets[_bucket_of(guid.lower())].pop(guid.lower(), None)
         if known is None:
             return None
+        self._count -= 1
         self._dirty.add(_bucket_of(guid.lower()))
         self.names.forget_computer(guid)
         return Change("gone", [], {"connector_guid": guid.lower(), "hostname": known.hostname})
@@ -162,6 +169,7 @@ class Fleet:
 
     def _put(self, guid: str, known: _Known, named: Computer | None) -> None:
         number = _bucket_of(guid)
+        self._count += guid not in self._buckets[number]
         self._buckets[number][guid] = known
         self._dirty.add(number)
         if named is not None:

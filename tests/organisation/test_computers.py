@@ -11,8 +11,8 @@ import pytest
 
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused, CloudRefused
-from fluent_plugin_amp.errors import NoProgress
-from fluent_plugin_amp.organisation import checkpoint, computers
+from fluent_plugin_amp.errors import ComputersLeftOut, NoProgress
+from fluent_plugin_amp.organisation import checkpoint, computers, fleet
 from fluent_plugin_amp.organisation.computers import Computers
 from fluent_plugin_amp.pipeline.names import Names, Naming
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
@@ -218,6 +218,28 @@ async def test_who_may_have_been_told_is_known_over_several_crashes(
     later.now += DAY_S
     await later.poll()
     assert told(receiver) == []
+
+
+async def test_there_is_room_for_so_many(
+    polled: Polled, receiver: Receiver, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are known are told as ever, the others are counted, and told when others have gone."""
+    monkeypatch.setattr(fleet, "MAX_COMPUTERS", 2)
+    guids = organisation.inventory.add_computers(4)
+    with pytest.raises(ComputersLeftOut, match="2 computers are left out: 2 others are known"):
+        await polled.poll()
+    known = [guid for _, guid in told(receiver)]
+    assert len(known) == 2
+    organisation.inventory.computers[known[0]].connector_version = "9.0"
+    del organisation.inventory.computers[known[1]]
+    polled.now += DAY_S
+    with pytest.raises(ComputersLeftOut, match="2 computers"):
+        await polled.poll()
+    assert told(receiver) == sorted([("changed", known[0]), ("gone", known[1])])
+    with pytest.raises(ComputersLeftOut, match="1 computers"):
+        await polled.poll()
+    ((change, guid),) = told(receiver)
+    assert (change, guid in guids, guid in known) == ("appeared", True, False)
 
 
 async def test_a_cloud_that_fails_costs_a_round(

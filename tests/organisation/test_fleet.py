@@ -241,3 +241,14 @@ def test_newcomers_are_known_by_guid_and_name_only(fleet: Fleet) -> None:
     assert once_more.names.computers.keys() == {GUID}
     assert once_more.lose("new") == Change("gone", [], {"connector_guid": "new", "hostname": "desk-015"})
     assert again.take(new) == Change("appeared", [], new)
+
+
+def test_there_is_room_for_so_many(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are known changes are told; the others are counted."""
+    monkeypatch.setattr(module, "MAX_COMPUTERS", 1)
+    assert fleet.take(computer(connector_guid="another")) is None
+    assert (fleet.left_out, len(fleet), list(fleet.guids())) == (1, 1, [GUID])
+    assert fleet.take(computer(hostname="desk-015")) is not None
+    assert fleet.lose(GUID) is not None
+    assert len(fleet) == 0
+    assert fleet.take(computer(connector_guid="another")) is not None
