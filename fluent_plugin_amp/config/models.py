@@ -282,14 +282,14 @@ class Config(Section):
 
     @property
     def own_organisations(self) -> tuple[OrganisationConfig, ...]:
-        """The organisations that this process polls: all, or those of its shard, and the hunts of its streams."""
+        """The organisations that this process polls: all, or those of its shard; others for what its streams need."""
         if self.shard is None:
             return self.organisations
         asking = {stream.organisation for stream in self.own_streams}
         return tuple(
-            each if self.shard.has(each.name) else each.only_hunts()
+            each if self.shard.has(each.name) else each.for_streams()
             for each in self.organisations
-            if self.shard.has(each.name) or (each.hunts is not None and each.name in asking)
+            if self.shard.has(each.name) or (each.name in asking and each.for_streams().sources)
         )
 
     @field_validator("completeness")

@@ -138,9 +138,9 @@ class OrganisationConfig(Section):
         """The name of the line of one of its sources."""
         return f"{self.name}/{source}"
 
-    def only_hunts(self) -> OrganisationConfig:
-        """This organisation without its other sources."""
-        return self.model_copy(update={"names": False} | {key: None for key in SOURCES if key != "hunts"})
+    def for_streams(self) -> OrganisationConfig:
+        """This organisation with what its streams need only: hunts and names, which each process has for itself."""
+        return self.model_copy(update={key: None for key in SOURCES if key != "hunts"})
 
     def under(self, transform: TransformConfig, proxy: ProxyWay) -> OrganisationConfig:
         """This organisation with what holds for all: their ``proxy``, where it has none of its own, and ``add``."""

@@ -215,13 +215,23 @@ def test_hunts_need_a_stream_whose_events_ask(write: Write) -> None:
     assert mistake == "c.yml:6: organisations[0].hunts: needs a stream with `organisation: acme`: its events ask"
 
 
-def test_each_shard_hunts_for_its_own_streams(write: Write) -> None:
-    """Also where another one polls the organisation: what events asked for is known in their process only."""
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ("hunts: {}", [("audit_logs", "hunts"), ("hunts",)]),
+        ("names: true", [("audit_logs", "names"), ("names",)]),
+        ("names: true\n    hunts: {}\n    computers: {}", [("audit_logs", "computers", "hunts"), ("hunts", "names")]),
+    ],
+)
+def test_each_shard_hunts_and_learns_names_for_its_own_streams(
+    write: Write, sections: str, expected: list[tuple[str, ...]]
+) -> None:
+    """Also where another one polls the organisation: what events ask for and need is known in their process only."""
     streams = "".join(
         f"  - {{url: 'amqps://h', queue: q, username: u, password: p, name: s{number}, organisation: acme}}\n"
         for number in range(8)
     )
-    text = ORGANISATION + "    hunts: {}\n    audit_logs: {}\n" + STATE + "streams:\n" + streams
+    text = ORGANISATION + f"    {sections}\n    audit_logs: {{}}\n" + STATE + "streams:\n" + streams
     sources = [
         [
             organisation.sources
@@ -229,4 +239,4 @@ def test_each_shard_hunts_for_its_own_streams(write: Write) -> None:
         ]
         for index in range(2)
     ]
-    assert sorted(sources) == [[("audit_logs", "hunts")], [("hunts",)]]
+    assert sorted(sources) == sorted([each] for each in expected)
