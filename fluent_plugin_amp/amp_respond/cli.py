@@ -27,6 +27,7 @@ from fluent_plugin_amp.amp_respond.options import (
 )
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.errors import EXIT_OK, UsageError
+from fluent_plugin_amp.text import how_many
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.admin.tenants import Tenant
@@ -264,7 +265,7 @@ def journal(
     if ship_config is not None:
         from fluent_plugin_amp.amp_respond.shipping import ship
 
-        session.screen.note(f"{ship(ship_config, open_journal(journal_file))} entries sent")
+        session.screen.note(f"{how_many(ship(ship_config, open_journal(journal_file)), 'entry')} sent")
     return show_journal(session, open_journal(journal_file), since_s, as_json=as_json)
 
 

@@ -16,6 +16,7 @@ from fluent_plugin_amp.amp_respond.brakes import MAX, Brakes
 from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason
 from fluent_plugin_amp.amp_respond.journal import Journal, default_path
 from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.text import how_many
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -138,7 +139,7 @@ def acting(command: Command) -> Command:
         if ship_config is not None and not dry_run:
             from fluent_plugin_amp.amp_respond.shipping import ship
 
-            session.screen.note(f"{ship(ship_config, doing.journal)} entries sent")
+            session.screen.note(f"{how_many(ship(ship_config, doing.journal), 'entry')} sent")
         return code
 
     for option in (json_option, *reversed(_ACTING_OPTIONS)):

@@ -21,7 +21,7 @@ from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 # --- isolate, release ----------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ def show_journal(session: Session, journal: Journal, since_s: float | None, *, a
         ]
         session.screen.table(("ENTRY", "ASKED", "BY", "ACTION", "OUTCOME", "STATE", "REASON"), rows)
     if broken:
-        session.screen.note(f"{broken} lines of {journal.path} cannot be read")
+        session.screen.note(f"cannot be read: {how_many(broken, 'line')} of {journal.path}")
     if unknown := [entry.id for entry in found if entry.outcome == UNKNOWN]:
         session.screen.note(
             f"no answer is written for {', '.join(unknown)}: look with status or lists whether it was done"

@@ -17,6 +17,7 @@ from fluent_plugin_amp.errors import HuntsLeftOut, PluginError
 from fluent_plugin_amp.organisation.checkpoint import Feed, Kept
 from fluent_plugin_amp.organisation.hunt_queue import HuntQueue, Noted
 from fluent_plugin_amp.organisation.hunt_record import record_of
+from fluent_plugin_amp.text import how_many
 
 
 class Hunts:
@@ -78,7 +79,7 @@ class Hunts:
             await self._kept.save(self._name, self._queue.done(noted.sha256))
         left_out, self._left_out = self._queue.left_out - self._left_out, self._queue.left_out
         if left_out:
-            raise HuntsLeftOut(f"{left_out} times no hunt was noted: too many hashes wait")
+            raise HuntsLeftOut(f"{how_many(left_out, 'time')} no hunt was noted: too many hashes wait")
 
     async def _hunt(self, noted: Noted) -> None:
         seen = await hunting.seen(self._api, noted.sha256)

@@ -22,6 +22,7 @@ import struct
 from typing import NamedTuple
 
 from fluent_plugin_amp.errors import BrokerViolation, EventTooLarge
+from fluent_plugin_amp.text import how_many
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 FRAME_MAX_BYTES = 131_072
@@ -242,7 +243,8 @@ class _Channel:
         if data.find(_NAMED_DELIVERY_COUNT, start, end) >= 0:
             self._requeues = delivery_count(data[start + _HEADER_BYTES : end])
         if body_size > max_event_bytes:
-            before = f"; a quorum queue had it requeued {self._requeues} times so far" if self._requeues else ""
+            times = how_many(self._requeues, "time")
+            before = f"; a quorum queue had it requeued {times} so far" if self._requeues else ""
             raise EventTooLarge(f"an event of {body_size:,} bytes, where {max_event_bytes:,} are taken{before}")
         self._expects_header = False
         self._body_left = body_size

@@ -12,6 +12,7 @@ import yaml
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.responses import LocalComputer
+from fluent_plugin_amp.text import how_many
 from tests.amp_respond.conftest import Run, told
 
 
@@ -48,7 +49,7 @@ async def test_an_entry_without_an_answer_is_shipped(
         written.append({"entry": "00c0ffee", "phase": "asked", "action": "isolate", "at": "2026-03-02T09:00:00Z"})
     for count in (1, 0):
         said = (await asyncio.to_thread(run, "journal", "--ship", str(config))).stderr
-        assert f"{count} entries sent" in said
+        assert f"{how_many(count, 'entry')} sent" in said
     assert [entry.record["outcome"] for entry in server.entries] == ["unknown"]
 
 
@@ -58,7 +59,7 @@ async def test_entries_are_shipped_once(
     """With the action that makes them; a second time there is nothing to send."""
     yes = ("--reason", "case 77", "--yes", "--ship", str(config))
     done = await asyncio.to_thread(run, "isolate", "desk-014", *yes)
-    assert "1 entries sent" in done.stderr
+    assert "1 entry sent" in done.stderr
     (entry,) = Journal(journal).entries()[0]
     assert entry.is_shipped
     (sent,) = server.entries
