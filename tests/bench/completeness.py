@@ -61,14 +61,14 @@ def completeness(job: Job) -> Iterator[Row]:
             requests.append(len(cloud.requests) - before)
             return found
 
-        figures = job.alternate({"off": lambda: _measure(rig, bodies, state), "on": on})
+        figures = job.alternate({"off": lambda: _measure(rig, bodies, state), "on": on}, job.few)
     off, on_ = figures["off"], figures["on"]
-    yield Row("off: events/s", tuple(each.rate for each in off), 0)
-    yield Row("on: events/s", tuple(each.rate for each in on_), 0)
-    yield Row("on / off: events/s", tuple(one.rate / other.rate for one, other in zip(on_, off, strict=True)), 3)
+    yield Row("off: events/s", tuple(each.rate for each in off))
+    yield Row("on: events/s", tuple(each.rate for each in on_))
+    yield Row("on / off: events/s", tuple(one.rate / other.rate for one, other in zip(on_, off, strict=True)))
     costs = tuple(one.cpu_s / other.cpu_s for one, other in zip(on_, off, strict=True))
-    yield Row("on / off: processor seconds", costs, 3)
-    yield Row("on: requests to the cloud", tuple(requests), 0)
+    yield Row("on / off: processor seconds", costs)
+    yield Row("on: requests to the cloud", tuple(requests))
 
 
 def _fill(organisation: Organisation, state: Path, stream: str, kinds: list[bytes]) -> None:

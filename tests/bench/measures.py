@@ -325,6 +325,7 @@ EXPECTED_S = {
     "memory": 40.0,
     "steps": 20.0,
     "growth": 150.0,
+    "completeness": 120.0,
     "shares": 40.0,
     "servers": 25.0,
     "open_detections": 20.0,
