@@ -45,6 +45,9 @@ SOURCE = "completeness"
 """Under which the state file keeps what is known."""
 WATCH_EVERY_S = 15.0
 LOOK_EVERY_S = 30.0
+CONNECT_S = 30.0
+"""After the start, until when a stream that has no connection is looked at all the same."""
+CONNECT_STEPS = 100
 RETRY_S = 300.0
 """After which a cloud that did not answer is asked again."""
 PACE = Pace(RETRY_S, RETRY_S)
@@ -162,6 +165,7 @@ class Completing:
     async def write(self) -> None:
         """Send the records that are due, until cancelled."""
         await self._loaded.wait()
+        await self._until_queues_are_known()
         try:
             while True:
                 self._begin_rounds()
@@ -170,6 +174,14 @@ class Completing:
             for task in self._rounds.values():
                 task.cancel()
             await asyncio.gather(*self._rounds.values(), return_exceptions=True)
+
+    async def _until_queues_are_known(self) -> None:
+        """Wait a while for the streams to connect: what is missing is repaired only if nothing waits in the queue."""
+        for _ in range(CONNECT_STEPS):
+            stand = [self._stands(stream.name) for stream in self.streams]
+            if all(each is not None and each.messages_ready is not None for each in stand):
+                return
+            await asyncio.sleep(CONNECT_S / CONNECT_STEPS)
 
     async def write_due(self) -> None:
         """Send all that is due now; a stream whose cloud does not answer waits."""
@@ -239,9 +251,11 @@ class Completing:
 
     async def _look(self, stream: StreamConfig, at: Due) -> Figures | None:
         name = stream.name
-        stands = next((each for each in self._snapshot().streams if each.name == name), None)
         seen = self._presences.get(name, Presence())
-        return await self._looks.look(stream, at, self._journals[name], stands, seen)
+        return await self._looks.look(stream, at, self._journals[name], lambda: self._stands(name), seen)
+
+    def _stands(self, name: str) -> StreamSnapshot | None:
+        return next((each for each in self._snapshot().streams if each.name == name), None)
 
     async def _send(self, name: str) -> None:
         """Send what is under way, and wait for a server, for as long as it takes."""

@@ -38,6 +38,8 @@ SHARE: float = OrganisationConfig.model_fields["rate_limit_share"].default
 """Of the rate limit of a key that no organisation has."""
 MAX_WAIT_S = 2 * 3600.0
 """For the rate limit, at one request: longer than its window."""
+Stands = Callable[[], StreamSnapshot | None]
+"""How a stream stands at the moment; None: nobody knows."""
 WORTH_A_TOTAL = PAGE
 """Events of an hour.  With fewer, another look takes no more requests than the totals do."""
 
@@ -86,7 +88,7 @@ class Looks:
         """By client id."""
 
     async def look(
-        self, stream: StreamConfig, at: Due, journal: Journal, stands: StreamSnapshot | None, seen: Presence
+        self, stream: StreamConfig, at: Due, journal: Journal, stands: Stands, seen: Presence
     ) -> Figures | None:
         """Ask the cloud about one hour, compare, and deliver what is missing where that is asked for.
 
@@ -94,7 +96,7 @@ class Looks:
             stream: with ``api``, and a cloud that is known.
             at: the hour.
             journal: what is known of the stream's hours.
-            stands: how the stream stands; None: nobody knows.
+            stands: returns how the stream stands.
             seen: what was counted in each hour, and when the stream could not work.
 
         Returns:
@@ -126,12 +128,11 @@ class Looks:
         stream: StreamConfig,
         at: Due,
         journal: Journal,
-        stands: StreamSnapshot | None,
+        stands: Stands,
         seen: Presence,
     ) -> Figures:
         name, now = stream.name, self._clock()
-        depth = stands.messages_ready if stands is not None else None
-        to_repair = self._repairs and depth == 0  # what waits in the queue will be delivered from there
+        depth = others = None
         feed = Feed(
             self._conductor,
             name,
@@ -148,6 +149,9 @@ class Looks:
             read = 0
             async for batch in batches(api, event_stream, leg, stream, store, self._wait):
                 to_send = found.count(batch)
+                if (figures := stands()) is not None:
+                    depth, others = figures.messages_ready, figures.others
+                to_repair = self._repairs and depth == 0  # what waits in the queue will be delivered from there
                 await batch.put_into(feed, to_send if to_repair else ())
                 await self._rest(self._pace.pause_s(batch.progress.read - read, time.monotonic()))
                 read = batch.progress.read
@@ -157,7 +161,7 @@ class Looks:
         hour = found.total
         counted = seen.hours.get(at.hour)
         assert found.known_since is not None
-        figures = Figures(
+        comparison = Figures(
             in_cloud=hour.in_cloud,
             missing=hour.missing,
             repaired=feed.resolved,
@@ -170,15 +174,15 @@ class Looks:
             duplicates=counted.duplicates if counted is not None else None,
             newest_event=counted.newest_event if counted is not None else None,
             queue_depth=depth,
-            other_consumers=stands.others if stands is not None else None,
+            other_consumers=others,
             gaps=seen.gaps_of(at.hour),
         )
         is_looked_at_again = now - (at.hour + HOUR_S) < AGAIN_CLEAN_S[-1]
-        if figures.is_clean and is_looked_at_again and hour.in_cloud + found.dropped > WORTH_A_TOTAL:
+        if comparison.is_clean and is_looked_at_again and hour.in_cloud + found.dropped > WORTH_A_TOTAL:
             total = await self._total(api, event_stream, at)
             if total is not None and found.fits(total):
-                return replace(figures, cloud_total=total)
-        return figures
+                return replace(comparison, cloud_total=total)
+        return comparison
 
     async def _total(self, api: CiscoApi, event_stream: EventStream, at: Due) -> int | None:
         """How many events the cloud says it has of an hour; None: nobody can tell."""

@@ -298,8 +298,11 @@ def record_streams(world: World) -> set[str]:
     return {record["stream"] for record in world.records}
 
 
-async def test_a_rate_limit_holds_up_the_streams_of_its_key_only(world: World) -> None:
+async def test_a_rate_limit_holds_up_the_streams_of_its_key_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It lasts for an hour; the records of the others come meanwhile."""
+    monkeypatch.setattr(completing_module, "CONNECT_S", 0.0)  # one has no queue
     never = asyncio.Event()
 
     async def wait_for_the_window(seconds: float, why: str) -> None:
@@ -406,8 +409,9 @@ async def test_an_old_event_is_not_known(world: World) -> None:
     assert record["not_known_why"] == "older than the state file, which goes back to 2023-11-14T22:00:00Z"
 
 
-async def test_the_daemon_sends_them(world: World) -> None:
+async def test_the_daemon_sends_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run` has the records of the hours before its start sent, though its broker is away."""
+    monkeypatch.setattr(completing_module, "CONNECT_S", 0.5)
     running = asyncio.create_task(daemon.run(world.proving(), world.facts.append))
     await world.fluentd.wait_for(lambda: len(world.records) == 22)
     os.kill(os.getpid(), signal.SIGTERM)
