@@ -2,7 +2,7 @@
 
 An hour is looked at when it is two hours old: by then its events have arrived.  One that was not clean is looked at
 again after 6 hours, 24 hours and 8 days, while the broker still keeps its events (ten days).  One that was clean is
-looked at once more after 24 hours, as the cloud may record events late.
+looked at once more after 24 hours, as the cloud may record events late; of a large one its total may be enough.
 
 Another look makes another record only where it finds something else than the one before.
 """
@@ -26,8 +26,9 @@ DELAYED_S = HOUR_S
 """A first look that is later than that is called delayed."""
 AHEAD_S = HOUR_S
 """How far the clock may go back before what was kept until then is not believed."""
-BACK_S = 7 * 24 * HOUR_S
-"""How far a chain goes back then: nobody knows since when the clock was wrong."""
+BACK_S = LOST_S - 36 * HOUR_S
+"""How far a chain goes back then, besides `BEGINS_BEFORE_S`: nobody knows since when the clock was wrong, so to all
+hours that are not lost yet, nor before there was time to look at them."""
 LONGEST_S = 90 * 24 * HOUR_S
 """A chain that is to go on with an older hour is not believed: each hour that is lost has a record."""
 BEGINS_BEFORE_S = 24 * HOUR_S

@@ -276,7 +276,8 @@ class _Checker:
                 if kept[-1].hash == entry.hash:
                     self.stream.repeated += 1
                 else:
-                    self._tell(entry, f"there are two different records with the sequence {entry.sequence}")
+                    what = f"there are two different records with the sequence {entry.sequence}: one is forged, or"
+                    self._tell(entry, f"{what} a second plugin has run with a copy of the state file")
                 continue
             kept.append(entry)
         first = kept[0]

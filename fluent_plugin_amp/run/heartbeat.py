@@ -7,6 +7,7 @@ While no server acknowledges, one heartbeat waits, and no more are made.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,8 @@ class Heartbeat:
         self._status = status
         self._instance = instance
         self._started_at = started_at
+        self._process = secrets.token_hex(8)
+        """Tells two plugins apart that have copies of one state file."""
         self._clock = clock
         self._feed = Feed(conductor, LINE, max_held_bytes=config.memory_limit)
         conductor.open(LINE, record_transform(config, LINE, config.heartbeat.tag))
@@ -70,6 +73,7 @@ class Heartbeat:
         status, now = self._status(), self._clock()
         return {
             "instance": self._instance(),
+            "process": self._process,
             "version": __version__,
             "uptime": int(now - self._started_at),
             "streams": {

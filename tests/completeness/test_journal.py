@@ -110,7 +110,7 @@ def test_up_to_where_each_hour_has_its_record() -> None:
 
 
 def test_a_chain_of_a_clock_that_was_ahead_begins_anew() -> None:
-    """With the week before, and what the state file knows; a clock that goes back an hour is none."""
+    """With the nine days before, and what the state file knows; a clock that goes back an hour is none."""
     journal = Journal(BEGIN, BEGIN)
     journal.note(EMEA, FIRST, clean(), NOW, KEY)
     journal.acknowledged(NOW)
@@ -122,6 +122,15 @@ def test_a_chain_of_a_clock_that_was_ahead_begins_anew() -> None:
     assert journal.anew(now, "new") == Journal(first_hour(now - BACK_S), now, instance="new")
     assert journal.anew(NOW, "new").since == BEGIN
     assert decode(journal.anew(now, "new").encode()).instance == "new"
+
+
+def test_no_hour_is_lost_to_a_clock_that_was_ahead_for_days() -> None:
+    """All that can still be looked at are, and half a day is left to do it."""
+    made = Journal(BEGIN + 30 * 24 * HOUR_S, BEGIN).anew(NOW, "new")
+    again = [*due({}, made.begins, NOW + 12 * HOUR_S - HOUR_S)]
+    assert not any(each.is_lost for each in again)
+    assert len(again) > 9 * 24
+    assert next(due({}, made.begins, NOW + 13 * HOUR_S)).is_lost
 
 
 def test_a_chain_that_is_far_behind_begins_anew() -> None:

@@ -60,6 +60,13 @@ async def test_it_says_how_everything_stands(tmp_path: Path) -> None:
     assert len(record["findings"]) <= MAX_FINDINGS
 
 
+async def test_two_plugins_with_copies_of_a_state_file_can_be_told_apart(tmp_path: Path) -> None:
+    """By the name of the process, which stays the same as long as it runs."""
+    one, other = (_heartbeat(config(tmp_path, 1), Scene().status) for _ in range(2))
+    assert one.record()["instance"] == other.record()["instance"]
+    assert one.record()["process"] == one.record()["process"] != other.record()["process"]
+
+
 async def test_they_do_not_pile_up(tmp_path: Path) -> None:
     """While no server acknowledges, one waits."""
     async with FakeFluentd() as fluentd:
