@@ -36,7 +36,8 @@ This page is made from the code: `make docs`.
 ## How the file is read
 
 - **Mistakes** are reported all at once, in included files too, each with file, line and path of the key, and exit
-  code 78. Keys that are not listed here are mistakes; so is a key given twice.
+  code 78. What keys need of each other (`state.path`, a stream with this `organisation`) is looked at when each of
+  them is right by itself. Keys that are not listed here are mistakes; so is a key given twice.
 - **Environment**: `${NAME}` in any value stands for a variable, which must be set; `${NAME:-default}` has a default
   for one that is unset or empty; `$${` stands for the characters `${`. A value is put in after the YAML was read, so
   it may hold any character.

@@ -67,7 +67,7 @@ def scene(*keys: str) -> Callable[[Scene], Scene]:
 def a_stream_with_events(world: World) -> None:
     """A configuration of one stream, and 2000 events in its queue."""
     world.create("demo", file="demo.yml")
-    world.configure({"credentials_file": "demo.yml"})
+    world.configure({"credentials_file": "demo.yml"}, listens=True)
     world.publish(2000, apart_s=0)  # none is old enough for a word about it, however slow the machine
     world.any_order = True
 
