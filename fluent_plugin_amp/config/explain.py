@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -40,7 +41,7 @@ def explain(error: ErrorDetails, root: type[Section]) -> str | None:
         case "missing" | "too_short" if loc == ("streams",) and not error["input"]:
             return _NO_STREAM
         case "missing":
-            return _MISSING.get(str(loc[-1]), "missing")
+            return _MISSING.get(str(loc[-1])) or _missing(root, loc)
         case "too_short" if error["input"]:
             return None  # a list whose every item was refused, each on its own account
         case "too_short" | "string_too_short":
@@ -62,6 +63,19 @@ def explain(error: ErrorDetails, root: type[Section]) -> str | None:
         case "value_error":
             return str(context["error"])
     return error["msg"]  # pydantic's own words, which don't hold the value either
+
+
+def _missing(root: type[Section], loc: tuple[str | int, ...]) -> str:
+    """What has a few words to choose from names them."""
+    section = section_at(root, loc[:-1])
+    field = section.model_fields.get(str(loc[-1])) if section else None
+    if field is None or get_origin(field.annotation) is not Literal:
+        return "missing"
+    return f"missing; {_choices(get_args(field.annotation))}"
+
+
+def _choices(words: Iterable[str]) -> str:
+    return "must be " + " or ".join(f"`{word}`" for word in words)
 
 
 def _switch(root: type[Section], value: object, loc: tuple[str | int, ...]) -> str:
@@ -100,4 +114,4 @@ def _one_of(expected: str, value: object) -> str:
     choices = re.findall(r"'([^']*)'", expected)
     close = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
     hint = f"; did you mean `{close[0]}`?" if close else ""
-    return "must be " + " or ".join(f"`{choice}`" for choice in choices) + hint
+    return _choices(choices) + hint

@@ -33,6 +33,14 @@ def test_unknown_keys(key: str, said: str) -> None:
     assert words(**{key: 1})[key] == said
 
 
+def test_a_missing_word_is_told_with_its_choices() -> None:
+    """Any other key is just missing."""
+    said = words(transform={"obfuscate": [{"preset": "user"}, {"method": "mask"}], "shape": {}}, heartbeat={})
+    assert said["transform.obfuscate.0.method"] == "missing; must be `mask` or `hash` or `drop`"
+    assert said["transform.obfuscate.1.field"] == "missing"
+    assert said["transform.shape.to"] == "missing; must be `ocsf` or `ecs`"
+
+
 def test_a_key_that_belongs_at_the_top() -> None:
     """The way up is said too."""
     assert words(forward={"observe": {}})["forward.observe"] == "unknown key; `observe` belongs at the top"
