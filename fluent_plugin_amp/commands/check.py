@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.config import Config, StreamConfig
+from fluent_plugin_amp.config.models import CompletenessConfig
 from fluent_plugin_amp.config.organisations import OrganisationConfig
 from fluent_plugin_amp.errors import EXIT_OK, PluginError, QueueInUse
 from fluent_plugin_amp.model import Chunk
@@ -45,7 +46,7 @@ class Row:
     """What was tried, and the result."""
 
     kind: str
-    """``state``, ``stream``, ``source`` or ``server``."""
+    """``state``, ``completeness``, ``stream``, ``source`` or ``server``."""
     name: str
     peer: str
     ok: bool
@@ -65,6 +66,8 @@ async def check(
 ) -> list[Row]:
     """Try the state file, then all streams, polled sources and servers, several at a time.  Rows come in that order.
 
+    Of completeness records it says of which streams there are any.
+
     Args:
         config: as loaded.
         streams: only these are tried; None: all.
@@ -76,6 +79,8 @@ async def check(
     rows = []
     if config.state.path is not None:
         rows.append(await _row("state", "file", str(config.state.path), _try_state(config.state.path, daemon)))
+    if config.completeness is not None and streams is None:
+        rows.append(Row("completeness", "", "", True, _proved(config, config.completeness)))
 
     async def limited(kind: str, name: str, peer: str, attempt: Awaitable[str]) -> Row:
         async with limit:
@@ -142,6 +147,13 @@ def _peer(stream: StreamConfig) -> str:
 
 def _outcome(row: Row) -> str:
     return row.result if row.ok else f"[{row.error_id}] {row.result}. {row.remedy}".rstrip()
+
+
+def _proved(config: Config, section: CompletenessConfig) -> str:
+    """Of which streams there are completeness records; `load` refuses what keeps them from being made."""
+    count = sum(stream.api is not None for stream in config.streams)
+    seal = "no key: anybody could write them anew" if section.key is None else "with an HMAC"
+    return f"records of {count} of {how_many(len(config.streams), 'stream')} (those that have `api`), {seal}"
 
 
 async def _try_state(path: Path, daemon: list[str]) -> str:
@@ -217,17 +229,17 @@ async def _try_activity(api: CiscoApi) -> str:
 
 
 async def _try_computers(api: CiscoApi) -> str:
-    return f"{await _count(api, '/v1/computers')} computers"
+    return await _count(api, "/v1/computers", "computer")
 
 
 async def _try_vulnerabilities(api: CiscoApi) -> str:
-    return f"{await _count(api, '/v1/vulnerabilities')} vulnerable programs"
+    return await _count(api, "/v1/vulnerabilities", "vulnerable program")
 
 
-async def _count(api: CiscoApi, path: str) -> str:
+async def _count(api: CiscoApi, path: str, noun: str) -> str:
     """How many there are, as the cloud tells with the first of them."""
     total = answers.total(await api.envelope(path, (("limit", "1"),)))
-    return "an unknown number of" if total is None else str(total)
+    return f"an unknown number of {noun}s" if total is None else how_many(total, noun)
 
 
 PROBES = {

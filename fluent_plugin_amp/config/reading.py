@@ -84,12 +84,19 @@ class Reading:
             return BROKEN
         tree, problems = parse(text, str(file))
         self.problems += problems
-        if self._holds_secret(tree, variables) and _is_open_to_all(file):
-            self.warnings.append(f"{file} holds a secret and can be read by every user: chmod o= {file}")
+        if self._holds_secret(tree, variables):
+            self._warn_if_open(file)
         self._warn_of_cuts(tree, variables)
         if variables:
             self._expand(tree, as_is)
         return tree
+
+    def _warn_if_open(self, file: Path) -> None:
+        """Warn of a file with a secret that every user can read."""
+        with contextlib.suppress(OSError):  # gone since it was read
+            warning = f"{file} holds a secret and can be read by every user: chmod o= {file}"
+            if file.stat().st_mode & stat.S_IROTH and warning not in self.warnings:
+                self.warnings.append(warning)
 
     def _warn_of_cuts(self, tree: Any, variables: bool) -> None:
         """Warn of secrets whose end YAML may have taken for a comment."""
@@ -168,6 +175,7 @@ class Reading:
         if file is not None:
             try:
                 secret = read_text(file, MAX_SECRET_BYTES).rstrip("\r\n")
+                self._warn_if_open(file)
             except ValueError as error:
                 folder = Path(mapping.marks[from_file].file).parent.absolute()
                 self.problem(mapping, from_file, f"the file {error} (relative names begin at {folder})")
@@ -190,9 +198,3 @@ class Reading:
             read_bytes(file)
         except OSError as error:
             self.broken(mapping, key, f"{file} cannot be read: {error.strerror}")
-
-
-def _is_open_to_all(file: Path) -> bool:
-    with contextlib.suppress(OSError):  # gone since it was read
-        return bool(file.stat().st_mode & stat.S_IROTH)
-    return False

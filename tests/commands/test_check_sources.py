@@ -80,3 +80,30 @@ async def test_each_source_is_tried(certificates: Certificates) -> None:
         cloud.fail(Failure(path="/v1/computers", status=200, body=b'{"data":[]}'))
         unknown = Config.model_validate({"streams": [STREAM], "organisations": [section | {"computers": {}}]})
         assert (await source_row(unknown)).result.startswith("an unknown number of computers")
+
+
+async def test_one_thing_is_one() -> None:
+    """And completeness has a row: of which streams there are records, and whether they have an HMAC."""
+    with LocalCloud() as cloud:
+        organisation = cloud.add_organisation()
+        organisation.inventory.add_computers(1)
+        section = {
+            "name": "acme",
+            "cloud": {"api": cloud.url},
+            "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
+            "proxy": "direct",
+            "computers": {},
+        }
+        proved = {**STREAM, "organisation": "acme", "api": section["api"], "cloud": section["cloud"]}
+        keys = {"streams": [proved, {**STREAM, "name": "t"}], "state": {"path": "/s"}, "organisations": [section]}
+        config = Config.model_validate({**keys, "completeness": {}})
+        assert (await source_row(config)).result.startswith("1 computer, ")
+        (row,) = [row for row in await check(config) if row.kind == "completeness"]
+        assert row.ok
+        assert (
+            row.result == "records of 1 of 2 streams (those that have `api`), no key: anybody could write them anew"
+        )
+        config = Config.model_validate({**keys, "completeness": {"key": "k"}})
+        (row,) = [row for row in await check(config) if row.kind == "completeness"]
+        assert row.result.endswith("with an HMAC")
+        assert not [row for row in await check(config, streams=config.streams[:1]) if row.kind == "completeness"]

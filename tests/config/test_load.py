@@ -292,6 +292,21 @@ def test_a_secret_that_others_can_read(write: Write, text: str, warned: bool) ->
     assert load(path, {"PW": "p"}).warnings == ()
 
 
+def test_a_key_file_that_others_can_read(write: Write) -> None:
+    """So does the file of a secret, whichever key names it, and once."""
+    path = write(
+        "c.yml",
+        "state: {path: s}\ncompleteness: {key_file: key}\nstreams:\n- {url: 'amqps://u:${PW}@h', queue: q,\n"
+        "   cloud: eu, api: {client_id: c, api_key_file: key}}",
+    )
+    key = write("key", "k")
+    assert load(path, {"PW": "p"}).warnings == ()
+    key.chmod(0o644)
+    assert load(path, {"PW": "p"}).warnings == (
+        f"{key} holds a secret and can be read by every user: chmod o= {key}",
+    )
+
+
 def test_a_credentials_file_that_others_can_read(write: Write) -> None:
     """Included files and credentials files are looked at too; there, a `${` is no variable."""
     saved = write("saved.yml", "{url: 'amqps://h', username: u, password: '${PW}', queue: q}")

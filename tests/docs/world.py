@@ -61,7 +61,7 @@ class World:
     """A step that looks is repeated until it sees what the page shows."""
 
     def __post_init__(self) -> None:
-        (self.folder / "api_key").write_text(self.organisation.api_key)
+        self.write("api_key", self.organisation.api_key)
         kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         self._environment = {
             **kept,
