@@ -321,6 +321,18 @@ class _Checker:
         for hour in range(first, last + HOUR_S, HOUR_S):
             if hour + HOUR_S > asked_from or hour in places:
                 self.stream.hours[hour] = self._hour(hour, hours.get(hour, []))
+        self._tell_holes()
+
+    def _tell_holes(self) -> None:
+        """Hours in a row that have no record are one problem."""
+        holes = {hour for hour, found in self.stream.hours.items() if found.mark is Mark.NO_RECORD}
+        for first in sorted(hour for hour in holes if hour - HOUR_S not in holes):
+            until = first + HOUR_S
+            while until in holes:
+                until += HOUR_S
+            count = (until - first) // HOUR_S
+            what = "of this hour" if count == 1 else f"up to {moment(until)} ({count} hours)"
+            self._report.tell(self.stream.name, moment(first), f"there is no record {what}")
 
     def _hour(self, start: int, entries: list[Entry]) -> Hour:
         """What the hour comes to; its problems are told."""
@@ -328,7 +340,6 @@ class _Checker:
         if not entries:
             if start in self._altered:
                 return Hour(Mark.ALTERED)
-            report.tell(name, moment(start), "there is no record of this hour")
             return Hour(Mark.NO_RECORD)
         revisions: dict[str, int] = {}
         for entry in entries:

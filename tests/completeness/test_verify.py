@@ -246,6 +246,20 @@ def test_a_window_of_a_chain_is_good_where_it_is_asked_for() -> None:
     assert "there is no record of this hour" in check(later, since=BEGIN + 11 * HOUR_S).problems[0].what
 
 
+def test_hours_in_a_row_without_a_record_are_one_problem() -> None:
+    """So the mistyped name of a stream is one line, and each hole another."""
+    report = verify([], key=KEY, since=BEGIN, until=BEGIN + 72 * HOUR_S, streams=["us"])
+    assert [(each.stream, each.where, each.what) for each in report.problems] == [
+        ("us", "2025-11-28T00:00:00Z", "there is no record up to 2025-12-01T00:00:00Z (72 hours)")
+    ]
+    records = two_days()
+    holes = check([*records[:3], *records[4:6], *records[8:]]).problems
+    assert [each.what for each in holes if "there is no record" in each.what] == [
+        "there is no record of this hour",
+        "there is no record up to 2025-11-28T08:00:00Z (2 hours)",
+    ]
+
+
 def test_a_later_chain_begins_with_its_first_record_in_a_window_too() -> None:
     """What was cut off it could be the record that something is missing in an hour that the chain before has, too."""
     before, after = Chain(), Chain(OTHER)
@@ -291,12 +305,11 @@ def test_what_a_forged_record_says_is_bounded() -> None:
 
 
 def test_the_end_is_the_last_record_where_nobody_says_otherwise() -> None:
-    """With ``until`` an hour that lacks its record is found."""
+    """With ``until`` the hours that lack their records are found."""
     records = two_days()[:40]
     assert check(records, until=None).is_good
-    assert [problem.where for problem in check(records, until=END - 7 * HOUR_S).problems] == [
-        "2025-11-29T15:00:00Z",
-        "2025-11-29T16:00:00Z",
+    assert [(problem.where, problem.what) for problem in check(records, until=END - 7 * HOUR_S).problems] == [
+        ("2025-11-29T15:00:00Z", "there is no record up to 2025-11-29T17:00:00Z (2 hours)")
     ]
 
 
