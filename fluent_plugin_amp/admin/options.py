@@ -88,8 +88,8 @@ NETWORK_OPTIONS = (
         callback=duration,
         metavar="TIME",
         default=30.0,
-        show_default="30s",
-        help="How long to wait for a connection or an answer.",
+        show_default=False,  # it would be put in parentheses
+        help="How long to wait for a connection or an answer.  [default: 30s]",
     ),
     click.option(
         "--max-wait",
@@ -98,7 +98,7 @@ NETWORK_OPTIONS = (
         callback=duration,
         metavar="TIME",
         default=300.0,
-        show_default="5m",
-        help="How long the rate limit may hold up a request.",
+        show_default=False,
+        help="How long the rate limit may hold up a request.  [default: 5m]",
     ),
 )

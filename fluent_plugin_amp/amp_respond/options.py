@@ -49,8 +49,8 @@ wait_option = click.option(
     callback=duration,
     metavar="TIME",
     default=600.0,
-    show_default="10m",
-    help="How long to look until the state is reached; 0s: not at all.",
+    show_default=False,  # it would be put in parentheses
+    help="How long to look until the state is reached; 0s: not at all.  [default: 10m]",
 )
 
 _TENANT_OPTIONS = (
