@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,12 @@ def test_moments_are_read_as_they_are_written() -> None:
     assert second_of(moment(BEGIN + HOUR_S)) == BEGIN + HOUR_S
     for text in (None, 5, "", "2025-11-28 00:00:00Z", "2025-13-28T00:00:00Z", "2025-11-28T00:00:00+00"):
         assert second_of(text) is None
+
+
+def test_the_page_shows_a_record_that_is_whole() -> None:
+    """As the plugin writes it; its hash can be computed by anybody."""
+    page = (Path(__file__).parents[2] / "docs/completeness.md").read_text("utf-8")
+    shown = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
+    assert shown == two_days()[9]
+    assert is_hash_right(shown)
+    assert is_hmac_right(shown, KEY)
