@@ -68,7 +68,8 @@ the same record**: nothing in it tells when it was shaped, unless the event has 
 
 `fluent-plugin-amp shape events.ndjson` lists where each field of your own captured events goes, how often it stays
 under its own path, and what the tables do not know: an event type, a field, or a word in a field of known words.
-`explain` tells the same of one event.
+`explain` tells the same of one event. `[]` in a path is the first item of a list, `[+]` a list that grows, and `*`
+the object itself.
 
 This page is made from the tables that the plugin follows: `make docs`.
 """
@@ -91,7 +92,7 @@ Some choices, and why:
 - `network_info.parent` is the process of the connection, so it is the evidence's, and `file.parent` is the actor's.
   A parent without a number is no process in OCSF: its file is a second evidence.
 - A process with a command line and no number has the event's id for its `uid`, since it must have one.
-- Cisco tells no confidence, no type of device, and which of several addresses is meant: the first one is
+- Cisco tells no confidence, no type of device, nor which of several addresses is meant: the first one is
   `device.ip`.
 - A hunt's own severity is that of the event where Cisco sends no other; in `unmapped` it stays as it was.
 - In version 1.1 a fetched file is a Base Event: as an update of a finding it would look like a threat.
