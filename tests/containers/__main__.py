@@ -65,7 +65,8 @@ class Table:
 def _failed(name: str, error: Failed) -> str:
     """What the row says, in one line; the error may have many, and stands beside the table."""
     print(f"{name}: {error}", file=sys.stderr, flush=True)
-    return f"**FAILED**: {str(error).strip().splitlines()[-1]}"
+    last = (str(error).strip().splitlines() or ["nothing was said"])[-1]
+    return f"**FAILED**: {last.replace('|', chr(92) + '|')}"
 
 
 def main() -> int:
