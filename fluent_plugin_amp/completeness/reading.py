@@ -2,8 +2,8 @@
 
 The record may be the object itself, stand under some key, or be an item of ``[time, tag, record]``; each of these may
 be written as JSON within a text.  It may be flattened: its names may begin alike, ``plugin`` and ``gaps`` may be
-several fields or texts.  Figures may have become texts or floats.  All of this is undone here.  Whether it was undone
-rightly, the record's own hash tells.
+several fields or texts.  Figures may have become texts or floats, null a text, and times may be written in another
+way.  All of this is undone here.  Whether it was undone rightly, the record's own hash tells.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ _NAMES = ("sequence", "hour", "stream")
 """By these, beside a hash, an object is known as a record."""
 _PLUGIN_FIELD = re.compile(r"plugin[^a-z]{0,8}(version|instance)")
 _GAP_FIELD = re.compile(r"gaps[^a-z0-9]{0,8}([0-9]{1,3})(?:[^a-z0-9]{0,8}(from|to|why))?")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"(-?[0-9]{1,18})(?:\.0{1,9})?")
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.0{1,9})?(?:Z|\+00:?00| UTC)?")
+_NULLS = ("", "null")
+_NAMED_BY_PEOPLE = ("stream", "organisation")
+"""Nothing in these is taken for anything else."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -48,17 +52,31 @@ def find_records(value: Any, levels: int = MAX_LEVELS) -> Iterator[Record]:
 def _record(found: Mapping[str, Any], prefix: str) -> Record:
     """What is no value of its field's kind stays as it is: then the hash is wrong."""
     fields = {name[len(prefix) :]: value for name, value in found.items() if name.startswith(prefix)}
-    readers = {Kind.TEXT: _text, Kind.INTEGER: _integer, Kind.PLUGIN: _plugin, Kind.GAPS: _gaps}
-    return {name: readers[kind](fields.get(name), fields) for name, kind in FIELDS.items()}
+    readers = {Kind.INTEGER: _integer, Kind.PLUGIN: _plugin, Kind.GAPS: _gaps}
+    return {
+        name: _text(fields.get(name), name) if kind is Kind.TEXT else readers[kind](fields.get(name), fields)
+        for name, kind in FIELDS.items()
+    }
 
 
-def _text(value: Any, _: Mapping[str, Any]) -> Any:
-    return None if value == "" else value
+def _text(value: Any, name: str) -> Any:
+    if value == "":
+        return None
+    if type(value) is not str or name in _NAMED_BY_PEOPLE:
+        return value
+    return None if value in _NULLS else _time(value)
+
+
+def _time(value: Any) -> Any:
+    """A time as the plugin writes it; anything else as it is."""
+    found = _TIME.fullmatch(value) if type(value) is str else None
+    return f"{found.group(1)}T{found.group(2)}Z" if found else value
 
 
 def _integer(value: Any, _: Mapping[str, Any]) -> Any:
     if type(value) is str:
-        return int(value) if _INTEGER.fullmatch(value) else None if value in ("", "null") else value
+        found = _INTEGER.fullmatch(value)
+        return int(found.group(1)) if found else None if value in _NULLS else value
     return int(value) if type(value) is float and value.is_integer() else value
 
 
@@ -82,10 +100,12 @@ def _gaps(value: Any, fields: Mapping[str, Any]) -> Any:
                     numbered.setdefault(number, {})[part] = each
         value = [numbered[number] for number in sorted(numbered)]
     value = _unpacked(value)
+    if type(value) is dict:  # a list of one
+        value = [value]
     if type(value) is not list or len(value) > MAX_GAPS:
         return value
     gaps = [_unpacked(gap) for gap in value]
-    return [{name: gap.get(name) for name in GAP_FIELDS} if type(gap) is dict else gap for gap in gaps]
+    return [{name: _time(gap.get(name)) for name in GAP_FIELDS} if type(gap) is dict else gap for gap in gaps]
 
 
 def _unpacked(value: Any) -> Any:

@@ -39,6 +39,8 @@ MAX_TEXT = 100
 """Characters of what a record says that are kept: no time, hash or instance is longer, and no reason of ours."""
 MAX_NAME = 300
 """The same of a stream's name."""
+MAX_COUNT = 2**53
+"""Of events, and of records: what claims more is no record of ours."""
 MAX_HOURS = 24 * 366 * 20
 """Of one stream: more than twenty years are no records of ours."""
 MAX_ALL_HOURS = 600_000
@@ -100,13 +102,11 @@ class Entry(NamedTuple):
 
     @property
     def adds_up(self) -> bool:
-        """The figures are counts, and agree; or nobody could tell."""
-        counts = (self.in_cloud, self.delivered, self.missing, self.not_known)
-        if counts == (None,) * 4:
-            return True
-        return all(type(count) is int and count >= 0 for count in counts) and counts[0] == sum(
-            count or 0 for count in counts[1:]
-        )
+        """The figures agree, or nobody could tell."""
+        parts = (self.delivered, self.missing, self.not_known)
+        if self.in_cloud is None:
+            return parts == (None,) * 3
+        return None not in parts and self.in_cloud == sum(part or 0 for part in parts)
 
 
 @dataclass(slots=True)
@@ -202,7 +202,8 @@ def verify(
 def _read(where: str, record: Record, key: bytes | None, stream: str, report: Report) -> Entry | None:
     """A record that is whole by itself; else it is told why not."""
     hour = second_of(record["hour"])
-    plugin, sequence, revision, repaired = (record[name] for name in ("plugin", "sequence", "revision", "repaired"))
+    plugin, sequence, revision = (record[name] for name in ("plugin", "sequence", "revision"))
+    figures = [record[name] for name in ("in_cloud", "delivered", "missing", "not_known", "repaired")]
     if record["format"] not in (FORMAT, None):
         what = f"a record of format {_short(record['format'])}: altered, or of a later version than this"
     elif not is_hash_right(record):
@@ -212,13 +213,12 @@ def _read(where: str, record: Record, key: bytes | None, stream: str, report: Re
         what = f"the record of {_short(record['hour'])} {how}"
     elif (
         (hour is None or hour % HOUR_S)
-        or not (type(sequence) is type(revision) is int)
-        or type(repaired) not in (int, type(None))
+        or not (_is_count(sequence) and _is_count(revision))
+        or not all(figure is None or _is_count(figure) for figure in figures)
         or type(plugin) is not dict
     ):
         what = "no record of this plugin: its hour, plugin or counts are not as it writes them"
     else:
-        figures = (record[name] for name in ("in_cloud", "delivered", "missing", "not_known", "repaired"))
         return Entry(
             *(where, hour, sequence, _short(plugin.get("instance")), record["hash"]),
             *(None if record["previous"] is None else _short(record["previous"]), revision),
@@ -226,6 +226,10 @@ def _read(where: str, record: Record, key: bytes | None, stream: str, report: Re
         )
     report.tell(stream, where, what)
     return None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def _short(value: object) -> str:

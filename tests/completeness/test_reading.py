@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from fluent_plugin_amp.completeness.reading import MAX_LEVELS, find_records
-from fluent_plugin_amp.completeness.record import Record, is_hash_right
+from fluent_plugin_amp.completeness.record import Record, is_hash_right, seal
 from fluent_plugin_amp.pipeline.flatten import Flattener
 from tests.completeness.chains import two_days
 
@@ -18,6 +19,11 @@ FIRST = RECORDS[0]
 def without_nulls(record: Record) -> Record:
     """As some SIEMs export it."""
     return {name: value for name, value in record.items() if value is not None}
+
+
+def _with_times(record: Record, joint: str, end: str) -> Any:
+    """Each time in it is written in another way."""
+    return json.loads(re.sub(r"T(\d\d:\d\d:\d\d)Z", rf"{joint}\g<1>{end}", json.dumps(record)))
 
 
 FORMS: dict[str, Any] = {
@@ -38,6 +44,18 @@ FORMS: dict[str, Any] = {
         name: "null" if each is None and name in ("repaired", "queue_depth") else each
         for name, each in record.items()
     },
+    "nulls as texts": lambda record: {name: "null" if each is None else each for name, each in record.items()},
+    "integers as texts of floats": lambda record: {
+        name: f"{each}.0" if type(each) is int else each for name, each in record.items()
+    },
+    "times with fractions": lambda record: _with_times(record, "T", ".000Z"),
+    "times with an offset": lambda record: _with_times(record, "T", "+00:00"),
+    "times in words": lambda record: _with_times(record, " ", " UTC"),
+    "a list of one without its brackets": lambda record: {
+        **record,
+        "gaps": record["gaps"][0] if record["gaps"] else [],
+    },
+    "fields in another order": lambda record: dict(reversed(record.items())),
     "integers as floats": lambda record: {
         name: float(each) if type(each) is int else each for name, each in record.items()
     },
@@ -100,6 +118,14 @@ def test_it_looks_so_deep_and_no_deeper() -> None:
         value = [value]
     assert list(find_records(value)) == [FIRST]
     assert list(find_records([value])) == []
+
+
+def test_the_names_that_people_gave_are_left_alone() -> None:
+    """A stream may have any."""
+    for name in ("null", "2025-11-28 10:00:00"):
+        named = seal({**FIRST, "stream": name, "organisation": name}, None)
+        (found,) = find_records(named)
+        assert found == named
 
 
 @pytest.mark.parametrize(

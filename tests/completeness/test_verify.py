@@ -168,6 +168,11 @@ def shortened(records: list[Record]) -> list[Record]:
     return joined_anew(records)
 
 
+def _number(record: Record) -> Record:
+    """The fields that say where a record stands in its chain."""
+    return {name: record[name] for name in ("sequence", "previous")}
+
+
 TAMPERINGS: dict[str, Callable[[list[Record]], list[Record]]] = {
     "1 a figure": changed(10, missing=0, delivered=110),
     "2 a figure and its hash": rehashed(10, missing=0, delivered=110),
@@ -196,6 +201,14 @@ TAMPERINGS: dict[str, Callable[[list[Record]], list[Record]]] = {
     "23 a field taken out": changed(10, missing=None),
     "24 another format": changed(7, format=2),
     "25 everything taken away": without(0, 49),
+    "26 the HMAC of another record": lambda records: changed(7, hmac=records[8]["hmac"])(records),
+    "27 another version of the plugin": changed(7, plugin={"version": "0.2.0", "instance": "b1946ac9"}),
+    "28 looked at in time": changed(20, looked_at="2025-11-28T23:00:00Z"),
+    "29 the second look in the place of the first": lambda records: changed(10, **records[17])(records),
+    "30 the last record replaced by the one before": lambda records: [*records[:-1], records[-2]],
+    "31 two records with each other's number": lambda records: changed(8, **_number(records[7]))(
+        changed(7, **_number(records[8]))(records)
+    ),
 }
 
 
@@ -208,7 +221,7 @@ def test_every_tampering_is_found(tampering: str) -> None:
     assert not report.is_good
 
 
-NEED_THE_KEY = ("3", "4", "10", "18")
+NEED_THE_KEY = ("3", "4", "10", "18", "26")
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
@@ -335,6 +348,12 @@ def test_a_stream_that_has_to_be_there_is_missed() -> None:
         {"in_cloud": -5},
         {"in_cloud": True},
         {"delivered": None},
+        {"missing": "3"},
+        {"not_known": [1]},
+        {"repaired": 1.5},
+        {"repaired": -1},
+        {"sequence": 2**60},
+        {"in_cloud": 2**60, "delivered": 2**60},
         {"in_cloud": 5},
         {"revision": 2},
         {"hour": "0001-01-01T00:00:00Z"},
