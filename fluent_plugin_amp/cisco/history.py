@@ -27,6 +27,8 @@ USUAL_WINDOW_S = 3600.0
 """In which Cisco counts requests; the answers tell only what is left of it.  No wait between requests is longer."""
 MAX_REQUESTS = 100_000
 """A walk of more pages than that, some fifty million events, is refused."""
+NO_TIME = -1
+"""In place of the second of an event that does not say when it happened."""
 TRIES = 3
 """To find the same total before and after another one."""
 
@@ -144,7 +146,8 @@ async def read(
         api: of the organisation.
         filters: of ``GET /v1/events``.
         walk: where it begins.
-        second_of: when an event happened, or the second given beside it, if it does not say: that of its neighbour.
+        second_of: when an event happened, or the second given beside it, if it does not say.  Then it stands with the
+            event before it, at the top of a page with the one behind it.
         wait: shows why it waits.
 
     Raises:
@@ -176,11 +179,14 @@ async def read(
 def _entries(
     events: list[msgspec.Raw], second: int, second_of: Callable[[Json, int], int]
 ) -> Iterator[Entry[Recorded]]:
-    for raw in events:
-        try:
-            event: Any = _decode(raw)
-        except NOT_AS_DOCUMENTED:
-            raise CloudAnswerNotUnderstood("GET /v1/events: data is not a list of objects") from None
-        second = second_of(event, second)
+    """Of a page; ``second`` is that of events without a time where no event of the page has one."""
+    try:
+        said: list[Any] = [_decode(raw) for raw in events]
+    except NOT_AS_DOCUMENTED:
+        raise CloudAnswerNotUnderstood("GET /v1/events: data is not a list of objects") from None
+    seconds = [second_of(event, NO_TIME) for event in said]
+    second = next((each for each in seconds if each != NO_TIME), second)
+    for raw, event, its_second in zip(events, said, seconds, strict=True):
+        second = second if its_second == NO_TIME else its_second
         body = bytes(raw)
         yield Entry(second, hashlib.blake2b(body, digest_size=16).digest(), Recorded(body, event))

@@ -20,6 +20,8 @@ from decimal import Decimal
 from fluent_plugin_amp.model import EventIdentity
 
 EXACT_IN_FLOAT = 2**53
+MOST_ROUNDED = 18_446_744_073_709_552_000
+"""As which a float prints 2**64; ids have 64 bits."""
 NINETEEN_DIGITS = 10**18
 
 
@@ -148,7 +150,7 @@ def _may_be_rounded(event_id: int | str | None) -> bool:
         return True
     if type(event_id) is not int:
         return False
-    if not EXACT_IN_FLOAT < abs(event_id) < 2**64:
+    if not EXACT_IN_FLOAT <= abs(event_id) <= MOST_ROUNDED:
         return False
     if event_id >= NINETEEN_DIGITS and event_id % 100 and event_id % 128:
         return False  # of so large a number a float has steps of 128 at least, and prints 17 digits at most

@@ -144,6 +144,17 @@ async def test_an_event_without_a_time_stands_with_its_neighbour(
     assert (stretch.left, stretch.left_s) == (0, 0.0)
 
 
+async def test_an_event_without_a_time_at_the_top_is_no_older_than_the_next(
+    api: CiscoApi, cloud: LocalCloud, organisation: Organisation, waits: Waits
+) -> None:
+    """So it is passed over like its neighbour, and the list keeps its order."""
+    page = {"data": [{"id": 1}, {"id": 2}, {"timestamp": 300}, {"timestamp": 99}], "metadata": {}}
+    cloud.fail(Failure(status=200, body=json.dumps(page).encode()))
+    (stretch,) = [stretch async for stretch in read(api, [], Walk(100), second_of, waits)]
+    assert [entry.second for entry in stretch.entries] == [99]
+    assert stretch.is_sorted
+
+
 async def test_a_cloud_that_repeats_itself_is_refused(
     api: CiscoApi, cloud: LocalCloud, organisation: Organisation, waits: Waits
 ) -> None:
