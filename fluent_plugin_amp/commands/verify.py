@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """An export may be one array on one line."""
+MAX_VALUES = 5_000_000
+"""Of one line: so many commas and brackets.  64 MiB of records have 3 million; of empty lists, they would take a
+gigabyte of memory."""
 MAX_RECORDS = 500_000
 """In all files: fifty years of one stream, a year of fifty."""
 DAY_S = 24 * HOUR_S
@@ -106,6 +109,8 @@ def _name(file: BinaryIO) -> str:
 
 def _value(line: bytes, place: str) -> Any:
     """The JSON of a line; with what Fluentd's and Fluent Bit's file outputs put before it, and behind."""
+    if len(line) > MAX_VALUES and sum(map(line.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise CompletenessFileUnusable(f"{place}: more than {MAX_VALUES:,} values")
     begins, ends = line.find(b"{"), line.rfind(b"}") + 1
     for text in (line, line[begins:ends] if begins >= 0 else b""):
         try:

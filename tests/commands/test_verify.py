@@ -162,6 +162,9 @@ def test_too_long_and_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits hold before anything is kept."""
     monkeypatch.setattr(job, "MAX_LINE_BYTES", 1 << 20)
     assert "longer than 1 MiB" in run(lines="x" * (2 << 20)).output
+    monkeypatch.setattr(job, "MAX_VALUES", 10_000)
+    assert "more than 10,000 values" in run(lines="[" + "[]," * 9_999 + "[]]").output
+    assert "1 line, and no completeness record" in run(lines='"' + "x" * 20_000 + '"').output
     monkeypatch.setattr(job, "MAX_RECORDS", 5)
     assert "more than 5 records" in run(lines=ndjson(two_days())).output
 
