@@ -176,11 +176,9 @@ class CiscoApi:
         path = "/v1/events"
         body = await self._send("GET", path, [*filters, ("limit", str(limit)), ("offset", str(offset))])
         envelope = pieces.envelope(body, f"GET {path}")
-        return EventPage(
-            pieces.items_or_one(envelope.data, f"GET {path}"),
-            total=answers.total(envelope.about),
-            is_last=answers.next_page(envelope.about) is None,
-        )
+        events, total = pieces.items_or_one(envelope.data, f"GET {path}"), answers.total(envelope.about)
+        is_more = total is not None and offset + len(events) < total  # then a link that is not there ends nothing
+        return EventPage(events, total, is_last=answers.next_page(envelope.about) is None and not is_more)
 
     async def get_body(self, path: str, query: Query = ()) -> bytes:
         """The body of the answer to ``GET path``, as it is: for whoever decodes it piece by piece."""

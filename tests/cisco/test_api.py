@@ -95,6 +95,13 @@ async def test_events_come_in_pages_with_exact_ids(api: CiscoApi, cloud: LocalCl
     assert [json.loads(bytes(event))["id"] for page in pages for event in page.events] == wanted[::-1]
 
 
+async def test_a_page_is_not_the_last_one_while_the_total_says_more(api: CiscoApi, cloud: LocalCloud) -> None:
+    """Without a link to the next one, events would be left out, and nobody would know."""
+    body = b'{"data": [{"id": 1}], "metadata": {"results": {"total": 3}}}'
+    cloud.fail(Failure(status=200, body=body, times=2))
+    assert [(await api.event_page([], offset=offset, limit=1)).is_last for offset in (0, 2)] == [False, True]
+
+
 def page(items: list[object], **links: str) -> bytes:
     """The body of a page."""
     return json.dumps({"data": items, "metadata": {"links": links}}).encode()
