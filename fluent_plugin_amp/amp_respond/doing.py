@@ -87,19 +87,26 @@ def checked_reason(reason: str) -> str:
     return reason
 
 
-def agree(session: Session, doing: Doing, actions: Sequence[Action], *, named: bool) -> bool:
-    """Show what would be done; whether it is to be done.
+def agree(session: Session, doing: Doing, results: Sequence[Result], *, named: bool) -> bool:
+    """Show what would be done, and what is refused beforehand; whether it is to be done.
 
     Raises:
         TooMany, Unconfirmed, UsageError
     """
-    way = doing.brakes.way(len(actions), named=named)
+    count, refused = len(results), sum(result.error is not None for result in results)
+    way = doing.brakes.way(count, named=named)
+    if refused == count and way != "show":  # there is nothing to ask about
+        way = "do" if doing.brakes.yes else "show"
     note = session.screen.note
-    for action in actions:
-        note(one_line(f"{'would ' if way == 'show' else ''}{action}"))
+    for result in results:
+        if result.error is None:
+            note(one_line(f"{'would ' if way == 'show' else ''}{result.action}"))
+        else:
+            note(one_line(f"refused: {result.action}: {result.error}"))
     if way == "show":
-        hint = "" if doing.brakes.dry_run else "; --yes does it"
-        note(f"{len(actions)} in all, nothing was done{hint}")
+        of_them = f", {refused} of them refused" if refused else ""
+        hint = "" if doing.brakes.dry_run or refused == count else "; --yes does it"
+        note(f"{count} in all{of_them}, nothing was done{hint}")
         return False
     if way == "ask":
         session.confirm("Do it?", yes=False)
@@ -107,13 +114,13 @@ def agree(session: Session, doing: Doing, actions: Sequence[Action], *, named: b
         if sys.stdin is None:
             raise nobody_agreed()
         try:
-            typed = click.prompt(f"Type how many that are ({len(actions)} lines above)", err=True)
+            typed = click.prompt(f"Type how many that are ({count} lines above)", err=True)
         except click.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
                 raise
             raise Unconfirmed if session.can_ask else nobody_agreed() from None
-        if str(typed).strip() != str(len(actions)):
-            raise TooMany(f"{len(actions)} are meant, {str(typed)[:20]!r} was typed")
+        if str(typed).strip() != str(count):
+            raise TooMany(f"{count} are meant, {str(typed)[:20]!r} was typed")
     return True
 
 
@@ -123,31 +130,35 @@ def do(
     actions: Sequence[Action],
     *,
     named: bool = True,
+    refused: Mapping[Action, PluginError] | None = None,
     check: Check | None = None,
     undoes: str = "",
     is_complete: bool = True,
 ) -> int:
     """Show, ask, and do them one after the other; the exit code.
 
-    A computer or list that refuses stops nobody else; a key that may not, or a cloud that is away, ends it.  Whoever
-    looked for the actions and did not find all of them (``is_complete``) is told so at the end, too.
+    A computer or list that refuses stops nobody else; a key that may not, or a cloud that is away, ends it.  What is
+    ``refused`` already is shown with the others, and only written down.  Whoever looked for the actions and did not
+    find all of them (``is_complete``) is told so at the end, too.
     """
-    if not agree(session, doing, actions, named=named):
+    results = [Result(action, error=(refused or {}).get(action)) for action in actions]
+    for result in results:
+        result.outcome = "dry run" if result.error is None else REFUSED
+    if not agree(session, doing, results, named=named):
         if doing.as_json:
-            _show_json(session, [Result(action, outcome="dry run") for action in actions], is_complete)
+            _show_json(session, results, is_complete)
+        code = _show_errors(session, results)
         if not is_complete:
             session.screen.note(INCOMPLETE)
-        return EXIT_OK
+        return code
     with session.interrupts.held_back(FINISHING):
-        results = session.with_api(lambda api: _do_all(session, api, doing, actions, check, undoes))
+        session.with_api(lambda api: _do_all(session, api, doing, results, check, undoes))
     if doing.as_json:
         _show_json(session, results, is_complete)
     else:
         rows = [(r.entry or "-", str(r.action), r.outcome, r.state or "-") for r in results]
         session.screen.table(("ENTRY", "ACTION", "OUTCOME", "STATE"), rows)
-    for error in {result.error.id: result.error for result in results if result.error}.values():
-        session.screen.error(error, debug=False)
-    code = shared_code(result.error.exit_code for result in results if result.error)
+    code = _show_errors(session, results)
     others = [result for result in results if result.state and not result.is_reached] if doing.wait_s else []
     pending = [result for result in others if result.state.startswith("pending")]
     if pending:
@@ -162,30 +173,39 @@ def do(
     return code or (EXIT_NO if others else EXIT_OK)
 
 
+def _show_errors(session: Session, results: Sequence[Result]) -> int:
+    """One of each kind, with what to do; the exit code of them all."""
+    for error in {result.error.id: result.error for result in results if result.error}.values():
+        session.screen.error(error, debug=False)
+    return shared_code(result.error.exit_code for result in results if result.error)
+
+
 def _show_json(session: Session, results: Sequence[Result], is_complete: bool) -> None:
     session.screen.json([result.as_json() | {"complete": is_complete} for result in results])
 
 
 async def _do_all(
-    session: Session, api: CiscoApi, doing: Doing, actions: Sequence[Action], check: Check | None, undoes: str
-) -> list[Result]:
-    results = [Result(action, outcome="not tried") for action in actions]
+    session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result], check: Check | None, undoes: str
+) -> None:
+    left = [result for result in results if result.error is None]
+    for result in left:
+        result.outcome = "not tried"
     with doing.journal.writing():
-        for number, result in enumerate(results):
+        for result in results:
             session.interrupts.check()
-            await _do_one(session, api, doing, result, actions[number:], check, undoes)
-            if result.error is not None and not _is_its_own(result.error):
+            await _do_one(session, api, doing, result, [one.action for one in left], check, undoes)
+            if result.error is not None and not is_its_own(result.error):
                 break
+            left = [one for one in left if one is not result]
     waiting = [r for r in results if r.error is None and r.action.kind in ("isolate", "release")]
     try:
         await _watch(session, api, doing, waiting)
     except PluginError as error:  # what was done is told all the same
         for result in waiting:
             result.error = error
-    return results
 
 
-def _is_its_own(error: PluginError) -> bool:
+def is_its_own(error: PluginError) -> bool:
     """The refusal is about this one; others may go well."""
     return isinstance(error, RefusedError) and not isinstance(error, (CloudReadOnlyKey, CloudCredentialsRefused))
 
@@ -199,7 +219,10 @@ async def _do_one(
     check: Check | None,
     undoes: str,
 ) -> None:
-    """Looked at, written down, done, written down.  What cannot be looked at or written down is not done."""
+    """Looked at, written down, done, written down.  What cannot be looked at or written down is not done.
+
+    What is refused beforehand is written down as such.
+    """
     id_ = secrets.token_hex(6)
     asked: Json = {"entry": id_, "phase": "asked", "at": now(), "by": who(os.environ)}
     asked |= {
@@ -209,8 +232,12 @@ async def _do_one(
         **result.action.as_json(),
         "reason": doing.reason,
     }
+    asked |= {"undoes": undoes} if undoes else {}
+    answered: Json = {"entry": id_, "phase": "answered"}
     action, to_group = result.action, result.action.to_group
     try:
+        if result.error is not None:
+            raise result.error
         before = await look(api, action)
         asked["before"] = before.state
         if not is_so(action, before.state):
@@ -218,12 +245,18 @@ async def _do_one(
                 await check(api, action, before, left)
             if to_group is not None:  # whether undo may leave it so
                 asked["group_was_empty"] = await computers.is_anybody_in(api, to_group.guid) is False
-        doing.journal.append(asked | ({"undoes": undoes} if undoes else {}))
+        doing.journal.append(asked)
     except PluginError as error:
         result.error, result.outcome = error, _not_done(error)
+        if is_its_own(error):
+            answered |= {"error": _brief(error), "at": now(), "outcome": result.outcome}
+            try:
+                doing.journal.append(asked, answered)
+                result.entry = id_
+            except JournalUnusable as unusable:
+                result.error = unusable
         return
     result.entry = id_
-    answered: Json = {"entry": result.entry, "phase": "answered"}
     try:
         outcome = await perform(api, action, f"{doing.reason} [{asked['by']}, {id_}]", before.state)
         result.outcome, result.state = outcome.result, outcome.state
@@ -231,12 +264,16 @@ async def _do_one(
     except PluginError as error:
         result.error = error
         result.outcome = IN_DOUBT if isinstance(error, ActionInDoubt) else _not_done(error)
-        answered["error"] = {"id": error.id, "message": str(error)}
+        answered["error"] = _brief(error)
     answered |= {"at": now(), "outcome": result.outcome} | ({"state": result.state} if result.state else {})
     try:
         doing.journal.append(answered)
     except JournalUnusable as error:  # the entry has no answer, which is true
         result.error = result.error or error
+
+
+def _brief(error: PluginError) -> Json:
+    return {"id": error.id, "message": str(error)}
 
 
 def _not_done(error: PluginError) -> str:

@@ -65,11 +65,12 @@ class Journal:
         finally:
             os.close(descriptor)
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Write a line; it is on the disk when this returns.  Raises JournalUnusable."""
+    def append(self, *lines: Mapping[str, Any]) -> None:
+        """Write lines, all at once; they are on the disk when this returns.  Raises JournalUnusable."""
         if self._descriptor is None:
             raise RuntimeError("the journal is not being written")
-        data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+        text = "".join(f"{json.dumps(line, ensure_ascii=False, separators=(',', ':'))}\n" for line in lines)
+        data = text.encode("utf-8", "backslashreplace")
         try:
             self._write(self._descriptor, data)
         except OSError as exc:

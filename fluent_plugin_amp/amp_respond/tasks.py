@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import Stand, look
-from fluent_plugin_amp.amp_respond.doing import Doing, do
+from fluent_plugin_amp.amp_respond.actions import Stand
+from fluent_plugin_amp.amp_respond.doing import Doing, do, is_its_own
 from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref
 from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
 from fluent_plugin_amp.amp_respond.journal import Journal
@@ -20,7 +20,7 @@ from fluent_plugin_amp.cisco.errors import FileListWrongType, IsolationForbidden
 from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.cisco.streams import group_names
-from fluent_plugin_amp.errors import EXIT_OK
+from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.text import how_many, one_line
 
 # --- isolate, release ----------------------------------------------------------------------------
@@ -36,13 +36,14 @@ def isolate(
     *,
     without_event: bool = False,
 ) -> int:
-    """``kind``: isolate or release."""
+    """``kind``: isolate or release.  A computer that cannot be isolated is told as refused, and stops no other."""
     given = names(named, file)
+    refused: dict[Action, PluginError] = {}
     is_complete = True
 
     async def choose(api: CiscoApi) -> list[Action]:
         nonlocal is_complete
-        found, others = await find_computers(api, given), list[Computer]()
+        found, others, actions = await find_computers(api, given), list[Computer](), list[Action]()
         if sha256 is not None:
             seen = await who_saw(api, sha256, without_event=without_event)
             there = {one.guid for one in found}
@@ -51,15 +52,25 @@ def isolate(
             if not is_complete:
                 session.screen.note(INCOMPLETE)
         doing.brakes.way(len(found) + len(others), named=False)  # before requests for each of them
-        found += [await computers.by_guid(api, one.guid) for one in others]  # whose own names are shown
-        if kind == "isolate":
-            for one in found:
-                if not await isolation.may_start(api, one.guid):
-                    raise IsolationForbidden(f"the policy {one.policy or '(unknown)'} of {one} forbids it")
-        return [Action(kind, Ref(one.guid, one.hostname)) for one in found]
+        for one in (*found, *others):
+            error: PluginError | None = None
+            try:
+                if one in others:  # its own name is shown
+                    one = await computers.by_guid(api, one.guid)
+                if kind == "isolate" and not await isolation.may_start(api, one.guid):
+                    error = IsolationForbidden(f"the policy {one.policy or '(unknown)'} of {one.hostname} forbids it")
+            except PluginError as exc:
+                if not is_its_own(exc):
+                    raise
+                error = exc
+            actions.append(Action(kind, Ref(one.guid, one.hostname)))
+            if error is not None:
+                refused[actions[-1]] = error
+        return actions
 
     actions = session.with_api(choose)
-    return do(session, doing, actions, named=file is None and sha256 is None, is_complete=is_complete)
+    named_each = file is None and sha256 is None
+    return do(session, doing, actions, named=named_each, refused=refused, is_complete=is_complete)
 
 
 # --- block, unblock ------------------------------------------------------------------------------
@@ -112,8 +123,12 @@ def show_lists(session: Session, *, with_files: bool, as_json: bool) -> int:
 def move(
     session: Session, doing: Doing, named: Sequence[str], file: Path | None, group: str, *, empty_group: bool
 ) -> int:
-    """Into a group that is named in full; no group is left without computers by accident."""
+    """Into a group that is named in full; no group is left without computers by accident.
+
+    A group that would be keeps its computers, which are told as refused; those of other groups are moved.
+    """
     given = names(named, file)
+    refused: dict[Action, PluginError] = {}
 
     async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
         if action.from_group is not None and now.state != action.from_group.guid:
@@ -131,14 +146,18 @@ def move(
                 continue
             from_ = Ref(one.group_guid, groups.name_of(one.group_guid))
             moving.append(Action("move", Ref(one.guid, one.hostname), from_group=from_, to_group=Ref(to.id, to.name)))
-        for action in {one.from_group: one for one in moving}.values():
-            await check(api, action, await look(api, action), moving)
+        for left in {} if empty_group else dict.fromkeys(one.from_group for one in moving):
+            leaving = [one for one in moving if one.from_group == left]
+            try:
+                await refuse_to_empty(api, leaving[0], leaving)
+            except GroupWouldBeEmpty as error:
+                refused.update(dict.fromkeys(leaving, error))
         return moving
 
     moving = session.with_api(choose)
     if not moving and given:
         return EXIT_OK
-    return do(session, doing, moving, named=file is None, check=check)
+    return do(session, doing, moving, named=file is None, refused=refused, check=check)
 
 
 async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:

@@ -358,7 +358,7 @@ def test_no_group_is_emptied_while_a_prompt_waits(
     result = run("move", "desk-014", "--group", "Triage", *WHY, code=77)
     assert "respond.group-would-be-empty" in result.stderr
     assert [organisation.groups[one.group_guid] for one in (computer, other)] == ["Protect", "Triage"]
-    assert [line["phase"] for line in told(journal)] == ["asked", "answered"]  # of the first one
+    assert [line.get("outcome") for line in told(journal)] == [None, "done", None, "refused"]
 
 
 def test_who_was_moved_while_a_prompt_waits_stays_there(
@@ -618,7 +618,7 @@ def test_a_policy_forbids_an_isolation_and_nothing_else(
     result = run(kind, *COMMANDS[kind][0], *YES, code=77 if kind == "isolate" else 0)
     assert ("cloud.isolation-forbidden" in result.stderr) is (kind == "isolate")
     assert len(changes(cloud)) == (0 if kind == "isolate" else 1)
-    assert journal.exists() is (kind != "isolate")
+    assert told(journal)[1]["outcome"] == ("refused" if kind == "isolate" else "done")
 
 
 def test_only_an_isolation_waits_for_an_offline_computer(
@@ -733,13 +733,71 @@ def test_what_was_done_is_told_though_the_next_cannot_be_written(
     assert [one.status != "not_isolated" for one in computers] == [True, False]
 
 
-def test_a_policy_that_forbids_isolation_is_asked_first(run: Run, responses: Responses, cloud: LocalCloud) -> None:
-    """Nobody is isolated then, the others that were named neither."""
-    responses.add_computer("desk-014")
-    responses.add_computer("desk-015", available=False)
-    result = run("isolate", "desk-014", "desk-015", *YES, code=77)
-    assert "cloud.isolation-forbidden" in result.stderr
+@pytest.mark.parametrize("why", ["policy", "removed", "refused"])
+def test_one_that_cannot_be_isolated_stops_no_other(
+    run: Run, responses: Responses, cloud: LocalCloud, journal: Path, why: str
+) -> None:
+    """Its policy forbids it, it was removed since, or the cloud refuses to tell: the others are isolated.
+
+    It is shown as refused before anything is agreed to, at the end, and in the journal, with the reason.
+    """
+    named = [responses.add_computer(name) for name in ("desk-014", "srv-1", "desk-015")]
+    responses.see(SHA256, *named)
+    path = f"/v1/computers/{named[1].guid}"
+    status = {"policy": 405, "removed": 404, "refused": 400}[why]
+    cloud.fail(Failure("OPTIONS" if why == "policy" else "GET", path, status=status, times=9))
+    error = {"policy": "isolation-forbidden", "removed": "computer-not-found", "refused": "refused"}[why]
+    shown = run("isolate", "--hash", SHA256, *WHY, code=77).stderr
+    assert shown.splitlines()[1].startswith(f"refused: isolate srv-1 ({named[1].guid}): ")
+    assert "3 in all, 1 of them refused, nothing was done; --yes does it" in shown
+    assert f"error [cloud.{error}]" in shown
+    dry = json.loads(run("isolate", "--hash", SHA256, *WHY, "--dry-run", "--json", code=77).stdout)
+    assert [one["outcome"] for one in dry] == ["dry run", "refused", "dry run"]
+    assert (changes(cloud), journal.exists()) == ([], False)
+    result = run("isolate", "--hash", SHA256, *YES, "--count", "3", code=77)
+    assert [one.status for one in named] == ["isolated", "not_isolated", "isolated"]
+    assert [row.split()[4] for row in result.stdout.splitlines()[1:]] == ["done", "refused", "done"]
+    written = json.loads(run("journal", "--json").stdout)
+    assert [one["outcome"] for one in written] == ["done", "refused", "done"]
+    assert written[1]["error"]["id"] == f"cloud.{error}"
+    assert changes(cloud) == ["PUT"] * 2
+    assert "it was refused" in run("undo", written[1]["entry"], "--yes", code=77).stderr
+
+
+@pytest.mark.parametrize("names", [("desk-014",), ("desk-014", "desk-015")])
+def test_where_everybody_is_refused_nobody_is_asked(
+    run: Run, responses: Responses, cloud: LocalCloud, journal: Path, names: tuple[str, ...]
+) -> None:
+    """There is nothing to agree to; with --yes the journal says what was refused."""
+    for name in names:
+        responses.add_computer(name, available=False)
+    said = run("isolate", *names, *WHY, code=77).stderr
+    assert f"{len(names)} in all, {len(names)} of them refused, nothing was done\n" in said
+    assert not journal.exists()
+    run("isolate", *names, *YES, code=77)
+    assert [line.get("outcome") for line in told(journal)] == [None, "refused"] * len(names)
     assert changes(cloud) == []
+
+
+def test_a_group_that_would_be_empty_keeps_its_computers_and_no_others(
+    run: Run, computer: LocalComputer, responses: Responses, organisation: Organisation, journal: Path
+) -> None:
+    """The last one of a group stays, though another of the same command is moved."""
+    last = responses.add_computer("desk-9", group="Server")
+    run("move", "desk-9", "desk-014", "--group", "Triage", *YES, code=77)
+    assert [organisation.groups[one.group_guid] for one in (last, computer)] == ["Server", "Triage"]
+    assert [line.get("outcome") for line in told(journal)] == [None, "refused", None, "done"]
+
+
+def test_a_file_that_is_refused_stops_no_other(
+    run: Run, responses: Responses, cloud: LocalCloud, journal: Path
+) -> None:
+    """The cloud takes one of two files: the other is told, and written down, as refused."""
+    soc, other = responses.add_list("SOC list"), "a" * 64
+    cloud.fail(Failure("POST", f"/v1/file_lists/{soc.guid}/files/{other}", status=400))
+    run("block", other, SHA256, "--list", "SOC list", *YES, code=77)
+    assert list(soc.files) == [SHA256]
+    assert [line.get("outcome") for line in told(journal)] == [None, "refused", None, "done"]
 
 
 def test_a_conflict_is_told(run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path) -> None:
