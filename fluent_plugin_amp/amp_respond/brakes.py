@@ -45,4 +45,8 @@ class Brakes:
             raise TooMany(f"{targets} are meant, --count says {self.count}")
         if not self.yes:
             return "ask" if targets == 1 and named else "show"
-        return "type" if targets > TYPED_ABOVE and self.count is None else "do"
+        return "type" if self.needs_number(targets) else "do"
+
+    def needs_number(self, targets: int) -> bool:
+        """So many are done only when their number is typed, or given as --count."""
+        return targets > TYPED_ABOVE and self.count is None

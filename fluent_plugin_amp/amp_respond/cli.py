@@ -81,6 +81,10 @@ def hunt(
         session.screen.json(told if all_tenants else told[0])
     else:
         hunts.show(session.screen, found)
+    if len(found) < len(said):
+        unasked = [of.name for of, one in zip(all_tenants, said, strict=True) if not isinstance(one, hunts.Hunt)]
+        of_all = how_many(len(said), "organisation")
+        session.screen.note(f"{len(unasked)} of {of_all} could not be asked: {', '.join(unasked)}")
     return shared_code(one.exit_code for one in said if not isinstance(one, hunts.Hunt))
 
 

@@ -105,20 +105,22 @@ def agree(session: Session, doing: Doing, results: Sequence[Result], *, named: b
             note(one_line(f"refused: {result.action}: {result.error}"))
     if way == "show":
         of_them = f", {refused} of them refused" if refused else ""
-        hint = "" if doing.brakes.dry_run or refused == count else "; --yes does it"
+        number = f" --count {count}" if doing.brakes.needs_number(count) else ""
+        hint = "" if doing.brakes.dry_run or refused == count else f"; --yes{number} does it"
         note(f"{count} in all{of_them}, nothing was done{hint}")
         return False
     if way == "ask":
         session.confirm("Do it?", yes=False)
     elif way == "type":
+        nobody_typed = nobody_agreed("their number", f"Give --count {count}.")
         if sys.stdin is None:
-            raise nobody_agreed()
+            raise nobody_typed
         try:
             typed = click.prompt(f"Type how many that are ({count} lines above)", err=True)
         except click.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
                 raise
-            raise Unconfirmed if session.can_ask else nobody_agreed() from None
+            raise Unconfirmed if session.can_ask else nobody_typed from None
         if str(typed).strip() != str(count):
             raise TooMany(f"{count} are meant, {str(typed)[:20]!r} was typed")
     return True

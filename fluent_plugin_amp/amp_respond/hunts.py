@@ -141,6 +141,9 @@ def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
     columns = ("TENANT", "COMPUTER", "GUID", "EVENT", "EXECUTED", "CONSOLE")
     screen.table(columns[first:], [row[first:] for row in rows])
     silent = sum(one.is_finding for hunt in hunts for one in hunt.found)
-    screen.note(f"{len(rows)} have seen it, {silent} of them raised no event")
+    of_events = f", {silent} of them raised no event"
+    if not all(is_sha256(hunt.what) for hunt in hunts):
+        of_events = "; whether they raised events is asked for a SHA-256 only"
+    screen.note(f"{len(rows)} {'has' if len(rows) == 1 else 'have'} seen it{of_events}")
     if not all(hunt.is_complete for hunt in hunts):
         screen.note(hunting.INCOMPLETE)

@@ -128,9 +128,9 @@ def _stopped(exc: BaseException) -> Exception:
     return Unconfirmed()
 
 
-def nobody_agreed() -> UsageError:
+def nobody_agreed(needed: str = "a yes", remedy: str = "Give --yes.") -> UsageError:
     """The error for a question where nobody can answer."""
-    return UsageError("this needs a yes, and there is no terminal to ask on", remedy="Give --yes.")
+    return UsageError(f"this needs {needed}, and there is no terminal to ask on", remedy=remedy)
 
 
 # --- words, tables, bars -------------------------------------------------------------------------

@@ -164,6 +164,7 @@ def test_nobody_agrees_on_a_closed_input(responses: Responses, cloud: LocalCloud
     shell = ["sh", "-c", '"$@" <&-', "sh", *command, "isolate", *names, *WHY, *yes]
     said = subprocess.run(shell, capture_output=True, encoding="utf-8", timeout=120)
     assert (said.returncode, "no terminal to ask on" in said.stderr) == (2, True), said.stderr
+    assert ("what to do: Give --yes." if count == 1 else "what to do: Give --count 11.") in said.stderr
     assert changes(cloud) == []
 
 
@@ -198,8 +199,11 @@ def test_what_nobody_saw_before_is_only_shown(
 def test_more_than_ten_need_their_number(run: Run, responses: Responses, cloud: LocalCloud) -> None:
     """Typed at a prompt, or with --count; a wrong one stops everything."""
     names = [responses.add_computer(f"desk-{number:03}").hostname for number in range(12)]
+    assert "nothing was done; --yes --count 12 does it" in run("isolate", *names, *WHY).stderr
+    assert "nothing was done; --yes does it" in run("isolate", *names, *WHY, "--count", "12").stderr
     for stdin, code in (("11\n", 2), ("", 2), ("y\n", 2)):
-        run("isolate", *names, *YES, stdin=stdin, code=code)
+        said = run("isolate", *names, *YES, stdin=stdin, code=code).stderr
+        assert ("needs their number" in said) is ("Give --count 12." in said) is (stdin == "")
     assert "respond.too-many" in run("isolate", *names, *YES, "--count", "11", code=2).stderr
     assert changes(cloud) == []
     run("isolate", *names, *YES, stdin="12\n")
@@ -839,6 +843,8 @@ def test_a_hunt_finds_who_said_nothing(run: Run, computer: LocalComputer, organi
     assert (computer.status, silent.status) == ("not_isolated", "isolated")
     responses.see("203.0.113.7", computer)
     assert json.loads(run("hunt", "203.0.113.7", "--json").stdout)["computers"][0]["raised_event"] is None
+    said = run("hunt", "203.0.113.7").stderr
+    assert said == "1 has seen it; whether they raised events is asked for a SHA-256 only\n"
     run("hunt", "203.0.113.7", "--executed", code=2)
 
 
@@ -869,6 +875,9 @@ def test_every_tenant_is_hunted_in(
     )
     result = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", "--json", code=77)
     assert "Bad could not be asked" in result.stderr
+    assert result.stderr.endswith("\n1 of 2 organisations could not be asked: Bad\n")
+    shown = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", code=77).stderr
+    assert shown.endswith("1 has seen it, 1 of them raised no event\n1 of 2 organisations could not be asked: Bad\n")
     assert [(one["tenant"], len(one["computers"])) for one in json.loads(result.stdout)] == [("Acme", 1)]
     assert "desk-014" in run("hunt", SHA256, "--fleet", str(fleet), "--tenant", "acme").stdout
     run("hunt", SHA256, "--all-tenants", code=2)
