@@ -237,6 +237,9 @@ def vulnerable(session: Session, tenant: str | None, computer: str | None, sha25
     if as_json:
         session.screen.json([one.as_json() for one in found])
         return EXIT_OK
+    if not found:
+        session.screen.note(how_many(0, "vulnerable program"))
+        return EXIT_OK
     rows = [
         (
             *(one.application, one.version, f"{one.cvss:g}", str(len(one.cves)), str(one.count)),
@@ -266,11 +269,12 @@ def journal(
     """
     from fluent_plugin_amp.amp_respond.tasks import show_journal
 
+    code = show_journal(session, open_journal(journal_file), since_s, as_json=as_json)
     if ship_config is not None:
         from fluent_plugin_amp.amp_respond.shipping import ship
 
         session.screen.note(f"{how_many(ship(ship_config, open_journal(journal_file)), 'entry')} sent")
-    return show_journal(session, open_journal(journal_file), since_s, as_json=as_json)
+    return code
 
 
 @cli.command()

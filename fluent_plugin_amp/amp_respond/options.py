@@ -132,9 +132,9 @@ def acting(command: Command) -> Command:
             wait_s,
         )
         if ship_config is not None:
-            from fluent_plugin_amp.commands.console import load_config
+            from fluent_plugin_amp.amp_respond.shipping import read_config
 
-            load_config(ship_config)  # what cannot be sent later is told before anything is done
+            read_config(ship_config)  # what cannot be sent later is told before anything is done
         code = command(session, doing, **arguments)
         if ship_config is not None and not dry_run:
             from fluent_plugin_amp.amp_respond.shipping import ship

@@ -16,9 +16,20 @@ from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.commands.console import load_config, pick_stream
 from fluent_plugin_amp.commands.delivering import Delivering
 from fluent_plugin_amp.commands.replay import replay
+from fluent_plugin_amp.config import Config
+from fluent_plugin_amp.errors import ConfigUnreadable
 from fluent_plugin_amp.observe import logs
 
 TAG = "edr.cisco.amp.responses"
+
+
+def read_config(path: Path) -> Config:
+    """The configuration that --ship names.  Raises ConfigError."""
+    try:
+        return load_config(path)
+    except ConfigUnreadable as error:
+        remedy = "Give --ship a configuration of the plugin that your user may read."
+        raise ConfigUnreadable(str(error), remedy=remedy) from error
 
 
 def ship(config_path: Path, journal: Journal) -> int:
@@ -27,7 +38,7 @@ def ship(config_path: Path, journal: Journal) -> int:
     Raises:
         ConfigError, NoProgress, JournalInUse
     """
-    config = load_config(config_path)
+    config = read_config(config_path)
     stream = pick_stream(config, None)
     transform = stream.transform.model_copy(update={"drop_event_types": (), "shape": None, "links": False})
     stream = stream.model_copy(update={"name": "responses", "tag": TAG, "transform": transform})

@@ -216,7 +216,7 @@ def show_journal(session: Session, journal: Journal, since_s: float | None, *, a
     else:
         rows = [
             (
-                *(entry.id, entry.at[:19], str(entry.asked.get("by", "")), str(entry.action)),
+                *(entry.id, f"{entry.at[:19]}Z", str(entry.asked.get("by", "")), str(entry.action)),
                 *(entry.outcome, entry.state or "-", str(entry.asked.get("reason", ""))),
             )
             for entry in found

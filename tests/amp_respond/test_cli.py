@@ -59,7 +59,9 @@ def test_a_computer_is_isolated_and_released(run: Run, computer: LocalComputer, 
         ("isolate", "done", "isolated"),
         ("release", "done", "not_isolated"),
     ]
-    assert run("journal", "--since", "7d").stdout.count("case 77") == 2
+    shown = run("journal", "--since", "7d").stdout
+    assert shown.count("case 77") == 2
+    assert f" {asked['at'][:19]}Z " in shown
 
 
 @pytest.mark.parametrize(("kind", "other"), [("isolate", "release"), ("block", "unblock"), ("move", "move")])
@@ -885,7 +887,11 @@ def test_every_tenant_is_hunted_in(
 
 
 def test_vulnerable_programs_are_shown(run: Run, computer: LocalComputer, responses: Responses) -> None:
-    """The worst first; of one computer, of one file."""
+    """The worst first; of one computer, of one file; and that there are none."""
+    responses.vulnerabilities.append({"application": "Chrome", "file": {"identity": {"sha256": "A" * 64}}})
+    none = run("vulnerable", "--sha256", SHA256)
+    assert (none.stdout, none.stderr) == ("", "0 vulnerable programs\n")
+    responses.vulnerabilities.clear()
     about = {"connector_guid": computer.guid, "hostname": computer.hostname}
     for name, score, sha256, computers in (("Firefox", 6.8, "E" * 64, [about]), ("Java", 10, SHA256, [])):
         responses.vulnerabilities.append(

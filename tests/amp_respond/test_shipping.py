@@ -69,3 +69,23 @@ async def test_entries_are_shipped_once(
     assert record["entry"] == told(journal)[0]["entry"]
     again = await asyncio.to_thread(run, "journal", "--ship", str(config))
     assert "0 entries sent" in again.stderr
+
+
+async def test_the_number_of_entries_comes_after_the_journal(run: Run, config: Path, journal: Path) -> None:
+    """Above a long journal nobody sees it."""
+    written = Journal(journal)
+    with written.writing():
+        written.append({"entry": "00c0ffee", "phase": "asked", "action": "isolate", "at": "2026-03-02T09:00:00Z"})
+    said = await asyncio.to_thread(run, "journal", "--ship", str(config))
+    assert said.output.index("00c0ffee") < said.output.index("1 entry sent")
+
+
+@pytest.mark.parametrize("arguments", [("journal",), ("isolate", "desk-014", "--reason", "case 77", "--yes")])
+def test_a_configuration_that_cannot_be_read_is_told_by_its_option(
+    run: Run, computer: LocalComputer, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """`-c` of the plugin's own commands is no remedy here; and nothing was done."""
+    said = run(*arguments, "--ship", str(tmp_path / "none.yml"), code=78).stderr
+    assert "what to do: Give --ship" in said
+    assert "-c" not in said.split("what to do")[1]
+    assert computer.status == "not_isolated"
