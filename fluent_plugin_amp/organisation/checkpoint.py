@@ -10,7 +10,6 @@ tells, to know afterwards what it may have told (`tell`).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from fluent_plugin_amp.organisation.entries import mask_secrets
+from fluent_plugin_amp.organisation.turns import Turns
 
 MOST_TOLD = 5000
 """So many records may be told between two checkpoints: after a crash as many are told again."""
@@ -54,7 +54,7 @@ class Checkpoint:
         name: under which it is kept.
         feed: where the records go; None: nothing is told, only known.
         kept: keeps what is known.
-        rows: gives what has changed of it since it was asked last, by name; each in a turn of the loop of its own.
+        rows: gives what has changed of it since it was asked last, by name; each is made when it is asked for.
         about: how the names of rows begin that `tell` keeps until the next checkpoint.
     """
 
@@ -75,6 +75,7 @@ class Checkpoint:
         self._rows = rows
         self._told_since = 0
         self._number = 0
+        self._turns = Turns()
         self._prefix = about
         self._about: list[str] = []
 
@@ -99,6 +100,7 @@ class Checkpoint:
             number = f"{self._number:b}".encode().translate(_AS_BLANKS)
             for record in records:
                 await self._feed.put(_encode(mask_secrets(record)) + number, perhaps_again=True)
+                await self._turns.rest()
             self.told += len(records)
         self._told_since += len(records)
         if self._told_since >= MOST_TOLD:
@@ -117,7 +119,7 @@ class Checkpoint:
         rows: dict[str, bytes | None] = dict.fromkeys(self._about)
         for row, data in self._rows():
             rows[row] = data
-            await asyncio.sleep(0)
+            await self._turns.rest()
         if rows or more:
             self._number += 1
             await self._kept.save(self._name, {**rows, **more, NUMBER: b"%d" % self._number})

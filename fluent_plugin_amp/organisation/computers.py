@@ -10,7 +10,6 @@ there after a restart, whether or not the cloud is.
 
 from __future__ import annotations
 
-import asyncio
 import time
 import zlib
 from bisect import bisect_right
@@ -23,12 +22,13 @@ import msgspec
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import by_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
-from fluent_plugin_amp.cisco.listing import FAIR_STEP, Listing, guid_of
+from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.cisco.names import is_guid
 from fluent_plugin_amp.errors import ComputersLeftOut
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.fleet import NEWCOMERS, Fleet, newcomers, record_of, unpacked
+from fluent_plugin_amp.organisation.turns import Turns
 from fluent_plugin_amp.pipeline.names import Names
 
 MOST_ASKED = 100
@@ -76,6 +76,7 @@ class Computers(Compared):
         self._sweep_s = sweep_s
         self._clock = clock
         self._swept_at = 0
+        self._turns = Turns()
         self._asked = ""  # the last one that a list lacked and that was asked for
         self._lists_kept: dict[str, dict[str, str]] = {}
         self._checkpoint = Checkpoint(name, feed, kept, self._rows, about=NEWCOMERS)
@@ -99,6 +100,7 @@ class Computers(Compared):
             some: list[Json] = []
             async for computer in listing.items():
                 some.append(computer)
+                await self._turns.rest()  # of decoding it
                 if len(some) == AT_ONCE:
                     await self._tell(some)
                     some.clear()
@@ -114,11 +116,10 @@ class Computers(Compared):
     async def _tell(self, computers: list[Json]) -> None:
         """What is new of them."""
         changes = []
-        for number, computer in enumerate(computers):
+        for computer in computers:
             if (change := self.fleet.take(computer)) is not None:
                 changes.append(change)
-            if number % FAIR_STEP == FAIR_STEP - 1:
-                await asyncio.sleep(0)
+            await self._turns.rest()
         records = [record_of(self._names.organisation, change) for change in changes]
         await self._checkpoint.tell(*records, about=newcomers(changes))
 
@@ -129,7 +130,7 @@ class Computers(Compared):
         for odd in self.fleet.restore(rows):
             if odd is not None:
                 self.odd_rows.append(odd)
-            await asyncio.sleep(0)  # of 50,000 computers all rows together take half a second
+            await self._turns.rest()
         self.odd_rows += self._restore_lists(rows)
         swept_at = rows.get(SWEPT_AT, b"")
         self._swept_at = int(swept_at) if swept_at.isdigit() and len(swept_at) <= 10 else 0

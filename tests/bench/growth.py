@@ -21,6 +21,7 @@ from fluent_plugin_amp.pipeline.combine.member import THREAT_DETECTED, Member
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, Block
 from fluent_plugin_amp.testing.events import EventGenerator
+from tests.bench.latencies import EVENT_BYTES
 
 if TYPE_CHECKING:
     from tests.bench.measures import Job
@@ -43,7 +44,7 @@ _WRITTEN_AT_ONCE = 100_000
 
 def shares(job: Job) -> Iterator[Figure]:
     """Of the events, so many percent are parts of detections; each of them takes part in combined records."""
-    from tests.bench.measures import EVENT_BYTES, with_state
+    from tests.bench.measures import with_state
 
     count = job.events // 4
     for share in SHARES:

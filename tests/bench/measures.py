@@ -13,20 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import pika
-
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.ports import free_port
-from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
 from tests.bench import growth as of_growth
+from tests.bench import polling
 from tests.bench.completeness import completeness
+from tests.bench.latencies import EVENT_BYTES, latencies
 from tests.bench.rig import Rig, Snapshot, receiver, report, wait_until, watch
 from tests.bench.steps import microseconds
 from tests.processes import cpu_seconds, memory_mib
 
-EVENT_BYTES = 1500
 SIZES = {"256 B": 256, "1.5 kB": 1500, "20 kB": 20_000, "1 MiB": 1024 * 1024, "4 MiB": 4 * 1024 * 1024}
 STREAMS = (1, 10, 100, 300)
 WAITING = (10_000, 100_000, 1_000_000)
@@ -221,7 +218,8 @@ def receivers(job: Job) -> Iterator[Row]:
 def latency(job: Job) -> Iterator[Row]:
     """From publishing to receipt, at a steady rate, in milliseconds."""
     for rate in LATENCY_RATES:
-        moments = _latencies_ms(job.rig, rate)
+        count = int(rate * LATENCY_SECONDS)
+        moments = sorted(event.latency_ms for event in latencies(job.rig, rate, lambda number: number < count))  # noqa: B023
         cuts = statistics.quantiles(moments, n=1000)
         job.say(f"{rate} events/s: p50 {cuts[499]:.1f} ms, p99 {cuts[989]:.1f} ms")
         for name, value in (("p50", cuts[499]), ("p90", cuts[899]), ("p99", cuts[989]), ("max", moments[-1])):
@@ -295,25 +293,34 @@ def _rows(measure: Callable[[Job], Iterator[of_growth.Figure]], job: Job) -> Ite
         yield Row(name, (value,))
 
 
-MEASURES: Mapping[str, Callable[[Job], Iterator[Row]]] = {
-    measure.__name__: measure
-    for measure in (
-        throughput,
-        options,
-        sizes,
-        streams,
-        receivers,
-        latency,
-        start,
-        memory,
-        steps,
-        growth,
-        completeness,
-    )
-} | {
-    measure.__name__: partial(_rows, measure)
-    for measure in (of_growth.shares, of_growth.servers, of_growth.open_detections, of_growth.remembered)
-}
+def _rows_of_turns(measure: Callable[[Job], Iterator[polling.Figures]], job: Job) -> Iterator[Row]:
+    for name, values in measure(job):
+        yield Row(name, values)
+
+
+MEASURES: Mapping[str, Callable[[Job], Iterator[Row]]] = (
+    {
+        measure.__name__: measure
+        for measure in (
+            throughput,
+            options,
+            sizes,
+            streams,
+            receivers,
+            latency,
+            start,
+            memory,
+            steps,
+            growth,
+            completeness,
+        )
+    }
+    | {
+        measure.__name__: partial(_rows, measure)
+        for measure in (of_growth.shares, of_growth.servers, of_growth.open_detections, of_growth.remembered)
+    }
+    | {measure.__name__: partial(_rows_of_turns, measure) for measure in (polling.names, polling.sweep)}
+)
 EXPECTED_S = {
     "throughput": 300.0,
     "options": 250.0,
@@ -330,6 +337,8 @@ EXPECTED_S = {
     "servers": 25.0,
     "open_detections": 20.0,
     "remembered": 40.0,
+    "names": 60.0,
+    "sweep": 240.0,
 }
 """About what each takes on two quiet cores, for the time that is left."""
 
@@ -357,41 +366,6 @@ def _costs_us(figures: Sequence[Snapshot], count: int) -> tuple[float, ...]:
 def _ratios(figures: Sequence[Snapshot], base: Sequence[Snapshot]) -> tuple[float, ...]:
     """Of rates, turn by turn."""
     return tuple(one.rate / other.rate for one, other in zip(figures, base, strict=True))
-
-
-def _latencies_ms(rig: Rig, rate: int) -> list[float]:
-    """Ascending."""
-    rig.fill([])
-    ids = rig.folder / "ids"
-    ids.unlink(missing_ok=True)
-    count = int(rate * LATENCY_SECONDS)
-    event = msgspec.json.decode(EventGenerator(seed=1).body(size=EVENT_BYTES))
-    for field in ("id", "timestamp", "timestamp_nanoseconds"):
-        event.pop(field)
-    rest = msgspec.json.encode(event)[1:]
-    with receiver("--ids", str(ids)) as (port, _):
-        process = rig.start_plugin(port)
-        rig.moment("connected to queue")
-        connection = pika.BlockingConnection(
-            pika.ConnectionParameters(
-                rig.broker.host, rig.broker.port, credentials=pika.PlainCredentials(ADMIN, ADMIN_PASSWORD)
-            )
-        )
-        channel = connection.channel()
-        began = time.monotonic()
-        for number in range(count):
-            delay = began + number / rate - time.monotonic()
-            if delay > 0:
-                time.sleep(delay)
-            moment = divmod(time.time_ns(), 1_000_000_000)
-            head = b'{"id":%d,"timestamp":%d,"timestamp_nanoseconds":%d,' % (number, *moment)
-            channel.basic_publish("", rig.streams[0].queue, head + rest)
-        connection.close()
-        wait_until(lambda: ids.read_bytes().count(b"\n") >= count, rig.log)
-        process.terminate()
-        process.wait(60)
-    lines = [line.split("\t") for line in ids.read_text().splitlines()]
-    return sorted((int(arrived) - int(sent)) / 1e6 for _, _, sent, arrived, _ in lines)
 
 
 def _take(rig: Rig, count: int) -> tuple[float, float]:

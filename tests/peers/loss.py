@@ -15,7 +15,7 @@ import pika
 from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.rabbitmq_node import ADMIN, ADMIN_PASSWORD
 from fluent_plugin_amp.testing.receivers import BuiltInReceiver
-from tests.bench.measures import EVENT_BYTES
+from tests.bench.latencies import EVENT_BYTES
 from tests.bench.rig import Rig
 from tests.peers.counting import Tally, tally
 from tests.peers.runs import Run, running
