@@ -7,14 +7,14 @@ metrics and page decide what to make of it.  Facts are for changes of state and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from fluent_plugin_amp.errors import ConfigError, PluginError
 from fluent_plugin_amp.model import Counters
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """Something happened."""
 
 
@@ -24,8 +24,7 @@ Observer = Callable[[Fact], None]
 # --- streams -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StreamConnected(Fact):
+class StreamConnected(Fact, frozen=True):
     """The stream's connection is open and its queue is there."""
 
     stream: str
@@ -42,8 +41,7 @@ class StreamConnected(Fact):
     """How long there was trouble before, in seconds; 0: there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamConsuming(Fact):
+class StreamConsuming(Fact, frozen=True):
     """The stream consumes, with at most ``prefetch_count`` deliveries unacked."""
 
     stream: str
@@ -54,8 +52,7 @@ class StreamConsuming(Fact):
     """The stream is polled: this is for one round only."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPolled(Fact):
+class StreamPolled(Fact, frozen=True):
     """A round of a polled stream is over, after ``took_s`` seconds; the stream is disconnected."""
 
     stream: str
@@ -68,16 +65,14 @@ class StreamPolled(Fact):
     """Deliveries that went back to the queue, unacked, in this round."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamHeld(Fact):
+class StreamHeld(Fact, frozen=True):
     """The stream is connected but does not consume, for ``reason``."""
 
     stream: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StreamTrouble(Fact):
+class StreamTrouble(Fact, frozen=True):
     """The stream lost, or did not get, its connection; it tries again in ``retry_in_s`` seconds.  Told each time."""
 
     stream: str
@@ -87,8 +82,7 @@ class StreamTrouble(Fact):
     """Failures since the outage began."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPaused(Fact):
+class StreamPaused(Fact, frozen=True):
     """The oldest delivery stayed unacked for ``age_s`` seconds; ``requeued`` deliveries went back to the queue."""
 
     stream: str
@@ -96,24 +90,21 @@ class StreamPaused(Fact):
     requeued: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryRequeuedOften(Fact):
+class DeliveryRequeuedOften(Fact, frozen=True):
     """A quorum queue says that a delivery was requeued ``count`` times; it deletes messages at its limit."""
 
     stream: str
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class EventsVanished(Fact):
+class EventsVanished(Fact, frozen=True):
     """``count`` events left the queue without an ack."""
 
     stream: str
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryBrake(Fact):
+class MemoryBrake(Fact, frozen=True):
     """Large events filled the memory to ``held_bytes``: consumption stopped, and goes on with a lower prefetch."""
 
     stream: str
@@ -121,8 +112,7 @@ class MemoryBrake(Fact):
     prefetch_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class StreamBehind(Fact):
+class StreamBehind(Fact, frozen=True):
     """Events have waited in the queue for long, the oldest for about ``oldest_s`` seconds."""
 
     stream: str
@@ -136,31 +126,27 @@ class StreamBehind(Fact):
     """A server acknowledges."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamCaughtUp(Fact):
+class StreamCaughtUp(Fact, frozen=True):
     """No event waits for long any more."""
 
     stream: str
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSilent(Fact):
+class StreamSilent(Fact, frozen=True):
     """A stream that is read has brought no event for ``silent_s`` seconds, its ``silent_after``."""
 
     stream: str
     silent_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class StreamHeard(Fact):
+class StreamHeard(Fact, frozen=True):
     """A silent stream brings events again."""
 
     stream: str
     silent_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class StreamShared(Fact):
+class StreamShared(Fact, frozen=True):
     """Other consumers have been taking their part of a stream's events for ``shared_s`` seconds."""
 
     stream: str
@@ -168,23 +154,20 @@ class StreamShared(Fact):
     shared_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class StreamUnshared(Fact):
+class StreamUnshared(Fact, frozen=True):
     """The other consumers of a stream are gone."""
 
     stream: str
 
 
-@dataclass(frozen=True, slots=True)
-class TagsUsedUp(Fact):
+class TagsUsedUp(Fact, frozen=True):
     """The events of a stream have ``tags`` different tags, which is the most: events with a new one get ``other``."""
 
     stream: str
     tags: int
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaDrift(Fact):
+class SchemaDrift(Fact, frozen=True):
     """Cisco sends what the table of ``transform.shape`` does not know: told of the first."""
 
     stream: str
@@ -194,8 +177,7 @@ class SchemaDrift(Fact):
     """Where in the event; of an event type, its number."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLettered(Fact):
+class DeadLettered(Fact, frozen=True):
     """An event became a dead letter of ``size`` bytes in ``parts`` records."""
 
     stream: str
@@ -207,8 +189,7 @@ class DeadLettered(Fact):
 # --- polled sources ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePolled(Fact):
+class SourcePolled(Fact, frozen=True):
     """A round of a polled source is over: everything that it found is with a server."""
 
     source: str
@@ -219,8 +200,7 @@ class SourcePolled(Fact):
     """How long there was trouble before, in seconds; 0: there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTrouble(Fact):
+class SourceTrouble(Fact, frozen=True):
     """A round of a polled source could not be done; it is begun again in ``retry_in_s`` seconds.  Told each time."""
 
     source: str
@@ -230,15 +210,13 @@ class SourceTrouble(Fact):
     """Failures since the outage began."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceEnded(Fact):
+class SourceEnded(Fact, frozen=True):
     """A polled source is configured no more, or begins anew with another configuration."""
 
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourceWaits(Fact):
+class SourceWaits(Fact, frozen=True):
     """A polled source waits ``wait_s`` seconds before its next request, for ``why``."""
 
     source: str
@@ -249,15 +227,13 @@ class SourceWaits(Fact):
 # --- the configuration ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded(Fact):
+class Reloaded(Fact, frozen=True):
     """The configuration was read again, and is in force."""
 
     changes: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadTrouble(Fact):
+class ReloadTrouble(Fact, frozen=True):
     """The configuration that was read again has mistakes: it, or a part of it, is not in force."""
 
     error: ConfigError
@@ -266,8 +242,7 @@ class ReloadTrouble(Fact):
 # --- faults of our own ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class InternalError(Fact):
+class InternalError(Fact, frozen=True):
     """An exception that nobody foresaw.  It was contained where it happened."""
 
     where: str
@@ -278,8 +253,7 @@ class InternalError(Fact):
 # --- the state file ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StateOpened(Fact):
+class StateOpened(Fact, frozen=True):
     """The state file is open; ``letters`` dead letters are kept in it."""
 
     path: str
@@ -288,8 +262,7 @@ class StateOpened(Fact):
     """Others than its owner could read or write the file; now they cannot."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateTrouble(Fact):
+class StateTrouble(Fact, frozen=True):
     """The state file cannot be used.  Until it can, what is delivered is remembered in memory only."""
 
     path: str
@@ -298,8 +271,7 @@ class StateTrouble(Fact):
     """None: a call hangs, and is waited for."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateSetAside(Fact):
+class StateSetAside(Fact, frozen=True):
     """Garbled rows of the state file, or all of it, were set aside.  Delivery goes on with the rest."""
 
     path: str
@@ -307,15 +279,13 @@ class StateSetAside(Fact):
     """Says what was found, and where it is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateRecovered(Fact):
+class StateRecovered(Fact, frozen=True):
     """The state file is in use again."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class LetterKept(Fact):
+class LetterKept(Fact, frozen=True):
     """No server takes a dead letter of ``size`` bytes.  The state file keeps it, and ``letters`` in all."""
 
     stream: str
@@ -324,8 +294,7 @@ class LetterKept(Fact):
     letters: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeptLettersSent(Fact):
+class KeptLettersSent(Fact, frozen=True):
     """Servers took ``sent`` of the dead letters that were kept; ``left`` are still there."""
 
     sent: int
@@ -335,8 +304,7 @@ class KeptLettersSent(Fact):
 # --- servers -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ServerConnected(Fact):
+class ServerConnected(Fact, frozen=True):
     """A Forward server is connected, handshake done.
 
     Told once for each connection: at once, or, after a doubt, when the server has acked or its connection stood for a
@@ -348,8 +316,7 @@ class ServerConnected(Fact):
     """How long there was trouble before, in seconds; 0: there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerTrouble(Fact):
+class ServerTrouble(Fact, frozen=True):
     """A Forward server could not be reached, or was lost with ``in_doubt`` chunks not acked.  Told each time."""
 
     server: str
@@ -360,8 +327,7 @@ class ServerTrouble(Fact):
     """Failures since the outage began."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkSplit(Fact):
+class ChunkSplit(Fact, frozen=True):
     """A chunk that the servers keep refusing was split to find the event that they refuse."""
 
     chunk_id: str

@@ -13,11 +13,11 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.errors import IncludeBroken, InternalFault, PluginError

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.facts import InternalError, Observer
 from fluent_plugin_amp.model import Delivered
 from fluent_plugin_amp.observe.logs import LOGGER
-from fluent_plugin_amp.pipeline.combine.combiner import Combiner, Keeper, Post
-from fluent_plugin_amp.pipeline.combine.detections import Detections
-from fluent_plugin_amp.pipeline.combine.incidents import Incidents
 from fluent_plugin_amp.pipeline.conductor import Conductor
+
+if TYPE_CHECKING:
+    from fluent_plugin_amp.pipeline.combine.combiner import Combiner, Keeper, Post
 
 TICK_S = 1.0
 POLL_S = 0.02
@@ -26,6 +27,10 @@ def make_combiner(
     detections, incidents = config.detections, config.incidents
     if detections is None and incidents is None:
         return None
+    from fluent_plugin_amp.pipeline.combine.combiner import Combiner
+    from fluent_plugin_amp.pipeline.combine.detections import Detections
+    from fluent_plugin_amp.pipeline.combine.incidents import Incidents
+
     tags = {}
     if detections is not None:
         tags["detection"] = detections.tag

@@ -147,8 +147,10 @@ class Rig:
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "fluent_plugin_amp", "run", "-c", str(path), *arguments]
+        # An installed plugin has its modules compiled: it may keep them here, whatever this process was told.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with self._log_path(first).open("wb") as log:
-            return subprocess.Popen(command, stderr=log)
+            return subprocess.Popen(command, stderr=log, env=environment)
 
     def log(self, first: int = 0) -> str:
         """What the plugin wrote."""

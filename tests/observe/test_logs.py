@@ -4,10 +4,10 @@ import inspect
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from fluent_plugin_amp import facts
 from fluent_plugin_amp.cisco.errors import CloudRateLimited
