@@ -34,8 +34,12 @@ a third of it."""
 
 _HEARTBEAT = bytes(pika.frame.Heartbeat().marshal())
 
-# asyncio keeps a buffer of this size for each TLS connection, and a process may have hundreds of them.
-asyncio.sslproto.SSLProtocol.max_size = 64 * 1024  # type: ignore[attr-defined]
+# asyncio makes a buffer of this size for each TLS connection, and a process may have hundreds of them.
+asyncio.sslproto.SSLProtocol.max_size = 16 * 1024  # type: ignore[attr-defined]
+READ_BYTES = 64 * 1024
+"""At most so much is read from a broker at a time."""
+_read_buffer = memoryview(bytearray(READ_BYTES))
+"""Of all TLS connections: what is read into it is taken out before anything else happens."""
 
 
 class IoServices(_AsyncioIOServicesAdapter):  # type: ignore[misc]
@@ -162,6 +166,8 @@ class _Stream(asyncio.Protocol, AbstractStreamTransport):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if (tls := getattr(transport, "_ssl_protocol", None)) is not None:
+            tls.max_size, tls._ssl_buffer, tls._ssl_buffer_view = READ_BYTES, _read_buffer.obj, _read_buffer
         self._protocol.connection_made(self)
         self._on_done((self, self._protocol))
 

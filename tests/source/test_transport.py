@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from pika.adapters.utils.nbio_interface import AbstractStreamProtocol
 
 from fluent_plugin_amp.errors import BrokerViolation
 from fluent_plugin_amp.source.content import Delivered, Message, Reader
-from fluent_plugin_amp.source.transport import UNSENT_BYTES, IoServices
+from fluent_plugin_amp.source.transport import READ_BYTES, UNSENT_BYTES, IoServices
 from fluent_plugin_amp.testing.certificates import Certificates, server_context
 from fluent_plugin_amp.testing.hostile_broker import delivery_frames, heartbeat_frame, raw_frame
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
@@ -128,6 +129,23 @@ async def test_all_that_was_written_arrives_in_order(contexts: dict[str, ssl.SSL
     assert heard.pieces == frames
     assert heard.got_eof
     assert heard.lost.result() is None
+
+
+async def test_many_connections_read_into_one_buffer(contexts: dict[str, ssl.SSLContext]) -> None:
+    """With TLS, so that hundreds of streams take little memory; each hears its own, whatever others read between."""
+    first, second = _Heard(), _Heard()
+    of_first, of_second = ([frame(bytes([number]) * 5_000) for _ in range(40)] for number in (1, 2))
+    async with Peer(first, **contexts) as to_first, Peer(second, **contexts) as to_second:
+        for one, other in zip(of_first, of_second, strict=True):
+            to_first.write(one)
+            to_second.write(other)
+            await asyncio.gather(to_first.drain(), to_second.drain())
+        if contexts and sys.version_info >= (3, 11):
+            transports = [each.transport._transport for each in (first, second)]
+            assert transports[0]._ssl_protocol.get_buffer(-1) is transports[1]._ssl_protocol.get_buffer(-1)
+            assert len(transports[0]._ssl_protocol.get_buffer(-1)) == READ_BYTES
+        await asyncio.wait_for(asyncio.gather(first.heard(40), second.heard(40)), DEADLINE_S)
+    assert (first.pieces, second.pieces) == (of_first, of_second)
 
 
 async def test_deliveries_are_told_and_pika_hears_that_the_broker_lives(contexts: dict[str, ssl.SSLContext]) -> None:
