@@ -26,7 +26,7 @@ from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudReadOnlyKey
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, RefusedError, UsageError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, Interrupted, PluginError, RefusedError, UsageError
 from fluent_plugin_amp.text import one_line
 
 MAX_REASON = 500
@@ -155,6 +155,13 @@ def do(
         return code
     with session.interrupts.held_back(FINISHING):
         session.with_api(lambda api: _do_all(session, api, doing, results, check, undoes))
+        code = _show(session, doing, results, is_complete)
+        session.interrupts.check()
+    return code
+
+
+def _show(session: Session, doing: Doing, results: Sequence[Result], is_complete: bool) -> int:
+    """What became of each, and what is still to come; the exit code."""
     if doing.as_json:
         _show_json(session, results, is_complete)
     else:
@@ -194,17 +201,20 @@ async def _do_all(
         result.outcome = "not tried"
     with doing.journal.writing():
         for result in results:
-            session.interrupts.check()
+            if session.interrupts.noted is not None:  # what was done is told first
+                return
             await _do_one(session, api, doing, result, [one.action for one in left], check, undoes)
             if result.error is not None and not is_its_own(result.error):
                 break
             left = [one for one in left if one is not result]
-    waiting = [r for r in results if r.error is None and r.action.kind in ("isolate", "release")]
+    waiting = [r for r in results if r.entry and r.error is None and r.action.kind in ("isolate", "release")]
     try:
         await _watch(session, api, doing, waiting)
+    except Interrupted:
+        return
     except PluginError as error:  # what was done is told all the same
         for result in waiting:
-            result.error = error
+            result.error = result.error or error
 
 
 def is_its_own(error: PluginError) -> bool:
@@ -271,7 +281,8 @@ async def _do_one(
     try:
         doing.journal.append(answered)
     except JournalUnusable as error:  # the entry has no answer, which is true
-        result.error = result.error or error
+        if result.error is None or is_its_own(result.error):  # nothing else is done then
+            result.error = error
 
 
 def _brief(error: PluginError) -> Json:
@@ -286,17 +297,22 @@ async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequenc
     """Look at the states until all are as they were wanted, or the time is over; write down what was reached."""
     deadline, pause_s = time.monotonic() + doing.wait_s, FIRST_LOOK_S
     while True:
-        pending = [result for result in results if not result.is_reached]
-        for result in pending:
+        for result in (one for one in results if not one.is_reached and one.error is None):
             computer = result.action.computer
             if computer is not None:
-                state = (await isolation.status(api, computer.guid)).status
+                try:
+                    state = (await isolation.status(api, computer.guid)).status
+                except PluginError as error:
+                    if not is_its_own(error):
+                        raise
+                    result.error = error  # removed since; the others are still looked at
+                    continue
                 if state != result.state:
                     result.state = state
                     with doing.journal.writing():
                         doing.journal.append({"entry": result.entry, "phase": "seen", "at": now(), "state": state})
         left_s = deadline - time.monotonic()
-        pending = [result for result in pending if not result.is_reached]
+        pending = [result for result in results if not result.is_reached and result.error is None]
         if not pending or left_s <= 0:
             return
         await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")

@@ -57,7 +57,6 @@ class Journal:
             )
             try:
                 self._descriptor = descriptor
-                self._end_torn_line(descriptor)
                 yield
             finally:
                 self._descriptor = None
@@ -72,6 +71,8 @@ class Journal:
         text = "".join(f"{json.dumps(line, ensure_ascii=False, separators=(',', ':'))}\n" for line in lines)
         data = text.encode("utf-8", "backslashreplace")
         try:
+            if self._is_torn(self._descriptor):
+                data = b"\n" + data
             self._write(self._descriptor, data)
         except OSError as exc:
             raise self._unusable(exc) from exc
@@ -110,13 +111,10 @@ class Journal:
             raise
         return descriptor
 
-    def _end_torn_line(self, descriptor: int) -> None:
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                self._write(descriptor, b"\n")
-        except OSError as exc:
-            raise self._unusable(exc) from exc
+    def _is_torn(self, descriptor: int) -> bool:
+        """The last line has no end: a crash, or a full disk, cut it off."""
+        size = os.fstat(descriptor).st_size
+        return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
     def _write(self, descriptor: int, data: bytes) -> None:
         while data:

@@ -19,6 +19,7 @@ from fluent_plugin_amp.cisco.computers import Computer
 from fluent_plugin_amp.cisco.errors import FileListWrongType, IsolationForbidden
 from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
+from fluent_plugin_amp.cisco.names import is_called
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.text import how_many, one_line
@@ -69,8 +70,24 @@ def isolate(
         return actions
 
     actions = session.with_api(choose)
-    named_each = file is None and sha256 is None
-    return do(session, doing, actions, named=named_each, refused=refused, is_complete=is_complete)
+    return do(
+        session,
+        doing,
+        actions,
+        named=file is None and sha256 is None,
+        refused=refused,
+        check=refuse_renamed,
+        is_complete=is_complete,
+    )
+
+
+async def refuse_renamed(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
+    """Raises ChangedMeanwhile where the computer has another name than the one that was agreed to."""
+    if action.computer is None:
+        return
+    found = await computers.by_guid(api, action.computer.guid)
+    if not is_called(found.hostname, action.computer.name):
+        raise ChangedMeanwhile(f"{action}: the computer is called {found.hostname!r} now")
 
 
 # --- block, unblock ------------------------------------------------------------------------------
@@ -133,6 +150,7 @@ def move(
     async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
         if action.from_group is not None and now.state != action.from_group.guid:
             raise ChangedMeanwhile(f"{action}: the computer is not in {action.from_group.name} any more")
+        await refuse_renamed(api, action, now, left)
         if not empty_group:
             await refuse_to_empty(api, action, left)
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond import doing
 from fluent_plugin_amp.amp_respond.journal import Journal
-from fluent_plugin_amp.cisco import hunting
+from fluent_plugin_amp.cisco import hunting, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
@@ -384,6 +385,76 @@ def test_who_was_moved_while_a_prompt_waits_stays_there(
     assert changes(cloud) == []
 
 
+@pytest.mark.parametrize("kind", ["isolate", "release", "move"], indirect=True)
+def test_who_has_another_name_when_the_prompt_is_answered_is_left_alone(
+    run: Run,
+    kind: str,
+    computer: LocalComputer,
+    at_the_prompt: Callable[[Callable[[], object]], None],
+    cloud: LocalCloud,
+    journal: Path,
+) -> None:
+    """The connector is somebody else's by then: what was agreed to was the name."""
+    at_the_prompt(lambda: setattr(computer, "hostname", "finance-01"))
+    said = run(kind, *COMMANDS[kind][0], *WHY, code=77).stderr
+    assert "respond.changed-meanwhile" in said
+    assert "is called 'finance-01' now" in said
+    assert changes(cloud) == []
+    assert [line.get("outcome") for line in told(journal)] == [None, "refused"]
+
+
+@pytest.mark.parametrize("when", ["between two", "while it waits"])
+def test_what_was_done_before_an_interrupt_is_told(
+    run: Run, responses: Responses, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Ctrl-C, and the entries of what was done are shown all the same; the exit code is that of an interrupt."""
+    computers = [responses.add_computer(name, offline=True) for name in ("desk-014", "desk-015")]
+    act, status = CiscoApi.act, isolation.status
+
+    async def interrupted(self: CiscoApi, *others: Any) -> HttpAnswer:
+        if when == "between two":
+            signal.raise_signal(signal.SIGINT)
+        return await act(self, *others)
+
+    async def looked(*others: Any) -> isolation.Isolation:
+        found = await status(*others)
+        if when != "between two" and computers[1].status == "pending_start":
+            signal.raise_signal(signal.SIGINT)
+            monkeypatch.setattr(isolation, "status", status)
+            monkeypatch.setattr(doing, "FIRST_LOOK_S", 1.0)
+        return found
+
+    monkeypatch.setattr(CiscoApi, "act", interrupted)
+    monkeypatch.setattr(isolation, "status", looked)
+    monkeypatch.setattr(doing, "LOOK_S", 1.0)
+    result = run("isolate", "desk-014", "desk-015", *YES, code=130)
+    rows = [row.split() for row in result.stdout.splitlines()[1:]]
+    last = ["not", "tried", "-"] if when == "between two" else ["done", "pending_start"]
+    assert [row[4:] for row in rows] == [["done", "-" if when == "between two" else "pending_start"], last]
+    assert result.stderr.count("error [interrupted]") == 1
+
+
+def test_one_that_is_removed_while_it_is_waited_for_hides_no_other(
+    run: Run, responses: Responses, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state cannot be seen any more; the others are looked at until they are isolated."""
+    first, second = (responses.add_computer(name) for name in ("desk-014", "desk-015"))
+    act = CiscoApi.act
+
+    async def act_and_remove(self: CiscoApi, method: str, path: str, *others: Any) -> HttpAnswer:
+        answer = await act(self, method, path, *others)
+        if second.guid in path:
+            del responses.computers[first.guid]
+        return answer
+
+    monkeypatch.setattr(CiscoApi, "act", act_and_remove)
+    result = run("isolate", "desk-014", "desk-015", *YES, "--json", code=77)
+    assert [(one["outcome"], one["state"], one["error"] is None) for one in json.loads(result.stdout)] == [
+        ("done", None, False),
+        ("done", "isolated", True),
+    ]
+
+
 def test_several_are_moved_until_the_last_one_would_be_gone(
     run: Run, responses: Responses, organisation: Organisation, cloud: LocalCloud
 ) -> None:
@@ -714,6 +785,29 @@ def test_a_full_disk_stops_what_follows(
     assert [one["outcome"] for one in json.loads(result.stdout)] == ["done", "not tried"]
     assert "respond.journal-unusable" in result.stderr
     assert [one.status != "not_isolated" for one in computers] == [True, False]
+
+
+def test_a_refusal_that_cannot_be_written_down_stops_what_follows(
+    run: Run, responses: Responses, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is what is told then, not the refusal: nothing is changed without it."""
+    first, second = (responses.add_computer(name) for name in ("desk-014", "desk-015"))
+    cloud.fail(Failure("PUT", f"/v1/computers/{first.guid}", status=405))
+    write, left = Journal._write, iter([True, False, True, True])
+
+    def full(self: Journal, descriptor: int, data: bytes) -> None:
+        if not next(left):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, descriptor, data)
+
+    monkeypatch.setattr(Journal, "_write", full)
+    result = run("isolate", "desk-014", "desk-015", *YES, "--json", code=2)
+    assert [(one["outcome"], one["state"]) for one in json.loads(result.stdout)] == [
+        ("refused", None),
+        ("not tried", None),
+    ]
+    assert "respond.journal-unusable" in result.stderr
+    assert second.status == "not_isolated"
 
 
 def test_what_was_done_is_told_though_the_next_cannot_be_written(

@@ -24,6 +24,16 @@ def test_a_torn_line_takes_no_other_with_it(tmp_path: Path) -> None:
     assert ([entry.id for entry in found], broken) == (["00c0ffee"], 1)
 
 
+def test_a_line_that_a_full_disk_cut_off_takes_no_other_with_it(tmp_path: Path) -> None:
+    """The next one, of the same process, can be read: what it asks for is done."""
+    journal = Journal(tmp_path / "journal")
+    with journal.writing():
+        os.write(os.open(journal.path, os.O_WRONLY | os.O_APPEND), b'{"entry":"00c0')
+        journal.append(ASKED)
+    found, broken = journal.entries()
+    assert ([entry.id for entry in found], broken) == (["00c0ffee"], 1)
+
+
 def test_the_line_is_on_the_disk_when_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsync comes after the write, each time."""
     steps: list[str] = []
