@@ -46,7 +46,7 @@ def parts(conditions: Mapping[str, Any], held: Held) -> dict[str, str]:
     head = {what: held[measure][what] for measure, rows in HEAD.items() if measure in held for what in rows}
     return {
         **{measure.replace("_", " "): table(measure, rows) for measure, rows in held.items()},
-        "tenfold": growth_table(growths(held)),
+        "tenfold": f"{growth_table(growths(held))}\n![Growth](images/bench/growth.png)\n",
         "head": table("", head),
         "conditions": conditions_of(conditions),
     }

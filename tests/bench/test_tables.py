@@ -66,6 +66,8 @@ def test_the_parts_of_a_run() -> None:
         "tenfold": """\
 | what grows, and what it costs | from | to | tenfold, at most |
 |---|---|---|---|
+
+![Growth](images/bench/growth.png)
 """,
         "head": """\
 |  | min | median | max |
