@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -19,7 +20,7 @@ from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import Stand, is_so, look, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
 from fluent_plugin_amp.amp_respond.entries import IN_DOUBT, NOT_DONE, REFUSED, Action, Json
-from fluent_plugin_amp.amp_respond.errors import JournalUnusable, TooMany
+from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable, TooMany
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -214,7 +215,8 @@ async def _do_all(
         return
     except PluginError as error:  # what was done is told all the same
         for result in waiting:
-            result.error = result.error or error
+            if not result.is_reached:
+                result.error = result.error or error
 
 
 def is_its_own(error: PluginError) -> bool:
@@ -296,27 +298,44 @@ def _not_done(error: PluginError) -> str:
 async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:
     """Look at the states until all are as they were wanted, or the time is over; write down what was reached."""
     deadline, pause_s = time.monotonic() + doing.wait_s, FIRST_LOOK_S
+    unwritten: dict[str, Json] = {}
     while True:
-        for result in (one for one in results if not one.is_reached and one.error is None):
-            computer = result.action.computer
-            if computer is not None:
-                try:
-                    state = (await isolation.status(api, computer.guid)).status
-                except PluginError as error:
-                    if not is_its_own(error):
-                        raise
-                    result.error = error  # removed since; the others are still looked at
-                    continue
-                if state != result.state:
-                    result.state = state
-                    with doing.journal.writing():
-                        doing.journal.append({"entry": result.entry, "phase": "seen", "at": now(), "state": state})
+        try:
+            for result in (one for one in results if not one.is_reached and one.error is None):
+                computer = result.action.computer
+                if computer is not None:
+                    try:
+                        state = (await isolation.status(api, computer.guid)).status
+                    except PluginError as error:
+                        if not is_its_own(error):
+                            raise
+                        result.error = error  # removed since; the others are still looked at
+                        continue
+                    if state != result.state:
+                        result.state = state
+                        seen = {"entry": result.entry, "phase": "seen", "at": now(), "state": state}
+                        unwritten[result.entry] = seen
+        finally:
+            _write_down(doing.journal, unwritten)
         left_s = deadline - time.monotonic()
         pending = [result for result in results if not result.is_reached and result.error is None]
-        if not pending or left_s <= 0:
-            return
-        await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")
+        if left_s <= 0 or not (pending or unwritten):
+            break
+        await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending" if pending else _IN_USE)
         pause_s = min(LOOK_S, pause_s * 2)
+    if unwritten:
+        session.screen.note(f"{_IN_USE}: the last states are not written down")
+
+
+_IN_USE = "another amp-respond writes the journal"
+
+
+def _write_down(journal: Journal, unwritten: dict[str, Json]) -> None:
+    """What is seen changes nothing: while another process writes the journal, it waits for the next turn."""
+    if unwritten:
+        with contextlib.suppress(JournalInUse), journal.writing():
+            journal.append(*unwritten.values())
+            unwritten.clear()
 
 
 def client(session: Session) -> str:

@@ -19,6 +19,7 @@ import pytest
 
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond import doing
+from fluent_plugin_amp.amp_respond.errors import JournalInUse
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import hunting, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -748,6 +749,50 @@ def test_what_was_done_is_told_though_its_state_cannot_be_seen(
         ("done", "cloud.server-error")
     ]
     assert [line["phase"] for line in told(journal)] == ["asked", "answered"]
+
+
+@pytest.mark.parametrize("turns", [1, 9999])
+def test_another_that_writes_the_journal_is_no_error_of_what_is_done(
+    run: Run, computer: LocalComputer, journal: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """The states are written down when it has ended; if it does not, that is said."""
+    writing, count = Journal.writing, 0
+
+    def write_or_refuse(self: Journal) -> AbstractContextManager[None]:
+        nonlocal count
+        count += 1
+        if 1 < count <= 1 + turns:
+            raise JournalInUse("it is being written by process 1")
+        return writing(self)
+
+    monkeypatch.setattr(Journal, "writing", write_or_refuse)
+    ends = turns == 1
+    result = run("isolate", "desk-014", *YES, "--wait", "1m" if ends else "0.05s", "--json")
+    assert [(one["outcome"], one["error"], one["state"]) for one in json.loads(result.stdout)] == [
+        ("done", None, "isolated")
+    ]
+    assert told(journal)[-1].get("state") == ("isolated" if ends else None)
+    assert ("the last states are not written down" in result.stderr) is not ends
+
+
+def test_who_is_isolated_has_no_part_in_the_error_of_another(
+    run: Run, responses: Responses, cloud: LocalCloud
+) -> None:
+    """The cloud tells the state of one of two, and then no more."""
+    first, second = (responses.add_computer(name) for name in ("desk-014", "desk-015"))
+    fails = cloud.fail(Failure("GET", f"/v1/computers/{second.guid}/isolation", status=503, times=0))
+    act = CiscoApi.act
+
+    async def act_and_fail(self: CiscoApi, *others: Any) -> HttpAnswer:
+        fails.times = 99 if second.guid in str(others) else 0
+        return await act(self, *others)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(CiscoApi, "act", act_and_fail)
+        first.status = "isolated"
+        result = run("isolate", "desk-014", "desk-015", *YES, "--json", code=69)
+    shown = [(one["outcome"], one["state"], one["error"] is None) for one in json.loads(result.stdout)]
+    assert shown == [("already", "isolated", True), ("done", None, False)]
 
 
 def test_what_cannot_be_looked_at_is_not_done(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
