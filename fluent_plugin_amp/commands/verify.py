@@ -183,10 +183,9 @@ def verdict(report: Report) -> str:
     seal = "chain and HMAC are" if report.is_signed else "the chain is"
     if report.is_good:
         unknown = sum(hour.not_known for stream in report.streams for hour in stream.hours.values())
-        events = f"{unknown} event{'' if unknown == 1 else 's'}"
-        but = f", but of {events} it is not known whether they were delivered" if unknown else ""
+        but = f", but of {how_many(unknown, 'event')} it is not known whether they were delivered" if unknown else ""
         return f"{seal} whole, every hour has its record, and nothing is missing{but}"
-    return f"{count} problem{'' if count == 1 else 's'}: something is missing, or was altered"
+    return f"{how_many(count, 'problem')}: something is missing, or was altered"
 
 
 def as_json(report: Report) -> dict[str, Any]:

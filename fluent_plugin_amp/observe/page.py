@@ -23,7 +23,7 @@ from fluent_plugin_amp.observe.rates import MINUTES, History
 from fluent_plugin_amp.observe.snapshot import Proof, Snapshot
 from fluent_plugin_amp.observe.status import Readiness, ServerStatus, SourceStatus, Status, StreamStatus
 from fluent_plugin_amp.observe.templates import template, text_of
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -103,19 +103,19 @@ def verdict(status: Status) -> tuple[str, str]:
     for stream in streams:
         doing[stream.word] = doing.get(stream.word, 0) + 1
     detail = ", ".join(f"{count} {word}" for word, count in doing.items()) or "no stream is configured here"
-    detail = f"{_count(len(streams), 'stream')}: {detail}"
+    detail = f"{how_many(len(streams), 'stream')}: {detail}"
     if servers:
         acking = sum(server.snapshot.is_up and not server.snapshot.is_doubtful for server in servers)
-        detail += f". {acking} of {_count(len(servers), 'server')} up."
+        detail += f". {acking} of {how_many(len(servers), 'server')} up."
     if not status.snapshot.is_available:
         return "No server takes events", detail
     if status.stuck:
         degraded = "Degraded: " if status.readiness is Readiness.DEGRADED else ""
-        return f"{degraded}{status.stuck} of {_count(len(streams), 'stream')} not consuming", detail
+        return f"{degraded}{status.stuck} of {how_many(len(streams), 'stream')} not consuming", detail
     if status.reasons:
         return f"Degraded: {status.reasons[0].who}", detail
     if status.findings:
-        return f"Working, with {_count(len(status.findings), 'warning')}", detail
+        return f"Working, with {how_many(len(status.findings), 'warning')}", detail
     return "All is well", detail
 
 
@@ -183,7 +183,3 @@ def _by_backticks(text: str) -> list[str]:
 
 def _worst_first(those: Iterable[_Judged]) -> list[_Judged]:
     return sorted(those, key=lambda each: -each.level)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
