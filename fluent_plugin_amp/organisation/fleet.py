@@ -28,6 +28,8 @@ MAX_BUCKET_BYTES = 64 * 1024 * 1024
 """Unpacked: a bucket that was kept and is larger is none."""
 NEWCOMERS = "newcomers "
 """How the names of rows begin that `newcomers` makes."""
+LEVELS_IN_ORDER = 8
+"""Deeper within a field lists are compared in the order in which they come; Cisco's fields have two levels."""
 UNSTEADY = "last_seen"
 _UPDATED_AT = ("av_update_definitions", "updated_at")
 OTHER = "other"
@@ -236,12 +238,12 @@ def _bucket_of(guid: str) -> int:
     return zlib.crc32(guid.encode("utf-8", "surrogatepass")) % BUCKETS
 
 
-def _in_order(value: Any) -> Any:
+def _in_order(value: Any, levels: int = LEVELS_IN_ORDER) -> Any:
     """``value`` with its lists sorted: the cloud gives addresses and groups in any order."""
-    if type(value) is dict:
-        return {key: _in_order(each) for key, each in value.items()}
-    if type(value) is list:
-        items = [_in_order(each) for each in value]
+    if levels and type(value) is dict:
+        return {key: _in_order(each, levels - 1) for key, each in value.items()}
+    if levels and type(value) is list:
+        items = [_in_order(each, levels - 1) for each in value]
         return sorted(items, key=_encode) if len(items) > 1 else items
     return value
 

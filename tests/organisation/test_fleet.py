@@ -252,3 +252,20 @@ def test_there_is_room_for_so_many(fleet: Fleet, monkeypatch: pytest.MonkeyPatch
     assert fleet.lose(GUID) is not None
     assert len(fleet) == 0
     assert fleet.take(computer(connector_guid="another")) is not None
+
+
+@pytest.mark.parametrize("levels", [1, 7, 8, 900])
+def test_however_deep_a_field_nests_its_change_is_told(levels: int) -> None:
+    """And no deeper than Cisco's fields do, the order of its lists counts for nothing."""
+
+    def nested(*items: int) -> dict[str, Any]:
+        value: Any = list(items)
+        for _ in range(levels - 1):
+            value = [value]
+        return computer(nested=value)
+
+    fleet = new_fleet()
+    assert fleet.take(nested(1, 2)) is not None
+    assert fleet.take(nested(1, 2)) is None
+    assert (fleet.take(nested(2, 1)) is None) == (levels <= 8)
+    assert fleet.take(nested(1, 3)) == Change("changed", ["nested"], nested(1, 3))
