@@ -16,7 +16,7 @@ PACKAGE = "fluent_plugin_amp"
 ROOT = Path(fluent_plugin_amp.__file__).parent
 RELIABILITY = Path(__file__).parent.parent / "docs/reliability.md"
 
-BASE = frozenset({"errors", "model", "facts", "backoff", "histogram", "proxy", "text"})
+BASE = frozenset({"errors", "model", "facts", "backoff", "histogram", "numbers", "proxy", "text"})
 """What every part may know, and what knows nothing but itself."""
 
 GROUND = BASE | {"containment", "descriptors", "files", "hosts", "tls", "__main__"}
@@ -44,6 +44,7 @@ PURE_BY_DESIGN = frozenset(
         "facts",
         "backoff",
         "source.content",
+        "numbers",
         "text",
         "source.ledger",
         "source.flow",

@@ -29,6 +29,7 @@ from fluent_plugin_amp.cisco.errors import (
 )
 from fluent_plugin_amp.cisco.names import Named
 from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.numbers import float_of
 
 MAX_EVENT_STREAMS = 5
 """How many event streams Cisco lets an organisation have."""
@@ -167,11 +168,12 @@ def envelope(body: bytes, asked: str) -> dict[str, Any]:
 
 
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_decode_json = msgspec.json.Decoder(float_hook=float_of).decode
 
 
 def _decoded(body: bytes) -> Any:
     """JSON, behind a byte order mark or not.  Raises one of `_NOT_JSON`."""
-    return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
+    return _decode_json(body.removeprefix(codecs.BOM_UTF8))
 
 
 def _kind(body: bytes) -> str:

@@ -20,6 +20,7 @@ from fluent_plugin_amp.cisco.api import CiscoApi, Query, Wait
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.pieces import NOT_AS_DOCUMENTED
 from fluent_plugin_amp.cisco.walk import Entry, PagesDoNotGoOn, Walk
+from fluent_plugin_amp.numbers import float_of
 
 RESERVE = 20
 """One request in so many is left to others."""
@@ -52,7 +53,7 @@ class _Said(TypedDict, total=False):
     computer: _Computer | list[msgspec.Raw] | str | float | bool | None
 
 
-_decode = msgspec.json.Decoder(_Said).decode
+_decode = msgspec.json.Decoder(_Said, float_hook=float_of).decode
 
 
 @dataclass(frozen=True, slots=True)

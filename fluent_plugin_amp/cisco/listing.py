@@ -21,6 +21,7 @@ import msgspec
 from fluent_plugin_amp.cisco import answers, pieces
 from fluent_plugin_amp.cisco.api import CiscoApi, Query
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.numbers import float_of
 
 MAX_PAGES = 2000
 """Of one pass; a list of more is refused: it would take most of an hour's requests."""
@@ -30,7 +31,7 @@ FAIR_STEP = 50
 
 Json = dict[str, Any]
 
-_decode_item = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_item = msgspec.json.Decoder(dict[str, Any], float_hook=float_of).decode
 
 
 class Listing:

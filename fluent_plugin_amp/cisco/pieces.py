@@ -12,6 +12,7 @@ import msgspec
 
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.numbers import float_of
 
 NOT_AS_DOCUMENTED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding a piece raises."""
@@ -32,6 +33,9 @@ class Envelope(msgspec.Struct):
         return {"metadata": self.metadata}
 
 
+_decode_envelope = msgspec.json.Decoder(Envelope, float_hook=float_of).decode
+
+
 def envelope(body: bytes, asked: str) -> Envelope:
     """The envelope of an answer.
 
@@ -39,7 +43,7 @@ def envelope(body: bytes, asked: str) -> Envelope:
         CloudAnswerNotUnderstood: it is none; ``asked`` names the request in the error, as ``GET /v1/events``.
     """
     try:
-        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=Envelope)
+        return _decode_envelope(body.removeprefix(codecs.BOM_UTF8))
     except NOT_AS_DOCUMENTED:
         answers.envelope(body, asked)  # says what it is instead
         raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data") from None

@@ -27,7 +27,7 @@ from fluent_plugin_amp.cisco.errors import (
 from fluent_plugin_amp.cisco.regions import CLOUDS
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.testing.hostile_answers import odd_bodies
-from tests.cisco.helpers import any_json
+from tests.cisco.helpers import any_json, floats_read
 
 CREATED: dict[str, Any] = {
     "id": 6,
@@ -452,3 +452,10 @@ def test_half_a_surrogate_pair_is_no_name(name: str) -> None:
     """JSON can hold it, and Python's text as well, but it has no bytes: no fault of ours."""
     made = answers.event_stream({"id": 1, "name": "a", "amqp_credentials": {"user_name": name, "queue_name": "q"}})
     assert made.amqp is None
+
+
+def test_numbers_of_an_answer_are_read_by_python() -> None:
+    """msgspec itself takes long for some: a page of them would hold everything up."""
+    with floats_read() as read:
+        assert answers.envelope(b'{"data":[1e308,7]}', "GET /v1/x") == {"data": [1e308, 7]}
+    assert read == ["1e308"]

@@ -13,6 +13,7 @@ from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.listing import MAX_PASSES, Listing, guid_of
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
+from tests.cisco.helpers import floats_read
 
 
 def computers(api: CiscoApi, **options: Any) -> Listing:
@@ -205,3 +206,11 @@ async def test_nothing_is_decided_by_a_list_that_is_cut(
     else:
         with pytest.raises(CloudAnswerNotUnderstood, match="the list is cut"):
             await computers(api).whole()
+
+
+async def test_numbers_take_python_no_time(api: CiscoApi, cloud: LocalCloud) -> None:
+    """A page of 1e308 would hold everything up for seconds: each number that is not whole is read by Python."""
+    cloud.fail(Failure(status=200, body=b'{"data":[{"connector_guid":"a","x":[1e308,1]}],"metadata":[-2e-308]}'))
+    with floats_read() as read:
+        assert await guids(computers(api)) == ["a"]
+    assert read == ["-2e-308", "1e308"]

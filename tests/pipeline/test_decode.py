@@ -255,7 +255,7 @@ def test_numbers_of_a_large_body_are_the_same() -> None:
     read = []
 
     def called(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code.co_name == "_number":
+        if event == "call" and frame.f_code.co_name == "float_of":
             read.append(frame.f_locals["text"])
 
     profile = sys.getprofile()
