@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pwd
@@ -298,44 +297,32 @@ def _not_done(error: PluginError) -> str:
 async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:
     """Look at the states until all are as they were wanted, or the time is over; write down what was reached."""
     deadline, pause_s = time.monotonic() + doing.wait_s, FIRST_LOOK_S
-    unwritten: dict[str, Json] = {}
     while True:
-        try:
-            for result in (one for one in results if not one.is_reached and one.error is None):
-                computer = result.action.computer
-                if computer is not None:
+        for result in (one for one in results if not one.is_reached and one.error is None):
+            computer = result.action.computer
+            if computer is not None:
+                try:
+                    state = (await isolation.status(api, computer.guid)).status
+                except PluginError as error:
+                    if not is_its_own(error):
+                        raise
+                    result.error = error  # removed since; the others are still looked at
+                    continue
+                if state != result.state:
                     try:
-                        state = (await isolation.status(api, computer.guid)).status
-                    except PluginError as error:
-                        if not is_its_own(error):
-                            raise
-                        result.error = error  # removed since; the others are still looked at
+                        with doing.journal.writing():
+                            doing.journal.append(
+                                {"entry": result.entry, "phase": "seen", "at": now(), "state": state}
+                            )
+                    except JournalInUse:  # of somebody who is changing something: at the next look
                         continue
-                    if state != result.state:
-                        result.state = state
-                        seen = {"entry": result.entry, "phase": "seen", "at": now(), "state": state}
-                        unwritten[result.entry] = seen
-        finally:
-            _write_down(doing.journal, unwritten)
+                    result.state = state
         left_s = deadline - time.monotonic()
         pending = [result for result in results if not result.is_reached and result.error is None]
-        if left_s <= 0 or not (pending or unwritten):
-            break
-        await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending" if pending else _IN_USE)
+        if not pending or left_s <= 0:
+            return
+        await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")
         pause_s = min(LOOK_S, pause_s * 2)
-    if unwritten:
-        session.screen.note(f"{_IN_USE}: the last states are not written down")
-
-
-_IN_USE = "another amp-respond writes the journal"
-
-
-def _write_down(journal: Journal, unwritten: dict[str, Json]) -> None:
-    """What is seen changes nothing: while another process writes the journal, it waits for the next turn."""
-    if unwritten:
-        with contextlib.suppress(JournalInUse), journal.writing():
-            journal.append(*unwritten.values())
-            unwritten.clear()
 
 
 def client(session: Session) -> str:

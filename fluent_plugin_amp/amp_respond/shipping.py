@@ -1,8 +1,9 @@
 """Sends the journal's entries through the plugin's own servers, as records that are acknowledged like events.
 
-An entry is marked as shipped after a server acknowledged it.  So one may come twice, and none is left out; one whose
-state changes later is sent again.  One without an answer is sent as `unknown`: while the journal is ours, nobody is
-at it any more.
+An entry is marked as shipped after a server acknowledged it.  So one may come twice, and none is left out; one that
+has changed since is sent again.  One without an answer is sent as `unknown`: the entries are read while the journal
+is ours, so nobody is at it any more.  While they are sent others may write: a server that is away keeps nobody from
+isolating a computer.
 """
 
 from __future__ import annotations
@@ -44,14 +45,16 @@ def ship(config_path: Path, journal: Journal) -> int:
     stream = stream.model_copy(update={"name": "responses", "tag": TAG, "transform": transform})
     logs.set_up("warning", config.logging.format)
     with journal.writing():
-        waiting = [entry for entry in journal.entries()[0] if not entry.is_shipped]
-        bodies = [json.dumps({"date": entry.at, **entry.as_json()}).encode() for entry in waiting]
+        waiting = {entry.id: entry for entry in journal.entries()[0] if not entry.is_shipped}
+    bodies = [json.dumps({"date": entry.at, **entry.as_json()}).encode() for entry in waiting.values()]
 
-        async def go() -> None:
-            await replay(Delivering(config, stream, logs.LogObserver(), None), bodies)
+    async def go() -> None:
+        await replay(Delivering(config, stream, logs.LogObserver(), None), bodies)
 
-        if waiting:
-            asyncio.run(go())
-        for entry in waiting:
-            journal.append({"entry": entry.id, "phase": "shipped", "at": now()})
+    if waiting:
+        asyncio.run(go())
+        with journal.writing():
+            unchanged = [entry for entry in journal.entries()[0] if waiting.get(entry.id) == entry]
+            for entry in unchanged:
+                journal.append({"entry": entry.id, "phase": "shipped", "at": now()})
     return len(waiting)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from fluent_plugin_amp.amp_respond import shipping
 from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.commands.replay import replay
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.responses import LocalComputer
 from fluent_plugin_amp.text import how_many
@@ -69,6 +72,25 @@ async def test_entries_are_shipped_once(
     assert record["entry"] == told(journal)[0]["entry"]
     again = await asyncio.to_thread(run, "journal", "--ship", str(config))
     assert "0 entries sent" in again.stderr
+
+
+async def test_others_may_write_while_entries_are_sent(
+    run: Run, config: Path, server: FakeFluentd, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers that are away keep nobody from isolating a computer; what is written meanwhile is sent next time."""
+    written = Journal(journal)
+    asked = [{"entry": id_, "phase": "asked", "action": "isolate", "at": "2026-03-02T09:00:00Z"} for id_ in "ab"]
+    with written.writing():
+        written.append(*asked)
+
+    async def others_write(*arguments: Any) -> None:
+        await replay(*arguments)
+        with written.writing():
+            written.append({"entry": "b", "phase": "seen", "state": "isolated"})
+
+    monkeypatch.setattr(shipping, "replay", others_write)
+    await asyncio.to_thread(run, "journal", "--ship", str(config))
+    assert [entry.is_shipped for entry in written.entries()[0]] == [True, False]
 
 
 async def test_the_number_of_entries_comes_after_the_journal(run: Run, config: Path, journal: Path) -> None:
