@@ -30,6 +30,7 @@ from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.fleet import NEWCOMERS, Fleet, newcomers, record_of, unpacked
 from fluent_plugin_amp.organisation.turns import Turns
 from fluent_plugin_amp.pipeline.names import Names
+from fluent_plugin_amp.text import how_many
 
 MOST_ASKED = 100
 AT_ONCE = 250
@@ -111,7 +112,7 @@ class Computers(Compared):
             self._names.as_of = _date_of(began)
         await self._checkpoint.keep(**({SWEPT_AT: b"%d" % began} if is_sweep else {}))
         if left_out := self.fleet.left_out - before:
-            raise ComputersLeftOut(f"{left_out} computers are left out: {len(self.fleet)} others are known")
+            raise ComputersLeftOut(f"{how_many(left_out, 'computer')} left out: {how_many(len(self.fleet), 'other')} known")
 
     async def _tell(self, computers: list[Json]) -> None:
         """What is new of them."""

@@ -226,7 +226,7 @@ async def test_there_is_room_for_so_many(
     """Those that are known are told as ever, the others are counted, and told when others have gone."""
     monkeypatch.setattr(fleet, "MAX_COMPUTERS", 2)
     guids = organisation.inventory.add_computers(4)
-    with pytest.raises(ComputersLeftOut, match="2 computers are left out: 2 others are known"):
+    with pytest.raises(ComputersLeftOut, match="2 computers left out: 2 others known"):
         await polled.poll()
     known = [guid for _, guid in told(receiver)]
     assert len(known) == 2
@@ -236,7 +236,7 @@ async def test_there_is_room_for_so_many(
     with pytest.raises(ComputersLeftOut, match="2 computers"):
         await polled.poll()
     assert told(receiver) == sorted([("changed", known[0]), ("gone", known[1])])
-    with pytest.raises(ComputersLeftOut, match="1 computers"):
+    with pytest.raises(ComputersLeftOut, match="1 computer left out"):
         await polled.poll()
     ((change, guid),) = told(receiver)
     assert (change, guid in guids, guid in known) == ("appeared", True, False)
