@@ -112,7 +112,8 @@ class Computers(Compared):
             self._names.as_of = _date_of(began)
         await self._checkpoint.keep(**({SWEPT_AT: b"%d" % began} if is_sweep else {}))
         if left_out := self.fleet.left_out - before:
-            raise ComputersLeftOut(f"{how_many(left_out, 'computer')} left out: {how_many(len(self.fleet), 'other')} known")
+            others = how_many(len(self.fleet), "other")
+            raise ComputersLeftOut(f"{how_many(left_out, 'computer')} left out: {others} known")
 
     async def _tell(self, computers: list[Json]) -> None:
         """What is new of them."""
