@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import click
 
@@ -271,7 +272,7 @@ async def _do_one(
         return
     result.entry = id_
     try:
-        outcome = await perform(api, action, f"{doing.reason} [{asked['by']}, {id_}]", before.state)
+        outcome = await perform(api, action, f"{doing.reason} {signature(asked)}", before.state)
         result.outcome, result.state = outcome.result, outcome.state
         answered |= {"looked_up": True} if outcome.looked_up else {}
     except PluginError as error:
@@ -323,6 +324,11 @@ async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequenc
             return
         await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")
         pause_s = min(LOOK_S, pause_s * 2)
+
+
+def signature(asked: Mapping[str, Any]) -> str:
+    """The end of the comment of an action, by its line `asked`: a comment that ends otherwise is somebody else's."""
+    return f"[{asked.get('by')}, {asked.get('entry')}]"
 
 
 def client(session: Session) -> str:

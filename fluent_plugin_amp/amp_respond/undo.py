@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import COMMENTED, Stand, is_so, look
-from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, client, do
+from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, client, do, signature
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal
@@ -90,9 +90,10 @@ def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -
 async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
     """The computer is still there, has its name, and is where the entry put it; and nobody else did it anew since.
 
-    That tells the comment, in which the entry stands.
+    That tells the comment, which the entry signed: others may name the entry in theirs.
     """
-    if entry.action.kind in COMMENTED and not is_so(inverse, now.state) and entry.id not in now.comment:
+    is_ours = now.comment.endswith(signature(entry.asked))
+    if entry.action.kind in COMMENTED and not is_so(inverse, now.state) and not is_ours:
         raise NothingToUndo(f"it is so by somebody else now, who said: {now.comment or '(nothing)'}")
     if inverse.computer is None:
         return

@@ -348,11 +348,15 @@ def test_what_may_have_been_changed_again_is_not_undone(undo: Undo, journal: Pat
     assert not undo.is_as_before
 
 
-@pytest.mark.parametrize("comment", ["by a colleague", ""])
+@pytest.mark.parametrize("comment", ["by a colleague", "", "again, see {entry} [eve@soc2, 00c0ffee0000]"])
 def test_what_a_colleague_did_since_is_not_undone(
     undo: Undo, computer: LocalComputer, soc: LocalList, comment: str
 ) -> None:
-    """It is as the entry wanted it, but by somebody else: the opposite in the console, and then the same anew."""
+    """It is as the entry wanted it, but by somebody else: the opposite in the console, and then the same anew.
+
+    To name the entry is not to have signed it.
+    """
+    comment = comment.format(entry=undo.entry)
     computer.comment = comment
     soc.files = dict.fromkeys(soc.files, comment)
     refused = undo.kind in ("isolate", "release", "block")
