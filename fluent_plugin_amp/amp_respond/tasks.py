@@ -53,12 +53,13 @@ def isolate(
             if not is_complete:
                 session.screen.note(INCOMPLETE)
         doing.brakes.way(len(found) + len(others), named=False)  # before requests for each of them
+        asks_each = len(found) + len(others) <= doing.brakes.max  # more are only shown
         for one in (*found, *others):
             error: PluginError | None = None
             try:
-                if one in others:  # its own name is shown
+                if asks_each and one in others:  # its own name is shown
                     one = await computers.by_guid(api, one.guid)
-                if kind == "isolate" and not await isolation.may_start(api, one.guid):
+                if asks_each and kind == "isolate" and not await isolation.may_start(api, one.guid):
                     error = IsolationForbidden(f"the policy {one.policy or '(unknown)'} of {one.hostname} forbids it")
             except PluginError as exc:
                 if not is_its_own(exc):

@@ -287,6 +287,9 @@ def test_more_than_max_are_refused(run: Run, responses: Responses, cloud: LocalC
     """25, unless it is said: a clean file that every computer has seen isolates nobody."""
     responses.see(SHA256, *(responses.add_computer(f"desk-{number:03}") for number in range(26)))
     assert "26 are meant, --max allows 25" in run("isolate", "--hash", SHA256, *YES, code=2).stderr
+    cloud.requests.clear()
+    assert "26 in all" in run("isolate", "--hash", SHA256, *WHY, "--dry-run").stderr
+    assert len(cloud.requests) == 1  # thousands may have seen it
     assert changes(cloud) == []
 
 
