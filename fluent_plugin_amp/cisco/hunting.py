@@ -55,17 +55,18 @@ async def seen(api: CiscoApi, what: str) -> Seen:
         found.append(computer(item))
         if len(found) >= HISTORY:
             break
-    return Seen(tuple(found), len(found) < HISTORY and listing.is_steady and not listing.odd)
+    # A computer may stand in the list once for each entry: what came counts, not only who is new.
+    is_cut = max(len(found), listing.read) >= HISTORY
+    return Seen(tuple(found), not is_cut and listing.is_steady and not listing.odd)
 
 
 async def told(api: CiscoApi, sha256: str) -> Told:
     """Who raised an event for a file."""
     found = set[str]()
     count = 0
-    listing = Listing(api, "/v1/events", _id_of, query=(("detection_sha256", sha256),))
+    listing = Listing(api, "/v1/events", _key_of, query=(("detection_sha256", sha256),))
     async for event in listing.items():
-        about = event.get("computer")
-        guid = event.get("connector_guid") or (about.get("connector_guid") if isinstance(about, dict) else None)
+        guid = _guid_of(event)
         if isinstance(guid, str) and is_guid(guid):
             found.add(guid.lower())
         count += 1
@@ -103,8 +104,15 @@ def file_link(console: str, sha256: str) -> str:
     return f"https://{console}/file/trajectory/{sha256}"
 
 
-def _id_of(event: dict[str, Any]) -> str:
-    return str(event.get("id") or event)
+def _key_of(event: dict[str, Any]) -> str:
+    """Its id and its computer: an id may be a rounded one, which events of several computers share."""
+    id_ = event.get("id")
+    return f"{id_} {_guid_of(event)}" if id_ else str(event)
+
+
+def _guid_of(event: dict[str, Any]) -> Any:
+    about = event.get("computer")
+    return event.get("connector_guid") or (about.get("connector_guid") if isinstance(about, dict) else None)
 
 
 def _sha256(file: object) -> str:

@@ -44,6 +44,27 @@ async def test_a_search_that_was_cut_says_so(
     )
 
 
+async def test_a_computer_that_is_listed_for_each_entry_counts_as_often(
+    api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cloud's limit is one of entries: a search that reached it is not complete, however few it found."""
+    about = {"connector_guid": "6a5f008f-9240-4c59-b73a-982517dc3824", "hostname": "desk-014"}
+    body = json.dumps({"metadata": {"results": {"total": 3}}, "data": [about] * 3}).encode()
+    cloud.fail(Failure("GET", times=99, status=200, body=body))
+    for history in (4, 3):
+        monkeypatch.setattr(hunting, "HISTORY", history)
+        seen = await hunting.seen(api, SHA256)
+        assert (len(seen.computers), seen.is_complete) == (1, history == 4)
+
+
+async def test_events_of_two_computers_may_have_one_rounded_id(api: CiscoApi, organisation: Organisation) -> None:
+    """Neither computer counts as silent then."""
+    guids = [organisation.responses.add_computer(name).guid for name in ("desk-014", "desk-015")]
+    events = [{"id": 2**62, "connector_guid": guid, "file": {"identity": {"sha256": SHA256}}} for guid in guids]
+    organisation.publish([json.dumps(event).encode() for event in events])
+    assert await hunting.told(api, SHA256) == hunting.Told(frozenset(guids), is_complete=True)
+
+
 async def test_a_list_that_is_cut_is_not_complete(api: CiscoApi, cloud: LocalCloud) -> None:
     """The total says that more have seen it, and that more events are there, than came."""
     about = {"id": 1, "connector_guid": "6a5f008f-9240-4c59-b73a-982517dc3824", "hostname": "desk-014"}
