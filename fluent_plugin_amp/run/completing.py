@@ -62,6 +62,7 @@ class Completing:
         kept: the named values of the state file.
         streams: those that are configured now.
         snapshot: returns the figures of the moment.
+        stands: returns those of one stream, by name; None: there is none.  It is asked often.
         tell: hears of a cloud that does not answer.
         budgets: what each key may spend of its rate limit, by API and client id; shared with all that use the keys.
         clock: seconds since the epoch.
@@ -75,6 +76,7 @@ class Completing:
         kept: KeptRows,
         streams: Callable[[], Iterable[StreamConfig]],
         snapshot: Callable[[], Snapshot],
+        stands: Callable[[str], StreamSnapshot | None],
         tell: Observer,
         budgets: dict[tuple[str, str], Budget],
         *,
@@ -88,6 +90,7 @@ class Completing:
         self._kept = kept
         self._streams = streams
         self._snapshot = snapshot
+        self._stands = stands
         self._tell = tell
         self._clock = clock
         self._looks = Looks(config, conductor, budgets, clock, **options)
@@ -253,9 +256,6 @@ class Completing:
         name = stream.name
         seen = self._presences.get(name, Presence())
         return await self._looks.look(stream, at, self._journals[name], lambda: self._stands(name), seen)
-
-    def _stands(self, name: str) -> StreamSnapshot | None:
-        return next((each for each in self._snapshot().streams if each.name == name), None)
 
     async def _send(self, name: str) -> None:
         """Send what is under way, and wait for a server, for as long as it takes."""

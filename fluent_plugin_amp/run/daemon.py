@@ -195,15 +195,19 @@ class Daemon:
             share_bytes, prefetch_count = share_of(each, changes.config)
             self.streams[each.name].flow.share(share_bytes, prefetch_count)
 
+    def stands(self, name: str) -> StreamSnapshot | None:
+        """How one stream stands now; None: there is none of this name."""
+        return self._stands(name, time.time()) if name in self.streams else None
+
+    def _stands(self, name: str, now: float) -> StreamSnapshot:
+        return StreamSnapshot.of(self.streams[name], self.conductor.lines[name], now, self.proofs.get(name))
+
     def figures(self) -> Snapshot:
         """How everything stands now."""
         now = time.time()
         return Snapshot(
             at=now,
-            streams=tuple(
-                StreamSnapshot.of(stream, self.conductor.lines[name], now, self.proofs.get(name))
-                for name, stream in self.streams.items()
-            ),
+            streams=tuple(self._stands(name, now) for name in self.streams),
             servers=self.sink.figures(),
             is_available=self.conductor.available,
             chunks_in_flight=self.conductor.sink_in_flight,
@@ -360,6 +364,7 @@ async def run(
                 daemon.state.kept,
                 lambda: daemon.config.own_streams,
                 daemon.figures,
+                daemon.stands,
                 observer,
                 daemon.budgets,
             )

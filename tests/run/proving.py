@@ -65,6 +65,7 @@ class World(Rig):
             pipeline.state.kept,
             lambda: config.own_streams,
             self.snapshot,
+            lambda name: next((each for each in self.snapshot().streams if each.name == name), None),
             self.facts.append,
             self.budgets,
             clock=lambda: self.now,

@@ -194,6 +194,17 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
     assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
 
 
+async def test_how_one_stream_stands_is_asked_of_it_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of 300 streams takes 2 ms: one for each of them, and for each page, would hold up their events."""
+    async with world.running() as completing:
+        monkeypatch.setattr(completing, "_snapshot", None)
+        monkeypatch.setattr(completing, "_stands", lambda name: figures_of(name=name, messages_ready=7))
+        await completing._until_queues_are_known()
+        world.now = BEGIN + 3 * HOUR_S
+        await completing.write_due()
+    assert world.records[-1]["queue_depth"] == 7
+
+
 async def big_hour(world: World, completing: Completing) -> None:
     """An hour with many events, all of them delivered, has its record; then a day has passed."""
     await completing.write_due()
