@@ -11,8 +11,8 @@ OF_A_REQUEST = 150
 """Events that take as long as a request without any: to send it, to read its answer, to search what was delivered."""
 
 
-class Pace:
-    """Who looks waits after each answer."""
+class SharedPace:
+    """That of all looks: whoever looks waits after each answer."""
 
     def __init__(self) -> None:
         self._free_at = 0.0

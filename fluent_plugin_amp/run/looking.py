@@ -19,7 +19,7 @@ from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.cisco.history import total_between
 from fluent_plugin_amp.cisco.walk import PAGE
 from fluent_plugin_amp.completeness.journal import Journal
-from fluent_plugin_amp.completeness.pace import Pace
+from fluent_plugin_amp.completeness.pace import SharedPace
 from fluent_plugin_amp.completeness.presence import Presence
 from fluent_plugin_amp.completeness.record import HOUR_S, Figures, moment
 from fluent_plugin_amp.completeness.schedule import AGAIN_CLEAN_S, Due
@@ -83,7 +83,7 @@ class Looks:
         self._clock = clock
         self._wait = wait
         self._rest = rest
-        self._pace = Pace()
+        self._pace = SharedPace()
         self._turns: dict[str, asyncio.Lock] = {}
         """By client id."""
 
