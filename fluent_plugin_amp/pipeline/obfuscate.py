@@ -184,22 +184,22 @@ def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> H
 
 
 def _hide(hidden: Hidden, rule: Rule, value: str) -> None:
-    if any(map(str.isalnum, value)):  # what has no letter and no digit tells nothing
-        looked_for = presets.folded(value) if len(value) <= presets.MAX_LENGTH else value
-        hidden[looked_for] = rule, value
+    # What has no letter and no digit tells nothing; what is longer than all texts stands in none.
+    if len(value) <= presets.MAX_SEARCHED and any(map(str.isalnum, value)):
+        hidden[presets.folded(value)] = rule, value
 
 
 def _hide_in_texts(texts: list[presets.Found], hidden: Hidden) -> None:
     """In those that no rule has taken the place of."""
     left = [found for found in texts if presets.is_there(*found)]
-    found = presets.standing_in([text for _, _, text in left], hidden)
-    if found is None:
-        for container, place, _ in left:
-            container[place] = MASK
-    elif found:
+    written = [text for _, _, text in left]
+    found = presets.standing_in(written, hidden)
+    made = None
+    if found is not None:
         values = {value: str(rule.replacement(original)) for value in found for rule, original in [hidden[value]]}
-        for container, place, text in left:
-            container[place] = presets.replace(text, values)
+        made = presets.replace(written, values) if values else written
+    for (container, place, _), text in zip(left, made or [MASK] * len(left), strict=True):
+        container[place] = text
 
 
 def _mask(container: Any, place: Any, text: str) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -58,9 +57,9 @@ MAX_FOUND = 64
 """Hidden values of one event that stand in its other texts; of one with more, the texts are hidden whole."""
 MAX_LOOKS = 64 * 1024 * 1024
 """Hidden values times the characters of the other texts: of an event with more, the texts are hidden whole."""
-MAX_LENGTH = 256
-"""Characters of a value that is looked for as `folded`; a longer one is looked for as it is written."""
-MAX_SEARCHED = 1024 * 1024
+MAX_PLACES = 10_000
+"""At which hidden values stand in the other texts of one event; where there are more, the texts are hidden whole."""
+MAX_SEARCHED = 256 * 1024
 """Characters of all texts of one event; where there are more, the longest texts are hidden whole."""
 
 Found = tuple[Any, Any, str]
@@ -115,23 +114,30 @@ def is_there(container: Any, place: Any, text: str) -> bool:
 
 
 class _Folds(dict[int, str]):
-    """For `str.translate`: what a character is looked for as, without case, and as a letter and its accents."""
+    """For `str.translate`: a character without case and width, as a letter and its accents."""
 
     def __missing__(self, code: int) -> str:
-        letters = unicodedata.normalize("NFD", unicodedata.normalize("NFD", chr(code)).casefold())
+        letter = chr(code)
+        if unicodedata.decomposition(letter).startswith(_OTHER_WIDTHS):
+            letter = unicodedata.normalize("NFKC", letter)
+        letters = unicodedata.normalize("NFD", unicodedata.normalize("NFD", letter).casefold())
         fold = letters.replace(_DOTTED_I, "i").replace("ı", "i")
-        if len(self) < _MAX_KEPT:
+        if code <= _LAST_KEPT:
             self[code] = fold
         return fold
 
 
+_OTHER_WIDTHS = ("<wide>", "<narrow>")
 _DOTTED_I = "i\N{COMBINING DOT ABOVE}"
-_MAX_KEPT = 65_536
+_LAST_KEPT = 0xFFFF
+"""Of the letters beyond few are in use: they are folded each time."""
 _FOLDS = _Folds()
-_ACCENT = "[\u0300-\u036f\u3099\u309a]"
-_MOST_ACCENTS = 3
+_fold_of = _FOLDS.__getitem__
+_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u065f]{2,}")
+_MARKS = "".join(map(chr, (*range(0x300, 0x370), 0x3099, 0x309A)))
+"""Behind a letter they make it another one."""
+_MOST_MARKS = 3
 """Of one letter, in any alphabet."""
-_several_accents = re.compile(_ACCENT + "{2,}")
 
 
 def folded(text: str) -> str:
@@ -141,45 +147,63 @@ def folded(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return _several_accents.sub(_in_order, text.translate(_FOLDS).replace(_DOTTED_I, "i"))
+    return _ACCENTS.sub(_in_order, text.translate(_FOLDS).replace(_DOTTED_I, "i"))
 
 
 def _in_order(accents: re.Match[str]) -> str:
-    """The order of NFD.  `unicodedata.normalize` would take the square of the time for many accents."""
+    """Those of one letter may stand in any order, as long as they stand at different places of it.
+
+    `unicodedata.normalize` does the same, and takes seconds for thousands of them.
+    """
     return "".join(sorted(accents[0], key=unicodedata.combining))
 
 
 def standing_in(texts: Sequence[str], values: Collection[str]) -> list[str] | None:
-    """Those of ``values`` (as `replace` takes them) that stand in any text; None: it is too much to find out."""
+    """Those of ``values`` (`folded`) that stand in any text; None: it is too much to find out."""
     if len(values) * (sum(map(len, texts)) + len(texts)) > MAX_LOOKS:
         return None
-    as_written = "\n".join(texts)
     searched = "\n".join(map(folded, texts))
-    found = [value for value in values if value in (searched if len(value) <= MAX_LENGTH else as_written)]
+    found = [value for value in values if value in searched]
     return found if len(found) <= MAX_FOUND else None
 
 
-def replace(text: str, values: Mapping[str, str]) -> str:
-    """``text`` with these values (`folded`; those longer than `MAX_LENGTH` as they are) replaced."""
-    searched = folded(text)
-    words = tuple([value for value in values if value in searched and len(value) <= MAX_LENGTH])
-    if words:
-        text = _replaced(text, searched, _finder(words), values)
-    if len(text) > MAX_LENGTH:
+def replace(texts: Iterable[str], values: Mapping[str, str]) -> list[str] | None:
+    """``texts`` with these values (`folded`) replaced; None: they stand at too many places."""
+    made: list[str] = []
+    left = MAX_PLACES
+    for text in texts:
+        searched = folded(text)
+        words: list[tuple[int, int, str]] = []
         for value in values:
-            if len(value) > MAX_LENGTH:
-                text = text.replace(value, values[value])
-    return text
+            start = searched.find(value)
+            while start >= 0:
+                if not left:
+                    return None
+                left -= 1
+                if _is_word(searched, start, start + len(value)):
+                    words.append((start, -len(value), value))
+                start = searched.find(value, start + 1)
+        made.append(_replaced(text, sorted(words), values) if words else text)
+    return made
 
 
-def _replaced(text: str, searched: str, finder: re.Pattern[str], values: Mapping[str, str]) -> str:
-    """``text`` without what is found in ``searched``, its `folded`."""
+def _is_word(searched: str, start: int, end: int) -> bool:
+    """Whether what stands there is whole, with its accents."""
+    before = searched[max(0, start - _MOST_MARKS - 1) : start].rstrip(_MARKS)[-1:]
+    after = searched[end : end + 1]
+    return not (before.isalnum() or after.isalnum() or (after and after in _MARKS))
+
+
+def _replaced(text: str, words: Sequence[tuple[int, int, str]], values: Mapping[str, str]) -> str:
+    """``text`` without these words: where each begins in its `folded`, and its length below 0; the longest first."""
     places: Sequence[int] = range(len(text)) if text.isascii() else _places(text)
     pieces: list[str] = []
-    end = 0
-    for match in finder.finditer(searched):
-        pieces += [text[end : places[match.start()]], values[match[0]]]
-        end = places[match.end() - 1] + 1
+    end = searched_to = 0
+    for start, negative, value in words:
+        if start >= searched_to:
+            searched_to = start - negative
+            pieces += [text[end : places[start]], values[value]]
+            end = places[searched_to - 1] + 1
     return "".join([*pieces, text[end:]])
 
 
@@ -187,17 +211,8 @@ def _places(text: str) -> list[int]:
     """Where in ``text`` each character of its `folded` comes from."""
     places: list[int] = []
     before = ""
-    for place, character in enumerate(text):
-        fold = folded(character)
+    for place, fold in enumerate(map(_fold_of, map(ord, text))):
         if fold != _DOTTED_I[1] or before[-1:] != "i":
             places += [place] * len(fold)
         before = fold
     return places
-
-
-@lru_cache(maxsize=1024)  # the same computers come again and again
-def _finder(values: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds any of ``values`` where it is a whole word, with its accents; the longest first."""
-    words = "|".join(map(re.escape, sorted(values, key=len, reverse=True)))
-    no_letter_before = "".join(rf"(?<![^\W_]{_ACCENT * accents})" for accents in range(_MOST_ACCENTS + 1))
-    return re.compile(rf"{no_letter_before}(?:{words})(?![^\W_]|{_ACCENT})")
