@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMPUTERS = 50_000
 RATE = 500
 LEAST_S = 10.0
-LONGEST_S = 120.0
+LONGEST_S = 600.0
 
 Figures = tuple[str, tuple[float, ...]]
 """A row, and its values of several turns."""
