@@ -52,17 +52,21 @@ def names(job: Job) -> Iterator[Figures]:
             job.rig.fill(bodies)
             port = free_port()
             process = job.rig.start_plugin(port, state={"path": str(state)}, **options)
-            job.rig.moment("connected to queue")
-            if options:
-                wait_until(lambda: _swept(state), job.rig.log, LONGEST_S)
-            before = cpu_seconds(process.pid)
-            with receiver("--port", str(port)) as (_, server):
-                wait_until(lambda: sum(job.rig.broker.queue_depth(job.rig.streams[0].queue)[:2]) == 0, job.rig.log)
-                used = cpu_seconds(process.pid) - before
-                peak = memory_mib(process.pid)
-                process.terminate()
-                process.wait(60)
-                figures = report(server)
+            try:
+                job.rig.moment("connected to queue")
+                if options:
+                    wait_until(lambda: _swept(state), job.rig.log, LONGEST_S)
+                before = cpu_seconds(process.pid)
+                with receiver("--port", str(port)) as (_, server):
+                    queue = job.rig.streams[0].queue
+                    wait_until(lambda: sum(job.rig.broker.queue_depth(queue)[:2]) == 0, job.rig.log, LONGEST_S)
+                    used = cpu_seconds(process.pid) - before
+                    peak = memory_mib(process.pid)
+                    process.terminate()
+                    process.wait(60)
+                    figures = report(server)
+            finally:
+                process.kill()
             assert figures["events"] >= len(bodies), figures
             return Snapshot(len(bodies) / (figures["last_at"] - figures["first_at"]), used, peak)
 
