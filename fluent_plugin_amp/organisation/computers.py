@@ -10,6 +10,7 @@ there after a restart, whether or not the cloud is.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import zlib
 from bisect import bisect_right
@@ -132,7 +133,7 @@ class Computers(Compared):
         for odd in self.fleet.restore(rows):
             if odd is not None:
                 self.odd_rows.append(odd)
-            await self._turns.rest()
+            await asyncio.sleep(0)  # without a rest: events want the names
         self.odd_rows += self._restore_lists(rows)
         swept_at = rows.get(SWEPT_AT, b"")
         self._swept_at = int(swept_at) if swept_at.isdigit() and len(swept_at) <= 10 else 0
