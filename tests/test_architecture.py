@@ -82,6 +82,7 @@ PURE_BY_DESIGN = frozenset(
         "completeness.schedule",
         "completeness.verify",
         "cisco.budget",
+        "cisco.mended",
         "cisco.pieces",
         "organisation.windows",
         "organisation.entries",

@@ -7,7 +7,6 @@ spellings of the rate limit), and strict where a guess could lose a password or 
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from fluent_plugin_amp.cisco.errors import (
     CloudServerError,
     EventStreamNotFound,
 )
+from fluent_plugin_amp.cisco.mended import decode_mended
 from fluent_plugin_amp.cisco.names import Named
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.numbers import float_of
@@ -173,7 +173,7 @@ _decode_json = msgspec.json.Decoder(float_hook=float_of).decode
 
 def _decoded(body: bytes) -> Any:
     """JSON, behind a byte order mark or not.  Raises one of `_NOT_JSON`."""
-    return _decode_json(body.removeprefix(codecs.BOM_UTF8))
+    return decode_mended(_decode_json, body)
 
 
 def _kind(body: bytes) -> str:

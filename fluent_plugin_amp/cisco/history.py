@@ -18,6 +18,7 @@ import msgspec
 from fluent_plugin_amp.cisco.answers import EventStream, RateLimit
 from fluent_plugin_amp.cisco.api import CiscoApi, Query, Wait
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.cisco.mended import decode_mended
 from fluent_plugin_amp.cisco.pieces import NOT_AS_DOCUMENTED
 from fluent_plugin_amp.cisco.walk import Entry, PagesDoNotGoOn, Walk
 from fluent_plugin_amp.numbers import float_of
@@ -182,7 +183,7 @@ def _entries(
 ) -> Iterator[Entry[Recorded]]:
     """Of a page; ``second`` is that of events without a time where no event of the page has one."""
     try:
-        said: list[Any] = [_decode(raw) for raw in events]
+        said: list[Any] = [decode_mended(_decode, bytes(raw)) for raw in events]
     except NOT_AS_DOCUMENTED:
         raise CloudAnswerNotUnderstood("GET /v1/events: data is not a list of objects") from None
     seconds = [second_of(event, NO_TIME) for event in said]

@@ -21,6 +21,7 @@ import msgspec
 from fluent_plugin_amp.cisco import answers, pieces
 from fluent_plugin_amp.cisco.api import CiscoApi, Query
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.cisco.mended import decode_mended
 from fluent_plugin_amp.numbers import float_of
 
 MAX_PAGES = 2000
@@ -136,7 +137,7 @@ class Listing:
     def _take(self, raw: msgspec.Raw) -> Json | None:
         """The item, unless it came before or is none."""
         try:
-            item = _decode_item(raw)
+            item = decode_mended(_decode_item, bytes(raw))
             key = self._key_of(item)
         except pieces.NOT_AS_DOCUMENTED:
             key = None

@@ -5,13 +5,13 @@ A page of events has a megabyte, one of vulnerabilities 25.
 
 from __future__ import annotations
 
-import codecs
 from typing import Any
 
 import msgspec
 
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
+from fluent_plugin_amp.cisco.mended import decode_mended
 from fluent_plugin_amp.numbers import float_of
 
 NOT_AS_DOCUMENTED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -43,7 +43,7 @@ def envelope(body: bytes, asked: str) -> Envelope:
         CloudAnswerNotUnderstood: it is none; ``asked`` names the request in the error, as ``GET /v1/events``.
     """
     try:
-        return _decode_envelope(body.removeprefix(codecs.BOM_UTF8))
+        return decode_mended(_decode_envelope, body)
     except NOT_AS_DOCUMENTED:
         answers.envelope(body, asked)  # says what it is instead
         raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data") from None

@@ -123,7 +123,7 @@ async def test_an_event_is_decoded_no_further_than_it_is_known_by(
     ]
 
 
-@pytest.mark.parametrize("data", [b"[1]", b'[{"timestamp": 1}, null]', b'[{"id": "\xff"}]', b"[{]", b"7"])
+@pytest.mark.parametrize("data", [b"[1]", b'[{"timestamp": 1}, null]', b"[{]", b"7"])
 async def test_what_is_no_event_is_refused(api: CiscoApi, cloud: LocalCloud, waits: Waits, data: bytes) -> None:
     """By name."""
     cloud.fail(Failure(status=200, body=b'{"metadata":{},"data":' + data + b"}"))
@@ -177,3 +177,19 @@ async def test_numbers_of_an_event_are_read_by_python(api: CiscoApi, cloud: Loca
         async for _ in read(api, [], Walk(10), second_of, waits):
             pass
     assert read_by_python == ["1e308"]
+
+
+@pytest.mark.parametrize("name", [rb"\ud800.exe", b"\xed\xa0\x80.exe"])
+async def test_a_broken_name_costs_no_page(api: CiscoApi, cloud: LocalCloud, waits: Waits, name: bytes) -> None:
+    """Whoever names a file may put half a surrogate pair into the name."""
+    event = b'{"id":%d,"timestamp":5,"file":{"file_name":"%s"}}'
+    cloud.fail(Failure(status=200, body=b'{"data":[%s,%s]}' % (event % (1, name), event % (2, b"a.exe"))))
+    stretches = [stretch async for stretch in read(api, [], Walk(10), second_of, waits)]
+    assert [entry.item.event["id"] for stretch in stretches for entry in stretch.entries] == [1, 2]
+
+
+async def test_a_broken_id_costs_no_page(api: CiscoApi, cloud: LocalCloud, waits: Waits) -> None:
+    """It is mended, and fits no event that was delivered."""
+    cloud.fail(Failure(status=200, body=b'{"data":[{"id":"\xff","timestamp":5}]}'))
+    (stretch,) = [stretch async for stretch in read(api, [], Walk(10), second_of, waits)]
+    assert [entry.item.event["id"] for entry in stretch.entries] == ["\ufffd"]

@@ -214,3 +214,13 @@ async def test_numbers_take_python_no_time(api: CiscoApi, cloud: LocalCloud) -> 
     with floats_read() as read:
         assert await guids(computers(api)) == ["a"]
     assert read == ["-2e-308", "1e308"]
+
+
+@pytest.mark.parametrize("name", [rb"\ud800", b"\xff"])
+async def test_a_broken_name_costs_neither_page_nor_item(api: CiscoApi, cloud: LocalCloud, name: bytes) -> None:
+    """It is half a character, or no UTF-8."""
+    body = b'{"data":[{"connector_guid":"a","hostname":"%s"},{"connector_guid":"b"}]}' % name
+    cloud.fail(Failure(status=200, body=body))
+    reading = computers(api)
+    assert [item.get("hostname") async for item in reading.items()] == ["\ufffd", None]
+    assert reading.odd == 0
