@@ -119,7 +119,9 @@ class Books:
 def _key_of(record: dict[str, Any]) -> Key:
     if "computer" in record:
         return record["change"], record["computer"]["connector_guid"]
-    return "entry", record.get("item", "")
+    if "item" in record:
+        return "entry", record["item"]
+    return "neither entry nor computer", repr(record)[:500]  # shown when the books are held against each other
 
 
 @dataclass
