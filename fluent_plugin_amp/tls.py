@@ -94,6 +94,18 @@ def trusting(ca_file: Path | str | None) -> ssl.SSLContext:
     return context
 
 
+def http_context(ca_file: str | None) -> ssl.SSLContext:
+    """`trusting`, shared in the same way by clients of HTTP: they set in it what they speak, so it is only for them.
+
+    Raises OSError.
+    """
+    key = ("http", ca_file, _system_cas() if ca_file is None else hashlib.sha256(read_bytes(ca_file)).digest())
+    context = _shared.get(key)
+    if context is None:
+        _shared[key] = context = trusting(ca_file)
+    return context
+
+
 def clock_remedy(error: ssl.SSLCertVerificationError) -> str | None:
     """What to do where a certificate was refused for the sake of the time; None: for another reason."""
     return _CLOCK_REMEDY if error.verify_code in _BOUNDS else None

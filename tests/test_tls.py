@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fluent_plugin_amp.config import TlsConfig
 from fluent_plugin_amp.errors import EXIT_CONFIG, TlsFilesUnusable
-from fluent_plugin_amp.tls import client_context
+from fluent_plugin_amp.tls import client_context, http_context
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,16 @@ def test_connections_of_the_same_settings_share_one_context(files: Path) -> None
     """The system's CAs take a megabyte: hundreds of streams hold them once."""
     assert client_context(TlsConfig()) is client_context(TlsConfig())
     assert client_context(TlsConfig()) is not client_context(TlsConfig(ca_file=files / "ca.pem"))
+
+
+def test_clients_of_http_share_another_one(files: Path) -> None:
+    """The looks of completeness records are hundreds at once.  What HTTP sets in it is nothing for a broker."""
+    system, own = http_context(None), http_context(str(files / "ca.pem"))
+    assert http_context(None) is system
+    assert http_context(str(files / "ca.pem")) is own
+    assert client_context(TlsConfig()) is not system
+    (files / "ca.pem").write_text((files / "ca.pem").read_text().rstrip() + " \n")
+    assert http_context(str(files / "ca.pem")) is not own
 
 
 @pytest.mark.parametrize("renewed", ["ca.pem", "both.pem"])

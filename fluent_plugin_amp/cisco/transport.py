@@ -15,7 +15,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -37,7 +37,7 @@ from fluent_plugin_amp.descriptors import is_exhausted
 from fluent_plugin_amp.errors import PluginError, TooManyFiles
 from fluent_plugin_amp.files import read_bytes
 from fluent_plugin_amp.proxy import status_line
-from fluent_plugin_amp.tls import clock_remedy, trusting
+from fluent_plugin_amp.tls import clock_remedy, http_context, trusting
 
 MAX_ANSWER_BYTES = 64 << 20
 """An answer larger than this, packed or unpacked, is refused: no page of 500 events comes near it."""
@@ -87,7 +87,7 @@ async def http_client(
 
     Raises ValueError when ``ca_file`` or the proxy cannot be used.
     """
-    context = tls_context(ca_file)
+    context = tls_context(ca_file, http_context)
     try:
         client = httpx.AsyncClient(
             verify=context,
@@ -111,12 +111,12 @@ async def http_client(
         yield client
 
 
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
+def tls_context(ca_file: str | None, make: Callable[[str | None], ssl.SSLContext] = trusting) -> ssl.SSLContext:
     """A context that verifies, against one CA or those of the system.  Raises ValueError for a bad file."""
     try:
         if ca_file is not None:
             read_bytes(ca_file)  # OpenSSL would wait for the end of a pipe
-        return trusting(ca_file)
+        return make(ca_file)
     except OSError as exc:  # ssl.SSLError is one
         raise ValueError(f"{ca_file}: not a file of PEM certificates ({exc.strerror or exc})") from exc
 

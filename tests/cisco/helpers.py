@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import importlib.util
-import os
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,9 +15,9 @@ from types import FrameType
 import pytest
 from hypothesis import strategies as st
 
-from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.numbers import float_of
+from fluent_plugin_amp.tls import http_context
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 VARIABLES = (
@@ -29,11 +27,12 @@ VARIABLES = (
 )
 """Environment variables of the machine that no test may depend on."""
 
-_SYSTEM_CAS = transport.tls_context(None)
+_SYSTEM_CAS = http_context(None)
+"""As long as it is held, all clients share it: it takes long to make."""
 
 
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's keys and proxies; the system's CAs, which take long to read, are read once.
+    """Nothing of the machine's keys and proxies.
 
     httpcore looks for sniffio several times a request; where it is not installed, that search takes longer than
     the local cloud's answer, the more so under pytest.
@@ -42,12 +41,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "sniffio", None)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    tls_context = transport.tls_context
-
-    def cached(ca_file: str | None) -> ssl.SSLContext:
-        return tls_context(ca_file) if ca_file or "SSL_CERT_FILE" in os.environ else _SYSTEM_CAS
-
-    monkeypatch.setattr(transport, "tls_context", cached)
 
 
 Connect = Callable[..., AbstractAsyncContextManager[CiscoApi]]
