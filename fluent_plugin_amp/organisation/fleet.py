@@ -26,6 +26,9 @@ MAX_FIELDS = 250
 """Names of fields that are told apart, of all computers together; Cisco's have some thirty."""
 MAX_BUCKET_BYTES = 64 * 1024 * 1024
 """Unpacked: a bucket that was kept and is larger is none."""
+MAX_PACKED_BYTES = 16 * 1024 * 1024
+"""Of a bucket: one that is larger is not kept, only known; its computers appear again after a restart.  Where
+50,000 computers are known it has 13 KB."""
 NEWCOMERS = "newcomers "
 """How the names of rows begin that `newcomers` makes."""
 LEVELS_IN_ORDER = 8
@@ -126,7 +129,8 @@ class Fleet:
                 (guid, known.digests, known.hostname, self.names.computers.get(guid, Computer()))
                 for guid, known in self._buckets[number].items()
             ]
-            yield f"bucket {number:02x}", zlib.compress(_pack(computers), 1) if computers else None
+            data = zlib.compress(_pack(computers), 1) if computers else b""
+            yield f"bucket {number:02x}", data if 0 < len(data) <= MAX_PACKED_BYTES else None
 
     def restore(self, rows: Mapping[str, bytes]) -> Iterator[str | None]:
         """Take up what was kept, row by row; gives the name of a row of which nothing can be made, else None.

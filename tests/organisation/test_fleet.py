@@ -269,3 +269,11 @@ def test_however_deep_a_field_nests_its_change_is_told(levels: int) -> None:
     assert fleet.take(nested(1, 2)) is None
     assert (fleet.take(nested(2, 1)) is None) == (levels <= 8)
     assert fleet.take(nested(1, 3)) == Change("changed", ["nested"], nested(1, 3))
+
+
+def test_a_bucket_that_grows_too_large_is_only_known(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state file keeps no such row: all others are kept."""
+    monkeypatch.setattr(module, "MAX_PACKED_BYTES", 10)
+    (name, data), *_ = [row for row in fleet.rows() if row[0] != "fields"]
+    assert (name.startswith("bucket "), data) == (True, None)
+    assert fleet.take(computer()) is None
