@@ -7,6 +7,7 @@ others go on.  Whatever fails here costs a hunt, and is told; the event is acked
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
@@ -64,8 +65,8 @@ class HuntNotes:
             self.queues.setdefault(line, HuntQueue(every_s)).every_s = every_s
 
     async def restore(self, line: str) -> HuntQueue:
-        """The queue of a line, once it has what was kept."""
-        queue = self.queues[line]
+        """The queue of a line, once it has what was kept; for the last moments of a removed one, another."""
+        queue = self.queues.get(line) or HuntQueue(math.inf)
         if not queue.is_restored:
             kept = await self._keeper.load_of(line)
             more, garbled = queue.restore(kept, self._clock())

@@ -24,6 +24,7 @@ from fluent_plugin_amp.observe.snapshot import SourceSnapshot
 from fluent_plugin_amp.organisation.audit_logs import AuditLogs
 from fluent_plugin_amp.organisation.checkpoint import Kept
 from fluent_plugin_amp.organisation.hunt_notes import HuntNotes
+from fluent_plugin_amp.organisation.hunt_queue import HuntQueue
 from fluent_plugin_amp.organisation.source import PolledSource, Rounds
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
@@ -61,7 +62,7 @@ class Parts:
     kept: Kept
     names: Mapping[str, Names]
     """Of organisations whose names are wanted."""
-    hunts: HuntNotes | None = None
+    hunts: HuntQueue | None = None
     """What waits to be hunted."""
     hides: Callable[[str], bool] = lambda field: False
     """Whether a field is obfuscated."""
@@ -90,9 +91,9 @@ def _make_hunts(parts: Parts) -> Rounds:
     section = parts.organisation.hunts
     assert section is not None
     assert parts.hunts is not None
-    queue, label = parts.hunts.queues[parts.name], parts.organisation.name
+    label, delay_s = parts.organisation.name, section.delay
     return Hunts(
-        parts.name, label, parts.api, parts.feed, parts.kept, queue, delay_s=section.delay, hides=parts.hides
+        parts.name, label, parts.api, parts.feed, parts.kept, parts.hunts, delay_s=delay_s, hides=parts.hides
     )
 
 
@@ -241,13 +242,14 @@ class Sources:
         async def run() -> None:
             from fluent_plugin_amp.cisco.api import CiscoApi
 
+            queue = None
             if source == "hunts" and self._hunts is not None:
-                await self._hunts.restore(name)  # events wait for it
+                queue = await self._hunts.restore(name)  # events wait for it
             obfuscation = make_obfuscation(self._config.transform)
             hides = obfuscation.hides if obfuscation is not None else lambda field: False
             http = await self._client(organisation)
             api = CiscoApi(cloud, organisation.api.key, http, wait=polled.wait, max_wait_s=MAX_WAIT_S, budget=budget)
-            parts = Parts(name, organisation, api, feed, self._kept, self._names, self._hunts, hides)
+            parts = Parts(name, organisation, api, feed, self._kept, self._names, queue, hides)
             await polled.run(MAKERS[source](parts))
 
         return run

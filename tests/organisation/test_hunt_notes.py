@@ -120,6 +120,14 @@ async def test_hunts_that_are_configured_no_more_hold_nothing_up() -> None:
     assert before.every_s == 3600.0
 
 
+async def test_hunts_that_end_before_they_begin_are_no_fault() -> None:
+    """A reload may take the organisation away while its task is about to ask for the queue."""
+    rig = Rig(FakeKeeper())
+    rig.notes.follow({})
+    queue = await rig.notes.restore(LINE)
+    assert (queue.waiting, queue.forget_old(2e9), rig.notes.queues) == (0, {}, {})
+
+
 async def test_a_fault_costs_the_hunt_and_not_the_event() -> None:
     """It is told."""
     rig = Rig(FakeKeeper())
