@@ -13,6 +13,7 @@ from fluent_plugin_amp.commands.errors import CompletenessFileUnusable
 from fluent_plugin_amp.completeness.reading import find_records
 from fluent_plugin_amp.completeness.record import HOUR_S, Record, moment
 from fluent_plugin_amp.completeness.verify import Hour, Mark, Report, Stream
+from fluent_plugin_amp.numbers import float_of
 from fluent_plugin_amp.observe.templates import template
 from fluent_plugin_amp.text import how_many, one_line
 
@@ -49,7 +50,7 @@ _CLASSES = {
     Mark.ALTERED: "fault",
 }
 
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(float_hook=float_of).decode
 
 
 # --- what is read ----------------------------------------------------------------------------------

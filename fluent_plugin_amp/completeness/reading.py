@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from fluent_plugin_amp.completeness.record import FIELDS, GAP_FIELDS, MAX_GAPS, PLUGIN_FIELDS, Kind, Record
+from fluent_plugin_amp.numbers import float_of
 
 MAX_LEVELS = 6
 """Of objects, lists and texts around a record."""
@@ -29,7 +30,7 @@ _NULLS = ("", "null")
 _NAMED_BY_PEOPLE = ("stream", "organisation")
 """Nothing in these is taken for anything else."""
 
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(float_hook=float_of).decode
 
 
 def find_records(value: Any, levels: int = MAX_LEVELS) -> Iterator[Record]:
