@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, Action
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
-from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.api import CiscoApi, NotTaken
 from fluent_plugin_amp.cisco.errors import (
     ActionInDoubt,
     CloudRefused,
@@ -46,6 +46,11 @@ class Stand:
     """Of the isolation or its end, or of the file on the list: who asked for it, and why."""
 
 
+Ready = Callable[[], Awaitable[Stand]]
+"""How it stands now, and that it may be done; it waits for the rate limit, and raises where it must not be done."""
+TRIES = 5
+"""Of what the cloud does not take."""
+
 LISTED, NOT_LISTED = "listed", "not listed"
 COMMENTED = ("isolate", "release", "block")
 """What the cloud keeps the comment of: so it can be told who did it."""
@@ -77,18 +82,18 @@ _WANTED = {
 }
 
 
-async def perform(api: CiscoApi, action: Action, comment: str, before: str) -> Outcome:
+async def perform(api: CiscoApi, action: Action, comment: str, before: str, again: Ready) -> Outcome:
     """Do it, unless it is so ``before`` (a `Stand.state`); ``comment`` goes to the cloud where the cloud takes one.
+
+    Each further try is made ready ``again``, as others do not wait meanwhile.
 
     Raises:
         ActionInDoubt: it was sent, and nothing shows that it was done.
         PluginError: it was not done. IsolationForbidden, IsolationConflict, ComputerNotFound and FileListNotFound
             say why.
     """
-    if is_so(action, before):
-        return _outcome(action, ALREADY, before)
     try:
-        return await _once(api, action, comment)
+        return await _until_taken(api, action, comment, before, again)
     except ActionInDoubt as error:
         doubt = error
     if (outcome := await _looked_up(api, action, comment, doubt)) is not None:
@@ -96,16 +101,37 @@ async def perform(api: CiscoApi, action: Action, comment: str, before: str) -> O
     if doubt.late:
         raise doubt
     try:
-        outcome = await _once(api, action, comment)
-    except ActionInDoubt as again:
-        if (outcome := await _looked_up(api, action, comment, again)) is not None:
+        now = await again()
+    except PluginError:
+        raise doubt from None
+    try:
+        outcome = await _unless_so(api, action, comment, now.state)
+    except ActionInDoubt as second:
+        if (outcome := await _looked_up(api, action, comment, second)) is not None:
             return outcome
         raise
-    except (UnavailableError, IsolationConflict):
+    except (UnavailableError, IsolationConflict, NotTaken):
         raise doubt from None  # the cloud may have been slow with the first one
     if outcome.result == ALREADY:  # what is so by now, the first one did, or somebody else
         return await _looked_up(api, action, comment, doubt) or outcome
     return outcome
+
+
+async def _until_taken(api: CiscoApi, action: Action, comment: str, state: str, again: Ready) -> Outcome:
+    """Do it.  What the cloud did not take, as its rate limit was used up, is tried `TRIES` times in all."""
+    tries = 1
+    while True:
+        try:
+            return await _unless_so(api, action, comment, state)
+        except NotTaken as not_taken:
+            if tries == TRIES:
+                raise not_taken.error from None
+        tries += 1
+        state = (await again()).state
+
+
+async def _unless_so(api: CiscoApi, action: Action, comment: str, state: str) -> Outcome:
+    return _outcome(action, ALREADY, state) if is_so(action, state) else await _once(api, action, comment)
 
 
 async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pwd
@@ -24,7 +25,7 @@ from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable, 
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudReadOnlyKey
+from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudRateLimited, CloudReadOnlyKey
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, Interrupted, PluginError, RefusedError, UsageError
@@ -34,6 +35,10 @@ MAX_REASON = 500
 """Characters: it is sent to the cloud as a comment, and written down."""
 FIRST_LOOK_S, LOOK_S = 2.0, 30.0
 """How long to wait before an isolation is looked at, at first and at most."""
+OLD_S = 10.0
+"""So much later what was looked at may not be so any more."""
+LOOKS = 3
+"""So often it is looked at, until nothing of it is old."""
 
 FINISHING = "finishing the request that is under way, then stopping"
 
@@ -248,17 +253,12 @@ async def _do_one(
     }
     asked |= {"undoes": undoes} if undoes else {}
     answered: Json = {"entry": id_, "phase": "answered"}
-    action, to_group = result.action, result.action.to_group
+    action = result.action
+    ready = functools.partial(_ready, api, action, check, left, asked)
     try:
         if result.error is not None:
             raise result.error
-        before = await look(api, action)
-        asked["before"] = before.state
-        if not is_so(action, before.state):
-            if check is not None:
-                await check(api, action, before, left)
-            if to_group is not None:  # whether undo may leave it so
-                asked["group_was_empty"] = await computers.is_anybody_in(api, to_group.guid) is False
+        before = await ready()
         doing.journal.append(asked)
     except PluginError as error:
         result.error, result.outcome = error, _not_done(error)
@@ -272,7 +272,7 @@ async def _do_one(
         return
     result.entry = id_
     try:
-        outcome = await perform(api, action, f"{doing.reason} {signature(asked)}", before.state)
+        outcome = await perform(api, action, f"{doing.reason} {signature(asked)}", before.state, ready)
         result.outcome, result.state = outcome.result, outcome.state
         answered |= {"looked_up": True} if outcome.looked_up else {}
     except PluginError as error:
@@ -285,6 +285,25 @@ async def _do_one(
     except JournalUnusable as error:  # the entry has no answer, which is true
         if result.error is None or is_its_own(result.error):  # nothing else is done then
             result.error = error
+
+
+async def _ready(api: CiscoApi, action: Action, check: Check | None, left: Sequence[Action], asked: Json) -> Stand:
+    """How it stands, and that it may be done; the line ``asked`` is told of it.
+
+    All of that is asked again where the cloud let one of the requests wait: others may have changed it meanwhile.
+    """
+    for _ in range(LOOKS):
+        waited_s = api.waited_s
+        now = await look(api, action)
+        asked["before"] = now.state
+        if not is_so(action, now.state):
+            if check is not None:
+                await check(api, action, now, left)
+            if action.to_group is not None:  # whether undo may leave it so
+                asked["group_was_empty"] = await computers.is_anybody_in(api, action.to_group.guid) is False
+        if api.waited_s - waited_s < OLD_S:
+            return now
+    raise CloudRateLimited(f"{action}: how it stands cannot be seen without a long wait")
 
 
 def _brief(error: PluginError) -> Json:

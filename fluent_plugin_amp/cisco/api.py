@@ -90,6 +90,14 @@ class CreationInDoubt(CloudAnswerLost):
         self.late = late
 
 
+class NotTaken(Exception):
+    """A request of `CiscoApi.act` was not done, for a passing reason; the pause before another try is over."""
+
+    def __init__(self, error: PluginError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class CiscoApi:
     """One organisation, seen through one API key.
 
@@ -117,6 +125,8 @@ class CiscoApi:
         """As the last answer that told it said."""
         self.requests = 0
         """Made so far."""
+        self.waited_s = 0.0
+        """Seconds waited so far, for the rate limit or after a trouble."""
         self._key = key
         self._http = http
         self._wait = wait
@@ -220,9 +230,10 @@ class CiscoApi:
         await self._send("DELETE", f"/v1/event_streams/{stream_id}")
 
     async def act(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> HttpAnswer:
-        """Do something that is not to be done twice without a look; the 2xx answer.
+        """Do something that is not to be done twice without a look, nor after a wait; the 2xx answer.
 
-        Raises ActionInDoubt when it may have been done or not; CloudRefused, with the answer's status.
+        Raises ActionInDoubt when it may have been done or not; NotTaken when it is time to look, and to try again;
+        CloudRefused, with the answer's status.
         """
         return await self._exchange(method, path, body=body, once=True)
 
@@ -285,7 +296,7 @@ class CiscoApi:
     ) -> HttpAnswer:
         """A 2xx answer, after as many tries as are safe and as the rate limit allows.
 
-        ``once``: what may have been done is not tried again.
+        ``once``: it is tried once; the pause before another try ends with NotTaken.
         """
         waited_s, turned_away, troubles = 0.0, 0, 0
         while True:
@@ -300,7 +311,7 @@ class CiscoApi:
                         limits = f"to wait: {waited_s + pause_s:.0f} s, allowed: {self._max_wait_s:.0f} s"
                         raise CloudRateLimited(f"{error}; {limits}") from failed
                     waited_s += pause_s
-                    await self._wait(pause_s, "the rate limit is used up")
+                    await self._pause(pause_s, "the rate limit is used up")
                 elif once and failed.in_doubt:
                     raise ActionInDoubt(f"it is not known whether it was done: {error}", late=failed.late) from failed
                 elif method == "POST" and failed.in_doubt:
@@ -309,9 +320,11 @@ class CiscoApi:
                     return HttpAnswer(204, (), b"")  # an earlier try did it, only its answer was lost
                 elif failed.passing and troubles < RETRIES:
                     troubles += 1
-                    await self._wait(backoff_s(troubles, random.random(), cap_s=8.0), str(error))
+                    await self._pause(backoff_s(troubles, random.random(), cap_s=8.0), str(error))
                 else:
                     raise error from failed
+                if once:
+                    raise NotTaken(error) from failed
 
     async def _try(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None) -> HttpAnswer:
         """The 2xx answer to one request; anything else is ExchangeFailed."""
@@ -351,6 +364,10 @@ class CiscoApi:
         )
         trouble = answer.status >= 500
         raise ExchangeFailed(error, passing=trouble, in_doubt=trouble)
+
+    async def _pause(self, seconds: float, why: str) -> None:
+        self.waited_s += seconds
+        await self._wait(seconds, why)
 
     def _pause_s(self, turned_away: int) -> float:
         """How long to wait after the ``turned_away``-th 429: until the reset, and longer each time."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond import doing
 from fluent_plugin_amp.amp_respond.journal import Journal
@@ -1041,3 +1042,99 @@ def test_vulnerable_programs_are_shown(run: Run, computer: LocalComputer, respon
     assert [one["application"] for one in json.loads(run("vulnerable", "--json").stdout)] == ["Java", "Firefox"]
     assert "Java" not in run("vulnerable", "--computer", "desk-014").stdout
     assert "Firefox" not in run("vulnerable", "--sha256", SHA256.upper()).stdout
+
+
+# --- while the rate limit is waited for ----------------------------------------------------------
+
+
+@pytest.fixture
+def while_it_waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """``while_it_waits(happens)``: that happens during each pause for the rate limit, which is over at once."""
+
+    def while_it_waits(happens: Callable[[], object]) -> None:
+        async def wait(self: Screen, seconds: float, why: str) -> None:
+            happens()
+
+        monkeypatch.setattr(Screen, "wait", wait)
+
+    return while_it_waits
+
+
+def group_of(organisation: Organisation, name: str) -> str:
+    """The GUID of a group."""
+    return next(guid for guid, called in organisation.groups.items() if called == name)
+
+
+def turned_away(method: str, path: str = "/v1/") -> Failure:
+    """A 429 to such a request; the limit starts anew in two minutes."""
+    failure = too_many_requests(120)
+    failure.method, failure.path = method, path
+    return failure
+
+
+@pytest.mark.parametrize("is_lost_first", [False, True])
+def test_no_group_is_emptied_while_the_rate_limit_is_waited_for(
+    run: Run,
+    computer: LocalComputer,
+    organisation: Organisation,
+    cloud: LocalCloud,
+    while_it_waits: Callable[[Callable[[], object]], None],
+    journal: Path,
+    is_lost_first: bool,
+) -> None:
+    """What was asked minutes ago is asked again: others moved the last one away meanwhile.
+
+    The pause may also come after a first try whose answer was lost, and which was not done.
+    """
+    other = next(one for one in organisation.responses.computers.values() if one is not computer)
+    while_it_waits(lambda: setattr(other, "group_guid", group_of(organisation, "Triage")))
+    cloud.fail(Failure("PATCH", silent=True) if is_lost_first else turned_away("PATCH"))
+    act = CiscoApi.act
+
+    async def acted(self: CiscoApi, *arguments: Any) -> HttpAnswer:
+        try:
+            return await act(self, *arguments)
+        finally:
+            cloud.fail(turned_away("GET"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CiscoApi, "act", acted)
+        result = run("move", "desk-014", "--group", "Triage", *YES, code=69 if is_lost_first else 77)
+    assert ("respond.group-would-be-empty" in result.stderr) is not is_lost_first
+    assert changes(cloud) == ["PATCH"]
+    assert organisation.groups[computer.group_guid] == "Protect"
+    assert [line.get("outcome") for line in told(journal)] == [None, "in doubt" if is_lost_first else "refused"]
+
+
+def test_who_was_moved_while_the_rate_limit_is_waited_for_stays_there(
+    run: Run,
+    computer: LocalComputer,
+    organisation: Organisation,
+    cloud: LocalCloud,
+    at_the_prompt: Callable[[Callable[[], object]], None],
+    while_it_waits: Callable[[Callable[[], object]], None],
+) -> None:
+    """The pause may also come between two looks before the request: then both are done again."""
+    other = next(one for one in organisation.responses.computers.values() if one is not computer)
+    while_it_waits(lambda: setattr(computer, "group_guid", group_of(organisation, "Server")))
+    at_the_prompt(lambda: cloud.fail(turned_away("GET", f"/v1/computers/{other.guid}")))
+    result = run("move", "desk-014", "--group", "Triage", *WHY, code=77)
+    assert "respond.changed-meanwhile" in result.stderr
+    assert changes(cloud) == []
+
+
+def test_what_happens_while_the_rate_limit_is_waited_for_is_not_undone(
+    run: Run,
+    computer: LocalComputer,
+    cloud: LocalCloud,
+    while_it_waits: Callable[[Callable[[], object]], None],
+    journal: Path,
+) -> None:
+    """A colleague released the computer and isolated it anew: that is nobody's to undo."""
+    run("isolate", "desk-014", *YES)
+    while_it_waits(lambda: setattr(computer, "comment", "case 99 [bob]"))
+    cloud.fail(turned_away("DELETE"))
+    result = run("undo", told(journal)[0]["entry"], "--yes", code=77)
+    assert "respond.nothing-to-undo" in result.stderr
+    assert computer.status == "isolated"
+    assert told(journal)[-1]["outcome"] == "refused"
