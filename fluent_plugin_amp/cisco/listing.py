@@ -26,6 +26,10 @@ from fluent_plugin_amp.numbers import float_of
 
 MAX_PAGES = 2000
 """Of one pass; a list of more is refused: it would take most of an hour's requests."""
+MAX_ITEM_BYTES = 4 << 20
+"""A program with the thousand computers that the cloud lists has half a megabyte."""
+MAX_COMPUTER_BYTES = 128 << 10
+"""For whoever keeps many of them: Cisco's have some two kilobytes."""
 MAX_PASSES = 3
 FAIR_STEP = 50
 """So many items are decoded in one turn of the event loop."""
@@ -45,6 +49,7 @@ class Listing:
         query: filters of the list.
         limit: items of a page.
         inside: the field of ``data`` that holds the list; None: ``data`` is the list.
+        max_item_bytes: an item that is larger is there, but is not given; it is counted as `odd`.
     """
 
     def __init__(
@@ -56,13 +61,14 @@ class Listing:
         query: Query = (),
         limit: int = 500,
         inside: str | None = None,
+        max_item_bytes: int = MAX_ITEM_BYTES,
     ) -> None:
         self.read = 0
         """Items that came, of this pass."""
         self.total: int | None = None
         """Of all pages, as the cloud told last; None: it does not tell."""
         self.odd = 0
-        """Items that are no objects, or have no key."""
+        """Items that are no objects, have no key, or are too large."""
         self.is_steady = False
         """The last pass found the same total on each page, and so many: what did not come is not in the list."""
         self._api = api
@@ -71,6 +77,7 @@ class Listing:
         self._query = query
         self._limit = limit
         self._inside = inside
+        self._max_item_bytes = max_item_bytes
         self._seen: set[bytes] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -148,6 +155,9 @@ class Listing:
         if digest in self._seen:
             return None
         self._seen.add(digest)
+        if len(memoryview(raw)) > self._max_item_bytes:
+            self.odd += 1
+            return None
         return item
 
 

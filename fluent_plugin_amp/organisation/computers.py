@@ -23,14 +23,14 @@ import msgspec
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import by_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
-from fluent_plugin_amp.cisco.listing import Listing, guid_of
+from fluent_plugin_amp.cisco.listing import MAX_COMPUTER_BYTES, Listing, guid_of
 from fluent_plugin_amp.cisco.names import is_guid
 from fluent_plugin_amp.errors import ComputersLeftOut
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.fleet import NEWCOMERS, Fleet, newcomers, record_of, unpacked
 from fluent_plugin_amp.organisation.turns import Turns
-from fluent_plugin_amp.pipeline.names import Names
+from fluent_plugin_amp.pipeline.names import MAX_KNOWN, MAX_NAME, Names
 from fluent_plugin_amp.text import how_many
 
 MOST_ASKED = 100
@@ -98,7 +98,8 @@ class Computers(Compared):
         began = int(self._clock())
         is_sweep = not 0 <= began - self._swept_at < self._sweep_s
         query = () if is_sweep else _WITHIN_A_DAY
-        with self._reading(Listing(self._api, "/v1/computers", guid_of("connector_guid"), query=query)) as listing:
+        options: dict[str, Any] = {"query": query, "max_item_bytes": MAX_COMPUTER_BYTES}
+        with self._reading(Listing(self._api, "/v1/computers", guid_of("connector_guid"), **options)) as listing:
             some: list[Json] = []
             async for computer in listing.items():
                 some.append(computer)
@@ -145,7 +146,11 @@ class Computers(Compared):
     async def _learn_names(self) -> None:
         for path, learn in (("/v1/groups", self._names.learn_groups), ("/v1/policies", self._names.learn_policies)):
             listing = Listing(self._api, path, guid_of("guid"))
-            learn([(item["guid"], _text(item.get("name"))) async for item in listing.items()])
+            named: list[tuple[str, str]] = []
+            async for item in listing.items():
+                if (name := _text(item.get("name"))) and len(named) < MAX_KNOWN:
+                    named.append((item["guid"], name[:MAX_NAME]))
+            learn(named)
             self.odd += listing.odd
 
     def _list_rows(self) -> dict[str, bytes | None]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CloudRefused, CloudServerError, CloudUnreachable
-from fluent_plugin_amp.cisco.listing import Listing, guid_of
+from fluent_plugin_amp.cisco.listing import MAX_COMPUTER_BYTES, Listing, guid_of
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.compared import Compared
@@ -118,7 +118,8 @@ class Vulnerabilities(Compared):
         found: list[Json] = []
         is_empty = True
         path = f"/v1/vulnerabilities/{sha256}/computers"
-        async for computer in Listing(self._api, path, guid_of("connector_guid")).items():
+        listing = Listing(self._api, path, guid_of("connector_guid"), max_item_bytes=MAX_COMPUTER_BYTES)
+        async for computer in listing.items():
             found.append(computer)
             if len(found) == COMPUTERS_EACH:
                 yield found

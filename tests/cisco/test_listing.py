@@ -224,3 +224,11 @@ async def test_a_broken_name_costs_neither_page_nor_item(api: CiscoApi, cloud: L
     reading = computers(api)
     assert [item.get("hostname") async for item in reading.items()] == ["\ufffd", None]
     assert reading.odd == 0
+
+
+async def test_an_item_that_is_too_large_is_there_and_not_given(api: CiscoApi, cloud: LocalCloud) -> None:
+    """Whoever keeps many of them is safe, and takes it for no item that is gone."""
+    cloud.fail(Failure(status=200, body=page({"connector_guid": "A"}, {"connector_guid": "b", "x": "x" * 100})))
+    reading = computers(api, max_item_bytes=100)
+    assert await guids(reading) == ["A"]
+    assert (reading.odd, "b" in reading) == (1, True)

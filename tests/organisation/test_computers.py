@@ -394,6 +394,32 @@ async def test_a_group_without_a_name_is_not_known(polled: Polled, cloud: LocalC
     assert polled.names.groups == {"b": "b"}
 
 
+async def test_what_is_read_of_groups_is_bounded(
+    polled: Polled, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only what is known of them: a cloud may make up names without end."""
+    learnt: list[tuple[str, str]] = []
+    monkeypatch.setattr(polled.names, "learn_groups", learnt.extend)
+    monkeypatch.setattr(computers, "MAX_KNOWN", 2)
+    groups = [{"guid": str(number), "name": "n" * 1000 if number else ""} for number in range(4)]
+    cloud.fail(Failure(path="/v1/groups", status=200, body=json.dumps({"data": groups}).encode()))
+    await polled.poll()
+    assert learnt == [("1", "n" * 256), ("2", "n" * 256)]
+
+
+async def test_a_computer_that_is_too_large_is_left_out_and_not_gone(
+    polled: Polled, receiver: Receiver, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some hundred are held at a time: it is counted as odd."""
+    (guid,) = organisation.inventory.add_computers(1)
+    await polled.poll()
+    assert told(receiver) == [("appeared", guid)]
+    monkeypatch.setattr(computers, "MAX_COMPUTER_BYTES", 10)
+    polled.now += DAY_S
+    await polled.poll()
+    assert (told(receiver), polled.odd, len(polled.fleet)) == ([], 1, 1)
+
+
 @pytest.mark.parametrize("odd", [{"swept_at": b"?"}, {"swept_at": b"9" * 30}, {"bucket 00": b"?"}, {"groups": b"?"}])
 async def test_what_was_kept_and_is_garbled_is_found_again(
     polled: Polled, memory: Memory, receiver: Receiver, organisation: Organisation, odd: dict[str, Any]
