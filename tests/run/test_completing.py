@@ -209,6 +209,30 @@ async def test_how_one_stream_stands_is_asked_of_it_alone(world: World, monkeypa
     assert world.records[-1]["queue_depth"] == 7
 
 
+async def test_rounds_begin_one_in_each_turn_of_the_loop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 300 streams together would hold events up for 90 ms, each half minute."""
+    turn, began = 0, []
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def begin(_: object) -> None:
+        began.append(turn)
+
+    async with world.running() as completing:
+        (one,) = completing.streams
+        many = [one.model_copy(update={"name": f"s{number}"}) for number in range(20)]
+        monkeypatch.setattr(Completing, "streams", many)
+        monkeypatch.setattr(completing, "_round", begin)
+        counting = asyncio.create_task(count_turns())
+        await completing.write_due()
+        counting.cancel()
+    assert len({*began}) == len(began) == 20
+
+
 async def test_the_cas_are_read_once_for_all_looks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """To read the system's takes 24 ms of the event loop, and a new chain looks at 24 hours of each stream."""
     made = []
