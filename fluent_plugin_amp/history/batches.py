@@ -27,6 +27,8 @@ from fluent_plugin_amp.state.store import Store
 
 MAX_HELD = 5000
 """Events of one second that are compared together."""
+MAX_HELD_BYTES = 32 << 20
+"""The same, of their bodies; and a page."""
 NEIGHBOURS_S = 3600
 """Events farther apart than this are looked up one by one."""
 
@@ -134,6 +136,8 @@ async def batches(
             floor = held[-1].second + 1 if held else walk.ceiling + 1
             while len(held) < MAX_HELD and cut and held[cut - 1].second < floor:
                 cut -= 1
+            if sum(len(entry.item.body) for entry in held[cut:]) > MAX_HELD_BYTES:
+                cut = len(held)
         batch, held = _batch(held[:cut], configured, store), held[cut:]
         batch.edges = sum(entry.second in (leg.down_to - 1, leg.floor - 1) for entry in stretch.entries)
         if stretch.is_sorted:
