@@ -169,6 +169,8 @@ def envelope(body: bytes, asked: str) -> dict[str, Any]:
 
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_json = msgspec.json.Decoder(float_hook=float_of).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_SAYS_SOMETHING = 100  # bytes
 
 
 def _decoded(body: bytes) -> Any:
@@ -335,10 +337,12 @@ def hidden_refusal(body: bytes, *, asked: str, masked: Callable[[bytes], bytes] 
     if b'"errors"' not in body:
         return None
     try:
-        decoded = _decoded(body)
+        fields = decode_mended(_decode_fields, body)  # a file may be named so, on a page of megabytes
+        errors, data = (bytes(fields.get(name, b"null")) for name in ("errors", "data"))
+        is_refusal = len(data) < _SAYS_SOMETHING and _decoded(errors) and not _decoded(data)
     except _NOT_JSON:
         return None  # whoever reads it will say so
-    if isinstance(decoded, dict) and decoded.get("errors") and not decoded.get("data"):
+    if is_refusal:
         return CloudRefused(f"{asked} was answered with errors: {_words(masked(body))}")
     return None
 

@@ -459,3 +459,11 @@ def test_numbers_of_an_answer_are_read_by_python() -> None:
     with floats_read() as read:
         assert answers.envelope(b'{"data":[1e308,7]}', "GET /v1/x") == {"data": [1e308, 7]}
     assert read == ["1e308"]
+
+
+def test_a_page_with_a_file_of_that_name_is_not_decoded_to_be_refused() -> None:
+    """It may have megabytes, and is decoded piece by piece later on."""
+    with floats_read() as read:
+        page = b'{"data":[{"file_name":"errors","x":[1e308%s]}]}' % (b",1e308" * 20)
+        assert answers.hidden_refusal(page, asked="GET /v1/x") is None
+    assert read == []
