@@ -156,7 +156,7 @@ def move(
             await refuse_to_empty(api, action, left)
 
     async def choose(api: CiscoApi) -> list[Action]:
-        groups = await group_names(api)
+        groups = await computers.groups(api)
         to = groups.find_exactly(group)
         moving = []
         for one in await find_computers(api, given):

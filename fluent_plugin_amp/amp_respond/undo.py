@@ -19,7 +19,6 @@ from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import IsolationForbidden
 from fluent_plugin_amp.cisco.names import is_called
-from fluent_plugin_amp.cisco.streams import group_names
 
 
 def undo(session: Session, doing: Doing, id_: str) -> int:
@@ -107,7 +106,7 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
             raise NothingToUndo(f"entry {entry.id} does not say from where to where")
         if now.state != inverse.from_group.guid.lower():
             raise NothingToUndo(f"{computer.hostname} is not in {inverse.from_group.name} any more")
-        (await group_names(api)).find_exactly(inverse.to_group.guid)
+        (await computers.groups(api)).find_exactly(inverse.to_group.guid)
         if entry.asked.get("group_was_empty") is not True:
             await _refuse_to_empty(api, inverse)
 

@@ -21,7 +21,7 @@ from fluent_plugin_amp.cisco.errors import (
     ComputerNotFound,
 )
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
-from fluent_plugin_amp.cisco.names import is_called, is_guid
+from fluent_plugin_amp.cisco.names import Names, is_called, is_guid
 
 MAX_SHOWN = 12
 """So many candidates an error lists, and so many are asked whether they are in a group."""
@@ -101,6 +101,12 @@ async def by_guid(api: CiscoApi, guid: str) -> Computer:
     if found.guid != guid.lower():
         raise CloudAnswerNotUnderstood(f"GET {path}: the answer is about another computer, {found}")
     return found
+
+
+async def groups(api: CiscoApi) -> Names[str]:
+    """The groups there are, all of them: names may repeat, and one that did not come may be meant."""
+    listing = Listing(api, "/v1/groups", guid_of("guid"))
+    return Names("group", [answers.group(item) for item in await listing.whole()])
 
 
 async def is_anybody_in(api: CiscoApi, group_guid: str, leaving: Collection[str] = ()) -> bool | None:

@@ -356,6 +356,19 @@ def test_a_list_that_becomes_an_allow_list_is_left_alone(
     assert changes(cloud) == []
 
 
+def test_nobody_is_moved_by_a_list_of_groups_that_was_cut(
+    run: Run, computer: LocalComputer, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """Names of groups may repeat: the one that did not come may be the one that was meant."""
+    groups = [{"guid": guid, "name": name} for guid, name in organisation.groups.items()]
+    metadata = {"results": {"total": len(groups) + 1, "current_item_count": len(groups), "index": 0}}
+    body = json.dumps({"version": "v1.2.0", "metadata": metadata, "data": groups}).encode()
+    cloud.fail(Failure("GET", "/v1/groups", status=200, body=body, times=99))
+    said = run("move", "desk-014", "--group", "Triage", *YES, code=69).stderr
+    assert "the list is cut" in said
+    assert changes(cloud) == []
+
+
 def test_no_group_is_emptied_while_a_prompt_waits(
     run: Run,
     computer: LocalComputer,
