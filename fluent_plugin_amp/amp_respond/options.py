@@ -97,11 +97,21 @@ def of_tenant(command: Command) -> Command:
                 raise UsageError("--tenant: name one")
             session.use(chosen[0].cloud, chosen[0].key)
             tenant = chosen[0].name
+        elif not arguments.get("all_tenants"):
+            _refuse_two_organisations(session)
         return command(session, tenant=tenant, **arguments)
 
     for option in reversed(_TENANT_OPTIONS):
         wrapper = option(wrapper)
     return connected(wrapper)  # type: ignore[return-value]
+
+
+def _refuse_two_organisations(session: Session) -> None:
+    if (config := session.access().overridden) is not None:
+        raise UsageError(
+            f"which organisation? AMP_CLIENT_ID is not the client id of {config}",
+            remedy="Unset AMP_CLIENT_ID, AMP_API_KEY and AMP_API_KEY_FILE, or leave -c out.",
+        )
 
 
 def acting(command: Command) -> Command:

@@ -44,6 +44,8 @@ class Access:
     cloud: Cloud | None
     key: ApiKey
     proxy: ProxyWay = None
+    overridden: Path | None = None
+    """The configuration that has another client id than the environment, which goes before it."""
 
 
 def find_access(given: Given, environ: Mapping[str, str]) -> Access:
@@ -53,11 +55,13 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
     """
     key = _read_key(given.api_key_file) or environ.get("AMP_API_KEY") or _read_key(environ.get("AMP_API_KEY_FILE"))
     client_id = given.client_id or environ.get("AMP_CLIENT_ID")
-    cloud = proxy = None
+    cloud = proxy = overridden = None
     if given.config_file is not None:
         from fluent_plugin_amp.config.stream_api import read_api  # takes its time, and few need it
 
         api = read_api(given.config_file, given.stream, environ, needs_key=not key)
+        if given.client_id is None and client_id and api.client_id not in (None, client_id):
+            overridden = given.config_file
         client_id, key, cloud, proxy = client_id or api.client_id, key or api.api_key, api.cloud, api.proxy
     if not client_id or not key:
         missing = " and ".join(
@@ -72,7 +76,7 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
         cloud = _find_cloud(given, environ) or cloud
         if cloud is not None and given.ca_file is not None:
             cloud = replace(cloud, ca_file=given.ca_file)
-        return Access(cloud, ApiKey(client_id, key.strip()), proxy)
+        return Access(cloud, ApiKey(client_id, key.strip()), proxy, overridden)
     except ValueError as exc:
         remedy = "Check region or host, client id and key, as options, variables (AMP_…) or in the configuration."
         raise UsageError(str(exc), remedy=remedy) from exc

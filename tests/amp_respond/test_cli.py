@@ -1034,6 +1034,21 @@ def test_every_tenant_is_hunted_in(
     run("isolate", "desk-014", *WHY, "--tenant", "acme", code=2)
 
 
+def test_a_configuration_and_an_environment_of_two_organisations_change_nothing(
+    run: Run, computer: LocalComputer, organisation: Organisation, cloud: LocalCloud, tmp_path: Path
+) -> None:
+    """A variable of the last case is still set: it would go before the configuration, which is named now."""
+    config = tmp_path / "acme.yml"
+    api = "api: {client_id: %s, api_key: secret}, cloud: {api: '%s'}"
+    config.write_text(f"streams: [{{name: acme, {api % ('another', cloud.url)}}}]")
+    said = run("isolate", "desk-014", *YES, "-c", str(config), code=2).stderr
+    assert "AMP_CLIENT_ID is not the client id of acme.yml" in said.replace(f"{tmp_path}/", "")
+    assert cloud.requests == []
+    config.write_text(f"streams: [{{name: acme, {api % (organisation.client_id, cloud.url)}}}]")
+    run("isolate", "desk-014", *YES, "-c", str(config))
+    assert computer.status == "isolated"
+
+
 def test_vulnerable_programs_are_shown(run: Run, computer: LocalComputer, responses: Responses) -> None:
     """The worst first; of one computer, of one file; and that there are none."""
     responses.vulnerabilities.append({"application": "Chrome", "file": {"identity": {"sha256": "A" * 64}}})
