@@ -104,6 +104,8 @@ def agree(session: Session, doing: Doing, results: Sequence[Result], *, named: b
     if refused == count and way != "show":  # there is nothing to ask about
         way = "do" if doing.brakes.yes else "show"
     note = session.screen.note
+    if doing.tenant is not None:  # others may have computers of the same names
+        note(one_line(f"in the organisation {doing.tenant}:"))
     for result in results:
         if result.error is None:
             note(one_line(f"{'would ' if way == 'show' else ''}{result.action}"))

@@ -1012,7 +1012,7 @@ def test_a_computer_that_is_removed_during_a_hunt_hides_no_other(
 def test_every_tenant_is_hunted_in(
     run: Run, computer: LocalComputer, organisation: Organisation, cloud: LocalCloud, tmp_path: Path
 ) -> None:
-    """One that cannot be asked stops no other; and one can be meant."""
+    """One that cannot be asked stops no other; and one can be meant, which is named before anything is done."""
     organisation.responses.see(SHA256, computer)
     fleet = tmp_path / "fleet.yml"
     (tmp_path / "key").write_text(organisation.api_key)
@@ -1032,6 +1032,8 @@ def test_every_tenant_is_hunted_in(
     assert "desk-014" in run("hunt", SHA256, "--fleet", str(fleet), "--tenant", "acme").stdout
     run("hunt", SHA256, "--all-tenants", code=2)
     run("isolate", "desk-014", *WHY, "--tenant", "acme", code=2)
+    shown = run("isolate", "desk-014", *WHY, "--dry-run", "--fleet", str(fleet), "--tenant", "acme").stderr
+    assert shown.startswith("in the organisation Acme:\nwould isolate desk-014 ")
 
 
 def test_a_configuration_and_an_environment_of_two_organisations_change_nothing(
