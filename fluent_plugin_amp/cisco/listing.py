@@ -33,6 +33,8 @@ MAX_COMPUTER_BYTES = 128 << 10
 MAX_PASSES = 3
 FAIR_STEP = 50
 """So many items are decoded in one turn of the event loop."""
+MAX_KEY = 64
+"""Characters of a SHA-256; a GUID has 36.  Whoever compares lists keeps the key of each item."""
 
 Json = dict[str, Any]
 
@@ -166,7 +168,7 @@ def guid_of(name: str) -> Callable[[Json], str | None]:
 
     def key_of(item: Json) -> str | None:
         guid = item.get(name)
-        return guid.lower() if isinstance(guid, str) and 0 < len(guid) <= answers.MAX_TEXT else None
+        return guid.lower() if isinstance(guid, str) and 0 < len(guid) <= MAX_KEY else None
 
     return key_of
 

@@ -10,7 +10,7 @@ import pytest
 from fluent_plugin_amp.cisco import listing
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
-from fluent_plugin_amp.cisco.listing import MAX_PASSES, Listing, guid_of
+from fluent_plugin_amp.cisco.listing import MAX_KEY, MAX_PASSES, Listing, guid_of
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 from tests.cisco.helpers import floats_read
@@ -232,3 +232,12 @@ async def test_an_item_that_is_too_large_is_there_and_not_given(api: CiscoApi, c
     reading = computers(api, max_item_bytes=100)
     assert await guids(reading) == ["A"]
     assert (reading.odd, "b" in reading) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [("A" * MAX_KEY, "a" * MAX_KEY), ("a" * (MAX_KEY + 1), None), ("", None), (7, None), (None, None)],
+)
+def test_what_is_no_key_is_odd(value: object, key: str | None) -> None:
+    """Half a million made-up keys of any length would fill the memory of whoever compares lists."""
+    assert guid_of("guid")({"guid": value}) == key
