@@ -1168,3 +1168,19 @@ def test_what_happens_while_the_rate_limit_is_waited_for_is_not_undone(
     assert "respond.nothing-to-undo" in result.stderr
     assert computer.status == "isolated"
     assert told(journal)[-1]["outcome"] == "refused"
+
+
+def test_what_is_old_each_time_it_is_seen_is_not_acted_on(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look is held up by the rate limit: it ends with an error, and nothing is asked for."""
+    status = isolation.status
+
+    async def slow(api: CiscoApi, guid: str) -> isolation.Isolation:
+        api.waited_s += 60.0
+        return await status(api, guid)
+
+    monkeypatch.setattr(isolation, "status", slow)
+    assert "without a long wait" in run("isolate", "desk-014", *YES, code=69).stderr
+    assert changes(cloud) == []
+    assert told(journal) == []

@@ -12,7 +12,7 @@ import pytest
 
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.cisco import transport
-from fluent_plugin_amp.cisco.api import RETRIES, CiscoApi, CreationInDoubt, wait_silently
+from fluent_plugin_amp.cisco.api import RETRIES, CiscoApi, CreationInDoubt, NotTaken, wait_silently
 from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.errors import (
     CloudAnswerLost,
@@ -365,6 +365,19 @@ async def test_a_rate_limit_is_waited_out(
         await api.create_event_stream("SIEM")
     assert waits.seconds == [42.0]
     assert waits.reasons == ["the rate limit is used up"]
+
+
+async def test_an_action_that_had_to_wait_is_not_tried_again_without_a_look(
+    api: CiscoApi, cloud: LocalCloud, waits: Waits
+) -> None:
+    """Others do not wait meanwhile: the pause ends with an error, and whoever asked may look and ask again."""
+    cloud.fail(too_many_requests(42))
+    with pytest.raises(NotTaken) as caught:
+        await api.act("PUT", "/v1/computers/1/isolation", {})
+    assert isinstance(caught.value.error, CloudRateLimited)
+    assert len(cloud.requests) == 1
+    assert waits.seconds == [42.0]
+    assert api.waited_s == 42.0
 
 
 async def test_a_storm_of_429_is_waited_out_with_growing_pauses(
