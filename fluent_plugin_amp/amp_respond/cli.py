@@ -20,6 +20,7 @@ from fluent_plugin_amp.amp_respond.options import (
     from_option,
     journal_option,
     of_tenant,
+    once,
     open_journal,
     reason_option,
     ship_option,
@@ -105,7 +106,7 @@ def status(session: Session, tenant: str | None, computer: str, as_json: bool) -
 
 
 @cli.command()
-@click.option("--hash", "sha256", metavar="SHA256", help="Also every computer that has seen this file.")
+@once("--hash", "sha256", metavar="SHA256", help="Also every computer that has seen this file.")
 @click.option("--no-event", is_flag=True, help="With --hash: only those that raised no event for it.")
 @from_option
 @reason_option
@@ -150,9 +151,7 @@ def release(session: Session, doing: Doing, computers: tuple[str, ...], file: Pa
     return tasks.isolate(session, doing, "release", computers, file)
 
 
-list_option = click.option(
-    "--list", "list_name", required=True, metavar="NAME", help="The list: name in full, or GUID."
-)
+list_option = once("--list", "list_name", required=True, metavar="NAME", help="The list: name in full, or GUID.")
 
 
 @cli.command()
@@ -199,7 +198,7 @@ def lists(session: Session, tenant: str | None, with_files: bool, as_json: bool)
 
 
 @cli.command()
-@click.option("--group", required=True, metavar="NAME", help="Where to: name in full, or GUID.")
+@once("--group", required=True, metavar="NAME", help="Where to: name in full, or GUID.")
 @click.option("--empty-group", is_flag=True, help="Also where a group is left without computers.")
 @from_option
 @reason_option

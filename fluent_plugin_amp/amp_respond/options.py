@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,16 @@ from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.text import how_many
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _only(context: click.Context, option: click.Parameter, values: Sequence[Any]) -> Any:
+    if len(values) > 1:
+        raise click.UsageError(f"{option.opts[0]}: give it once")
+    return values[0] if values else None
+
+
+once = functools.partial(click.option, multiple=True, callback=_only)
+"""An option that may not be repeated: the last one would be taken, and the others forgotten without a word."""
 
 journal_option = click.option(
     "--journal",
@@ -35,7 +45,7 @@ ship_option = click.option(
     metavar="CONFIG",
     help="Send what the journal has, and was not sent, to the servers of this configuration.",
 )
-from_option = click.option(
+from_option = once(
     "--from",
     "file",
     type=click.Path(path_type=Path),
@@ -57,7 +67,7 @@ _TENANT_OPTIONS = (
     click.option(
         "--fleet", type=click.Path(path_type=Path), metavar="FLEET.yml", help="A fleet file, with --tenant."
     ),
-    click.option("--tenant", metavar="NAME", help="The organisation of the fleet file that is meant."),
+    once("--tenant", metavar="NAME", help="The organisation of the fleet file that is meant."),
 )
 _ACTING_OPTIONS = (
     yes_option,

@@ -356,6 +356,24 @@ def test_a_list_that_becomes_an_allow_list_is_left_alone(
     assert changes(cloud) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "twice"),
+    [
+        (["isolate"], ["--hash", SHA256]),
+        (["isolate"], ["--from", "names"]),
+        (["block", SHA256], ["--list", "SOC list"]),
+        (["move", "desk-014"], ["--group", "Triage"]),
+        (["isolate", "desk-014", "--fleet", "fleet.yml"], ["--tenant", "acme"]),
+    ],
+)
+def test_what_is_named_twice_is_not_taken_for_the_last_one(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, arguments: list[str], twice: list[str]
+) -> None:
+    """Whoever gives two files or groups means both, or forgot the first: nothing is done with one of them."""
+    assert f"{twice[0]}: give it once" in run(*arguments, *twice, *twice, *YES, code=2).stderr
+    assert cloud.requests == []
+
+
 def test_nobody_is_moved_by_a_list_of_groups_that_was_cut(
     run: Run, computer: LocalComputer, organisation: Organisation, cloud: LocalCloud
 ) -> None:
