@@ -1,7 +1,7 @@
 """What is known of an organisation's vulnerable programs, and which are new or have changed.  Pure.
 
-A program is known by the SHA-256 of its file and its version.  It has changed when its list of CVEs has, or the
-computers that have it.  What is no longer vulnerable just stops to appear: the cloud does not tell when.
+A program is known by the SHA-256 of its file, its version and its name.  It has changed when its list of CVEs has, or
+the computers that have it.  What is no longer vulnerable just stops to appear: the cloud does not tell when.
 
 The cloud lists 1000 computers of a program at most.  Of one that has more, the computers have changed when their
 number has.  A program with many computers is told in parts of `COMPUTERS_EACH`, so that no record grows beyond what a
@@ -58,7 +58,7 @@ class Programs:
 
         A change is known when `told` is called: until then it is found, and told, again.
         """
-        key = hashlib.blake2b(_encode([sha256_of(program), program.get("version")]), digest_size=KEY_BYTES).digest()
+        key = hashlib.blake2b(key_of(program).encode(), digest_size=KEY_BYTES).digest()
         cves = program.get("cves")
         of_cves = _digest(sorted(_ids(cves if type(cves) is list else [], "id")))
         listed = program.get("computers")
@@ -109,6 +109,11 @@ class Programs:
                 for at in range(0, len(data), ROW_BYTES):
                     self._known[data[at : at + KEY_BYTES]] = data[at + KEY_BYTES : at + ROW_BYTES]
         return odd
+
+
+def key_of(program: Json) -> str:
+    """By what it is known: the SHA-256 of its file, its version and its name.  Some have no file."""
+    return _encode([sha256_of(program), program.get("version"), program.get("application")]).decode()
 
 
 def sha256_of(program: Json) -> str:

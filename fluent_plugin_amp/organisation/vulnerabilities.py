@@ -24,6 +24,7 @@ from fluent_plugin_amp.organisation.programs import (
     Programs,
     is_complete,
     is_sha256,
+    key_of,
     parts_of,
     record_of,
     sha256_of,
@@ -74,7 +75,7 @@ class Vulnerabilities(Compared):
         latest = known = self._latest
         failed: PluginError | None = None
         query = [("start_time", _date_of(known - OVERLAP_S))] if known > OVERLAP_S else []
-        with self._reading(Listing(self._api, "/v1/vulnerabilities", _key_of, query=query, limit=PAGE)) as listing:
+        with self._reading(Listing(self._api, "/v1/vulnerabilities", key_of, query=query, limit=PAGE)) as listing:
             async for program in listing.items():
                 second = program.get("latest_timestamp")
                 if type(second) is int and latest < second <= self._clock():
@@ -126,12 +127,6 @@ class Vulnerabilities(Compared):
                 found, is_empty = [], False
         if found or is_empty:
             yield found
-
-
-def _key_of(program: Json) -> str | None:
-    """File and version; of what has neither, the program's name."""
-    key = f"{sha256_of(program)} {program.get('version')} {program.get('application')}"
-    return key[:1000]
 
 
 def _date_of(second: int) -> str:

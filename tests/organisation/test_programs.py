@@ -71,11 +71,20 @@ def test_a_change_says_of_what(programs: Programs, fields: dict[str, Any], chang
     assert take(programs, program(**fields)) is None
 
 
-@pytest.mark.parametrize("fields", [{"version": "42.0"}, {"file": {"identity": {"sha256": "0"}}}, {"file": 7}])
-def test_another_version_or_file_is_another_program(programs: Programs, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fields", [{"version": "42.0"}, {"file": {"identity": {"sha256": "0"}}}, {"file": 7}, {"application": "Fox"}]
+)
+def test_another_version_file_or_name_is_another_program(programs: Programs, fields: dict[str, Any]) -> None:
     """It appears."""
     assert take(programs, program(**fields)) == Change("appeared", [])
     assert len(programs) == 2
+
+
+def test_programs_without_a_file_do_not_take_turns(programs: Programs) -> None:
+    """Of the same version: only their names tell them apart, and neither has changed when it comes again."""
+    both = [program(file=None, application=name, cves=[{"id": name}]) for name in ("Office", "Flash")]
+    assert [take(programs, each) for each in both] == [Change("appeared", [])] * 2
+    assert [take(programs, each) for each in both] == [None, None]
 
 
 def test_of_a_list_that_was_cut_the_number_counts(programs: Programs) -> None:
