@@ -121,6 +121,7 @@ class Looks:
             async with open_api(cloud, stream.api.key, stream.proxy, **options) as api:
                 try:
                     event_stream = await find_stream(api, stream)
+                    await self._rest(self._pace.pause_s(0, time.monotonic(), api.requests))
                     total = journal.total_when_clean(at)
                     if total is not None and total == await self._total(api, event_stream, at):
                         return None

@@ -20,6 +20,7 @@ from fluent_plugin_amp import tls
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.completeness import journal
+from fluent_plugin_amp.completeness.pace import SharedPace
 from fluent_plugin_amp.completeness.record import Figures, Record, is_hmac_right
 from fluent_plugin_amp.completeness.schedule import Due, due
 from fluent_plugin_amp.completeness.verify import Mark
@@ -196,6 +197,23 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
         completing._looks._wait = end_the_window
         await completing.write_due()
     assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
+
+
+async def test_each_request_counts_in_the_pace(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That for the event stream, those for events, and those for totals."""
+    counted = []
+    pause_s = SharedPace.pause_s
+
+    def count(self: SharedPace, events: int, now: float, requests: int = 1) -> float:
+        counted.append(requests)
+        return pause_s(self, events, now, requests)
+
+    monkeypatch.setattr(SharedPace, "pause_s", count)
+    async with world.running() as completing:
+        await big_hour(world, completing)  # it forgets the requests
+        counted.clear()
+        await completing.write_due()
+    assert sum(counted) == len(world.cloud.requests)
 
 
 async def test_how_one_stream_stands_is_asked_of_it_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
