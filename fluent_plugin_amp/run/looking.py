@@ -1,7 +1,7 @@
 """A look at one hour of a stream: what the cloud has of it, compared with the state file; what is missing, delivered.
 
-The streams of one API key take turns, and all looks together keep to one pace (`completeness.pace`), so that events
-are delivered as fast as without them.
+The streams of one API key take turns, and `AT_ONCE` keys are asked at a time.  All looks together keep to one pace
+(`completeness.pace`), so that events are delivered as fast as without them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import ssl
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +39,8 @@ from fluent_plugin_amp.tls import http_context
 
 SHARE: float = OrganisationConfig.model_fields["rate_limit_share"].default
 """Of the rate limit of a key that no organisation has."""
+AT_ONCE = 32
+"""Looks.  Each has a connection and the state file open, three descriptors, and there may be hundreds of keys."""
 MAX_WAIT_S = 2 * 3600.0
 """For the rate limit, at one request: longer than its window."""
 Stands = Callable[[], StreamSnapshot | None]
@@ -89,6 +91,7 @@ class Looks:
         self._pace = SharedPace()
         self._turns: dict[str, asyncio.Lock] = {}
         """By client id."""
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._trusted: ssl.SSLContext | None = None
         """Held from one look to the next, which shares it: to read the system's CAs takes 24 ms."""
 
@@ -113,9 +116,9 @@ class Looks:
         cloud = cloud_of(stream)
         assert cloud is not None
         assert stream.api is not None
-        async with self._turns.setdefault(stream.api.client_id, asyncio.Lock()):
+        async with self._turns.setdefault(stream.api.client_id, asyncio.Lock()), self._place() as wait:
             budget = self._budgets.setdefault((cloud.api_url, stream.api.client_id), Budget(SHARE))
-            options = {"wait": self._wait, "max_wait_s": MAX_WAIT_S, "budget": budget}
+            options = {"wait": wait, "max_wait_s": MAX_WAIT_S, "budget": budget}
             with contextlib.suppress(OSError):  # `open_api` says what is wrong
                 self._trusted = http_context(cloud.ca_file)
             async with open_api(cloud, stream.api.key, stream.proxy, **options) as api:
@@ -125,9 +128,32 @@ class Looks:
                     total = journal.total_when_clean(at)
                     if total is not None and total == await self._total(api, event_stream, at):
                         return None
-                    return await self._compare(api, event_stream, stream, at, journal, stands, seen)
+                    return await self._compare(api, event_stream, stream, at, journal, stands, seen, wait)
                 finally:
                     self.requests[stream.name] += api.requests
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[Wait]:
+        """Have one of the places for looks; gives the `Wait` of the look, which leaves the place to others meanwhile.
+
+        A rate limit lasts for an hour, and holds up the streams of its key only.
+        """
+        await self._places.acquire()
+        has_place = True
+
+        async def wait(seconds: float, why: str) -> None:
+            nonlocal has_place
+            self._places.release()
+            has_place = False
+            await self._wait(seconds, why)
+            await self._places.acquire()
+            has_place = True
+
+        try:
+            yield wait
+        finally:
+            if has_place:
+                self._places.release()
 
     async def _compare(
         self,
@@ -138,6 +164,7 @@ class Looks:
         journal: Journal,
         stands: Stands,
         seen: Presence,
+        wait: Wait,
     ) -> Figures:
         name, now = stream.name, self._clock()
         depth = others = None
@@ -155,7 +182,7 @@ class Looks:
                 found.known_since = journal.since if begins is None else min(begins, journal.since)
             (leg,) = legs(Span(at.hour, at.hour + HOUR_S), None)
             read = 0
-            async for batch in batches(api, event_stream, leg, stream, store, self._wait):
+            async for batch in batches(api, event_stream, leg, stream, store, wait):
                 to_send = found.count(batch)
                 if (figures := stands()) is not None:
                     depth, others = figures.messages_ready, figures.others

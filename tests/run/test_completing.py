@@ -30,7 +30,7 @@ from fluent_plugin_amp.facts import InternalError, SourcePolled, SourceTrouble
 from fluent_plugin_amp.history.batches import cloud_of
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.run import completing as completing_module
-from fluent_plugin_amp.run import daemon
+from fluent_plugin_amp.run import daemon, looking
 from fluent_plugin_amp.run.completing import LINE, RETRY_S, Completing, trouble_of
 from fluent_plugin_amp.run.looking import WORTH_A_TOTAL
 from fluent_plugin_amp.source.transitions import Reason, State
@@ -382,8 +382,9 @@ def record_streams(world: World) -> set[str]:
 async def test_a_rate_limit_holds_up_the_streams_of_its_key_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lasts for an hour; the records of the others come meanwhile."""
+    """It lasts for an hour; the records of the others come meanwhile, also where one key is asked at a time."""
     monkeypatch.setattr(completing_module, "CONNECT_S", 0.0)  # one has no queue
+    monkeypatch.setattr(looking, "AT_ONCE", 1)
     never = asyncio.Event()
 
     async def wait_for_the_window(seconds: float, why: str) -> None:
@@ -424,26 +425,39 @@ async def test_what_nobody_foresaw_in_one_stream_stops_no_other(world: World) ->
         assert record_streams(world) == {"apac", "emea"}
 
 
-async def test_the_streams_of_a_key_take_turns(world: World) -> None:
-    """One look at a time."""
+@pytest.mark.parametrize(
+    ("api", "at_once", "looks_at_once"),
+    [({}, 2, 1), ({"client_id": "another"}, 2, 2), ({"client_id": "another"}, 1, 1)],
+)
+async def test_so_many_looks_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, api: dict[str, str], at_once: int, looks_at_once: int
+) -> None:
+    """One look of each key at a time, and so many of all: each has files open."""
+    monkeypatch.setattr(looking, "AT_ONCE", at_once)
+    monkeypatch.setattr(journal, "BACK_S", 2 * HOUR_S)  # fewer looks
+    world.cloud.add_organisation("another", world.organisation.api_key).streams = world.organisation.streams
     async with world.running() as completing:
-        with_another(completing)
-        looks, at_once, most = completing._looks, 0, 0
+        with_another(completing, **api)
+        looks, looking_now, most = completing._looks, 0, 0
+        all_there = asyncio.Event()
         compare = looks._compare
 
         async def count(*arguments: Any) -> Figures:
-            nonlocal at_once, most
-            at_once += 1
-            most = max(most, at_once)
+            nonlocal looking_now, most
+            looking_now += 1
+            most = max(most, looking_now)
+            if most == looks_at_once:
+                all_there.set()
+            await all_there.wait()
             try:
                 return await compare(*arguments)
             finally:
-                at_once -= 1
+                looking_now -= 1
 
         looks._compare = count  # type: ignore[assignment, method-assign]
         await completing.write_due()
         assert record_streams(world) == {"apac", "emea"}
-        assert most == 1
+        assert most == looks_at_once
 
 
 async def test_a_record_names_the_organisation(world: World) -> None:
