@@ -86,8 +86,8 @@ class OrganisationConfig(Section):
     )
     rate_limit_share: Annotated[float, Share("0.01", "0.8")] = Field(
         default=0.5,
-        description="How much of the requests that the cloud grants may be used; the last fifth of what is left is "
-        "never touched: people act with it.",
+        description="How much of the requests that the cloud grants each process may use (see `shard`); the last "
+        "fifth of what is left is never touched: people act with it.",
     )
     audit_logs: AuditLogsConfig | None = Field(
         default=None, description="The audit log: each entry is a record; null: off."
