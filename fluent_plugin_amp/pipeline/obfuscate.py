@@ -193,11 +193,12 @@ def _hide_in_texts(texts: list[presets.Found], hidden: Hidden) -> None:
     """In those that no rule has taken the place of."""
     left = [found for found in texts if presets.is_there(*found)]
     written = [text for _, _, text in left]
-    found = presets.standing_in(written, hidden)
+    folds = [presets.folded(text) for text in written]
+    found = presets.standing_in(folds, hidden)
     made = None
     if found is not None:
         values = {value: str(rule.replacement(original)) for value in found for rule, original in [hidden[value]]}
-        made = presets.replace(written, values) if values else written
+        made = presets.replace(written, folds, values) if values else written
     for (container, place, _), text in zip(left, made or [MASK] * len(left), strict=True):
         container[place] = text
 

@@ -158,21 +158,26 @@ def _in_order(accents: re.Match[str]) -> str:
     return "".join(sorted(accents[0], key=unicodedata.combining))
 
 
-def standing_in(texts: Sequence[str], values: Collection[str]) -> list[str] | None:
-    """Those of ``values`` (`folded`) that stand in any text; None: it is too much to find out."""
-    if len(values) * (sum(map(len, texts)) + len(texts)) > MAX_LOOKS:
+def standing_in(folds: Sequence[str], values: Collection[str]) -> list[str] | None:
+    """Those of ``values`` that stand in any of these texts, all `folded`; None: it is too much to find out."""
+    searched = "\n".join(folds)
+    if len(values) * len(searched) > MAX_LOOKS:
         return None
-    searched = "\n".join(map(folded, texts))
     found = [value for value in values if value in searched]
     return found if len(found) <= MAX_FOUND else None
 
 
-def replace(texts: Iterable[str], values: Mapping[str, str]) -> list[str] | None:
-    """``texts`` with these values (`folded`) replaced; None: they stand at too many places."""
+def replace(texts: Iterable[str], folds: Iterable[str], values: Mapping[str, str]) -> list[str] | None:
+    """``texts`` with these values replaced; None: they stand at too many places.
+
+    Args:
+        texts: as they are written.
+        folds: the same, `folded`.
+        values: by what is looked for, `folded`, what stands in its place.
+    """
     made: list[str] = []
     left = MAX_PLACES
-    for text in texts:
-        searched = folded(text)
+    for text, searched in zip(texts, folds, strict=True):
         words: list[tuple[int, int, str]] = []
         for value in values:
             start = searched.find(value)

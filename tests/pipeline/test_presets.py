@@ -43,7 +43,7 @@ def hiding(*names: Any, method: Method = "mask") -> Obfuscation:
 
 def replaced(text: str, values: dict[str, str]) -> str:
     """A text without these values."""
-    made = replace([text], values)
+    made = replace([text], [folded(text)], values)
     assert made is not None
     return made[0]
 
