@@ -40,6 +40,7 @@ OLD_S = 10.0
 LOOKS = 3
 """So often it is looked at, until nothing of it is old."""
 
+JOURNAL_TAKEN = "another amp-respond has the journal"
 FINISHING = "finishing the request that is under way, then stopping"
 
 Check = Callable[[CiscoApi, Action, Stand, Sequence[Action]], Awaitable[None]]
@@ -317,34 +318,59 @@ def _not_done(error: PluginError) -> str:
 
 
 async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:
-    """Look at the states until all are as they were wanted, or the time is over; write down what was reached."""
+    """Look at the states until all are as they were wanted, or the time is over; write down what was seen.
+
+    Where another process has the journal, it is written at the next look; the state is told all the same.
+    """
     deadline, pause_s = time.monotonic() + doing.wait_s, FIRST_LOOK_S
+    unwritten: dict[str, Json] = {}
     while True:
-        for result in (one for one in results if not one.is_reached and one.error is None):
-            computer = result.action.computer
-            if computer is not None:
-                try:
-                    state = (await isolation.status(api, computer.guid)).status
-                except PluginError as error:
-                    if not is_its_own(error):
-                        raise
-                    result.error = error  # removed since; the others are still looked at
-                    continue
-                if state != result.state:
-                    try:
-                        with doing.journal.writing():
-                            doing.journal.append(
-                                {"entry": result.entry, "phase": "seen", "at": now(), "state": state}
-                            )
-                    except JournalInUse:  # of somebody who is changing something: at the next look
-                        continue
-                    result.state = state
+        try:
+            await _look_again(api, results, unwritten)
+        finally:
+            _write_down(doing.journal, results, unwritten)
         left_s = deadline - time.monotonic()
         pending = [result for result in results if not result.is_reached and result.error is None]
-        if not pending or left_s <= 0:
-            return
-        await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending")
+        if left_s <= 0 or not (pending or unwritten):
+            break
+        await session.screen.wait(min(pause_s, left_s), f"{len(pending)} pending" if pending else JOURNAL_TAKEN)
         pause_s = min(LOOK_S, pause_s * 2)
+    if unwritten:
+        session.screen.note(f"{JOURNAL_TAKEN}: the states are not in it")
+
+
+async def _look_again(api: CiscoApi, results: Sequence[Result], unwritten: dict[str, Json]) -> None:
+    """See how those stand that are not as they were wanted; the line of each that changed is ``unwritten``."""
+    for result in results:
+        computer = result.action.computer
+        if computer is None or result.is_reached or result.error is not None:
+            continue
+        try:
+            state = (await isolation.status(api, computer.guid)).status
+        except PluginError as error:
+            if not is_its_own(error):
+                raise
+            result.error = error  # removed since; the others are still looked at
+            continue
+        if state != result.state:
+            result.state = state
+            unwritten[result.entry] = {"entry": result.entry, "phase": "seen", "at": now(), "state": state}
+
+
+def _write_down(journal: Journal, results: Sequence[Result], unwritten: dict[str, Json]) -> None:
+    """Write what was seen, and empty ``unwritten``, unless another process has the journal."""
+    if not unwritten:
+        return
+    try:
+        with journal.writing():
+            journal.append(*unwritten.values())
+    except JournalInUse:
+        return
+    except PluginError as error:
+        for result in results:
+            if result.entry in unwritten:
+                result.error = result.error or error
+    unwritten.clear()
 
 
 def signature(asked: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ import pytest
 from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond import doing
+from fluent_plugin_amp.amp_respond.errors import JournalUnusable
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import hunting, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -472,18 +473,80 @@ def test_what_was_done_before_an_interrupt_is_told(
 def test_who_waits_is_not_stopped_by_who_writes_the_journal(
     run: Run, computer: LocalComputer, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process has it during a look: what was seen is written down at the next one."""
-    status, held = isolation.status, ExitStack()
+    """Another process has it during a look: what was seen is written down after the next pause."""
+    status, wait, held = isolation.status, Screen.wait, ExitStack()
+
+    async def waited(self: Screen, seconds: float, why: str) -> None:
+        held.close()
+        await wait(self, seconds, why)
 
     async def looked(*others: Any) -> isolation.Isolation:
-        held.close()
         if computer.status == "pending_start":
             held.enter_context(Journal(journal).writing())
         return await status(*others)
 
     monkeypatch.setattr(isolation, "status", looked)
+    monkeypatch.setattr(Screen, "wait", waited)
     run("isolate", "desk-014", *YES)
     assert [line.get("state") for line in told(journal)] == [None, None, "isolated"]
+
+
+@pytest.mark.parametrize(("state", "code"), [("pending_start", 1), ("isolated", 0)])
+def test_a_state_is_told_though_another_process_has_the_journal(
+    run: Run, computer: LocalComputer, journal: Path, monkeypatch: pytest.MonkeyPatch, state: str, code: int
+) -> None:
+    """To the end of the wait: the exit code is that of the state, and a note says that the journal lacks it."""
+    computer.offline = state == "pending_start"
+    status, held = isolation.status, ExitStack()
+
+    async def looked(*others: Any) -> isolation.Isolation:
+        if computer.status == "pending_start" and not computer.offline:
+            computer.status = "isolated"
+        if computer.status == state:
+            held.enter_context(Journal(journal).writing())
+            monkeypatch.setattr(isolation, "status", status)
+        return await status(*others)
+
+    monkeypatch.setattr(isolation, "status", looked)
+    with held:
+        result = run("isolate", "desk-014", *YES, "--wait", "0.05s", "--json", code=code)
+    assert [one["state"] for one in json.loads(result.stdout)] == [state]
+    assert "another amp-respond has the journal: the states are not in it" in result.stderr
+    assert [line["phase"] for line in told(journal)] == ["asked", "answered"]
+
+
+def test_what_was_seen_in_one_turn_is_written_at_once(
+    run: Run, responses: Responses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is taken once for all computers: where another process has it, each try takes half a second."""
+    for number in range(3):
+        responses.add_computer(f"desk-{number}", offline=True)
+    append, written = Journal.append, []
+
+    def count(self: Journal, *lines: Any) -> None:
+        written.append([line["phase"] for line in lines])
+        append(self, *lines)
+
+    monkeypatch.setattr(Journal, "append", count)
+    run("isolate", "desk-0", "desk-1", "desk-2", *YES, "--count", "3", "--wait", "0.05s", code=1)
+    assert written[-1] == ["seen"] * 3
+
+
+def test_a_state_that_cannot_be_written_down_is_an_error(
+    run: Run, computer: LocalComputer, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was reached, and is told; but the journal does not have it."""
+    append = Journal.append
+
+    def fail(self: Journal, *lines: Any) -> None:
+        if lines[0].get("state") == "isolated":
+            raise JournalUnusable("no space left")
+        append(self, *lines)
+
+    monkeypatch.setattr(Journal, "append", fail)
+    result = run("isolate", "desk-014", *YES, "--json", code=2)
+    (shown,) = json.loads(result.stdout)
+    assert (shown["state"], shown["error"]["id"]) == ("isolated", "respond.journal-unusable")
 
 
 def test_one_that_is_removed_while_it_is_waited_for_hides_no_other(
