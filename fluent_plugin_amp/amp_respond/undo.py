@@ -89,7 +89,7 @@ def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -
 async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
     """The computer is still there, has its name, and is where the entry put it; and nobody else did it anew since.
 
-    That tells the comment, which the entry signed: others may name the entry in theirs.
+    The comment tells who did it: it ends with the entry's signature.  Others may name the entry in theirs.
     """
     is_ours = now.comment.endswith(signature(entry.asked))
     if entry.action.kind in COMMENTED and not is_so(inverse, now.state) and not is_ours:
