@@ -55,6 +55,5 @@ def ship(config_path: Path, journal: Journal) -> int:
         asyncio.run(go())
         with journal.writing():
             unchanged = [entry for entry in journal.entries()[0] if waiting.get(entry.id) == entry]
-            for entry in unchanged:
-                journal.append({"entry": entry.id, "phase": "shipped", "at": now()})
+            journal.append(*({"entry": entry.id, "phase": "shipped", "at": now()} for entry in unchanged))
     return len(waiting)

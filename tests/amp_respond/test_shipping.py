@@ -74,6 +74,26 @@ async def test_entries_are_shipped_once(
     assert "0 entries sent" in again.stderr
 
 
+async def test_entries_are_marked_all_at_once(
+    run: Run, config: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is waited for once, not for each of thousands."""
+    written = Journal(journal)
+    asked = [{"entry": id_, "phase": "asked", "action": "isolate", "at": "2026-03-02T09:00:00Z"} for id_ in "abc"]
+    with written.writing():
+        written.append(*asked)
+    append, lines = Journal.append, []
+
+    def count(self: Journal, *others: Any) -> None:
+        lines.append(len(others))
+        append(self, *others)
+
+    monkeypatch.setattr(Journal, "append", count)
+    await asyncio.to_thread(run, "journal", "--ship", str(config))
+    assert lines == [3]
+    assert all(entry.is_shipped for entry in written.entries()[0])
+
+
 async def test_others_may_write_while_entries_are_sent(
     run: Run, config: Path, server: FakeFluentd, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
