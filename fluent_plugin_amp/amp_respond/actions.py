@@ -2,7 +2,8 @@
 
 How it stands is looked at before the request: what is so already is not asked for, and nobody's to undo.  A lost
 answer is looked up; only where the cloud shows that nothing was done, and is not still at it, is the action asked
-once more.  409 of an isolation or a list, and 404 of what is to go, say that somebody else was faster: success, too.
+once more.  409 of an isolation or a list, and 404 of what is to go, can say that somebody else was faster, which is
+success, too: a look tells whether it is so.
 """
 
 from __future__ import annotations
@@ -139,11 +140,9 @@ async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
         await _send(api, action, comment)
     except CloudRefused as error:
         if error.status in _ALREADY[action.kind]:
-            if action.kind not in ("isolate", "release"):
-                return Outcome(ALREADY)
-            state = (await look(api, action)).state  # 409 has other reasons, too
+            state = (await look(api, action)).state  # 409 has other reasons, too, and a gateway says 404
             if is_so(action, state):
-                return Outcome(ALREADY, state=state)
+                return _outcome(action, ALREADY, state)
         raise _explained(action, error) from error
     return Outcome(DONE)
 
@@ -197,6 +196,6 @@ def _explained(action: Action, error: CloudRefused) -> PluginError:
         return IsolationForbidden(str(error))
     if action.kind in ("isolate", "release") and error.status == 409:
         return IsolationConflict(str(error))
-    if error.status == 404:
+    if error.status == 404 and 404 not in _ALREADY[action.kind]:  # a look would have said that it is not there
         return FileListNotFound(str(error)) if action.computer is None else ComputerNotFound(str(error))
     return error

@@ -22,6 +22,15 @@ __all__ = ["api", "cloud", "connect", "no_proxy_around", "organisation", "waits"
 
 SHA256 = "95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba"
 Run = Callable[..., Result]
+WHY = ("--reason", "case 77")
+YES = (*WHY, "--yes")
+COMMANDS = {
+    "isolate": (["desk-014"], "PUT", "/v1/computers/"),
+    "release": (["desk-014"], "DELETE", "/v1/computers/"),
+    "block": ([SHA256, "--list", "SOC list"], "POST", "/v1/file_lists/"),
+    "unblock": ([SHA256, "--list", "SOC list"], "DELETE", "/v1/file_lists/"),
+    "move": (["desk-014", "--group", "Triage"], "PATCH", "/v1/computers/"),
+}
 
 
 @pytest.fixture
@@ -80,3 +89,19 @@ def run(organisation: Organisation, responses: Responses, journal: Path) -> Run:
 def told(journal: Path) -> list[dict[str, Any]]:
     """The lines of the journal."""
     return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+@pytest.fixture(params=COMMANDS)
+def kind(request: pytest.FixtureRequest, computer: LocalComputer, responses: Responses) -> str:
+    """A command that has something to do."""
+    soc = responses.add_list("SOC list")
+    if request.param == "release":
+        computer.status = "isolated"
+    if request.param == "unblock":
+        soc.files[SHA256] = ""
+    return str(request.param)
+
+
+def changes(cloud: LocalCloud) -> list[str]:
+    """The methods of the requests that change something."""
+    return [method for method, _ in cloud.requests if method not in ("GET", "OPTIONS")]

@@ -28,16 +28,7 @@ from fluent_plugin_amp.cisco.transport import HttpAnswer
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
-from tests.amp_respond.conftest import SHA256, Run, told
-
-WHY = ("--reason", "case 77")
-YES = (*WHY, "--yes")
-
-
-def changes(cloud: LocalCloud) -> list[str]:
-    """The methods of the requests that change something."""
-    return [method for method, _ in cloud.requests if method not in ("GET", "OPTIONS")]
-
+from tests.amp_respond.conftest import COMMANDS, SHA256, WHY, YES, Run, changes, told
 
 # --- the way there and back ----------------------------------------------------------------------
 
@@ -629,25 +620,6 @@ def test_a_reason_is_given(run: Run, computer: LocalComputer, reason: str) -> No
 
 
 # --- the table of errors -------------------------------------------------------------------------
-
-COMMANDS = {
-    "isolate": (["desk-014"], "PUT", "/v1/computers/"),
-    "release": (["desk-014"], "DELETE", "/v1/computers/"),
-    "block": ([SHA256, "--list", "SOC list"], "POST", "/v1/file_lists/"),
-    "unblock": ([SHA256, "--list", "SOC list"], "DELETE", "/v1/file_lists/"),
-    "move": (["desk-014", "--group", "Triage"], "PATCH", "/v1/computers/"),
-}
-
-
-@pytest.fixture(params=COMMANDS)
-def kind(request: pytest.FixtureRequest, computer: LocalComputer, responses: Responses) -> str:
-    """A command that has something to do."""
-    soc = responses.add_list("SOC list")
-    if request.param == "release":
-        computer.status = "isolated"
-    if request.param == "unblock":
-        soc.files[SHA256] = ""
-    return str(request.param)
 
 
 def test_a_read_only_key_changes_nothing(run: Run, kind: str, organisation: Organisation, journal: Path) -> None:

@@ -1,0 +1,80 @@
+"""What becomes of one action, whatever the cloud answers, or somebody in between: the journal is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fluent_plugin_amp.cisco.api import CiscoApi
+from fluent_plugin_amp.cisco.transport import HttpAnswer
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body
+from fluent_plugin_amp.testing.responses import LocalComputer, Responses
+from tests.amp_respond.conftest import COMMANDS, SHA256, YES, Run, changes, told
+
+
+def is_done(kind: str, computer: LocalComputer, responses: Responses) -> bool:
+    """The cloud has done it."""
+    soc = next(iter(responses.lists.values()))
+    return {
+        "isolate": computer.status in ("pending_start", "isolated"),
+        "release": computer.status in ("pending_stop", "not_isolated"),
+        "block": SHA256 in soc.files,
+        "unblock": SHA256 not in soc.files,
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "error"),
+    [
+        ("isolate", 409, "isolation-conflict"),
+        ("release", 404, "refused"),
+        ("block", 409, "refused"),
+        ("unblock", 404, "refused"),
+    ],
+    indirect=["kind"],
+)
+def test_a_refusal_for_another_reason_is_no_success(
+    run: Run,
+    kind: str,
+    status: int,
+    error: str,
+    computer: LocalComputer,
+    responses: Responses,
+    cloud: LocalCloud,
+    journal: Path,
+) -> None:
+    """409 can say that a description is too long, and 404 can be a gateway's: a look tells that it is not so."""
+    arguments, method, path = COMMANDS[kind]
+    words = error_body(status, "No", "Validation failed: Description is too long")
+    cloud.fail(Failure(method, path, status=status, body=words))
+    said = run(kind, *arguments, *YES, code=77).stderr
+    assert f"error [cloud.{error}]" in said
+    assert "Description is too long" in said
+    assert told(journal)[1]["outcome"] == "refused"
+    assert not is_done(kind, computer, responses)
+
+
+@pytest.mark.parametrize("kind", ["isolate", "release", "block", "unblock"], indirect=True)
+def test_somebody_who_was_faster_is_success(
+    run: Run,
+    kind: str,
+    computer: LocalComputer,
+    responses: Responses,
+    cloud: LocalCloud,
+    journal: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A colleague does it right before the request: 409 or 404, and a look shows that it is so."""
+    act, soc = CiscoApi.act, next(iter(responses.lists.values()))
+
+    async def act_late(self: CiscoApi, *others: Any) -> HttpAnswer:
+        computer.status = {"isolate": "isolated", "release": "not_isolated"}.get(kind, computer.status)
+        soc.files = {SHA256: "by somebody else"} if kind == "block" else {}
+        return await act(self, *others)
+
+    monkeypatch.setattr(CiscoApi, "act", act_late)
+    arguments, method, _ = COMMANDS[kind]
+    run(kind, *arguments, *YES)
+    assert (told(journal)[1]["outcome"], changes(cloud)) == ("already", [method])
