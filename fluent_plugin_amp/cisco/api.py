@@ -194,6 +194,10 @@ class CiscoApi:
         """The body of the answer to ``GET path``, as it is: for whoever decodes it piece by piece."""
         return await self._send("GET", path, query)
 
+    async def envelope(self, path: str, query: Query = ()) -> dict[str, Any]:
+        """The envelope of the answer to ``GET path``."""
+        return answers.envelope(await self._send("GET", path, query), f"GET {path}")
+
     # --- changes ---------------------------------------------------------------------------------
 
     async def create_event_stream(
@@ -230,22 +234,21 @@ class CiscoApi:
         await self._send("DELETE", f"/v1/event_streams/{stream_id}")
 
     async def act(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> HttpAnswer:
-        """Do something that is not to be done twice without a look, nor after a wait; the 2xx answer.
+        """Do something that is not to be done twice without a look, nor after a wait; the 2xx answer, an envelope.
 
-        Raises ActionInDoubt when it may have been done or not; NotTaken when it is time to look, and to try again;
-        CloudRefused, with the answer's status.
+        Raises ActionInDoubt when it may have been done or not, as a proxy says 200, too; NotTaken when it is time to
+        look, and to try again; CloudRefused, with the answer's status.
         """
-        return await self._exchange(method, path, body=body, once=True)
+        answer = await self._exchange(method, path, body=body, once=True)
+        try:
+            answers.envelope(answer.body, f"{method} {path}")
+        except CloudAnswerNotUnderstood as error:
+            raise ActionInDoubt(f"it is not known whether it was done: {error}") from error
+        return answer
 
     async def may(self, path: str) -> HttpAnswer:
         """The answer to ``OPTIONS path``, by which nothing is done.  Raises CloudRefused."""
         return await self._exchange("OPTIONS", path)
-
-    # --- what there is, by path ------------------------------------------------------------------
-
-    async def envelope(self, path: str, query: Query = ()) -> dict[str, Any]:
-        """The envelope of the answer to ``GET path``."""
-        return answers.envelope(await self._send("GET", path, query), f"GET {path}")
 
     # --- pages -----------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class CloudAnswerLost(UnavailableError):
 
 
 class ActionInDoubt(UnavailableError):
-    """An action was sent, its answer was lost, and what the cloud shows does not tell that it was done."""
+    """An action was sent, its answer was lost or is none of the cloud's, and nothing shows that it was done."""
 
     id = "cloud.action-in-doubt"
     default_remedy = (

@@ -9,7 +9,7 @@ import pytest
 
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
-from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body, web_page
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
 from tests.amp_respond.conftest import COMMANDS, SHA256, YES, Run, changes, told
 
@@ -78,3 +78,37 @@ def test_somebody_who_was_faster_is_success(
     arguments, method, _ = COMMANDS[kind]
     run(kind, *arguments, *YES)
     assert (told(journal)[1]["outcome"], changes(cloud)) == ("already", [method])
+
+
+# --- answers that are lost, or are none ----------------------------------------------------------
+
+
+def test_a_page_of_a_proxy_is_no_success(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """It says 200, and the cloud never heard of it: a look shows that, and it is asked once more."""
+    arguments, method, path = COMMANDS[kind]
+    page = web_page(200, "Uploads are blocked by company policy")
+    page.method, page.path = method, path
+    cloud.fail(page)
+    run(kind, *arguments, *YES)
+    assert changes(cloud) == [method] * 2
+    assert told(journal)[1].get("looked_up") is None
+    assert told(journal)[1]["outcome"] == "done"
+
+
+def test_a_page_that_stays_leaves_a_doubt(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """Nothing shows that it was done."""
+    arguments, method, path = COMMANDS[kind]
+    page = web_page(200, "Uploads are blocked by company policy", times=9)
+    page.method, page.path = method, path
+    cloud.fail(page)
+    assert "a web page (HTML) instead of JSON" in run(kind, *arguments, *YES, code=69).stderr
+    assert told(journal)[1]["outcome"] == "in doubt"
+
+
+def test_an_empty_answer_is_looked_up(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
+    """204 of a cloud that did it: it is asked once."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, status=204, works=True))
+    run(kind, *arguments, *YES)
+    assert changes(cloud) == [method]
+    assert (told(journal)[1]["outcome"], told(journal)[1]["looked_up"]) == ("done", True)
