@@ -1,9 +1,12 @@
 """Does an action at Cisco's cloud, once, and says what became of it.
 
-How it stands is looked at before the request: what is so already is not asked for, and nobody's to undo.  A lost
-answer is looked up; only where the cloud shows that nothing was done, and is not still at it, is the action asked
-once more.  409 of an isolation or a list, and 404 of what is to go, can say that somebody else was faster, which is
-success, too: a look tells whether it is so.
+How it stands is looked at before the request: what is so already is not asked for, and nobody's to undo.
+
+A lost answer, or a proxy's, is looked up.  Only where the cloud shows that nothing was done, and is not still at it,
+is the action asked once more; a refusal of that second try does not say that the first one was not done.
+
+409 of an isolation or a list, and 404 of what is to go, can say that somebody else was faster, which is success, too:
+a look tells whether it is so.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from fluent_plugin_amp.cisco.errors import (
     IsolationConflict,
     IsolationForbidden,
 )
-from fluent_plugin_amp.errors import PluginError, UnavailableError
+from fluent_plugin_amp.errors import PluginError
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +100,21 @@ async def perform(api: CiscoApi, action: Action, comment: str, before: str, agai
         return await _until_taken(api, action, comment, before, again)
     except ActionInDoubt as error:
         doubt = error
-    if (outcome := await _looked_up(api, action, comment, doubt)) is not None:
-        return outcome
+    if (found := await _looked_up(api, action, comment, doubt)) is not None:
+        return found
     if doubt.late:
         raise doubt
     try:
-        now = await again()
-    except PluginError:
-        raise doubt from None
-    try:
-        outcome = await _unless_so(api, action, comment, now.state)
-    except ActionInDoubt as second:
-        if (outcome := await _looked_up(api, action, comment, second)) is not None:
+        outcome = await _unless_so(api, action, comment, (await again()).state)
+        if outcome.result == DONE:
             return outcome
-        raise
-    except (UnavailableError, IsolationConflict, NotTaken):
-        raise doubt from None  # the cloud may have been slow with the first one
-    if outcome.result == ALREADY:  # what is so by now, the first one did, or somebody else
-        return await _looked_up(api, action, comment, doubt) or outcome
-    return outcome
+    except ActionInDoubt as second:
+        doubt = second
+    except (PluginError, NotTaken):
+        pass  # this one was not done, but the first one may be: the cloud was slow with it
+    if (found := await _looked_up(api, action, comment, doubt)) is not None:
+        return found
+    raise doubt
 
 
 async def _until_taken(api: CiscoApi, action: Action, comment: str, state: str, again: Ready) -> Outcome:

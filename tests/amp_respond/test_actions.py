@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
-from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body, web_page
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body, too_many_requests, web_page
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
 from tests.amp_respond.conftest import COMMANDS, SHA256, YES, Run, changes, told
 
@@ -112,3 +114,39 @@ def test_an_empty_answer_is_looked_up(run: Run, kind: str, cloud: LocalCloud, jo
     run(kind, *arguments, *YES)
     assert changes(cloud) == [method]
     assert (told(journal)[1]["outcome"], told(journal)[1]["looked_up"]) == ("done", True)
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_refusal_of_the_second_try_does_not_deny_the_first(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, is_done: bool
+) -> None:
+    """The cloud was slow with the first one: it is done when the second one is refused, or later."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, status=502))
+    cloud.fail(Failure(method, path, status=400, works=is_done, body=error_body(400, "No", "try later")))
+    run(kind, *arguments, *YES, code=0 if is_done else 69)
+    assert changes(cloud) == [method] * 2
+    assert told(journal)[1]["outcome"] == ("done" if is_done else "in doubt")
+    assert told(journal)[1].get("looked_up") is (True if is_done else None)
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_an_interrupt_of_the_second_try_does_not_deny_the_first(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    """Ctrl-C while the rate limit holds up the second one: the journal does not say that nothing was done."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, status=502))
+    turned_away = too_many_requests(120)
+    turned_away.method, turned_away.path, turned_away.works = method, path, is_done
+    cloud.fail(turned_away)
+    wait = Screen.wait
+
+    async def interrupted(self: Screen, seconds: float, why: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await wait(self, seconds, why)
+
+    monkeypatch.setattr(Screen, "wait", interrupted)
+    assert "error [interrupted]" in run(kind, *arguments, *YES, code=130).stderr
+    assert changes(cloud) == [method] * 2
+    assert told(journal)[1]["outcome"] == ("done" if is_done else "in doubt")
