@@ -54,6 +54,8 @@ Ready = Callable[[], Awaitable[Stand]]
 """How it stands now, and that it may be done; it waits for the rate limit, and raises where it must not be done."""
 TRIES = 5
 """Of what the cloud does not take."""
+MAX_COMMENT = 255
+"""Characters: a cloud may cut what is longer, or refuse it."""
 
 LISTED, NOT_LISTED = "listed", "not listed"
 COMMENTED = ("isolate", "release", "block")
@@ -86,21 +88,23 @@ _WANTED = {
 }
 
 
-async def perform(api: CiscoApi, action: Action, comment: str, before: str, again: Ready) -> Outcome:
-    """Do it, unless it is so ``before`` (a `Stand.state`); ``comment`` goes to the cloud where the cloud takes one.
+async def perform(api: CiscoApi, action: Action, signature: str, reason: str, before: str, again: Ready) -> Outcome:
+    """Do it, unless it is so ``before`` (a `Stand.state`).
 
-    Each further try is made ready ``again``, as others do not wait meanwhile.
+    ``signature`` and ``reason`` go to the cloud where it takes a comment.  Each further try is made ready ``again``,
+    as others do not wait meanwhile.
 
     Raises:
         ActionInDoubt: it was sent, and nothing shows that it was done.
         PluginError: it was not done. IsolationForbidden, IsolationConflict, ComputerNotFound and FileListNotFound
             say why.
     """
+    comment = f"{signature} {reason}"[:MAX_COMMENT]
     try:
         return await _until_taken(api, action, comment, before, again)
     except ActionInDoubt as error:
         doubt = error
-    if (found := await _looked_up(api, action, comment, doubt)) is not None:
+    if (found := await _looked_up(api, action, signature, doubt)) is not None:
         return found
     if doubt.late:
         raise doubt
@@ -112,7 +116,7 @@ async def perform(api: CiscoApi, action: Action, comment: str, before: str, agai
         doubt = second
     except (PluginError, NotTaken):
         pass  # this one was not done, but the first one may be: the cloud was slow with it
-    if (found := await _looked_up(api, action, comment, doubt)) is not None:
+    if (found := await _looked_up(api, action, signature, doubt)) is not None:
         return found
     raise doubt
 
@@ -146,10 +150,10 @@ async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
     return Outcome(DONE)
 
 
-async def _looked_up(api: CiscoApi, action: Action, comment: str, doubt: ActionInDoubt) -> Outcome | None:
+async def _looked_up(api: CiscoApi, action: Action, signature: str, doubt: ActionInDoubt) -> Outcome | None:
     """What the cloud shows after a lost answer; None: that nothing was done.
 
-    `ALREADY` where somebody else was faster: what is `COMMENTED` has another comment then.
+    `ALREADY` where somebody else was faster: what is `COMMENTED` has a comment without our signature then.
     """
     try:
         now = await look(api, action)
@@ -157,7 +161,7 @@ async def _looked_up(api: CiscoApi, action: Action, comment: str, doubt: ActionI
         raise doubt from None
     if not is_so(action, now.state):
         return None
-    if action.kind in COMMENTED and now.comment != comment:
+    if action.kind in COMMENTED and not now.comment.startswith(signature):
         return _outcome(action, ALREADY, now.state)
     return replace(_outcome(action, DONE, now.state), looked_up=True)
 

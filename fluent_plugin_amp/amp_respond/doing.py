@@ -31,8 +31,8 @@ from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, share
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, Interrupted, PluginError, RefusedError, UsageError
 from fluent_plugin_amp.text import one_line
 
-MAX_REASON = 500
-"""Characters: it is sent to the cloud as a comment, and written down."""
+MAX_REASON = 200
+"""Characters: it is written down, and sent to the cloud behind a `signature`, which it leaves room for."""
 FIRST_LOOK_S, LOOK_S = 2.0, 30.0
 """How long to wait before an isolation is looked at, at first and at most."""
 OLD_S = 10.0
@@ -275,7 +275,7 @@ async def _do_one(
         return
     result.entry = id_
     try:
-        outcome = await perform(api, action, f"{doing.reason} {signature(asked)}", before.state, ready)
+        outcome = await perform(api, action, signature(asked), doing.reason, before.state, ready)
         result.outcome, result.state = outcome.result, outcome.state
         answered |= {"looked_up": True} if outcome.looked_up else {}
     except PluginError as error:
@@ -374,7 +374,10 @@ def _write_down(journal: Journal, results: Sequence[Result], unwritten: dict[str
 
 
 def signature(asked: Mapping[str, Any]) -> str:
-    """The end of the comment of an action, by its line `asked`: a comment that ends otherwise is somebody else's."""
+    """The start of the comment of an action, by its line `asked`: a comment that starts otherwise is somebody else's.
+
+    It stands first, as a cloud may cut the end.
+    """
     return f"[{asked.get('by')}, {asked.get('entry')}]"
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import COMMENTED, Stand, is_so, look
-from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason, client, do, signature
+from fluent_plugin_amp.amp_respond.doing import MAX_REASON, Doing, checked_reason, client, do, signature
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal
@@ -29,7 +29,7 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
     entry = undoable(doing.journal, id_)
     _refuse_another_organisation(session, doing, entry)
     inverse = entry.action.inverse
-    reason = doing.reason or checked_reason(f"undo of {id_}: {entry.asked.get('reason', '')}"[:300])
+    reason = doing.reason or checked_reason(f"undo of {id_}: {entry.asked.get('reason', '')}"[:MAX_REASON])
 
     async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
         undoable(doing.journal, id_)
@@ -89,9 +89,9 @@ def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -
 async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
     """The computer is still there, has its name, and is where the entry put it; and nobody else did it anew since.
 
-    The comment tells who did it: it ends with the entry's signature.  Others may name the entry in theirs.
+    The comment tells who did it: it starts with the entry's signature.  Others may name the entry in theirs.
     """
-    is_ours = now.comment.endswith(signature(entry.asked))
+    is_ours = now.comment.startswith(signature(entry.asked))
     if entry.action.kind in COMMENTED and not is_so(inverse, now.state) and not is_ours:
         raise NothingToUndo(f"it is so by somebody else now, who said: {now.comment or '(nothing)'}")
     if inverse.computer is None:

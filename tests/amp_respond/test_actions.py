@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.admin.screen import Screen
+from fluent_plugin_amp.amp_respond import doing
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body, too_many_requests, web_page
@@ -150,3 +151,82 @@ def test_an_interrupt_of_the_second_try_does_not_deny_the_first(
     assert "error [interrupted]" in run(kind, *arguments, *YES, code=130).stderr
     assert changes(cloud) == [method] * 2
     assert told(journal)[1]["outcome"] == ("done" if is_done else "in doubt")
+
+
+@pytest.mark.parametrize("kind", ["block"], indirect=True)
+@pytest.mark.parametrize(("hidden", "outcome"), [(2, "done"), (3, "done"), (9, "in doubt")])
+def test_what_the_list_shows_late_is_ones_own(
+    run: Run,
+    kind: str,
+    cloud: LocalCloud,
+    responses: Responses,
+    journal: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hidden: int,
+    outcome: str,
+) -> None:
+    """The first try did it, its answer was lost, and the list lacks the file for some looks: 409 to the second."""
+    arguments, method, path = COMMANDS[kind]
+    soc = next(iter(responses.lists.values()))
+    empty = b'{"version": "v1.2.0", "metadata": {"results": {"total": 0}}, "data": {"items": []}}'
+    files = Failure("GET", f"/v1/file_lists/{soc.guid}/files", times=0, status=200, body=empty)
+    cloud.fail(files)
+    cloud.fail(Failure(method, path, works=True, silent=True))
+    act = CiscoApi.act
+
+    async def act_and_hide(self: CiscoApi, *others: Any) -> HttpAnswer:
+        if not changes(cloud):
+            files.times = hidden
+        return await act(self, *others)
+
+    monkeypatch.setattr(CiscoApi, "act", act_and_hide)
+    run(kind, *arguments, *YES, code=0 if outcome == "done" else 69)
+    assert changes(cloud) == [method] * 2
+    assert told(journal)[1]["outcome"] == outcome
+
+
+# --- whose comment it is -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["isolate", "release", "block"], indirect=True)
+def test_a_comment_that_the_cloud_cuts_is_ones_own(
+    run: Run,
+    kind: str,
+    computer: LocalComputer,
+    cloud: LocalCloud,
+    responses: Responses,
+    journal: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is left of a long reason: the signature stands first, so a lost answer is looked up, and undone."""
+    arguments, method, path = COMMANDS[kind]
+    soc, act = next(iter(responses.lists.values())), CiscoApi.act
+
+    async def act_and_cut(self: CiscoApi, *others: Any) -> HttpAnswer:
+        try:
+            return await act(self, *others)
+        finally:
+            soc.files = {sha256: comment[:60] for sha256, comment in soc.files.items()}
+            computer.comment = (computer.comment or "")[:60]
+
+    monkeypatch.setattr(CiscoApi, "act", act_and_cut)
+    monkeypatch.setattr(doing, "who", lambda environ: "ada@soc1")
+    cloud.fail(Failure(method, path, works=True, silent=True))
+    run(kind, *arguments, "--reason", "y" * 200, "--yes")
+    asked, answered = told(journal)[:2]
+    assert (answered["outcome"], answered["looked_up"]) == ("done", True)
+    run("undo", asked["entry"], "--yes")
+    assert not is_done(kind, computer, responses)
+
+
+def test_a_comment_is_no_longer_than_the_cloud_may_keep(
+    run: Run, computer: LocalComputer, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest reason, of a user with a long name: the comment has its beginning, the journal all of it."""
+    by = "ada as root@" + "h" * 64
+    monkeypatch.setattr(doing, "who", lambda environ: by)
+    run("isolate", "desk-014", "--reason", "y" * 200, "--yes")
+    asked = told(journal)[0]
+    assert asked["reason"] == "y" * 200
+    assert len(computer.comment or "") == 255
+    assert (computer.comment or "").startswith(f"[{by}, {asked['entry']}] yyy")
