@@ -14,18 +14,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, Action
+from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, NOT_DONE, REFUSED, Action
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi, NotTaken
 from fluent_plugin_amp.cisco.errors import (
     ActionInDoubt,
+    CloudCertificateRefused,
+    CloudCredentialsRefused,
+    CloudProxyRefused,
+    CloudReadOnlyKey,
     CloudRefused,
     ComputerNotFound,
     FileListNotFound,
     IsolationConflict,
     IsolationForbidden,
 )
-from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.errors import PluginError, RefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +206,19 @@ def _explained(action: Action, error: CloudRefused) -> PluginError:
     if error.status == 404 and 404 not in _ALREADY[action.kind]:  # a look would have said that it is not there
         return FileListNotFound(str(error)) if action.computer is None else ComputerNotFound(str(error))
     return error
+
+
+_ON_THE_WAY = (CloudProxyRefused, CloudCertificateRefused)
+"""Refusals that are not the cloud's: it never heard of the request."""
+
+
+def outcome_of(error: PluginError) -> str:
+    """What became of an action that ended with an error."""
+    if isinstance(error, ActionInDoubt):
+        return IN_DOUBT
+    return REFUSED if isinstance(error, RefusedError) and not isinstance(error, _ON_THE_WAY) else NOT_DONE
+
+
+def is_its_own(error: PluginError) -> bool:
+    """The refusal is about this one; others may go well."""
+    return outcome_of(error) == REFUSED and not isinstance(error, (CloudReadOnlyKey, CloudCredentialsRefused))

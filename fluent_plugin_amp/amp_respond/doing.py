@@ -18,17 +18,17 @@ from typing import Any
 import click
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import Stand, is_so, look, perform
+from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own, is_so, look, outcome_of, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
-from fluent_plugin_amp.amp_respond.entries import IN_DOUBT, NOT_DONE, REFUSED, Action, Json
+from fluent_plugin_amp.amp_respond.entries import REFUSED, Action, Json
 from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable, TooMany
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudCredentialsRefused, CloudRateLimited, CloudReadOnlyKey
+from fluent_plugin_amp.cisco.errors import CloudRateLimited
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, Interrupted, PluginError, RefusedError, UsageError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, Interrupted, PluginError, UsageError
 from fluent_plugin_amp.text import one_line
 
 MAX_REASON = 200
@@ -227,11 +227,6 @@ async def _do_all(
                 result.error = result.error or error
 
 
-def is_its_own(error: PluginError) -> bool:
-    """The refusal is about this one; others may go well."""
-    return isinstance(error, RefusedError) and not isinstance(error, (CloudReadOnlyKey, CloudCredentialsRefused))
-
-
 async def _do_one(
     session: Session,
     api: CiscoApi,
@@ -264,7 +259,7 @@ async def _do_one(
         before = await ready()
         doing.journal.append(asked)
     except PluginError as error:
-        result.error, result.outcome = error, _not_done(error)
+        result.error, result.outcome = error, outcome_of(error)
         if is_its_own(error):
             answered |= {"error": _brief(error), "at": now(), "outcome": result.outcome}
             try:
@@ -280,7 +275,7 @@ async def _do_one(
         answered |= {"looked_up": True} if outcome.looked_up else {}
     except PluginError as error:
         result.error = error
-        result.outcome = IN_DOUBT if isinstance(error, ActionInDoubt) else _not_done(error)
+        result.outcome = outcome_of(error)
         answered["error"] = _brief(error)
     answered |= {"at": now(), "outcome": result.outcome} | ({"state": result.state} if result.state else {})
     try:
@@ -311,10 +306,6 @@ async def _ready(api: CiscoApi, action: Action, check: Check | None, left: Seque
 
 def _brief(error: PluginError) -> Json:
     return {"id": error.id, "message": str(error)}
-
-
-def _not_done(error: PluginError) -> str:
-    return REFUSED if isinstance(error, RefusedError) else NOT_DONE
 
 
 async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result]) -> None:

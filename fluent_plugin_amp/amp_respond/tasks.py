@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import Stand
-from fluent_plugin_amp.amp_respond.doing import Doing, do, is_its_own
+from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own
+from fluent_plugin_amp.amp_respond.doing import Doing, do
 from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref
 from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
 from fluent_plugin_amp.amp_respond.journal import Journal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -230,3 +231,22 @@ def test_a_comment_is_no_longer_than_the_cloud_may_keep(
     assert asked["reason"] == "y" * 200
     assert len(computer.comment or "") == 255
     assert (computer.comment or "").startswith(f"[{by}, {asked['entry']}] yyy")
+
+
+# --- what is on the way --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["action", "look"])
+def test_a_refusal_of_a_proxy_is_not_the_clouds(
+    run: Run, responses: Responses, cloud: LocalCloud, journal: Path, when: str
+) -> None:
+    """407: the cloud refused nothing, and the proxy would say the same of the next computer: that ends it."""
+    for name in ("desk-014", "desk-015"):
+        responses.add_computer(name)
+    looks = Failure("GET", f"/v1/computers/{next(iter(responses.computers))}/isolation", status=407)
+    cloud.fail(looks if when == "look" else Failure("PUT", status=407, body=b"proxy"))
+    result = run("isolate", "desk-014", "desk-015", *YES, "--json", code=77)
+    assert [one["outcome"] for one in json.loads(result.stdout)] == ["not done", "not tried"]
+    assert "error [cloud.proxy-refused]" in result.stderr
+    assert changes(cloud) == (["PUT"] if when == "action" else [])
+    assert [line.get("outcome") for line in told(journal)] == ([None, "not done"] if when == "action" else [])
