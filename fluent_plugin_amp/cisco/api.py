@@ -365,8 +365,8 @@ class CiscoApi:
             key_is_good=self._key_is_good,
             location=self._masked(location.encode()).decode(),
         )
-        trouble = answer.status >= 500
-        raise ExchangeFailed(error, passing=trouble, in_doubt=trouble)
+        trouble, late = answer.status >= 500, answer.status == 504  # of a gateway: the cloud may not have given up
+        raise ExchangeFailed(error, passing=trouble, in_doubt=trouble, late=late)
 
     async def _pause(self, seconds: float, why: str) -> None:
         self.waited_s += seconds

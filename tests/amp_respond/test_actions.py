@@ -119,6 +119,18 @@ def test_an_empty_answer_is_looked_up(run: Run, kind: str, cloud: LocalCloud, jo
 
 
 @pytest.mark.parametrize("is_done", [True, False])
+def test_what_a_gateway_did_not_wait_for_is_looked_up_and_not_asked_again(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, is_done: bool
+) -> None:
+    """504: the cloud may still be at it, so a second request could meet the first."""
+    arguments, method, path = COMMANDS[kind]
+    cloud.fail(Failure(method, path, status=504, works=is_done))
+    run(kind, *arguments, *YES, code=0 if is_done else 69)
+    assert changes(cloud) == [method]
+    assert told(journal)[1]["outcome"] == ("done" if is_done else "in doubt")
+
+
+@pytest.mark.parametrize("is_done", [True, False])
 def test_a_refusal_of_the_second_try_does_not_deny_the_first(
     run: Run, kind: str, cloud: LocalCloud, journal: Path, is_done: bool
 ) -> None:

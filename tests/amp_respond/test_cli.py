@@ -738,7 +738,7 @@ def test_what_the_first_try_may_have_done_is_no_other_persons(
 ) -> None:
     """The cloud was slow with the first try: what the second one is answered does not deny it."""
     arguments, method, path = COMMANDS[kind]
-    cloud.fail(Failure(method, path, status=504))
+    cloud.fail(Failure(method, path, status=502))
     status = {"already": {"move": 200, "unblock": 404}.get(kind, 409), "not done": 429}[second]
     headers = {"X-Rate-Limit-Reset": "600"} if second == "not done" else {}
     works = second == "already"

@@ -309,12 +309,14 @@ async def test_a_creation_whose_answer_was_lost_is_not_repeated(
 async def test_a_creation_that_is_slow_may_still_come(
     connect: Connect, cloud: LocalCloud, organisation: Organisation
 ) -> None:
-    """After a timeout the cloud may still be working on it, which is another kind of doubt."""
+    """After a timeout, ours or a gateway's, the cloud may still be working on it, which is another kind of doubt."""
     cloud.fail(Failure("POST", delay_s=30))
+    cloud.fail(Failure("POST", status=504))
     async with connect(organisation, timeout_s=0.5) as api:
-        with pytest.raises(CreationInDoubt, match="timed out") as caught:
-            await api.create_event_stream("SIEM")
-    assert caught.value.late
+        for what in ("timed out", "504"):
+            with pytest.raises(CreationInDoubt, match=what) as caught:
+                await api.create_event_stream("SIEM")
+            assert caught.value.late
 
 
 async def test_a_creation_that_was_never_sent_is_repeated(
