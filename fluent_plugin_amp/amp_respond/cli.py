@@ -16,6 +16,7 @@ from fluent_plugin_amp.admin.options import duration, json_option
 from fluent_plugin_amp.admin.session import Session, offline
 from fluent_plugin_amp.amp_respond.doing import Doing
 from fluent_plugin_amp.amp_respond.options import (
+    NamesTogether,
     acting,
     from_option,
     journal_option,
@@ -105,7 +106,7 @@ def status(session: Session, tenant: str | None, computer: str, as_json: bool) -
     return show_status(session, computer, as_json=as_json)
 
 
-@cli.command()
+@cli.command(cls=NamesTogether)
 @once("--hash", "sha256", metavar="SHA256", help="Also every computer that has seen this file.")
 @click.option("--no-event", is_flag=True, help="With --hash: only those that raised no event for it.")
 @from_option
@@ -133,7 +134,7 @@ def isolate(
     return tasks.isolate(session, doing, "isolate", computers, file, sha256, without_event=no_event)
 
 
-@cli.command()
+@cli.command(cls=NamesTogether)
 @from_option
 @reason_option
 @wait_option
@@ -154,7 +155,7 @@ def release(session: Session, doing: Doing, computers: tuple[str, ...], file: Pa
 list_option = once("--list", "list_name", required=True, metavar="NAME", help="The list: name in full, or GUID.")
 
 
-@cli.command()
+@cli.command(cls=NamesTogether)
 @list_option
 @from_option
 @reason_option
@@ -173,7 +174,7 @@ def block(session: Session, doing: Doing, hashes: tuple[str, ...], file: Path | 
     return tasks.block(session, doing, "block", hashes, file, list_name)
 
 
-@cli.command()
+@cli.command(cls=NamesTogether)
 @list_option
 @from_option
 @reason_option
@@ -197,7 +198,7 @@ def lists(session: Session, tenant: str | None, with_files: bool, as_json: bool)
     return show_lists(session, with_files=with_files, as_json=as_json)
 
 
-@cli.command()
+@cli.command(cls=NamesTogether)
 @once("--group", required=True, metavar="NAME", help="Where to: name in full, or GUID.")
 @click.option("--empty-group", is_flag=True, help="Also where a group is left without computers.")
 @from_option

@@ -112,6 +112,7 @@ def agree(session: Session, doing: Doing, results: Sequence[Result], *, named: b
             note(one_line(f"{'would ' if way == 'show' else ''}{result.action}"))
         else:
             note(one_line(f"refused: {result.action}: {result.error}"))
+    note(one_line(f"reason: {doing.reason}"))
     if way == "show":
         of_them = f", {refused} of them refused" if refused else ""
         number = f" --count {count}" if doing.brakes.needs_number(count) else ""

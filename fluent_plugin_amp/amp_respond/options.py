@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,31 @@ def _only(context: click.Context, option: click.Parameter, values: Sequence[Any]
 
 once = functools.partial(click.option, multiple=True, callback=_only)
 """An option that may not be repeated: the last one would be taken, and the others forgotten without a word."""
+
+
+class NamesTogether(click.Command):
+    """A command whose names stand together: ``isolate a --reason attacked b`` does not say whether b is a name."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Raises UsageError where names stand before and after an option that has a value."""
+        options = [one for one in self.params if isinstance(one, click.Option)]
+        parser = click.Command(self.name, params=list(options)).make_parser(context)
+        parser.allow_interspersed_args = False
+        left, is_named = list(args), False
+        while left and not context.resilient_parsing:
+            _, names, before = parser.parse_args(list(left))
+            valued = [one for one in before if isinstance(one, click.Option) and not one.is_flag]
+            if names and is_named and valued:
+                raise click.UsageError(
+                    f"names stand before and after {valued[-1].opts[0]}: put all names together, "
+                    f"and the value of {valued[-1].opts[0]} in quotes"
+                )
+            if left[: len(left) - len(names)][-1:] == ["--"]:  # nothing after it is an option
+                break
+            left = list(itertools.dropwhile(lambda word: word == "-" or not word.startswith("-"), names))
+            is_named = is_named or bool(names)
+        return super().parse_args(context, args)
+
 
 journal_option = click.option(
     "--journal",

@@ -167,7 +167,7 @@ def test_each_computer_is_shown_on_one_line(run: Run, responses: Responses) -> N
     """Whatever its name is: it makes no line that looks like another computer's."""
     named = [responses.add_computer(name) for name in ("desk\n1 in all", "desk-014")]
     shown = run("isolate", *(one.guid for one in named), *WHY).stderr.splitlines()
-    assert len(shown) == 3
+    assert len(shown) == 4
     assert "desk\\n1 in all" in shown[0]
 
 
@@ -363,6 +363,38 @@ def test_what_is_named_twice_is_not_taken_for_the_last_one(
     """Whoever gives two files or groups means both, or forgot the first: nothing is done with one of them."""
     assert f"{twice[0]}: give it once" in run(*arguments, *twice, *twice, *YES, code=2).stderr
     assert cloud.requests == []
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("isolate desk-014 --reason attacked srv-linux-1 --yes", "--reason"),
+        ("isolate desk-014 --yes --wait 0s srv-linux-1 --reason x", "--wait"),
+        ("isolate desk-014 --reason=attacked -- srv-linux-1 --yes", "--reason"),
+        ("release - --reason attacked srv-linux-1 --yes", "--reason"),
+        ("move desk-014 --group Triage srv-linux-1 --reason x --yes", "--group"),
+        (f"block {SHA256} --list SOC {SHA256} --reason x --yes", "--list"),
+    ],
+)
+def test_a_word_of_a_reason_is_no_name(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, words: str, option: str
+) -> None:
+    """Without quotes the second word of a reason would be a computer's name: names stand together."""
+    said = run(*words.split(), code=2).stderr
+    assert f"names stand before and after {option}:" in said
+    assert cloud.requests == []
+
+
+def test_names_that_stand_together_are_taken(run: Run, computer: LocalComputer) -> None:
+    """Between flags, before, between and after options; the reason is shown with them, as it may not be all of it."""
+    for words in (
+        "isolate desk-014 --dry-run srv-linux-1 --reason attacked",
+        "isolate --reason attacked --dry-run -- desk-014 srv-linux-1",
+        "isolate --wait 0s desk-014 srv-linux-1 --reason attacked --dry-run",
+    ):
+        said = run(*words.split()).stderr
+        assert said.count("would isolate") == 2
+        assert "\nreason: attacked\n2 in all" in said
 
 
 def test_nobody_is_moved_by_a_list_of_groups_that_was_cut(
