@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+
+
+def _only(context: click.Context, option: click.Parameter, values: Sequence[Any]) -> Any:
+    if len(values) > 1:
+        raise click.UsageError(f"{option.opts[0]}: give it once")
+    return values[0] if values else None
+
+
+once = functools.partial(click.option, multiple=True, callback=_only)
+"""An option that may not be repeated: the last one would be taken, and the others forgotten without a word."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 save_option = click.option(
@@ -61,23 +74,23 @@ def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 
 
 ACCESS_OPTIONS = (
-    click.option("--region", metavar="us|eu|apjc", help="Cisco's public cloud.  [env: AMP_REGION]"),
-    click.option("--api-host", metavar="HOST", help="A private cloud: host, host:port or URL.  [env: AMP_API_HOST]"),
-    click.option("--client-id", metavar="ID", help="The API client id.  [env: AMP_CLIENT_ID]"),
-    click.option(
+    once("--region", metavar="us|eu|apjc", help="Cisco's public cloud.  [env: AMP_REGION]"),
+    once("--api-host", metavar="HOST", help="A private cloud: host, host:port or URL.  [env: AMP_API_HOST]"),
+    once("--client-id", metavar="ID", help="The API client id.  [env: AMP_CLIENT_ID]"),
+    once(
         "--api-key-file",
         metavar="FILE",
         help="A file with the API key; - is standard input.  [env: AMP_API_KEY_FILE, or AMP_API_KEY for the key]",
     ),
-    click.option(
+    once(
         "-c",
         "--config",
         "config_file",
         type=click.Path(path_type=Path),
         help="Take `api:` and `cloud:` of a stream in this configuration.",
     ),
-    click.option("--of-stream", metavar="NAME", help="With -c: which stream; by default the one that has `api:`."),
-    click.option("--ca-file", metavar="FILE", help="PEM file of the CA of a private cloud.  [env: SSL_CERT_FILE]"),
+    once("--of-stream", metavar="NAME", help="With -c: which stream; by default the one that has `api:`."),
+    once("--ca-file", metavar="FILE", help="PEM file of the CA of a private cloud.  [env: SSL_CERT_FILE]"),
 )
 NETWORK_OPTIONS = (
     click.option("--proxy", metavar="URL", callback=_proxy, help="A proxy without a password.  [env: HTTPS_PROXY]"),

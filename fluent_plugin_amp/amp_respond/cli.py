@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fluent_plugin_amp import __version__
-from fluent_plugin_amp.admin.options import duration, json_option
+from fluent_plugin_amp.admin.options import duration, json_option, once
 from fluent_plugin_amp.admin.session import Session, offline
 from fluent_plugin_amp.amp_respond.doing import Doing
 from fluent_plugin_amp.amp_respond.options import (
@@ -21,7 +21,6 @@ from fluent_plugin_amp.amp_respond.options import (
     from_option,
     journal_option,
     of_tenant,
-    once,
     open_journal,
     reason_option,
     ship_option,
@@ -278,7 +277,7 @@ def journal(
 
 
 @cli.command()
-@click.option("--reason", metavar="TEXT", help="Why; by default that of the entry.")
+@once("--reason", metavar="TEXT", help="Why; by default that of the entry.")
 @wait_option
 @click.argument("entry")
 @acting

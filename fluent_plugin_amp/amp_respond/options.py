@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from fluent_plugin_amp.admin.options import dry_run_option, duration, json_option, yes_option
+from fluent_plugin_amp.admin.options import dry_run_option, duration, json_option, once, yes_option
 from fluent_plugin_amp.admin.session import Session, connected
 from fluent_plugin_amp.amp_respond.brakes import MAX, Brakes
 from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason
@@ -20,16 +20,6 @@ from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.text import how_many
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def _only(context: click.Context, option: click.Parameter, values: Sequence[Any]) -> Any:
-    if len(values) > 1:
-        raise click.UsageError(f"{option.opts[0]}: give it once")
-    return values[0] if values else None
-
-
-once = functools.partial(click.option, multiple=True, callback=_only)
-"""An option that may not be repeated: the last one would be taken, and the others forgotten without a word."""
 
 
 class NamesTogether(click.Command):
@@ -90,9 +80,7 @@ wait_option = click.option(
 )
 
 _TENANT_OPTIONS = (
-    click.option(
-        "--fleet", type=click.Path(path_type=Path), metavar="FLEET.yml", help="A fleet file, with --tenant."
-    ),
+    once("--fleet", type=click.Path(path_type=Path), metavar="FLEET.yml", help="A fleet file, with --tenant."),
     once("--tenant", metavar="NAME", help="The organisation of the fleet file that is meant."),
 )
 _ACTING_OPTIONS = (
@@ -193,4 +181,4 @@ def acting(command: Command) -> Command:
     return of_tenant(wrapper)  # type: ignore[return-value]
 
 
-reason_option = click.option("--reason", required=True, metavar="TEXT", help="Why: for the journal and the console.")
+reason_option = once("--reason", required=True, metavar="TEXT", help="Why: for the journal and the console.")

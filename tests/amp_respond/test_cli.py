@@ -355,6 +355,20 @@ def test_a_list_that_becomes_an_allow_list_is_left_alone(
         (["block", SHA256], ["--list", "SOC list"]),
         (["move", "desk-014"], ["--group", "Triage"]),
         (["isolate", "desk-014", "--fleet", "fleet.yml"], ["--tenant", "acme"]),
+        (["isolate", "desk-014", "--tenant", "acme"], ["--fleet", "fleet.yml"]),
+        (["isolate", "desk-014"], ["--reason", "case 78"]),
+        *(
+            (["isolate", "desk-014"], [option, "us"])
+            for option in (
+                "-c",
+                "--of-stream",
+                "--client-id",
+                "--api-key-file",
+                "--region",
+                "--api-host",
+                "--ca-file",
+            )
+        ),
     ],
 )
 def test_what_is_named_twice_is_not_taken_for_the_last_one(
