@@ -45,7 +45,10 @@ class Access:
     key: ApiKey
     proxy: ProxyWay = None
     overridden: Path | None = None
-    """The configuration that has another client id than the environment, which goes before it."""
+    """The configuration that has another client id than the environment, which goes before it.
+
+    Or the stream that is named there has none: the environment's may be of another organisation.
+    """
 
 
 def find_access(given: Given, environ: Mapping[str, str]) -> Access:
@@ -60,7 +63,7 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
         from fluent_plugin_amp.config.stream_api import read_api  # takes its time, and few need it
 
         api = read_api(given.config_file, given.stream, environ, needs_key=not key)
-        if given.client_id is None and client_id and api.client_id not in (None, client_id):
+        if given.client_id is None and client_id and api.client_id != client_id and (api.client_id or given.stream):
             overridden = given.config_file
         client_id, key, cloud, proxy = client_id or api.client_id, key or api.api_key, api.cloud, api.proxy
     if not client_id or not key:

@@ -1149,6 +1149,17 @@ def test_a_configuration_and_an_environment_of_two_organisations_change_nothing(
     assert computer.status == "isolated"
 
 
+def test_a_stream_without_a_client_id_is_not_of_the_environments_organisation(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, tmp_path: Path
+) -> None:
+    """It is named, so its organisation is meant; which that is, nothing tells."""
+    config = tmp_path / "both.yml"
+    config.write_text("streams: [{name: globex}, {name: acme, api: {client_id: another, api_key: secret}}]")
+    said = run("isolate", "desk-014", *YES, "-c", str(config), "--of-stream", "globex", code=2).stderr
+    assert "which organisation?" in said
+    assert cloud.requests == []
+
+
 def test_vulnerable_programs_are_shown(run: Run, computer: LocalComputer, responses: Responses) -> None:
     """The worst first; of one computer, of one file; and that there are none."""
     responses.vulnerabilities.append({"application": "Chrome", "file": {"identity": {"sha256": "A" * 64}}})
