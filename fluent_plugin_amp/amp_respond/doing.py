@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import pwd
@@ -10,7 +9,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -18,14 +17,14 @@ from typing import Any
 import click
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own, is_so, look, outcome_of, perform
+from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own, is_so, outcome_of, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
 from fluent_plugin_amp.amp_respond.entries import REFUSED, Action, Json
 from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable, TooMany
 from fluent_plugin_amp.amp_respond.journal import Journal
-from fluent_plugin_amp.cisco import computers, isolation
+from fluent_plugin_amp.amp_respond.ready import Checks, Ready
+from fluent_plugin_amp.cisco import isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import CloudRateLimited
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.commands.console import Unconfirmed, nobody_agreed, shared_code
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, Interrupted, PluginError, UsageError
@@ -35,19 +34,9 @@ MAX_REASON = 200
 """Characters: it is written down, and sent to the cloud behind a `signature`, which it leaves room for."""
 FIRST_LOOK_S, LOOK_S = 2.0, 30.0
 """How long to wait before an isolation is looked at, at first and at most."""
-OLD_S = 10.0
-"""So much later what was looked at may not be so any more."""
-LOOKS = 3
-"""So often it is looked at, until nothing of it is old."""
 
 JOURNAL_TAKEN = "another amp-respond has the journal"
 FINISHING = "finishing the request that is under way, then stopping"
-
-Check = Callable[[CiscoApi, Action, Stand, Sequence[Action]], Awaitable[None]]
-"""Raises where an action must not be done, as it stands now: it and the others that are still to be done.
-
-It is asked right before the request, while nobody else writes the journal: much can happen while a prompt waits.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +129,10 @@ def do(
     session: Session,
     doing: Doing,
     actions: Sequence[Action],
+    checks: Checks,
     *,
     named: bool = True,
     refused: Mapping[Action, PluginError] | None = None,
-    check: Check | None = None,
     undoes: str = "",
     is_complete: bool = True,
 ) -> int:
@@ -164,7 +153,7 @@ def do(
             session.screen.note(INCOMPLETE)
         return code
     with session.interrupts.held_back(FINISHING):
-        session.with_api(lambda api: _do_all(session, api, doing, results, check, undoes))
+        session.with_api(lambda api: _do_all(session, api, doing, results, checks, undoes))
         code = _show(session, doing, results, is_complete)
         session.interrupts.check()
     return code
@@ -204,7 +193,7 @@ def _show_json(session: Session, results: Sequence[Result], is_complete: bool) -
 
 
 async def _do_all(
-    session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result], check: Check | None, undoes: str
+    session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result], checks: Checks, undoes: str
 ) -> None:
     left = [result for result in results if result.error is None]
     for result in left:
@@ -213,7 +202,7 @@ async def _do_all(
         for result in results:
             if session.interrupts.noted is not None:  # what was done is told first
                 return
-            await _do_one(session, api, doing, result, [one.action for one in left], check, undoes)
+            await _do_one(session, api, doing, result, [one.action for one in left], checks, undoes)
             if result.error is not None and not is_its_own(result.error):
                 break
             left = [one for one in left if one is not result]
@@ -234,7 +223,7 @@ async def _do_one(
     doing: Doing,
     result: Result,
     left: Sequence[Action],
-    check: Check | None,
+    checks: Checks,
     undoes: str,
 ) -> None:
     """Looked at, written down, done, written down.  What cannot be looked at or written down is not done.
@@ -253,13 +242,24 @@ async def _do_one(
     asked |= {"undoes": undoes} if undoes else {}
     answered: Json = {"entry": id_, "phase": "answered"}
     action = result.action
-    ready = functools.partial(_ready, api, action, check, left, asked)
+    ready = Ready(api, action, checks, left)
+
+    async def again() -> Stand:
+        """What differs by now is written down; but what is so by now is left to the answer: we may have done it."""
+        stand = await ready()
+        if not is_so(action, stand.state) and asked | ready.told != asked:
+            asked.update(ready.told)
+            doing.journal.append({"entry": id_, "phase": "looked", "at": now(), **ready.told})
+        return stand
+
     try:
         if result.error is not None:
             raise result.error
-        before = await ready()
+        stand = await ready()
+        asked |= ready.told
         doing.journal.append(asked)
     except PluginError as error:
+        asked |= ready.told
         result.error, result.outcome = error, outcome_of(error)
         if is_its_own(error):
             answered |= {"error": _brief(error), "at": now(), "outcome": result.outcome}
@@ -271,7 +271,9 @@ async def _do_one(
         return
     result.entry = id_
     try:
-        outcome = await perform(api, action, signature(asked), doing.reason, before.state, ready)
+        if ready.is_old:  # the disk was slow
+            stand = await again()
+        outcome = await perform(api, action, signature(asked), doing.reason, stand.state, again)
         result.outcome, result.state = outcome.result, outcome.state
         answered |= {"looked_up": True} if outcome.looked_up else {}
     except PluginError as error:
@@ -284,25 +286,6 @@ async def _do_one(
     except JournalUnusable as error:  # the entry has no answer, which is true
         if result.error is None or is_its_own(result.error):  # nothing else is done then
             result.error = error
-
-
-async def _ready(api: CiscoApi, action: Action, check: Check | None, left: Sequence[Action], asked: Json) -> Stand:
-    """How it stands, and that it may be done; the line ``asked`` is told of it.
-
-    All of that is asked again where the cloud let one of the requests wait: others may have changed it meanwhile.
-    """
-    for _ in range(LOOKS):
-        waited_s = api.waited_s
-        now = await look(api, action)
-        asked["before"] = now.state
-        if not is_so(action, now.state):
-            if check is not None:
-                await check(api, action, now, left)
-            if action.to_group is not None:  # whether undo may leave it so
-                asked["group_was_empty"] = await computers.is_anybody_in(api, action.to_group.guid) is False
-        if api.waited_s - waited_s < OLD_S:
-            return now
-    raise CloudRateLimited(f"{action}: how it stands cannot be seen without a long wait")
 
 
 def _brief(error: PluginError) -> Json:

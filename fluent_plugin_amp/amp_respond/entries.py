@@ -3,6 +3,7 @@
 Each is written in several lines, one JSON object each, that are never changed::
 
     asked      before the request: who, when, where, what, why, and how it stood `before`
+    looked     how it stood by then, where the request had to wait and that differs
     answered   after it: done | already | refused | not done | in doubt
     seen       a state that was reached later
     shipped    a server acknowledged the entry as a record
@@ -140,6 +141,9 @@ def entries(lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
             found[id_] = Entry(id_, dict(line))
         elif entry is None:
             continue
+        elif phase == "looked":
+            now = {key: line[key] for key in ("before", "group_was_empty") if key in line}
+            found[id_] = replace(entry, asked=entry.asked | now)
         elif phase == "answered":
             state = str(line.get("state", "")) or entry.state
             found[id_] = replace(entry, outcome=str(line.get("outcome", "")), answered=dict(line), state=state)

@@ -26,6 +26,13 @@ class ChangedMeanwhile(RefusedError):
     default_remedy = "See with `amp-respond status` what is so now, and give the command again if it is still meant."
 
 
+class StateIsOld(UnavailableError):
+    """The cloud, or this machine, is too slow: what was looked at may be otherwise before it can be acted on."""
+
+    id = "respond.state-is-old"
+    default_remedy = "Try again; if it stays so, use the console."
+
+
 class JournalUnusable(UsageError):
     """The journal cannot be read or written: without it nothing is changed."""
 

@@ -12,6 +12,7 @@ from fluent_plugin_amp.amp_respond.doing import Doing, do
 from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref
 from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
 from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.amp_respond.ready import Checks
 from fluent_plugin_amp.amp_respond.select import find_computers, names, who_saw
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -75,14 +76,14 @@ def isolate(
         session,
         doing,
         actions,
+        Checks(refuse_renamed),
         named=file is None and sha256 is None,
         refused=refused,
-        check=refuse_renamed,
         is_complete=is_complete,
     )
 
 
-async def refuse_renamed(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
+async def refuse_renamed(api: CiscoApi, action: Action, now: Stand) -> None:
     """Raises ChangedMeanwhile where the computer has another name than the one that was agreed to."""
     if action.computer is None:
         return
@@ -100,11 +101,11 @@ def block(session: Session, doing: Doing, kind: str, hashes: Sequence[str], file
     found = session.with_api(lambda api: file_lists.find(api, list_name))
     within = Ref(found.guid, found.name, found.type)
     actions = [Action(kind, sha256=sha256, list=within) for sha256 in sha256s]
-    return do(session, doing, actions, named=file is None, check=refuse_another_type)
+    return do(session, doing, actions, Checks(refuse_another_type), named=file is None)
 
 
-async def refuse_another_type(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
-    """The `Check` of an action on a list.  Raises FileListNotFound, FileListWrongType."""
+async def refuse_another_type(api: CiscoApi, action: Action, now: Stand) -> None:
+    """Of an action on a list.  Raises FileListNotFound, FileListWrongType."""
     if action.list is not None:
         found = await file_lists.find(api, action.list.guid)
         if found.type != action.list.type:
@@ -148,12 +149,14 @@ def move(
     given = names(named, file)
     refused: dict[Action, PluginError] = {}
 
-    async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
-        if action.from_group is not None and now.state != action.from_group.guid:
-            raise ChangedMeanwhile(f"{action}: the computer is not in {action.from_group.name} any more")
-        await refuse_renamed(api, action, now, left)
+    async def check_lists(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:
         if not empty_group:
             await refuse_to_empty(api, action, left)
+
+    async def check(api: CiscoApi, action: Action, now: Stand) -> None:
+        if action.from_group is not None and now.state != action.from_group.guid:
+            raise ChangedMeanwhile(f"{action}: the computer is not in {action.from_group.name} any more")
+        await refuse_renamed(api, action, now)
 
     async def choose(api: CiscoApi) -> list[Action]:
         groups = await computers.groups(api)
@@ -176,7 +179,7 @@ def move(
     moving = session.with_api(choose)
     if not moving and given:
         return EXIT_OK
-    return do(session, doing, moving, named=file is None, refused=refused, check=check)
+    return do(session, doing, moving, Checks(check, check_lists), named=file is None, refused=refused)
 
 
 async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:

@@ -14,6 +14,7 @@ from fluent_plugin_amp.amp_respond.doing import MAX_REASON, Doing, checked_reaso
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.amp_respond.ready import Checks
 from fluent_plugin_amp.amp_respond.tasks import refuse_another_type, refuse_to_empty
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -31,16 +32,23 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
     inverse = entry.action.inverse
     reason = doing.reason or checked_reason(f"undo of {id_}: {entry.asked.get('reason', '')}"[:MAX_REASON])
 
-    async def check(api: CiscoApi, action: Action, now: Stand, left: Sequence[Action]) -> None:
+    async def check_lists(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:
+        await _refuse_groups(api, entry, action)
+
+    async def check(api: CiscoApi, action: Action, now: Stand) -> None:
         undoable(doing.journal, id_)
-        await refuse_another_type(api, action, now, left)
+        await refuse_another_type(api, action, now)
         await _refuse_what_changed(api, entry, action, now)
 
+    checks = Checks(check, check_lists if inverse.kind == "move" else None)
+
     async def check_first(api: CiscoApi) -> None:
-        await check(api, inverse, await look(api, inverse), [inverse])
+        await check(api, inverse, await look(api, inverse))
+        if checks.lists is not None:
+            await checks.lists(api, inverse, [inverse])
 
     session.with_api(check_first)
-    return do(session, replace(doing, reason=reason), [inverse], check=check, undoes=id_)
+    return do(session, replace(doing, reason=reason), [inverse], checks, undoes=id_)
 
 
 def undoable(journal: Journal, id_: str) -> Entry:
@@ -106,12 +114,14 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
             raise NothingToUndo(f"entry {entry.id} does not say from where to where")
         if now.state != inverse.from_group.guid.lower():
             raise NothingToUndo(f"{computer.hostname} is not in {inverse.from_group.name} any more")
+
+
+async def _refuse_groups(api: CiscoApi, entry: Entry, inverse: Action) -> None:
+    """The group of before is still there, and the other one is left empty only where it was."""
+    if inverse.to_group is not None:
         (await computers.groups(api)).find_exactly(inverse.to_group.guid)
-        if entry.asked.get("group_was_empty") is not True:
-            await _refuse_to_empty(api, inverse)
-
-
-async def _refuse_to_empty(api: CiscoApi, inverse: Action) -> None:
+    if entry.asked.get("group_was_empty") is True:
+        return
     try:
         await refuse_to_empty(api, inverse, [inverse])
     except GroupWouldBeEmpty as error:

@@ -19,7 +19,7 @@ import pytest
 
 from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond import doing
+from fluent_plugin_amp.amp_respond import doing, ready
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import hunting, isolation
@@ -1189,12 +1189,16 @@ def test_vulnerable_programs_are_shown(run: Run, computer: LocalComputer, respon
 @pytest.fixture
 def while_it_waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
     """``while_it_waits(happens)``: that happens during each pause for the rate limit, which is over at once."""
+    now_s = 0.0
 
     def while_it_waits(happens: Callable[[], object]) -> None:
         async def wait(self: Screen, seconds: float, why: str) -> None:
+            nonlocal now_s
+            now_s += seconds
             happens()
 
         monkeypatch.setattr(Screen, "wait", wait)
+        monkeypatch.setattr(ready, "seconds", lambda: now_s)
 
     return while_it_waits
 
@@ -1277,19 +1281,3 @@ def test_what_happens_while_the_rate_limit_is_waited_for_is_not_undone(
     assert "respond.nothing-to-undo" in result.stderr
     assert computer.status == "isolated"
     assert told(journal)[-1]["outcome"] == "refused"
-
-
-def test_what_is_old_each_time_it_is_seen_is_not_acted_on(
-    run: Run, computer: LocalComputer, cloud: LocalCloud, journal: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each look is held up by the rate limit: it ends with an error, and nothing is asked for."""
-    status = isolation.status
-
-    async def slow(api: CiscoApi, guid: str) -> isolation.Isolation:
-        api.waited_s += 60.0
-        return await status(api, guid)
-
-    monkeypatch.setattr(isolation, "status", slow)
-    assert "without a long wait" in run("isolate", "desk-014", *YES, code=69).stderr
-    assert changes(cloud) == []
-    assert told(journal) == []
