@@ -154,6 +154,21 @@ def entries(lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
     return list(found.values())
 
 
+def who_left(entries: Iterable[Entry], group_guid: str, since: str) -> set[str]:
+    """GUIDs of computers that were moved out of a group since a time (ISO 8601, UTC), or may have been."""
+    left, wanted = set[str](), group_guid.lower()
+    for entry in entries:
+        action = entry.action
+        if action.kind != "move" or action.computer is None or entry.outcome not in (DONE, IN_DOUBT, UNKNOWN):
+            continue
+        from_, to = (ref.guid.lower() if ref else "" for ref in (action.from_group, action.to_group))
+        if from_ == wanted and str(entry.answered.get("at") or entry.at) >= since:
+            left.add(action.computer.guid.lower())
+        elif to == wanted and entry.outcome == DONE:
+            left.discard(action.computer.guid.lower())
+    return left
+
+
 def parse(text: bytes) -> tuple[list[Json], int]:
     """The lines of a journal; and how many could not be read: what a crash left of one, or what is none."""
     found, broken = [], 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own
 from fluent_plugin_amp.amp_respond.doing import Doing, do
-from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref
+from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref, who_left
 from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.amp_respond.ready import Checks
@@ -24,6 +24,9 @@ from fluent_plugin_amp.cisco.names import is_called
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.text import how_many, one_line
+
+LATE = timedelta(minutes=10)
+"""The cloud accepts a move, and may show the group of before for some time."""
 
 # --- isolate, release ----------------------------------------------------------------------------
 
@@ -151,7 +154,7 @@ def move(
 
     async def check_lists(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:
         if not empty_group:
-            await refuse_to_empty(api, action, left)
+            await refuse_to_empty(api, action, left, doing.journal)
 
     async def check(api: CiscoApi, action: Action, now: Stand) -> None:
         if action.from_group is not None and now.state != action.from_group.guid:
@@ -171,7 +174,7 @@ def move(
         for left in {} if empty_group else dict.fromkeys(one.from_group for one in moving):
             leaving = [one for one in moving if one.from_group == left]
             try:
-                await refuse_to_empty(api, leaving[0], leaving)
+                await refuse_to_empty(api, leaving[0], leaving, doing.journal)
             except GroupWouldBeEmpty as error:
                 refused.update(dict.fromkeys(leaving, error))
         return moving
@@ -182,17 +185,22 @@ def move(
     return do(session, doing, moving, Checks(check, check_lists), named=file is None, refused=refused)
 
 
-async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:
-    """Raises GroupWouldBeEmpty where nobody stays in the group, once the moves that are left are done."""
+async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action], journal: Journal) -> None:
+    """Raises GroupWouldBeEmpty where nobody stays in the group, once the moves that are left are done.
+
+    Whom the journal shows as moved out of it in the last `LATE` does not stay, whatever the cloud still shows.
+    """
     group = action.from_group
     if group is None or not group.guid:
         raise GroupWouldBeEmpty("in which group the computer is, the cloud does not tell")
     leaving = {one.computer.guid for one in left if one.computer is not None and one.from_group == group}
-    stays = await computers.is_anybody_in(api, group.guid, leaving)
+    moved = who_left(journal.entries()[0], group.guid, (datetime.now(timezone.utc) - LATE).isoformat())
+    late = f"; the journal has {how_many(len(moved), 'computer')} as just moved out of it" if moved else ""
+    stays = await computers.is_anybody_in(api, group.guid, leaving | moved)
     if stays is None:
-        raise GroupWouldBeEmpty(f"whether anybody stays in the group {group.name!r}, the cloud does not tell")
+        raise GroupWouldBeEmpty(f"whether anybody stays in the group {group.name!r}, the cloud does not tell{late}")
     if not stays:
-        raise GroupWouldBeEmpty(f"nobody would stay in the group {group.name!r}")
+        raise GroupWouldBeEmpty(f"nobody would stay in the group {group.name!r}{late}")
 
 
 # --- looking -------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
     reason = doing.reason or checked_reason(f"undo of {id_}: {entry.asked.get('reason', '')}"[:MAX_REASON])
 
     async def check_lists(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:
-        await _refuse_groups(api, entry, action)
+        await _refuse_groups(api, doing.journal, entry, action)
 
     async def check(api: CiscoApi, action: Action, now: Stand) -> None:
         undoable(doing.journal, id_)
@@ -116,14 +116,14 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
             raise NothingToUndo(f"{computer.hostname} is not in {inverse.from_group.name} any more")
 
 
-async def _refuse_groups(api: CiscoApi, entry: Entry, inverse: Action) -> None:
+async def _refuse_groups(api: CiscoApi, journal: Journal, entry: Entry, inverse: Action) -> None:
     """The group of before is still there, and the other one is left empty only where it was."""
     if inverse.to_group is not None:
         (await computers.groups(api)).find_exactly(inverse.to_group.guid)
     if entry.asked.get("group_was_empty") is True:
         return
     try:
-        await refuse_to_empty(api, inverse, [inverse])
+        await refuse_to_empty(api, inverse, [inverse], journal)
     except GroupWouldBeEmpty as error:
         remedy = "If it is meant, give `amp-respond move` with --empty-group."
         raise GroupWouldBeEmpty(str(error), remedy=remedy) from error

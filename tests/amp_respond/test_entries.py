@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluent_plugin_amp.amp_respond.entries import INVERSE, UNKNOWN, Action, Entry, Ref, entries, parse
+from fluent_plugin_amp.amp_respond.entries import INVERSE, UNKNOWN, Action, Entry, Ref, entries, parse, who_left
 
 DESK, SOC = (
     Ref("1e430eef-6245-4ff3-9977-13055f921de3", "desk-014"),
@@ -101,3 +101,29 @@ def test_an_action_and_its_inverse_change_the_same() -> None:
     assert blocked == unblocked
     assert moved not in (isolated, blocked)
     assert Entry("1", {"cloud": "us", **ACTIONS[0].as_json()}).target != isolated
+
+
+@pytest.mark.parametrize("outcome", ["done", "in doubt", UNKNOWN, "refused", "not done", "already"])
+def test_who_left_a_group(outcome: str) -> None:
+    """Since that time, and perhaps; who was moved back is there again, unless nobody knows."""
+    there = Action("move", DESK, from_group=PROTECT, to_group=TRIAGE)
+    is_gone = outcome in ("done", "in doubt", UNKNOWN)
+
+    def entry(action: Action, outcome: str, at: str = "2026-11-28T11:24:06Z") -> Entry:
+        return Entry("1", {"at": at, **action.as_json()}, outcome)
+
+    left = [entry(there, outcome)]
+    assert who_left(left, PROTECT.guid.upper(), "2026-11-28T11:14:06") == ({DESK.guid} if is_gone else set())
+    assert who_left(left, PROTECT.guid, "2026-11-28T11:34:06") == set()
+    assert who_left(left, TRIAGE.guid, "2026-11-28T11:14:06") == set()
+    left[0].answered["at"] = "2026-11-28T11:44:06Z"
+    assert bool(who_left(left, PROTECT.guid, "2026-11-28T11:34:06")) is is_gone
+    back = [entry(there, "done"), entry(there.inverse, outcome), entry(ACTIONS[0], "done")]
+    assert bool(who_left(back, PROTECT.guid, "2026-11-28T11:14:06")) is (outcome != "done")
+
+
+def test_a_later_look_counts() -> None:
+    """How it stood before is what was seen last; nothing else of the entry changes by it."""
+    asked = {"entry": "1", "phase": "asked", "before": "e9f40123", "group_was_empty": True, **ACTIONS[-1].as_json()}
+    looked = {"entry": "1", "phase": "looked", "before": "e9f40123", "group_was_empty": False, "at": "later"}
+    assert entries([asked, looked]) == [Entry("1", {**asked, "group_was_empty": False})]

@@ -205,3 +205,43 @@ def test_what_differs_after_the_rate_limit_is_written_down(
     server.group_guid = left
     assert "respond.group-would-be-empty" in run("undo", lines[0]["entry"], "--yes", code=77).stderr
     assert computer.group_guid == triage
+
+
+@pytest.mark.parametrize("how", ["two commands", "one command", "undo"])
+def test_who_was_moved_out_of_a_group_does_not_stay_there_though_the_cloud_still_shows_it(
+    run: Run,
+    computer: LocalComputer,
+    server: LocalComputer,
+    responses: Responses,
+    journal: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """The cloud accepts each move, and shows the group of before: the last one is not moved."""
+    entry = ""
+    if how == "undo":
+        run("move", "desk-014", "srv-linux-1", "--group", "Triage", "--empty-group", *MOVE[4:])
+        responses.add_computer("srv-linux-2")
+        entry = told(journal)[2]["entry"]
+    before = computer.group_guid
+    change = responses._computer
+
+    def late(request: Request, method: str, one: LocalComputer, rest: list[str]) -> Any:
+        answered = change(request, method, one, rest)
+        if method == "PATCH":
+            one.group_guid = before
+            if how == "one command":  # a colleague, by the console
+                responses.computers.pop(server.guid, None)
+        return answered
+
+    monkeypatch.setattr(responses, "_computer", late)
+    if how == "one command":
+        responses.add_computer("desk-015")
+        assert "respond.group-would-be-empty" in run("move", "desk-014", "desk-015", *MOVE[2:], code=77).stderr
+        assert [line.get("outcome") for line in told(journal)] == [None, "done", None, "refused"]
+    elif how == "two commands":
+        run(*MOVE)
+        assert "respond.group-would-be-empty" in run("move", "srv-linux-1", *MOVE[2:], code=77).stderr
+    else:
+        run("undo", told(journal)[0]["entry"], "--yes")
+        assert "respond.group-would-be-empty" in run("undo", entry, "--yes", code=77).stderr
