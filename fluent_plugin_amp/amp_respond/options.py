@@ -107,6 +107,8 @@ def of_tenant(command: Command) -> Command:
     def wrapper(session: Session, fleet: Path | None, tenant: str | None, **arguments: Any) -> Any:
         if (fleet is None) is (tenant is not None or bool(arguments.get("all_tenants"))):
             raise UsageError("--fleet belongs to --tenant or, for a hunt, --all-tenants")
+        if fleet is not None:
+            _refuse_another_key(click.get_current_context())
         if arguments.get("all_tenants") and fleet is not None:
             from fluent_plugin_amp.admin.fleet_file import read_fleet
 
@@ -128,6 +130,13 @@ def of_tenant(command: Command) -> Command:
     for option in reversed(_TENANT_OPTIONS):
         wrapper = option(wrapper)
     return connected(wrapper)  # type: ignore[return-value]
+
+
+def _refuse_another_key(context: click.Context) -> None:
+    names = ("region", "api_host", "client_id", "api_key_file", "config_file", "of_stream")
+    options = {option.name: option.opts[0] for option in context.command.params}
+    if given := [options[name] for name in names if context.params.get(name) is not None]:
+        raise UsageError(f"which organisation? --fleet has cloud and key, and so has {given[0]}: give one of them")
 
 
 def _refuse_two_organisations(session: Session) -> None:

@@ -1149,6 +1149,18 @@ def test_a_configuration_and_an_environment_of_two_organisations_change_nothing(
     assert computer.status == "isolated"
 
 
+@pytest.mark.parametrize("option", ["--region", "--api-host", "--client-id", "--api-key-file", "-c", "--of-stream"])
+@pytest.mark.parametrize("which", [["isolate", "desk-014", "--tenant", "acme"], ["hunt", SHA256, "--all-tenants"]])
+def test_a_tenant_and_another_organisation_are_not_both_meant(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, which: list[str], option: str
+) -> None:
+    """The fleet file has cloud and key of the tenant: another one beside it would be forgotten."""
+    why = YES if which[0] == "isolate" else ()
+    said = run(*which, "--fleet", "fleet.yml", option, "another", *why, code=2).stderr
+    assert f"--fleet has cloud and key, and so has {option}" in said
+    assert cloud.requests == []
+
+
 def test_a_stream_without_a_client_id_is_not_of_the_environments_organisation(
     run: Run, computer: LocalComputer, cloud: LocalCloud, tmp_path: Path
 ) -> None:
