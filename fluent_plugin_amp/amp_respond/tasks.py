@@ -20,7 +20,7 @@ from fluent_plugin_amp.cisco.computers import Computer
 from fluent_plugin_amp.cisco.errors import FileListWrongType, IsolationForbidden
 from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
-from fluent_plugin_amp.cisco.names import is_called
+from fluent_plugin_amp.cisco.names import is_called, is_guid
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.text import how_many, one_line
@@ -104,15 +104,20 @@ def block(session: Session, doing: Doing, kind: str, hashes: Sequence[str], file
     found = session.with_api(lambda api: file_lists.find(api, list_name))
     within = Ref(found.guid, found.name, found.type)
     actions = [Action(kind, sha256=sha256, list=within) for sha256 in sha256s]
-    return do(session, doing, actions, Checks(refuse_another_type), named=file is None)
+    return do(session, doing, actions, Checks(refuse_another_list), named=file is None)
 
 
-async def refuse_another_type(api: CiscoApi, action: Action, now: Stand) -> None:
-    """Of an action on a list.  Raises FileListNotFound, FileListWrongType."""
+async def refuse_another_list(api: CiscoApi, action: Action, now: Stand) -> None:
+    """The list is of another type, or has another name.
+
+    Raises FileListNotFound, FileListWrongType, ChangedMeanwhile.
+    """
     if action.list is not None:
         found = await file_lists.find(api, action.list.guid)
         if found.type != action.list.type:
             raise FileListWrongType(f"the list {found} was one of the type {action.list.type}")
+        if not is_called(found.name, action.list.name):
+            raise ChangedMeanwhile(f"{action}: the list is called {found.name!r} now")
 
 
 def show_lists(session: Session, *, with_files: bool, as_json: bool) -> int:
@@ -153,6 +158,7 @@ def move(
     refused: dict[Action, PluginError] = {}
 
     async def check_lists(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:
+        await refuse_another_group(api, action)
         if not empty_group:
             await refuse_to_empty(api, action, left, doing.journal)
 
@@ -183,6 +189,15 @@ def move(
     if not moving and given:
         return EXIT_OK
     return do(session, doing, moving, Checks(check, check_lists), named=file is None, refused=refused)
+
+
+async def refuse_another_group(api: CiscoApi, action: Action) -> None:
+    """The group that is moved to is gone, or has another name.  Raises NameUnknown, ChangedMeanwhile."""
+    to = action.to_group
+    if to is not None:
+        name = (await computers.groups(api)).find_exactly(to.guid).name
+        if not is_guid(to.name) and not is_called(name, to.name):  # a GUID: it was not known
+            raise ChangedMeanwhile(f"{action}: the group is called {name!r} now")
 
 
 async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action], journal: Journal) -> None:

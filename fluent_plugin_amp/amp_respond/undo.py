@@ -15,7 +15,7 @@ from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNO
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.amp_respond.ready import Checks
-from fluent_plugin_amp.amp_respond.tasks import refuse_another_type, refuse_to_empty
+from fluent_plugin_amp.amp_respond.tasks import refuse_another_group, refuse_another_list, refuse_to_empty
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import IsolationForbidden
@@ -37,7 +37,7 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
 
     async def check(api: CiscoApi, action: Action, now: Stand) -> None:
         undoable(doing.journal, id_)
-        await refuse_another_type(api, action, now)
+        await refuse_another_list(api, action, now)
         await _refuse_what_changed(api, entry, action, now)
 
     checks = Checks(check, check_lists if inverse.kind == "move" else None)
@@ -117,9 +117,8 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
 
 
 async def _refuse_groups(api: CiscoApi, journal: Journal, entry: Entry, inverse: Action) -> None:
-    """The group of before is still there, and the other one is left empty only where it was."""
-    if inverse.to_group is not None:
-        (await computers.groups(api)).find_exactly(inverse.to_group.guid)
+    """The group of before is still there, by its name, and the other one is left empty only where it was."""
+    await refuse_another_group(api, inverse)
     if entry.asked.get("group_was_empty") is True:
         return
     try:

@@ -347,6 +347,32 @@ def test_a_list_that_becomes_an_allow_list_is_left_alone(
     assert changes(cloud) == []
 
 
+@pytest.mark.parametrize("kind", ["block", "unblock", "move"], indirect=True)
+def test_a_list_or_group_that_has_another_name_when_the_prompt_is_answered_is_left_alone(
+    run: Run,
+    kind: str,
+    computer: LocalComputer,
+    organisation: Organisation,
+    at_the_prompt: Callable[[Callable[[], object]], None],
+    cloud: LocalCloud,
+) -> None:
+    """It means something else by then: what was agreed to was the name.  Another case is the same name."""
+    triage = group_of(organisation, "Triage")
+    (soc,) = organisation.responses.lists.values()
+
+    def rename(list_name: str, group_name: str) -> None:
+        soc.name, organisation.groups[triage] = list_name, group_name
+
+    at_the_prompt(lambda: rename("Finance exceptions", "Retired"))
+    said = run(kind, *COMMANDS[kind][0], *WHY, code=77).stderr
+    assert "respond.changed-meanwhile" in said
+    assert f"is called {'Retired' if kind == 'move' else 'Finance exceptions'!r} now" in said
+    assert changes(cloud) == []
+    rename("SOC list", "Triage")
+    at_the_prompt(lambda: rename("soc LIST", "TRIAGE"))
+    run(kind, *COMMANDS[kind][0], *WHY)
+
+
 @pytest.mark.parametrize(
     ("arguments", "twice"),
     [

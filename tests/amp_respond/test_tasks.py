@@ -259,6 +259,21 @@ def test_what_only_has_the_name_of_the_guid_is_not_undone(
     assert not undo.is_as_before
 
 
+def test_a_list_or_group_that_has_another_name_by_now_is_left_alone(
+    undo: Undo, soc: LocalList, organisation: Organisation
+) -> None:
+    """It may be for something else by now.  Another case is the same name."""
+    is_named = undo.kind in ("block", "unblock", "move")
+    protect = next(guid for guid, name in organisation.groups.items() if name == "Protect")
+    if is_named:
+        soc.name, organisation.groups[protect] = "Finance exceptions", "Retired"
+        assert "respond.changed-meanwhile" in undo(code=77)
+        assert not undo.is_as_before
+    soc.name, organisation.groups[protect] = "soc LIST", "PROTECT"
+    undo()
+    assert undo.is_as_before
+
+
 def test_the_undo_of_an_offline_computer_stays_pending(undo: Undo, computer: LocalComputer) -> None:
     """An isolation or release waits for it, which the exit code says; lists and groups are the cloud's own."""
     computer.offline = True
