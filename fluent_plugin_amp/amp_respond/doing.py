@@ -35,6 +35,9 @@ MAX_REASON = 200
 FIRST_LOOK_S, LOOK_S = 2.0, 30.0
 """How long to wait before an isolation is looked at, at first and at most."""
 
+SHOWN_OF_ID = 8
+"""So many characters of a client id tell whose it is."""
+
 JOURNAL_TAKEN = "another amp-respond has the journal"
 FINISHING = "finishing the request that is under way, then stopping"
 
@@ -94,8 +97,7 @@ def agree(session: Session, doing: Doing, results: Sequence[Result], *, named: b
     if refused == count and way != "show":  # there is nothing to ask about
         way = "do" if doing.brakes.yes else "show"
     note = session.screen.note
-    if doing.tenant is not None:  # others may have computers of the same names
-        note(one_line(f"in the organisation {doing.tenant}:"))
+    note(one_line(f"in the organisation {_organisation(session, doing)}:"))  # others may have the same names
     for result in results:
         if result.error is None:
             note(one_line(f"{'would ' if way == 'show' else ''}{result.action}"))
@@ -354,6 +356,13 @@ def signature(asked: Mapping[str, Any]) -> str:
     It stands first, as a cloud may cut the end.
     """
     return f"[{asked.get('by')}, {asked.get('entry')}]"
+
+
+def _organisation(session: Session, doing: Doing) -> str:
+    """As far as anybody knows: nothing in the API's answers has its name."""
+    access = session.access()
+    of_key = f"client id {access.key.client_id[:SHOWN_OF_ID]}…, cloud {access.cloud.name if access.cloud else '-'}"
+    return f"{doing.tenant} ({of_key})" if doing.tenant else f"of the {of_key}"
 
 
 def client(session: Session) -> str:

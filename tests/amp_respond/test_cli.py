@@ -167,8 +167,8 @@ def test_each_computer_is_shown_on_one_line(run: Run, responses: Responses) -> N
     """Whatever its name is: it makes no line that looks like another computer's."""
     named = [responses.add_computer(name) for name in ("desk\n1 in all", "desk-014")]
     shown = run("isolate", *(one.guid for one in named), *WHY).stderr.splitlines()
-    assert len(shown) == 4
-    assert "desk\\n1 in all" in shown[0]
+    assert len(shown) == 5
+    assert "desk\\n1 in all" in shown[1]
 
 
 @pytest.mark.parametrize("how", ["two names", "file", "hash", "dry run"])
@@ -1026,7 +1026,7 @@ def test_one_that_cannot_be_isolated_stops_no_other(
     cloud.fail(Failure("OPTIONS" if why == "policy" else "GET", path, status=status, times=9))
     error = {"policy": "isolation-forbidden", "removed": "computer-not-found", "refused": "refused"}[why]
     shown = run("isolate", "--hash", SHA256, *WHY, code=77).stderr
-    assert shown.splitlines()[1].startswith(f"refused: isolate srv-1 ({named[1].guid}): ")
+    assert shown.splitlines()[2].startswith(f"refused: isolate srv-1 ({named[1].guid}): ")
     assert "3 in all, 1 of them refused, nothing was done; --yes does it" in shown
     assert f"error [cloud.{error}]" in shown
     dry = json.loads(run("isolate", "--hash", SHA256, *WHY, "--dry-run", "--json", code=77).stdout)
@@ -1157,7 +1157,11 @@ def test_every_tenant_is_hunted_in(
     run("hunt", SHA256, "--all-tenants", code=2)
     run("isolate", "desk-014", *WHY, "--tenant", "acme", code=2)
     shown = run("isolate", "desk-014", *WHY, "--dry-run", "--fleet", str(fleet), "--tenant", "acme").stderr
-    assert shown.startswith("in the organisation Acme:\nwould isolate desk-014 ")
+    whose = f"client id {organisation.client_id[:8]}…, cloud {cloud.url.split('/')[-1]}"
+    assert shown.startswith(f"in the organisation Acme ({whose}):\nwould isolate desk-014 ")
+    shown = run("isolate", "desk-014", *WHY, "--dry-run").stderr
+    assert shown.startswith(f"in the organisation of the {whose}:\nwould isolate desk-014 ")
+    assert organisation.client_id not in shown
 
 
 def test_a_configuration_and_an_environment_of_two_organisations_change_nothing(

@@ -75,6 +75,7 @@ _MASKS = (
     (r"\x1b\[[0-9;]*m", ""),
     (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "GUID"),
     (r"\b[0-9a-f]{12,}\b", "HEX"),
+    (r"\bclient id [0-9a-f]{8}…", "client id HEX"),
     (r"\d+(?:[.,]\d+)*", "#"),
     (r"# (?:ms|s|min|h|days)\b", "# TIME"),
     (r"# (?:B|KiB|MiB|GiB)\b", "# SIZE"),
