@@ -125,8 +125,6 @@ class CiscoApi:
         """As the last answer that told it said."""
         self.requests = 0
         """Made so far."""
-        self.waited_s = 0.0
-        """Seconds waited so far, for the rate limit or after a trouble."""
         self._key = key
         self._http = http
         self._wait = wait
@@ -314,7 +312,7 @@ class CiscoApi:
                         limits = f"to wait: {waited_s + pause_s:.0f} s, allowed: {self._max_wait_s:.0f} s"
                         raise CloudRateLimited(f"{error}; {limits}") from failed
                     waited_s += pause_s
-                    await self._pause(pause_s, "the rate limit is used up")
+                    await self._wait(pause_s, "the rate limit is used up")
                 elif once and failed.in_doubt:
                     raise ActionInDoubt(f"it is not known whether it was done: {error}", late=failed.late) from failed
                 elif method == "POST" and failed.in_doubt:
@@ -323,7 +321,7 @@ class CiscoApi:
                     return HttpAnswer(204, (), b"")  # an earlier try did it, only its answer was lost
                 elif failed.passing and troubles < RETRIES:
                     troubles += 1
-                    await self._pause(backoff_s(troubles, random.random(), cap_s=8.0), str(error))
+                    await self._wait(backoff_s(troubles, random.random(), cap_s=8.0), str(error))
                 else:
                     raise error from failed
                 if once:
@@ -367,10 +365,6 @@ class CiscoApi:
         )
         trouble, late = answer.status >= 500, answer.status == 504  # of a gateway: the cloud may not have given up
         raise ExchangeFailed(error, passing=trouble, in_doubt=trouble, late=late)
-
-    async def _pause(self, seconds: float, why: str) -> None:
-        self.waited_s += seconds
-        await self._wait(seconds, why)
 
     def _pause_s(self, turned_away: int) -> float:
         """How long to wait after the ``turned_away``-th 429: until the reset, and longer each time."""
