@@ -31,7 +31,8 @@ HEAD = {
     "latency": tuple(f"latency at {rate} events/s: {name}, ms" for rate in (500, 5000) for name in ("p50", "p99")),
 }
 """The rows of README's table."""
-_GROWS = re.compile(r"(?P<count>[0-9,]+) (?P<of>[^:]+): (?P<cost>microseconds.*)")
+_GROWS = re.compile(r"(?P<count>[0-9.,]+) (?P<of>[^:]+): (?P<cost>microseconds.*)")
+_BYTES = {"B": 1, "kB": 1000, "MiB": 1024 * 1024}
 
 
 def machine() -> str:
@@ -68,8 +69,12 @@ def growths(held: Held) -> dict[str, dict[int, float]]:
         for what, values in rows.items():
             found = _GROWS.fullmatch(what)
             if found:
-                name = f"{found['of']}: {found['cost']}"
-                grown.setdefault(name, {})[int(found["count"].replace(",", ""))] = statistics.median(values)
+                name, count = f"{found['of']}: {found['cost']}", float(found["count"].replace(",", ""))
+                cost = statistics.median(values)
+                if unit := _BYTES.get(found["of"]):  # an event twice as large may cost twice as much
+                    name, count = "bytes of an event: microseconds of processor a kB", count * unit
+                    cost /= count / 1000
+                grown.setdefault(name, {})[round(count)] = cost
     return {name: dict(sorted(costs.items())) for name, costs in grown.items() if len(costs) > 1}
 
 

@@ -23,6 +23,14 @@ def test_growth_is_read_from_the_rows() -> None:
     ]
 
 
+def test_sizes_grow_by_what_a_kilobyte_costs() -> None:
+    """In bytes, whatever the unit: a larger event costs more, and may."""
+    cost = "microseconds of processor an event"
+    held = {"sizes": {f"1 MiB: {cost}": [2097.152], f"1.5 kB: {cost}": [30.0], f"256 B: {cost}": [25.6]}}
+    (costs,) = growths(held).values()
+    assert {size: round(cost, 3) for size, cost in costs.items()} == {256: 100.0, 1500: 20.0, 1024 * 1024: 2.0}
+
+
 @pytest.mark.parametrize(
     ("costs", "growth"),
     [
