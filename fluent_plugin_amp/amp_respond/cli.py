@@ -16,7 +16,7 @@ from fluent_plugin_amp.admin.options import duration, json_option, once
 from fluent_plugin_amp.admin.session import Session, offline
 from fluent_plugin_amp.amp_respond.doing import Doing
 from fluent_plugin_amp.amp_respond.options import (
-    NamesTogether,
+    ActingCommand,
     acting,
     from_option,
     journal_option,
@@ -105,7 +105,7 @@ def status(session: Session, tenant: str | None, computer: str, as_json: bool) -
     return show_status(session, computer, as_json=as_json)
 
 
-@cli.command(cls=NamesTogether)
+@cli.command(cls=ActingCommand)
 @once("--hash", "sha256", metavar="SHA256", help="Also every computer that has seen this file.")
 @click.option("--no-event", is_flag=True, help="With --hash: only those that raised no event for it.")
 @from_option
@@ -133,7 +133,7 @@ def isolate(
     return tasks.isolate(session, doing, "isolate", computers, file, sha256, without_event=no_event)
 
 
-@cli.command(cls=NamesTogether)
+@cli.command(cls=ActingCommand)
 @from_option
 @reason_option
 @wait_option
@@ -154,7 +154,7 @@ def release(session: Session, doing: Doing, computers: tuple[str, ...], file: Pa
 list_option = once("--list", "list_name", required=True, metavar="NAME", help="The list: name in full, or GUID.")
 
 
-@cli.command(cls=NamesTogether)
+@cli.command(cls=ActingCommand)
 @list_option
 @from_option
 @reason_option
@@ -173,7 +173,7 @@ def block(session: Session, doing: Doing, hashes: tuple[str, ...], file: Path | 
     return tasks.block(session, doing, "block", hashes, file, list_name)
 
 
-@cli.command(cls=NamesTogether)
+@cli.command(cls=ActingCommand)
 @list_option
 @from_option
 @reason_option
@@ -197,7 +197,7 @@ def lists(session: Session, tenant: str | None, with_files: bool, as_json: bool)
     return show_lists(session, with_files=with_files, as_json=as_json)
 
 
-@cli.command(cls=NamesTogether)
+@cli.command(cls=ActingCommand)
 @once("--group", required=True, metavar="NAME", help="Where to: name in full, or GUID.")
 @click.option("--empty-group", is_flag=True, help="Also where a group is left without computers.")
 @from_option
@@ -276,7 +276,7 @@ def journal(
     return code
 
 
-@cli.command()
+@cli.command(cls=ActingCommand)
 @once("--reason", metavar="TEXT", help="Why; by default that of the entry.")
 @wait_option
 @click.argument("entry")

@@ -20,9 +20,9 @@ from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own, is_so, outcome_of, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
 from fluent_plugin_amp.amp_respond.entries import REFUSED, Action, Json
-from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable, TooMany
+from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable, StateIsOld, TooMany
 from fluent_plugin_amp.amp_respond.journal import Journal
-from fluent_plugin_amp.amp_respond.ready import Checks, Ready
+from fluent_plugin_amp.amp_respond.ready import LOOKS, Checks, Ready
 from fluent_plugin_amp.cisco import isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
@@ -248,11 +248,15 @@ async def _do_one(
 
     async def again() -> Stand:
         """What differs by now is written down; but what is so by now is left to the answer: we may have done it."""
-        stand = await ready()
-        if not is_so(action, stand.state) and asked | ready.told != asked:
+        for _ in range(LOOKS):
+            stand = await ready()
+            if is_so(action, stand.state) or asked | ready.told == asked:
+                return stand
             asked.update(ready.told)
             doing.journal.append({"entry": id_, "phase": "looked", "at": now(), **ready.told})
-        return stand
+            if not ready.is_old:  # the disk was slow
+                return stand
+        raise StateIsOld(f"{action}: the disk is too slow")
 
     try:
         if result.error is not None:

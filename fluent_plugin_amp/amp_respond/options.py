@@ -12,38 +12,52 @@ from typing import Any, TypeVar
 import click
 
 from fluent_plugin_amp.admin.options import dry_run_option, duration, json_option, once, yes_option
+from fluent_plugin_amp.admin.screen import Unprintable
 from fluent_plugin_amp.admin.session import Session, connected
 from fluent_plugin_amp.amp_respond.brakes import MAX, Brakes
 from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason
 from fluent_plugin_amp.amp_respond.journal import Journal, default_path
-from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.errors import OutputClosed, UsageError
 from fluent_plugin_amp.text import how_many
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class NamesTogether(click.Command):
-    """A command whose names stand together: ``isolate a --reason attacked b`` does not say whether b is a name."""
+class ActingCommand(click.Command):
+    """One whose words cannot be mistaken: its names stand together, and no option is the value of another.
+
+    ``isolate a --reason attacked b`` does not say whether b is a name.  ``isolate a --yes --reason --dry-run`` lacks
+    the reason, and would be no dry run.
+    """
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Raises UsageError where names stand before and after an option that has a value."""
+        """Raises UsageError where names stand before and after an option, or one is the value of another."""
         options = [one for one in self.params if isinstance(one, click.Option)]
+        if not context.resilient_parsing:
+            self._refuse_scattered_names(context, args, options)
+        left = super().parse_args(context, args)
+        spellings = {spelling for one in options for spelling in (*one.opts, *one.secondary_opts)}
+        for one in options:
+            value = context.params.get(one.name or "")
+            if not one.is_flag and str(value) in spellings:
+                raise click.UsageError(f"{one.opts[0]} lacks its value: {value} is an option")
+        return left
+
+    def _refuse_scattered_names(self, context: click.Context, args: list[str], options: list[click.Option]) -> None:
         parser = click.Command(self.name, params=list(options)).make_parser(context)
         parser.allow_interspersed_args = False
         left, is_named = list(args), False
-        while left and not context.resilient_parsing:
+        while left:
             _, names, before = parser.parse_args(list(left))
-            valued = [one for one in before if isinstance(one, click.Option) and not one.is_flag]
-            if names and is_named and valued:
+            if names and is_named and before:
                 raise click.UsageError(
-                    f"names stand before and after {valued[-1].opts[0]}: put all names together, "
-                    f"and the value of {valued[-1].opts[0]} in quotes"
+                    f"names stand before and after {before[-1].opts[0]}: put all names together, "
+                    "and a value of several words in quotes"
                 )
             if left[: len(left) - len(names)][-1:] == ["--"]:  # nothing after it is an option
                 break
             left = list(itertools.dropwhile(lambda word: word == "-" or not word.startswith("-"), names))
             is_named = is_named or bool(names)
-        return super().parse_args(context, args)
 
 
 journal_option = click.option(
@@ -178,7 +192,12 @@ def acting(command: Command) -> Command:
             from fluent_plugin_amp.amp_respond.shipping import read_config
 
             read_config(ship_config)  # what cannot be sent later is told before anything is done
-        code = command(session, doing, **arguments)
+        try:
+            code = command(session, doing, **arguments)
+        except Unprintable as exc:
+            if dry_run:
+                raise
+            raise OutputClosed(str(exc), remedy="See `amp-respond journal` for what was done.") from exc
         if ship_config is not None and not dry_run:
             from fluent_plugin_amp.amp_respond.shipping import ship
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fluent_plugin_amp.admin.screen import Screen
+from fluent_plugin_amp.admin.screen import Screen, Unprintable
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond import doing, ready
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable
@@ -161,6 +161,19 @@ def test_nobody_agrees_on_a_closed_input(responses: Responses, cloud: LocalCloud
     assert (said.returncode, "no terminal to ask on" in said.stderr) == (2, True), said.stderr
     assert ("what to do: Give --yes." if count == 1 else "what to do: Give --count 11.") in said.stderr
     assert changes(cloud) == []
+
+
+def test_a_reader_that_leaves_is_no_success(
+    run: Run, computer: LocalComputer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not shown may not have been done: the exit code says so, but for a dry run."""
+
+    def leave(*_: Any) -> None:
+        raise Unprintable(BrokenPipeError())
+
+    monkeypatch.setattr(Screen, "note", leave)
+    run("isolate", "desk-014", *WHY, "--dry-run")
+    assert "`amp-respond journal`" in run("isolate", "desk-014", *YES, code=69).stderr
 
 
 def test_each_computer_is_shown_on_one_line(run: Run, responses: Responses) -> None:
@@ -414,6 +427,7 @@ def test_what_is_named_twice_is_not_taken_for_the_last_one(
         ("release - --reason attacked srv-linux-1 --yes", "--reason"),
         ("move desk-014 --group Triage srv-linux-1 --reason x --yes", "--group"),
         (f"block {SHA256} --list SOC {SHA256} --reason x --yes", "--list"),
+        ("isolate --reason attacked srv-linux-1 --yes desk-014", "--yes"),
     ],
 )
 def test_a_word_of_a_reason_is_no_name(
@@ -425,10 +439,27 @@ def test_a_word_of_a_reason_is_no_name(
     assert cloud.requests == []
 
 
+@pytest.mark.parametrize(
+    ("words", "option", "value"),
+    [
+        ("isolate desk-014 --yes --reason --dry-run", "--reason", "--dry-run"),
+        ("isolate desk-014 --reason x --yes --journal --dry-run", "--journal", "--dry-run"),
+        (f"isolate --hash {SHA256} --yes --reason --no-event", "--reason", "--no-event"),
+        ("undo 0123456789ab --yes --reason --dry-run", "--reason", "--dry-run"),
+    ],
+)
+def test_no_option_is_the_value_of_another(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, words: str, option: str, value: str
+) -> None:
+    """As where a variable of the shell is empty: a dry run would become the real thing."""
+    assert f"{option} lacks its value: {value} is an option" in run(*words.split(), code=2).stderr
+    assert cloud.requests == []
+
+
 def test_names_that_stand_together_are_taken(run: Run, computer: LocalComputer) -> None:
-    """Between flags, before, between and after options; the reason is shown with them, as it may not be all of it."""
+    """Before, between and after options; the reason is shown with them, as it may not be all of it."""
     for words in (
-        "isolate desk-014 --dry-run srv-linux-1 --reason attacked",
+        "isolate desk-014 srv-linux-1 --dry-run --reason attacked",
         "isolate --reason attacked --dry-run -- desk-014 srv-linux-1",
         "isolate --wait 0s desk-014 srv-linux-1 --reason attacked --dry-run",
     ):

@@ -180,6 +180,45 @@ def test_a_slow_disk_isolates_nobody_anew(
     assert [line.get("outcome") for line in told(journal)] == [None, "already"]
 
 
+def test_a_disk_that_is_slow_twice_releases_nobody_whom_a_colleague_isolated_anew(
+    run: Run, computer: LocalComputer, journal: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen before the line that says what differs is old behind it."""
+    run("isolate", "desk-014", *YES)
+    computer.offline = True
+    append = Journal.append
+
+    def slowly(self: Journal, *lines: Any) -> None:
+        append(self, *lines)
+        clock.now_s += 11.0
+        if lines[0]["phase"] == "asked":
+            computer.status = "isolated"
+        if lines[0]["phase"] == "looked":
+            computer.comment = "case 99, bob isolated it anew"
+
+    monkeypatch.setattr(Journal, "append", slowly)
+    run("undo", told(journal)[0]["entry"], "--yes", "--wait", "0s", code=77)
+    assert computer.status == "isolated"
+
+
+def test_a_disk_that_is_slow_each_time_changes_nothing(
+    run: Run, computer: LocalComputer, journal: Path, clock: Clock, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else differs each time, so there is always a line to write."""
+    computer.status, computer.offline = "isolated", True
+    states = itertools.cycle(["pending_start", "isolated"])
+    append = Journal.append
+
+    def slowly(self: Journal, *lines: Any) -> None:
+        append(self, *lines)
+        clock.now_s += 11.0
+        computer.status = next(states)
+
+    monkeypatch.setattr(Journal, "append", slowly)
+    assert "the disk is too slow" in run("release", "desk-014", *YES, code=69).stderr
+    assert "DELETE" not in [method for method, _ in cloud.requests]
+
+
 def test_what_differs_after_the_rate_limit_is_written_down(
     run: Run,
     computer: LocalComputer,
