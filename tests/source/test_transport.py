@@ -148,6 +148,29 @@ async def test_many_connections_read_into_one_buffer(contexts: dict[str, ssl.SSL
     assert (first.pieces, second.pieces) == (of_first, of_second)
 
 
+async def test_what_has_arrived_takes_few_system_calls(
+    contexts: dict[str, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred frames, of the size of an event each, with TLS a record each: not a call for each of them."""
+    calls: dict[int, int] = {}
+    for name in ("recv", "recv_into"):
+        original = getattr(socket.socket, name)
+
+        def counted(self: socket.socket, *arguments: Any, call: Any = original) -> Any:
+            calls[self.fileno()] = calls.get(self.fileno(), 0) + 1
+            return call(self, *arguments)
+
+        monkeypatch.setattr(socket.socket, name, counted, raising=False)
+    heard = _Heard()
+    async with Peer(heard, **contexts) as writer:
+        fileno = heard.transport._transport.get_extra_info("socket").fileno()
+        calls.clear()
+        for number in range(100):
+            writer.write(frame(bytes([number]) * 1500))
+        await asyncio.wait_for(heard.heard(100), DEADLINE_S)
+    assert 1 <= calls[fileno] <= 10
+
+
 async def test_deliveries_are_told_and_pika_hears_that_the_broker_lives(contexts: dict[str, ssl.SSLContext]) -> None:
     """One heartbeat for each read that brought nothing else for pika; with them nothing is added."""
     heard = _Heard()
