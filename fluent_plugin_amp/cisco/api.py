@@ -50,6 +50,8 @@ from fluent_plugin_amp.errors import PluginError
 if TYPE_CHECKING:
     import httpx
 
+ACT_CONNECT_S = 4.0
+"""So long a connection, and its TLS, may take at most for what is done on a look: the look would be old by then."""
 RETRIES = 4
 """How often a request that may be repeated is repeated after trouble, before its error is reported."""
 
@@ -302,7 +304,7 @@ class CiscoApi:
         waited_s, turned_away, troubles = 0.0, 0, 0
         while True:
             try:
-                return await self._try(method, path, query, body)
+                return await self._try(method, path, query, body, ACT_CONNECT_S if once else None)
             except ExchangeFailed as failed:
                 error = failed.error
                 if isinstance(error, CloudRateLimited):
@@ -327,7 +329,9 @@ class CiscoApi:
                 if once:
                     raise NotTaken(error) from failed
 
-    async def _try(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None) -> HttpAnswer:
+    async def _try(
+        self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, connect_s: float | None = None
+    ) -> HttpAnswer:
         """The 2xx answer to one request; anything else is ExchangeFailed."""
         key, budget = self._key, self._budget
         self.requests += 1
@@ -343,6 +347,7 @@ class CiscoApi:
             password=key.api_key,
             query=query,
             body=body,
+            connect_s=connect_s,
         )
         told = answers.rate_limit(answer.headers, time.time())
         self.rate_limit = told or self.rate_limit

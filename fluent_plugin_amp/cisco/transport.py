@@ -130,13 +130,21 @@ async def exchange(
     password: str,
     query: Sequence[tuple[str, str]] = (),
     body: Mapping[str, Any] | None = None,
+    connect_s: float | None = None,
 ) -> HttpAnswer:
     """Send one request with Basic authentication and receive its answer, whatever the status.
 
     ``body`` is sent as JSON.  Redirects are answers too.  Raises ExchangeFailed.
+
+    Args:
+        connect_s: so long a connection and its TLS may take at most, each; by default as long as an answer may.
     """
     content = None if body is None else msgspec.json.encode(body)
     way = _Way(url)
+    times = client.timeout
+    if connect_s is not None:
+        connect_s = min(connect_s, times.connect or connect_s)
+        times = httpx.Timeout(connect=connect_s, read=times.read, write=times.write, pool=times.pool)
     deadline_s = DEADLINE_TIMEOUTS * client.timeout.read if client.timeout.read else None
 
     async def send() -> HttpAnswer:
@@ -148,6 +156,7 @@ async def exchange(
             headers=None if content is None else {"content-type": "application/json"},
             auth=httpx.BasicAuth(user, password),
             follow_redirects=False,
+            timeout=times,
             extensions={"trace": way.note},
         ) as response:
             try:
@@ -232,7 +241,7 @@ def _failure(exc: httpx.RequestError, way: _Way) -> ExchangeFailed:
         error = CloudProxyFailed(f"no way to {host} through the proxy {way.proxy}: {_reason(exc)}")
         return ExchangeFailed(error, passing=True, in_doubt=False)
     if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
-        if tls is not None:
+        if tls is not None and not isinstance(exc, httpx.ConnectTimeout):  # it may be slow
             error = CloudUnreachable(f"{host} does not speak TLS ({tls.reason or 'handshake failed'})")
             return ExchangeFailed(error, passing=False, in_doubt=False)
         error = CloudUnreachable(f"no connection to {host}: {_reason(exc)}")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from fluent_plugin_amp.backoff import backoff_s
+from fluent_plugin_amp.cisco import api as api_module
 from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.api import RETRIES, CiscoApi, CreationInDoubt, NotTaken, wait_silently
 from fluent_plugin_amp.cisco.api_key import ApiKey
@@ -367,6 +368,18 @@ async def test_a_rate_limit_is_waited_out(
         await api.create_event_stream("SIEM")
     assert waits.seconds == [42.0]
     assert waits.reasons == ["the rate limit is used up"]
+
+
+async def test_an_action_is_not_sent_over_a_connection_that_took_long(
+    connect: Connect, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was looked at before it would be old: nothing was sent, and whoever asked may look again."""
+    monkeypatch.setattr(api_module, "ACT_CONNECT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # TLS never comes about
+        async with connect(organisation, url=f"https://127.0.0.1:{silent.getsockname()[1]}", timeout_s=600.0) as api:
+            with pytest.raises(NotTaken) as caught:
+                await api.act("PUT", "/v1/computers/x/isolation")
+    assert isinstance(caught.value.error, CloudUnreachable)
 
 
 async def test_an_action_that_had_to_wait_is_not_tried_again_without_a_look(
