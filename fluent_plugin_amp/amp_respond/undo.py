@@ -59,7 +59,7 @@ def undoable(journal: Journal, id_: str) -> Entry:
         raise EntryUnknown(f"{journal.path} has no entry {id_!r}")
     if not _may_have_changed(entry):
         was_so = entry.outcome == ALREADY or is_so(entry.action, entry.before)
-        why = "it was so already, by somebody else" if was_so else f"it was {entry.outcome}"
+        why = "it was so already: by somebody else, or by an earlier entry" if was_so else f"it was {entry.outcome}"
         raise NothingToUndo(f"entry {id_} changed nothing: {why}")
     later = [one for one in written[written.index(entry) + 1 :] if _changed_again(one, entry)]
     if later:

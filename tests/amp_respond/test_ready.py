@@ -219,6 +219,24 @@ def test_a_disk_that_is_slow_each_time_changes_nothing(
     assert "DELETE" not in [method for method, _ in cloud.requests]
 
 
+def test_a_list_of_thousands_on_a_slow_cloud_takes_a_file(
+    run: Run, responses: Responses, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks for a file that is not there reads all of it: that alone takes longer than ten seconds."""
+    soc = responses.add_list("SOC list")
+    soc.files |= {f"{number:064x}": "" for number in range(1500)}
+    answer = responses.answer
+
+    def slowly(request: Request) -> Any:
+        clock.now_s += 4.0 * request.path.endswith("/files")
+        return answer(request)
+
+    monkeypatch.setattr(responses, "answer", slowly)
+    new = "f" * 64
+    run("block", new, "--list", "SOC list", "--reason", "case 77", "--yes")
+    assert new in soc.files
+
+
 def test_what_differs_after_the_rate_limit_is_written_down(
     run: Run,
     computer: LocalComputer,
