@@ -130,12 +130,11 @@ class Computers(Compared):
     async def _load(self) -> None:
         rows = await self._checkpoint.load()
         self.fleet = Fleet(self._names)
-        self.odd_rows = []
+        self.odd_rows = self._restore_lists(rows)
         for odd in self.fleet.restore(rows):
             if odd is not None:
                 self.odd_rows.append(odd)
             await asyncio.sleep(0)  # without a rest: events want the names
-        self.odd_rows += self._restore_lists(rows)
         swept_at = rows.get(SWEPT_AT, b"")
         self._swept_at = int(swept_at) if swept_at.isdigit() and len(swept_at) <= 10 else 0
         if self._swept_at and not self.odd_rows:
