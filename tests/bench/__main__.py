@@ -17,7 +17,8 @@ import click
 from fluent_plugin_amp.testing.certificates import make_certificates
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.bench.documents import MEASURED, ROOT, write_pages
-from tests.bench.measures import EXPECTED_S, MEASURES, STREAMS, Job
+from tests.bench.job import Job
+from tests.bench.measures import EXPECTED_S, MEASURES, STREAMS
 from tests.bench.rig import Rig
 from tests.bench.saved import Progress, Saved
 from tests.bench.tables import conditions_of, machine, parts, table

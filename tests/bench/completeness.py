@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -22,11 +22,9 @@ from fluent_plugin_amp.state.values import split
 from fluent_plugin_amp.testing.cloud import LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation, RequestLimit
 from fluent_plugin_amp.testing.rest import Request
+from tests.bench.job import Job, Row
 from tests.bench.rig import Rig, Snapshot, receiver, wait_until
 from tests.processes import cpu_seconds, memory_mib
-
-if TYPE_CHECKING:
-    from tests.bench.measures import Job, Row
 
 EVENTS_A_DAY = 100_000
 DAY_S = 86400
@@ -37,8 +35,6 @@ KEY = "a key of sixteen"
 
 def completeness(job: Job) -> Iterator[Row]:
     """With records and without, in turn, both with a state file."""
-    from tests.bench.measures import Row
-
     rig, bodies = job.rig, job.bodies()
     with LocalCloud() as cloud:
         organisation = cloud.add_organisation()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fluent_plugin_amp.model import EventIdentity
 from fluent_plugin_amp.pipeline.combine.detections import Detections
@@ -21,13 +20,8 @@ from fluent_plugin_amp.pipeline.combine.member import THREAT_DETECTED, Member
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import BLOCK_EVENTS, Block
 from fluent_plugin_amp.testing.events import EventGenerator
+from tests.bench.job import Job, Row, with_state
 from tests.bench.latencies import EVENT_BYTES
-
-if TYPE_CHECKING:
-    from tests.bench.measures import Job
-
-Figure = tuple[str, float]
-"""The name of a row, and its value."""
 
 SHARES = (0, 10, 100)
 SERVERS = (1, 8)
@@ -42,10 +36,8 @@ _START = 1_600_000_000
 _WRITTEN_AT_ONCE = 100_000
 
 
-def shares(job: Job) -> Iterator[Figure]:
+def shares(job: Job) -> Iterator[Row]:
     """Of the events, so many percent are parts of detections; each of them takes part in combined records."""
-    from tests.bench.measures import with_state
-
     count = job.events // 4
     for share in SHARES:
         detections = EventGenerator(seed=1, event_type_ids=[THREAT_DETECTED])
@@ -56,18 +48,18 @@ def shares(job: Job) -> Iterator[Figure]:
         ]
 
         found = job.rig.plugin(bodies, detections={}, incidents={}, of_stream={"cloud": "eu"}, **with_state(job.rig))
-        yield f"{share} % detections: microseconds of processor an event", found.cpu_s / count * 1e6
+        yield Row(f"{share} % detections: microseconds of processor an event", (found.cpu_s / count * 1e6,))
 
 
-def servers(job: Job) -> Iterator[Figure]:
+def servers(job: Job) -> Iterator[Row]:
     """The events are divided among so many servers."""
     bodies = job.bodies(job.events // 4)
     for servers in SERVERS:
         cost_us = job.rig.plugin(bodies, servers=servers).cpu_s / len(bodies) * 1e6
-        yield f"{servers} servers: microseconds of processor an event", cost_us
+        yield Row(f"{servers} servers: microseconds of processor an event", (cost_us,))
 
 
-def open_detections(job: Job) -> Iterator[Figure]:
+def open_detections(job: Job) -> Iterator[Row]:
     """So many detections are open, and as many incidents of each grouping, while further ones come."""
     for count in OPEN:
         detections, incidents = Detections(60.0, 200_000), Incidents(300.0, 60.0, tuple(GROUPINGS), 800_000)
@@ -78,11 +70,11 @@ def open_detections(job: Job) -> Iterator[Figure]:
             further = range(first, first + FURTHER)
             added_us = min(added_us, _us(partial(_add, detections, incidents, further)) / FURTHER)
             ticked_us = min(ticked_us, _us(partial(_tick, detections, incidents)))
-        yield f"{count:,} open detections: microseconds a further one", added_us
-        yield f"{count:,} open detections: microseconds for the clock, once a second", ticked_us
+        yield Row(f"{count:,} open detections: microseconds a further one", (added_us,))
+        yield Row(f"{count:,} open detections: microseconds for the clock, once a second", (ticked_us,))
 
 
-def remembered(job: Job) -> Iterator[Figure]:
+def remembered(job: Job) -> Iterator[Row]:
     """So many events are remembered in the state file: what a look-up, a commit, its index and pruning cost."""
     for count in REMEMBERED:
         if count > 10 * job.events:
@@ -92,7 +84,7 @@ def remembered(job: Job) -> Iterator[Figure]:
             digests = _remember(store, count)
             job.say(f"{count:,} events remembered: {(Path(folder) / 'state.db').stat().st_size:,} bytes")
             for name, cost_us in _state_costs(store, digests).items():
-                yield f"{count:,} events remembered: microseconds {name}", cost_us
+                yield Row(f"{count:,} events remembered: microseconds {name}", (cost_us,))
             store.close()
 
 

@@ -8,18 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fluent_plugin_amp.testing.events import EventGenerator
 from fluent_plugin_amp.testing.ports import free_port
 from fluent_plugin_amp.testing.receivers import available_kinds, make_receiver
 from tests.bench import growth as of_growth
 from tests.bench import polling
 from tests.bench.completeness import completeness
-from tests.bench.latencies import EVENT_BYTES, latencies
+from tests.bench.job import Job, Row, with_state
+from tests.bench.latencies import latencies
 from tests.bench.rig import Rig, Snapshot, receiver, report, wait_until, watch
 from tests.bench.steps import microseconds
 from tests.processes import cpu_seconds, memory_mib
@@ -33,55 +32,6 @@ LATENCY_SECONDS = 20.0
 HIDDEN_FIELDS = ("computer.hostname", "computer.user", "computer.network_addresses[].ip")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: what, and its values of several turns."""
-
-    what: str
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is measured with, and how often."""
-
-    rig: Rig
-    events: int
-    """Of the main table; the others take a quarter."""
-    turns: int
-    """Of what is compared with the bare loop."""
-    say: Callable[[str], None]
-
-    @property
-    def few(self) -> int:
-        """Turns of everything else."""
-        return (self.turns + 1) // 2
-
-    def bodies(self, count: int | None = None, size: int = EVENT_BYTES) -> list[bytes]:
-        """Events of all kinds."""
-        if size < EVENT_BYTES:
-            return [small_event(number, size) for number in range(count or self.events)]
-        return list(EventGenerator(seed=1).bodies(count or self.events, size=size))
-
-    def alternate(self, ways: Mapping[str, Callable[[], Snapshot]], turns: int) -> dict[str, list[Snapshot]]:
-        """Each way in turn, several times over."""
-        figures: dict[str, list[Snapshot]] = {way: [] for way in ways}
-        for turn in range(turns):
-            for way, measure in ways.items():
-                found = measure()
-                figures[way].append(found)
-                self.say(f"turn {turn + 1}: {way:32} {found.rate:8.0f} events/s {found.peak_mib:5.0f} MiB")
-        return figures
-
-
-def small_event(number: int, size: int) -> bytes:
-    """An event of the fields that none is without."""
-    head = b'{"id":%d,"timestamp":%d,"timestamp_nanoseconds":%d,"event_type_id":553648147,"event_type":"' % (
-        *(6_533_241_145_273_614_000 + number, 1_700_000_000 + number // 100, number % 100 * 1_000_000),
-    )
-    return head + b"x" * (size - len(head) - 2) + b'"}'
-
-
 def hiding(folder: Path) -> list[dict[str, Any]]:
     """Three fields to obfuscate, in each of the ways that keep something."""
     key = folder / "obfuscation.key"
@@ -93,13 +43,6 @@ def hiding(folder: Path) -> list[dict[str, Any]]:
         {"field": second, "method": "mask"},
         {"field": third, "method": "mask"},
     ]
-
-
-def with_state(rig: Rig) -> dict[str, Any]:
-    """A state file that has never been used."""
-    shutil.rmtree(rig.folder / "state", ignore_errors=True)
-    (rig.folder / "state").mkdir()
-    return {"state": {"path": str(rig.folder / "state" / "state.db")}}
 
 
 def everything(rig: Rig) -> dict[str, Any]:
@@ -288,39 +231,28 @@ def growth(job: Job) -> Iterator[Row]:
         yield Row(f"{count} processes: microseconds of processor an event", ((cpu_s - start_s) / len(bodies) * 1e6,))
 
 
-def _rows(measure: Callable[[Job], Iterator[of_growth.Figure]], job: Job) -> Iterator[Row]:
-    for name, value in measure(job):
-        yield Row(name, (value,))
-
-
-def _rows_of_turns(measure: Callable[[Job], Iterator[polling.Figures]], job: Job) -> Iterator[Row]:
-    for name, values in measure(job):
-        yield Row(name, values)
-
-
-MEASURES: Mapping[str, Callable[[Job], Iterator[Row]]] = (
-    {
-        measure.__name__: measure
-        for measure in (
-            throughput,
-            options,
-            sizes,
-            streams,
-            receivers,
-            latency,
-            start,
-            memory,
-            steps,
-            growth,
-            completeness,
-        )
-    }
-    | {
-        measure.__name__: partial(_rows, measure)
-        for measure in (of_growth.shares, of_growth.servers, of_growth.open_detections, of_growth.remembered)
-    }
-    | {measure.__name__: partial(_rows_of_turns, measure) for measure in (polling.names, polling.sweep)}
-)
+MEASURES: Mapping[str, Callable[[Job], Iterator[Row]]] = {
+    measure.__name__: measure
+    for measure in (
+        throughput,
+        options,
+        sizes,
+        streams,
+        receivers,
+        latency,
+        start,
+        memory,
+        steps,
+        growth,
+        completeness,
+        of_growth.shares,
+        of_growth.servers,
+        of_growth.open_detections,
+        of_growth.remembered,
+        polling.names,
+        polling.sweep,
+    )
+}
 EXPECTED_S = {
     "throughput": 300.0,
     "options": 250.0,

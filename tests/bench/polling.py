@@ -11,27 +11,22 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fluent_plugin_amp.testing.ports import free_port
 from tests.bench.cloud import NAME, cloud
+from tests.bench.job import Job, Row
 from tests.bench.latencies import latencies
 from tests.bench.rig import Snapshot, receiver, report, wait_until
 from tests.processes import cpu_seconds, memory_mib
-
-if TYPE_CHECKING:
-    from tests.bench.measures import Job
 
 COMPUTERS = 50_000
 RATE = 500
 LEAST_S = 10.0
 LONGEST_S = 600.0
 
-Figures = tuple[str, tuple[float, ...]]
-"""A row, and its values of several turns."""
 
-
-def names(job: Job) -> Iterator[Figures]:
+def names(job: Job) -> Iterator[Row]:
     """Events that get names against such that get none, both with a state file, from a queue that was full before.
 
     Names are learnt first, while no server is there; then the receiver comes.
@@ -72,12 +67,14 @@ def names(job: Job) -> Iterator[Figures]:
 
         found = job.alternate({way: partial(measure, options) for way, options in ways.items()}, job.few)
     without, named = found.values()
-    yield "with names: rate, of that without", tuple(a.rate / b.rate for a, b in zip(named, without, strict=True))
-    yield "with names: processor time", tuple(a.cpu_s / b.cpu_s for a, b in zip(named, without, strict=True))
-    yield "with names: MiB more", tuple(a.peak_mib - b.peak_mib for a, b in zip(named, without, strict=True))
+    yield Row(
+        "with names: rate, of that without", tuple(a.rate / b.rate for a, b in zip(named, without, strict=True))
+    )
+    yield Row("with names: processor time", tuple(a.cpu_s / b.cpu_s for a, b in zip(named, without, strict=True)))
+    yield Row("with names: MiB more", tuple(a.peak_mib - b.peak_mib for a, b in zip(named, without, strict=True)))
 
 
-def sweep(job: Job) -> Iterator[Figures]:
+def sweep(job: Job) -> Iterator[Row]:
     """Latency of events while all computers are read: when each is new and is told, and when none has changed."""
     folder = job.rig.folder / "sweep"
     kinds = ("without", "all computers are told", "none has changed")
@@ -97,11 +94,11 @@ def sweep(job: Job) -> Iterator[Figures]:
                 p99[kind].append(cuts[98])
                 job.say(f"turn {turn + 1}: {kind}: {len(moments)} events, p50 {cuts[49]:.1f}, p99 {cuts[98]:.1f} ms")
     for kind in kinds:
-        yield f"{RATE} events/s, {kind}: p50, ms", tuple(p50[kind])
-        yield f"{RATE} events/s, {kind}: p99, ms", tuple(p99[kind])
+        yield Row(f"{RATE} events/s, {kind}: p50, ms", tuple(p50[kind]))
+        yield Row(f"{RATE} events/s, {kind}: p99, ms", tuple(p99[kind]))
     for kind in kinds[1:]:
         pairs = zip(p99[kind], p99["without"], strict=True)
-        yield f"{RATE} events/s, {kind}: p99, of that without", tuple(one / other for one, other in pairs)
+        yield Row(f"{RATE} events/s, {kind}: p99, of that without", tuple(one / other for one, other in pairs))
 
 
 def _while_it_lasts(job: Job, state: Path, options: dict[str, Any]) -> list[float]:

@@ -16,7 +16,7 @@ import click
 from fluent_plugin_amp.testing.certificates import make_certificates
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ
 from tests.bench.documents import MEASURED, ROOT, write_pages
-from tests.bench.measures import Job
+from tests.bench.job import Job
 from tests.bench.rig import Rig
 from tests.bench.saved import Progress, Saved
 from tests.bench.tables import machine
