@@ -321,7 +321,10 @@ async def _watch(session: Session, api: CiscoApi, doing: Doing, results: Sequenc
 
 
 async def _look_again(api: CiscoApi, results: Sequence[Result], unwritten: dict[str, Json]) -> None:
-    """See how those stand that are not as they were wanted; the line of each that changed is ``unwritten``."""
+    """Ask for the state of each isolation that is not reached yet.
+
+    The journal's line of each that changed goes into ``unwritten``, by entry.
+    """
     for result in results:
         computer = result.action.computer
         if computer is None or result.is_reached or result.error is not None:

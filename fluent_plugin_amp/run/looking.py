@@ -124,7 +124,7 @@ class Looks:
             async with open_api(cloud, stream.api.key, stream.proxy, **options) as api:
                 try:
                     event_stream = await find_stream(api, stream)
-                    await self._rest(self._pace.pause_s(0, time.monotonic(), api.requests))
+                    await self._keep_pace(0, api.requests)
                     total = journal.total_when_clean(at)
                     if total is not None and total == await self._total(api, event_stream, at):
                         return None
@@ -188,7 +188,7 @@ class Looks:
                     depth, others = figures.messages_ready, figures.others
                 to_repair = self._repairs and depth == 0  # what waits in the queue will be delivered from there
                 await batch.put_into(feed, to_send if to_repair else ())
-                await self._rest(self._pace.pause_s(batch.progress.read - read, time.monotonic()))
+                await self._keep_pace(batch.progress.read - read)
                 read = batch.progress.read
             await feed.finish()
         finally:
@@ -223,5 +223,9 @@ class Looks:
         """How many events the cloud says it has of an hour; None: nobody can tell."""
         before = api.requests
         total = await total_between(api, event_stream, at.hour, at.hour + HOUR_S)
-        await self._rest(self._pace.pause_s(0, time.monotonic(), api.requests - before))
+        await self._keep_pace(0, api.requests - before)
         return total
+
+    async def _keep_pace(self, events: int, requests: int = 1) -> None:
+        """Rest after an answer with so many events, or after several together."""
+        await self._rest(self._pace.pause_s(events, time.monotonic(), requests))
