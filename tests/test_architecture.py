@@ -19,7 +19,7 @@ RELIABILITY = Path(__file__).parent.parent / "docs/reliability.md"
 BASE = frozenset({"errors", "model", "facts", "backoff", "histogram", "numbers", "proxy", "text"})
 """What every part may know, and what knows nothing but itself."""
 
-GROUND = BASE | {"containment", "descriptors", "files", "hosts", "tls", "__main__"}
+GROUND = BASE | {"containment", "descriptors", "files", "hosts", "tls", "turns", "__main__"}
 """What stands at the top of the package: everything stands on it."""
 
 PARTS = ("source", "pipeline", "sink", "cisco")

@@ -11,7 +11,6 @@ A page of vulnerabilities may have 25 MB.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -23,6 +22,7 @@ from fluent_plugin_amp.cisco.api import CiscoApi, Query
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.mended import decode_mended
 from fluent_plugin_amp.numbers import float_of
+from fluent_plugin_amp.turns import Turns
 
 MAX_PAGES = 2000
 """Of one pass; a list of more is refused: it would take most of an hour's requests."""
@@ -31,8 +31,6 @@ MAX_ITEM_BYTES = 4 << 20
 MAX_COMPUTER_BYTES = 128 << 10
 """For whoever keeps many of them: Cisco's have some two kilobytes."""
 MAX_PASSES = 3
-FAIR_STEP = 50
-"""So many items are decoded in one turn of the event loop."""
 MAX_KEY = 64
 """Characters of a SHA-256; a GUID has 36.  Whoever compares lists keeps the key of each item."""
 
@@ -52,6 +50,7 @@ class Listing:
         limit: items of a page.
         inside: the field of ``data`` that holds the list; None: ``data`` is the list.
         max_item_bytes: an item that is larger is there, but is not given; it is counted as `odd`.
+        turns: of the work that reading is a part of; None: it has its own.
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class Listing:
         limit: int = 500,
         inside: str | None = None,
         max_item_bytes: int = MAX_ITEM_BYTES,
+        turns: Turns | None = None,
     ) -> None:
         self.read = 0
         """Items that came, of this pass."""
@@ -80,6 +80,7 @@ class Listing:
         self._limit = limit
         self._inside = inside
         self._max_item_bytes = max_item_bytes
+        self._turns = turns or Turns()
         self._seen: set[bytes] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -115,7 +116,7 @@ class Listing:
 
     async def _one_pass(self) -> AsyncIterator[Json]:
         self.read, self.total = 0, None
-        asked, previous = f"GET {self._path}", b""
+        asked, previous = f"GET {self._path}", None
         for page_number in range(MAX_PAGES):
             query = [*self._query, ("limit", str(self._limit)), ("offset", str(self.read))]
             envelope = pieces.envelope(await self._api.get_body(self._path, query), asked)
@@ -123,19 +124,20 @@ class Listing:
             if page_number and total != self.total:
                 self.is_steady = False
             self.total = total
+            await self._turns.rest()
             page = pieces.items(envelope.data, asked, self._inside)
-            same = hashlib.blake2b(envelope.data, digest_size=16).digest()
-            if page and same == previous:
+            await self._turns.rest()
+            ends = (len(page), bytes(page[0]), bytes(page[-1])) if page else None
+            if ends is not None and ends == previous:
                 raise CloudAnswerNotUnderstood(f"{asked}: the same page came twice")
-            previous = same
+            previous = ends
             if self.read + len(page) > MAX_PAGES * self._limit:
                 raise CloudAnswerNotUnderstood(f"{asked}: no end after {self.read + len(page)} items")
-            for number, raw in enumerate(page):
+            for raw in page:
                 item = self._take(raw)
                 if item is not None:
                     yield item
-                if number % FAIR_STEP == FAIR_STEP - 1:
-                    await asyncio.sleep(0)
+                await self._turns.rest()
             self.read += len(page)
             if not page or answers.next_page(envelope.about) is None:
                 if self.read < (total or 0):

@@ -38,9 +38,12 @@ from fluent_plugin_amp.errors import PluginError, TooManyFiles
 from fluent_plugin_amp.files import read_bytes
 from fluent_plugin_amp.proxy import status_line
 from fluent_plugin_amp.tls import clock_remedy, http_context, trusting
+from fluent_plugin_amp.turns import Turns
 
 MAX_ANSWER_BYTES = 64 << 20
 """An answer larger than this, packed or unpacked, is refused: no page of 500 events comes near it."""
+AT_ONCE = 4 << 10
+"""Bytes of an answer that are unpacked in one step; unpacked it is some 60 KB of JSON."""
 DEADLINE_TIMEOUTS = 10
 """So many timeouts a whole answer may take: each byte of it may come in time, and the last one never."""
 
@@ -147,6 +150,8 @@ async def exchange(
         times = httpx.Timeout(connect=connect_s, read=times.read, write=times.write, pool=times.pool)
     deadline_s = DEADLINE_TIMEOUTS * client.timeout.read if client.timeout.read else None
 
+    turns = Turns()
+
     async def send() -> HttpAnswer:
         async with client.stream(
             method,
@@ -162,8 +167,9 @@ async def exchange(
             try:
                 codings = response.headers.get_list("content-encoding")
                 unpacking = Unpacking(codings, max_bytes=MAX_ANSWER_BYTES)
-                async for part in response.aiter_raw():
+                async for part in response.aiter_raw(AT_ONCE):
                     unpacking.take(part)
+                    await turns.rest()
                 return HttpAnswer(response.status_code, response.headers.multi_items(), unpacking.end())
             except NotUnpacked as exc:
                 error = CloudAnswerNotUnderstood(f"{method} {url}: the answer {exc}")

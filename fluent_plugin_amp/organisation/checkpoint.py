@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from fluent_plugin_amp.organisation.entries import mask_secrets
-from fluent_plugin_amp.organisation.turns import Turns
+from fluent_plugin_amp.turns import Turns
 
 MOST_TOLD = 5000
 """So many records may be told between two checkpoints: after a crash as many are told again."""
@@ -56,6 +56,7 @@ class Checkpoint:
         kept: keeps what is known.
         rows: gives what has changed of it since it was asked last, by name; each is made when it is asked for.
         about: how the names of rows begin that `tell` keeps until the next checkpoint.
+        turns: of the work that this is a part of; None: it has its own.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Checkpoint:
         rows: Callable[[], Iterable[tuple[str, bytes | None]]],
         *,
         about: str = "about ",
+        turns: Turns | None = None,
     ) -> None:
         self.told = 0
         """Records, since the start."""
@@ -75,7 +77,7 @@ class Checkpoint:
         self._rows = rows
         self._told_since = 0
         self._number = 0
-        self._turns = Turns()
+        self._turns = turns or Turns()
         self._prefix = about
         self._about: list[str] = []
 

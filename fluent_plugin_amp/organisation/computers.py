@@ -29,9 +29,9 @@ from fluent_plugin_amp.errors import ComputersLeftOut
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.fleet import NEWCOMERS, Fleet, newcomers, record_of, unpacked
-from fluent_plugin_amp.organisation.turns import Turns
 from fluent_plugin_amp.pipeline.names import MAX_KNOWN, MAX_NAME, Names
 from fluent_plugin_amp.text import how_many
+from fluent_plugin_amp.turns import Turns
 
 MOST_ASKED = 100
 AT_ONCE = 250
@@ -81,7 +81,7 @@ class Computers(Compared):
         self._turns = Turns()
         self._asked = ""  # the last one that a list lacked and that was asked for
         self._lists_kept: dict[str, dict[str, str]] = {}
-        self._checkpoint = Checkpoint(name, feed, kept, self._rows, about=NEWCOMERS)
+        self._checkpoint = Checkpoint(name, feed, kept, self._rows, about=NEWCOMERS, turns=self._turns)
 
     def _rows(self) -> Iterator[tuple[str, bytes | None]]:
         yield from self.fleet.rows()
@@ -98,12 +98,11 @@ class Computers(Compared):
         began = int(self._clock())
         is_sweep = not 0 <= began - self._swept_at < self._sweep_s
         query = () if is_sweep else _WITHIN_A_DAY
-        options: dict[str, Any] = {"query": query, "max_item_bytes": MAX_COMPUTER_BYTES}
+        options: dict[str, Any] = {"query": query, "max_item_bytes": MAX_COMPUTER_BYTES, "turns": self._turns}
         with self._reading(Listing(self._api, "/v1/computers", guid_of("connector_guid"), **options)) as listing:
             some: list[Json] = []
             async for computer in listing.items():
                 some.append(computer)
-                await self._turns.rest()  # of decoding it
                 if len(some) == AT_ONCE:
                     await self._tell(some)
                     some.clear()
@@ -177,7 +176,11 @@ class Computers(Compared):
         return odd
 
     async def _tell_gone(self, listing: Listing) -> None:
-        missing = [guid for guid in self.fleet.guids() if guid not in listing]
+        missing = []
+        for guid in self.fleet.guids():
+            if guid not in listing:
+                missing.append(guid)
+            await self._turns.rest()
         is_proof = listing.is_steady and 2 * len(missing) <= len(self.fleet)
         for guid in missing if is_proof else self._next_of(missing):
             if (is_proof or await self._is_gone(guid)) and (gone := self.fleet.lose(guid)) is not None:

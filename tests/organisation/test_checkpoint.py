@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fluent_plugin_amp.organisation import turns as turns_of_work
+from fluent_plugin_amp import turns as turns_of_work
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint
 from tests.organisation.polling import Memory, Receiver
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from fluent_plugin_amp import turns as turns_of_work
+from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudCredentialsRefused, CloudRefused
+from fluent_plugin_amp.cisco.listing import Listing
+from fluent_plugin_amp.cisco.unpacking import Unpacking
 from fluent_plugin_amp.errors import ComputersLeftOut, NoProgress
 from fluent_plugin_amp.organisation import checkpoint, computers, fleet
 from fluent_plugin_amp.organisation.computers import Computers
@@ -430,3 +436,40 @@ async def test_what_was_kept_and_is_garbled_is_found_again(
     await polled.poll()
     assert polled.odd_rows == [name for name in odd if name != "swept_at"]
     assert told(receiver) == [("appeared", guid)]
+
+
+async def test_a_sweep_gives_events_their_turn_after_each_computer(
+    polled: Polled, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an answer is unpacked, while computers are compared, and while those are sought that have gone."""
+    organisation.inventory.add_computers(60)
+    await polled.poll()
+    polled.now += DAY_S
+    monkeypatch.setattr(turns_of_work, "WORK_S", 0.0)
+    monkeypatch.setattr(transport, "AT_ONCE", 1000)
+    turn = 0
+    seen: dict[str, list[int]] = {}
+
+    async def go_on() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def spied(step: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*args: Any) -> Any:
+            seen.setdefault(step.__qualname__, []).append(turn)
+            return step(*args)
+
+        return spy
+
+    monkeypatch.setattr(Unpacking, "take", spied(Unpacking.take))
+    monkeypatch.setattr(fleet.Fleet, "take", spied(fleet.Fleet.take))
+    monkeypatch.setattr(Listing, "__contains__", spied(Listing.__contains__))
+    others = asyncio.create_task(go_on())
+    await polled.poll()
+    others.cancel()
+    assert len(seen["Fleet.take"]) == len(seen["Listing.__contains__"]) == 60
+    assert len(seen["Unpacking.take"]) > 5
+    for turns in seen.values():
+        assert len(set(turns)) == len(turns)

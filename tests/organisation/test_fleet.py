@@ -131,6 +131,17 @@ def test_what_is_kept_is_taken_up_again(fleet: Fleet) -> None:
     assert (row[0] in rows, row[1]) == (True, None)
 
 
+def test_what_was_kept_in_other_buckets_is_kept_in_its_own_from_then_on(fleet: Fleet) -> None:
+    """A version that divides otherwise takes it up, and leaves no second copy that grows old."""
+    rows = kept(dict(fleet.rows()))
+    (name,) = (name for name in rows if name.startswith("bucket "))
+    again = new_fleet()
+    assert restore(again, {"fields": rows["fields"], "bucket 0f": rows[name]}) == []
+    assert dict(again.rows()) == {"bucket 0f": None, name: rows[name]}
+    assert dict(again.rows()) == {}
+    assert again.take(computer()) is None
+
+
 @pytest.mark.parametrize(
     "data",
     [

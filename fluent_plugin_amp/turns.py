@@ -1,4 +1,4 @@
-"""Lets events go on beside long work: a little of it, then a rest that is longer than the work was.
+"""Lets events go on beside long work: a little of it, then a rest that is much longer than the work was.
 
 All of it is one loop.  Work of seconds, such as comparing 50,000 computers, would hold up each event for as long as
 one turn of it takes, and again at each step of the event's way.  With rests most events meet none of it.
@@ -10,21 +10,21 @@ import asyncio
 import time
 from collections.abc import Callable
 
-WORK_S = 0.0005
+WORK_S = 0.0001
 """So much of it in one turn."""
-REST = 4
+REST = 9
 """A rest is so many times as long."""
 LONGEST_REST_S = 0.02
 
 
 class Turns:
-    """The turns of one piece of work.
+    """The turns of one piece of work; parts of it share them.
 
     Args:
-        clock: seconds.
+        clock: seconds that the loop has worked, not those in which it waited.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
         self._began = clock()
 

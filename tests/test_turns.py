@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fluent_plugin_amp.organisation.turns import LONGEST_REST_S, REST, WORK_S, Turns
+from fluent_plugin_amp.turns import LONGEST_REST_S, REST, WORK_S, Turns
 
 
 async def test_work_rests_longer_than_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
