@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,22 +26,24 @@ if TYPE_CHECKING:
 
 
 class Unprintable(Exception):
-    """Standard output takes nothing any more."""
+    """Standard output, or standard error, takes nothing any more."""
 
-    def __init__(self, exc: OSError) -> None:
-        super().__init__(f"standard output cannot be written: {exc.strerror}")
+    def __init__(self, exc: OSError, name: str = "stdout") -> None:
+        super().__init__(f"standard {'error' if name == 'stderr' else 'output'} cannot be written: {exc.strerror}")
         self.reader_left = isinstance(exc, BrokenPipeError)
 
 
 class Screen:
     """The two streams of one command.
 
-    ``check`` is called once a second while something is waited for, and may raise.
+    A reader that leaves tears no request away from its answer: notes that nobody takes are passed over, and
+    `refuse_unread` tells of them.  ``check`` is called once a second while something is waited for, and may raise.
     """
 
     def __init__(self, check: Callable[[], None] = lambda: None) -> None:
         self._check = check
-        self._gone: OSError | None = None
+        self._gone: dict[str, OSError] = {}
+        """Of ``stdout`` and ``stderr``, the one that takes nothing any more: nothing is written to it."""
         for stream in (sys.stdout, sys.stderr):
             # A terminal that cannot show a letter must not cost a password.
             with contextlib.suppress(AttributeError, OSError, ValueError):
@@ -49,25 +52,47 @@ class Screen:
     @property
     def watched(self) -> bool:
         """Somebody sees standard error as it is written."""
-        return sys.stderr.isatty()
+        return sys.stderr is not None and "stderr" not in self._gone and sys.stderr.isatty()
+
+    def refuse_unread(self) -> None:
+        """Raises Unprintable when something was written that nobody took."""
+        for name, exc in self._gone.items():
+            raise Unprintable(exc, name) from exc
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """For a question, which is written to both streams.  Raises Unprintable when nobody can read it."""
+        try:
+            yield
+        except OSError as exc:
+            raise Unprintable(exc) from exc
+
+    def _write(self, name: str, write: Callable[[], object]) -> None:
+        """Unless that stream took nothing before."""
+        if name in self._gone:
+            return
+        try:
+            write()
+        except OSError as exc:
+            self._gone[name] = exc
+            # What is still buffered goes nowhere, or the interpreter would complain about it at exit.
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, getattr(sys, name).fileno())
+                os.close(nowhere)
 
     # --- data ------------------------------------------------------------------------------------
 
     def data(self, text: str) -> None:
         """Text as it is.  Raises Unprintable when nobody takes it, now and ever after."""
-        if self._gone is None:
-            try:
-                click.echo(text, nl=False)
-                sys.stdout.flush()
-            except OSError as exc:
-                self._gone = exc
-                # What is still buffered goes nowhere, or the interpreter would complain about it at exit.
-                with contextlib.suppress(OSError, ValueError):
-                    nowhere = os.open(os.devnull, os.O_WRONLY)
-                    os.dup2(nowhere, sys.stdout.fileno())
-                    os.close(nowhere)
-        if self._gone is not None:
-            raise Unprintable(self._gone) from self._gone
+
+        def write() -> None:
+            click.echo(text, nl=False)
+            sys.stdout.flush()
+
+        self._write("stdout", write)
+        if exc := self._gone.get("stdout"):
+            raise Unprintable(exc) from exc
 
     def json(self, value: object) -> None:
         """One JSON document."""
@@ -85,8 +110,8 @@ class Screen:
     # --- notes -----------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
-        """A line for the user."""
-        console.note(text)
+        """A line for the user, if somebody takes it."""
+        self._write("stderr", lambda: console.note(text))
 
     def error(self, error: PluginError, *, debug: bool) -> None:
         """As every error is shown; but what it rescued first, so that it is not lost."""
@@ -96,28 +121,33 @@ class Screen:
             try:
                 self.data(rescue.rstrip("\n") + "\n")
             except Unprintable:
-                click.echo(rescue, err=True)
+                self._write("stderr", lambda: click.echo(rescue, err=True))
             self.note("")
-        console.show_error(error, debug=debug)
+        self._write("stderr", lambda: console.show_error(error, debug=debug))
 
     # --- waiting ---------------------------------------------------------------------------------
 
     async def wait(self, seconds: float, why: str) -> None:
         """The `Wait` of the API client: a countdown where somebody looks, one line where nobody does."""
         if not self.watched:
-            console.note_wait(seconds, why)
+            self._write("stderr", lambda: console.note_wait(seconds, why))
             await self._sleep(seconds)
             return
         from rich.text import Text
 
-        with console.rich_console(sys.stderr).status("") as status:
-            await self._sleep(seconds, lambda left: status.update(Text(f"{one_line(why)}: waiting {left}")))
+        end_s = time.monotonic() + seconds
+        try:
+            with console.rich_console(sys.stderr).status("") as status:
+                await self._sleep(seconds, lambda left: status.update(Text(f"{one_line(why)}: waiting {left}")))
+        except OSError as exc:  # the terminal is gone
+            self._gone["stderr"] = exc
+            await self._sleep(end_s - time.monotonic())
 
     def wait_beside(self, who: str) -> Wait:
         """A `Wait` for one of many who work at the same time: a line each, for pauses worth one."""
 
         async def wait(seconds: float, why: str) -> None:
-            console.note_wait(seconds, f"{who}: {why}")
+            self._write("stderr", lambda: console.note_wait(seconds, f"{who}: {why}"))
             await self._sleep(seconds)
 
         return wait

@@ -173,14 +173,15 @@ class Session:
     def confirm(self, question: str, yes: bool) -> None:
         """Go on only when the user agrees.
 
-        Raises Unconfirmed when not, UsageError when nobody can be asked.
+        Raises Unconfirmed when not, UsageError when nobody can be asked, Unprintable when nobody can read it.
         """
         if yes:
             return
         if sys.stdin is None:  # closed
             raise nobody_agreed()
         try:
-            click.confirm(question, err=True, abort=True)
+            with self.screen.asking():
+                click.confirm(question, err=True, abort=True)
         except click.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -16,6 +17,7 @@ from typing import Any
 
 import click
 
+from fluent_plugin_amp.admin.screen import Unprintable
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own, is_so, outcome_of, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
@@ -117,7 +119,8 @@ def agree(session: Session, doing: Doing, results: Sequence[Result], *, named: b
         if sys.stdin is None:
             raise nobody_typed
         try:
-            typed = click.prompt(f"Type how many that are ({count} lines above)", err=True)
+            with session.screen.asking():
+                typed = click.prompt(f"Type how many that are ({count} lines above)", err=True)
         except click.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
                 raise
@@ -143,6 +146,8 @@ def do(
     A computer or list that refuses stops nobody else; a key that may not, or a cloud that is away, ends it.  What is
     ``refused`` already is shown with the others, and only written down.  Whoever looked for the actions and did not
     find all of them (``is_complete``) is told so at the end, too.
+
+    Where the reader leaves before the first request, none is sent (Unprintable).  Later nothing is stopped by that.
     """
     results = [Result(action, error=(refused or {}).get(action)) for action in actions]
     for result in results:
@@ -154,6 +159,7 @@ def do(
         if not is_complete:
             session.screen.note(INCOMPLETE)
         return code
+    session.screen.refuse_unread()
     with session.interrupts.held_back(FINISHING):
         session.with_api(lambda api: _do_all(session, api, doing, results, checks, undoes))
         code = _show(session, doing, results, is_complete)
@@ -163,11 +169,12 @@ def do(
 
 def _show(session: Session, doing: Doing, results: Sequence[Result], is_complete: bool) -> int:
     """What became of each, and what is still to come; the exit code."""
-    if doing.as_json:
-        _show_json(session, results, is_complete)
-    else:
-        rows = [(r.entry or "-", str(r.action), r.outcome, r.state or "-") for r in results]
-        session.screen.table(("ENTRY", "ACTION", "OUTCOME", "STATE"), rows)
+    with contextlib.suppress(Unprintable):  # `Screen.refuse_unread` tells it
+        if doing.as_json:
+            _show_json(session, results, is_complete)
+        else:
+            rows = [(r.entry or "-", str(r.action), r.outcome, r.state or "-") for r in results]
+            session.screen.table(("ENTRY", "ACTION", "OUTCOME", "STATE"), rows)
     code = _show_errors(session, results)
     others = [result for result in results if result.state and not result.is_reached] if doing.wait_s else []
     pending = [result for result in others if result.state.startswith("pending")]
@@ -234,13 +241,8 @@ async def _do_one(
     """
     id_ = secrets.token_hex(6)
     asked: Json = {"entry": id_, "phase": "asked", "at": now(), "by": who(os.environ)}
-    asked |= {
-        "cloud": api.cloud.name,
-        "client": client(session),
-        "tenant": doing.tenant,
-        **result.action.as_json(),
-        "reason": doing.reason,
-    }
+    asked |= {"cloud": api.cloud.name, "client": client(session), "tenant": doing.tenant}
+    asked |= result.action.as_json() | {"reason": doing.reason}
     asked |= {"undoes": undoes} if undoes else {}
     answered: Json = {"entry": id_, "phase": "answered"}
     action = result.action

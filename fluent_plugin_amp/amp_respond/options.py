@@ -194,14 +194,15 @@ def acting(command: Command) -> Command:
             read_config(ship_config)  # what cannot be sent later is told before anything is done
         try:
             code = command(session, doing, **arguments)
+            if ship_config is not None and not dry_run:
+                from fluent_plugin_amp.amp_respond.shipping import ship
+
+                session.screen.note(f"{how_many(ship(ship_config, doing.journal), 'entry')} sent")
+            session.screen.refuse_unread()
         except Unprintable as exc:
             if dry_run:
                 raise
             raise OutputClosed(str(exc), remedy="See `amp-respond journal` for what was done.") from exc
-        if ship_config is not None and not dry_run:
-            from fluent_plugin_amp.amp_respond.shipping import ship
-
-            session.screen.note(f"{how_many(ship(ship_config, doing.journal), 'entry')} sent")
         return code
 
     for option in (json_option, *reversed(_ACTING_OPTIONS)):

@@ -15,9 +15,10 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from fluent_plugin_amp.admin.screen import Screen, Unprintable
+from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond import doing, ready
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable
@@ -25,6 +26,7 @@ from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import hunting, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
+from fluent_plugin_amp.commands import console
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
@@ -163,17 +165,73 @@ def test_nobody_agrees_on_a_closed_input(responses: Responses, cloud: LocalCloud
     assert changes(cloud) == []
 
 
-def test_a_reader_that_leaves_is_no_success(
-    run: Run, computer: LocalComputer, monkeypatch: pytest.MonkeyPatch
+def test_a_reader_that_leaves_before_the_request_leaves_all_as_it_is(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not shown may not have been done: the exit code says so, but for a dry run."""
+    """What is meant was not shown to anybody; the exit code says so, but for a dry run."""
+    arguments = COMMANDS[kind][0]
+    with monkeypatch.context() as patch:
+        patch.setattr(console, "note", leave)
+        run(kind, *arguments, *WHY, "--dry-run")
+        run(kind, *arguments, *YES, code=69)
+    monkeypatch.setattr(click, "confirm", leave)
+    assert "`amp-respond journal`" in run(kind, *arguments, *WHY, code=69).stderr
+    assert changes(cloud) == []
+    assert not journal.exists()
 
-    def leave(*_: Any) -> None:
-        raise Unprintable(BrokenPipeError())
 
-    monkeypatch.setattr(Screen, "note", leave)
-    run("isolate", "desk-014", *WHY, "--dry-run")
-    assert "`amp-respond journal`" in run("isolate", "desk-014", *YES, code=69).stderr
+def leave(*_: Any, **options: Any) -> None:
+    """Nobody reads any more."""
+    raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_reader_that_leaves_later_stops_no_request(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first try has to wait for the rate limit, which nobody reads: it is done, and its entry says so."""
+    method, path = COMMANDS[kind][1:]
+    failure = too_many_requests(1)
+    failure.method, failure.path = method, path
+    cloud.fail(failure)
+    left: list[str] = []
+
+    def note(text: str) -> None:
+        if cloud.requests[-1][0] == method or left:
+            left.append(text)
+            leave()
+
+    async def no_time(*_: Any) -> None:
+        """A pause."""
+
+    monkeypatch.setattr(console, "note", note)
+    monkeypatch.setattr(Screen, "_sleep", no_time)
+    assert "ENTRY" in run(kind, *COMMANDS[kind][0], *YES, code=69).stdout  # that somebody still reads
+    assert len(left) == 1
+    assert changes(cloud) == [method, method]
+    assert "done" in [line.get("outcome") for line in told(journal)]
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_reader_that_leaves_with_one_of_two_stops_neither(
+    responses: Responses, cloud: LocalCloud, journal: Path, as_json: list[str]
+) -> None:
+    """`… 2>&1 | head`: both computers are isolated, and all of it is in the journal; the exit code tells it."""
+    names = [responses.add_computer(f"desk-{number:03}").hostname for number in range(2)]
+    failure = too_many_requests(1)
+    failure.method = "PUT"
+    cloud.fail(failure)
+    command = [sys.executable, "-c", "from fluent_plugin_amp.amp_respond.cli import main; main()"]
+    arguments = ["isolate", *names, *YES, "--wait", "0s", *as_json]
+    with subprocess.Popen(
+        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("reason:"):
+            pass
+        process.stdout.close()
+        assert process.wait(120) == 69
+    assert [one.status for one in responses.computers.values()] == ["pending_start", "pending_start"]
+    assert [line.get("outcome") for line in told(journal) if line["phase"] == "answered"] == ["done", "done"]
 
 
 def test_each_computer_is_shown_on_one_line(run: Run, responses: Responses) -> None:
