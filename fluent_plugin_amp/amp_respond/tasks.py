@@ -209,7 +209,7 @@ async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action],
     if group is None or not group.guid:
         raise GroupWouldBeEmpty("in which group the computer is, the cloud does not tell")
     leaving = {one.computer.guid for one in left if one.computer is not None and one.from_group == group}
-    moved = who_left(journal.entries()[0], group.guid, (datetime.now(timezone.utc) - LATE).isoformat())
+    moved = who_left(journal.entries()[0], group.guid, (datetime.now(timezone.utc) - LATE).isoformat()) - leaving
     late = f"; the journal has {how_many(len(moved), 'computer')} as just moved out of it" if moved else ""
     stays = await computers.is_anybody_in(api, group.guid, leaving | moved)
     if stays is None:

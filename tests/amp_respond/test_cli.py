@@ -1375,6 +1375,7 @@ def test_no_group_is_emptied_while_the_rate_limit_is_waited_for(
         patch.setattr(CiscoApi, "act", acted)
         result = run("move", "desk-014", "--group", "Triage", *YES, code=69 if is_lost_first else 77)
     assert ("respond.group-would-be-empty" in result.stderr) is not is_lost_first
+    assert "just moved out" not in result.stderr  # who is to be moved was not
     assert changes(cloud) == ["PATCH"]
     assert organisation.groups[computer.group_guid] == "Protect"
     assert [line.get("outcome") for line in told(journal)] == [None, "in doubt" if is_lost_first else "refused"]
