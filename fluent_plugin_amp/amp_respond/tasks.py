@@ -17,7 +17,7 @@ from fluent_plugin_amp.amp_respond.select import find_computers, names, who_saw
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
-from fluent_plugin_amp.cisco.errors import FileListWrongType, IsolationForbidden
+from fluent_plugin_amp.cisco.errors import FileListWrongType
 from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.cisco.names import is_called, is_guid
@@ -63,8 +63,8 @@ def isolate(
             try:
                 if asks_each and one in others:  # its own name is shown
                     one = await computers.by_guid(api, one.guid)
-                if asks_each and kind == "isolate" and not await isolation.may_start(api, one.guid):
-                    error = IsolationForbidden(f"the policy {one.policy or '(unknown)'} of {one.hostname} forbids it")
+                if asks_each and kind == "isolate":
+                    await isolation.refuse_forbidden(api, one)
             except PluginError as exc:
                 if not is_its_own(exc):
                     raise

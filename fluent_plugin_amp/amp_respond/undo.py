@@ -18,7 +18,6 @@ from fluent_plugin_amp.amp_respond.ready import Checks
 from fluent_plugin_amp.amp_respond.tasks import refuse_another_group, refuse_another_list, refuse_to_empty
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import IsolationForbidden
 from fluent_plugin_amp.cisco.names import is_called
 
 
@@ -107,8 +106,8 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
     computer = await computers.by_guid(api, inverse.computer.guid)
     if not is_called(computer.hostname, inverse.computer.name):
         raise NothingToUndo(f"{inverse.computer.name} ({computer.guid}) is called {computer.hostname!r} now")
-    if inverse.kind == "isolate" and not await isolation.may_start(api, computer.guid):
-        raise IsolationForbidden(f"the policy {computer.policy or '(unknown)'} of {computer} forbids it")
+    if inverse.kind == "isolate":
+        await isolation.refuse_forbidden(api, computer)
     if inverse.kind == "move":
         if inverse.from_group is None or inverse.to_group is None:
             raise NothingToUndo(f"entry {entry.id} does not say from where to where")

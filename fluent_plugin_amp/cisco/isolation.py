@@ -12,7 +12,8 @@ from typing import Any
 
 from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import CloudRefused, ComputerNotFound
+from fluent_plugin_amp.cisco.computers import Computer
+from fluent_plugin_amp.cisco.errors import CloudRefused, ComputerNotFound, IsolationForbidden
 
 NOT_ISOLATED, PENDING_START, ISOLATED, PENDING_STOP = "not_isolated", "pending_start", "isolated", "pending_stop"
 STARTED = (PENDING_START, ISOLATED)
@@ -52,6 +53,12 @@ async def may_start(api: CiscoApi, guid: str) -> bool:
         raise _unknown(guid, error) from error
     allowed = next((value for name, value in answer.headers if name.lower() == "allow"), None)
     return allowed is None or "PUT" in allowed.upper()
+
+
+async def refuse_forbidden(api: CiscoApi, computer: Computer) -> None:
+    """Raises IsolationForbidden where `may_start` says no."""
+    if not await may_start(api, computer.guid):
+        raise IsolationForbidden(f"the policy {computer.policy or '(unknown)'} of {computer.hostname} forbids it")
 
 
 async def status(api: CiscoApi, guid: str) -> Isolation:

@@ -288,7 +288,8 @@ def test_a_policy_that_forbids_isolation_forbids_the_undo_of_a_release(undo: Und
     """It is asked first; all else can be undone, the end of an isolation above all."""
     computer.available = False
     if undo.kind == "release":
-        assert "cloud.isolation-forbidden" in undo(code=77)
+        said = undo(code=77)
+        assert "[cloud.isolation-forbidden]: the policy Protect of desk-014 forbids it\n" in said
         assert undo.written == []
     else:
         undo()
