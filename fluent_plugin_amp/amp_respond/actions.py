@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, NOT_DONE, REFUSED, Action
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi, NotTaken
+from fluent_plugin_amp.cisco.computers import Computer
 from fluent_plugin_amp.cisco.errors import (
     ActionInDoubt,
     CloudCertificateRefused,
@@ -52,6 +53,8 @@ class Stand:
     """The status of an isolation; `LISTED` or `NOT_LISTED`; of a computer to move, the GUID of its group."""
     comment: str = ""
     """Of the isolation or its end, or of the file on the list: who asked for it, and why."""
+    computer: Computer | None = None
+    """That is to be moved, as it describes itself; None: not asked."""
 
 
 Ready = Callable[[], Awaitable[Stand]]
@@ -72,7 +75,8 @@ async def look(api: CiscoApi, action: Action) -> Stand:
         file = await file_lists.listed(api, _guid(action), action.sha256)
         return Stand(LISTED, file.description) if file else Stand(NOT_LISTED)
     if action.kind == "move":
-        return Stand((await computers.by_guid(api, action.computer.guid)).group_guid)
+        computer = await computers.by_guid(api, action.computer.guid)
+        return Stand(computer.group_guid, computer=computer)
     isolated = await isolation.status(api, action.computer.guid)
     return Stand(isolated.status, isolated.comment)
 

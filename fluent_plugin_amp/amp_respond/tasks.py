@@ -90,7 +90,7 @@ async def refuse_renamed(api: CiscoApi, action: Action, now: Stand) -> None:
     """Raises ChangedMeanwhile where the computer has another name than the one that was agreed to."""
     if action.computer is None:
         return
-    found = await computers.by_guid(api, action.computer.guid)
+    found = now.computer or await computers.by_guid(api, action.computer.guid)
     if not is_called(found.hostname, action.computer.name):
         raise ChangedMeanwhile(f"{action}: the computer is called {found.hostname!r} now")
 

@@ -103,7 +103,7 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
         raise NothingToUndo(f"it is so by somebody else now, who said: {now.comment or '(nothing)'}")
     if inverse.computer is None:
         return
-    computer = await computers.by_guid(api, inverse.computer.guid)
+    computer = now.computer or await computers.by_guid(api, inverse.computer.guid)
     if not is_called(computer.hostname, inverse.computer.name):
         raise NothingToUndo(f"{inverse.computer.name} ({computer.guid}) is called {computer.hostname!r} now")
     if inverse.kind == "isolate":

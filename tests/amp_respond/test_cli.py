@@ -572,6 +572,15 @@ def test_who_was_moved_while_a_prompt_waits_stays_there(
     assert changes(cloud) == []
 
 
+def test_who_is_moved_is_asked_once_right_before(run: Run, computer: LocalComputer, cloud: LocalCloud) -> None:
+    """One answer tells group and name: a second request would be one of the hour's 3000."""
+    run("move", "desk-014", "--group", "Triage", *YES)
+    itself = ("GET", f"/v1/computers/{computer.guid}")
+    sent = [(method, path.split("?")[0]) for method, path in cloud.requests]
+    change = sent.index(("PATCH", itself[1]))
+    assert sent[change - 2 : change].count(itself) == 1
+
+
 @pytest.mark.parametrize("kind", ["isolate", "release", "move"], indirect=True)
 def test_who_has_another_name_when_the_prompt_is_answered_is_left_alone(
     run: Run,
