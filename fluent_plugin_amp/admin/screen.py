@@ -33,6 +33,11 @@ class Unprintable(Exception):
         self.reader_left = isinstance(exc, BrokenPipeError)
 
 
+def error_json(error: PluginError | None) -> dict[str, str] | None:
+    """An error for ``--json``; None for none."""
+    return None if error is None else {"id": error.id, "message": str(error), "remedy": error.remedy}
+
+
 class Screen:
     """The two streams of one command.
 

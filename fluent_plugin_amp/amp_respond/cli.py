@@ -73,20 +73,16 @@ def hunt(
     from fluent_plugin_amp.amp_respond import hunts
 
     if all_tenants:
-        said = session.run(lambda: hunts.hunt_all(session, all_tenants, what, executed=executed))
+        found = session.run(lambda: hunts.hunt_all(session, all_tenants, what, executed=executed))
     else:
-        said = [session.with_api(lambda api: hunts.hunt(api, what, executed=executed, tenant=tenant))]
-    found = [one for one in said if isinstance(one, hunts.Hunt)]
+        found = [session.with_api(lambda api: hunts.hunt(api, what, executed=executed, tenant=tenant))]
     if as_json:
         told = [one.as_json() for one in found]
         session.screen.json(told if all_tenants else told[0])
     else:
         hunts.show(session.screen, found)
-    if len(found) < len(said):
-        unasked = [of.name for of, one in zip(all_tenants, said, strict=True) if not isinstance(one, hunts.Hunt)]
-        of_all = how_many(len(said), "organisation")
-        session.screen.note(f"{len(unasked)} of {of_all} could not be asked: {', '.join(unasked)}")
-    return shared_code(one.exit_code for one in said if not isinstance(one, hunts.Hunt))
+    hunts.show_unasked(session.screen, found)
+    return shared_code(one.error.exit_code for one in found if one.error is not None)
 
 
 @cli.command()

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from fluent_plugin_amp.admin.screen import Unprintable
+from fluent_plugin_amp.admin.screen import Unprintable, error_json
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own, is_so, outcome_of, perform
 from fluent_plugin_amp.amp_respond.brakes import Brakes
@@ -75,9 +75,8 @@ class Result:
 
     def as_json(self) -> Json:
         """For ``--json``."""
-        error = self.error and {"id": self.error.id, "message": str(self.error), "remedy": self.error.remedy}
         told = {"entry": self.entry or None, **self.action.as_json(), "outcome": self.outcome}
-        return told | {"state": self.state or None, "error": error}
+        return told | {"state": self.state or None, "error": error_json(self.error)}
 
 
 def checked_reason(reason: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fluent_plugin_amp.admin.screen import Screen
+from fluent_plugin_amp.admin.screen import Screen, error_json
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.admin.tenants import Tenant
 from fluent_plugin_amp.amp_respond.entries import Json
@@ -14,6 +14,7 @@ from fluent_plugin_amp.cisco import hunting
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
 from fluent_plugin_amp.errors import PluginError, UsageError
+from fluent_plugin_amp.text import how_many
 
 MAX_WHAT = 200
 """Characters of what is looked for."""
@@ -50,6 +51,8 @@ class Hunt:
     tenant: str | None = None
     link: str = ""
     """To the trajectory of the file, in the console."""
+    error: PluginError | None = None
+    """The organisation could not be asked: nothing is known of it."""
 
     def as_json(self) -> Json:
         """For ``--json``."""
@@ -64,7 +67,7 @@ class Hunt:
             for each in self.found
         ]
         told: Json = {"hunted": self.what, "complete": self.is_complete, "link": self.link or None}
-        return {"tenant": self.tenant, **told, "computers": computers}
+        return {"tenant": self.tenant, **told, "computers": computers, "error": error_json(self.error)}
 
 
 def is_sha256(what: str) -> bool:
@@ -82,12 +85,10 @@ def checked(what: str, *, executed: bool) -> str:
     return what.lower() if is_sha256(what) else what
 
 
-async def hunt_all(
-    session: Session, tenants: Sequence[Tenant], what: str, *, executed: bool
-) -> list[Hunt | PluginError]:
-    """Each organisation in turn; one that cannot be asked stops no other."""
+async def hunt_all(session: Session, tenants: Sequence[Tenant], what: str, *, executed: bool) -> list[Hunt]:
+    """Each organisation in turn; one that cannot be asked stops no other, and has an ``error``."""
     what = checked(what, executed=executed)
-    found: list[Hunt | PluginError] = []
+    found: list[Hunt] = []
     for tenant in tenants:
         async with session.http(tenant.cloud.ca_file) as http:
             wait = session.screen.wait_beside(tenant.name)
@@ -97,7 +98,7 @@ async def hunt_all(
             except PluginError as error:
                 session.screen.note(f"{tenant.name} could not be asked:")
                 session.screen.error(error, debug=False)
-                found.append(error)
+                found.append(Hunt(what, (), False, tenant.name, error=error))
     return found
 
 
@@ -124,6 +125,7 @@ async def hunt(api: CiscoApi, what: str, *, executed: bool = False, tenant: str 
 
 def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
     """A row for each computer; those that raised no event come first."""
+    asked = [hunt for hunt in hunts if hunt.error is None]
     words = {True: "yes", False: "no", None: "-"}
     rows = [
         (
@@ -134,16 +136,24 @@ def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
             words[one.ran],
             one.link,
         )
-        for hunt in hunts
+        for hunt in asked
         for one in hunt.found
     ]
-    first = 0 if any(hunt.tenant for hunt in hunts) else 1
+    first = 0 if any(hunt.tenant for hunt in asked) else 1
     columns = ("TENANT", "COMPUTER", "GUID", "EVENT", "EXECUTED", "CONSOLE")
     screen.table(columns[first:], [row[first:] for row in rows])
-    silent = sum(one.is_finding for hunt in hunts for one in hunt.found)
+    silent = sum(one.is_finding for hunt in asked for one in hunt.found)
     of_events = f", {silent} of them raised no event"
-    if not all(is_sha256(hunt.what) for hunt in hunts):
+    if not all(is_sha256(hunt.what) for hunt in asked):
         of_events = "; whether they raised events is asked for a SHA-256 only"
     screen.note(f"{len(rows)} {'has' if len(rows) == 1 else 'have'} seen it{of_events}")
-    if not all(hunt.is_complete for hunt in hunts):
+    if not all(hunt.is_complete for hunt in asked):
         screen.note(hunting.INCOMPLETE)
+
+
+def show_unasked(screen: Screen, hunts: Sequence[Hunt]) -> None:
+    """The organisations that could not be asked, in one line."""
+    unasked = [hunt.tenant or "-" for hunt in hunts if hunt.error is not None]
+    if unasked:
+        of_all = how_many(len(hunts), "organisation")
+        screen.note(f"{len(unasked)} of {of_all} could not be asked: {', '.join(unasked)}")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fluent_plugin_amp.admin.fleet_file import read_fleet
-from fluent_plugin_amp.admin.screen import Screen
+from fluent_plugin_amp.admin.screen import Screen, error_json
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.admin.tenants import Tenant, chosen_tenants
 from fluent_plugin_amp.amp_streams.apply import Options, Row, apply
@@ -90,11 +90,10 @@ def _show_rows(screen: Screen, rows: Sequence[Row], tenants: Sequence[Tenant], *
 
 
 def _as_json(row: Row) -> dict[str, object]:
-    error = row.error and {"id": row.error.id, "message": str(row.error), "remedy": row.error.remedy}
     return {
         "tenant": row.tenant,
         "stream": row.stream or None,
         "action": row.action,
         "detail": row.detail,
-        "error": error,
+        "error": error_json(row.error),
     }

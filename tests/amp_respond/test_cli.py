@@ -1250,7 +1250,10 @@ def test_every_tenant_is_hunted_in(
     assert result.stderr.endswith("\n1 of 2 organisations could not be asked: Bad\n")
     shown = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", code=77).stderr
     assert shown.endswith("1 has seen it, 1 of them raised no event\n1 of 2 organisations could not be asked: Bad\n")
-    assert [(one["tenant"], len(one["computers"])) for one in json.loads(result.stdout)] == [("Acme", 1)]
+    unasked, asked = json.loads(result.stdout)
+    assert (asked["tenant"], len(asked["computers"]), asked["error"]) == ("Acme", 1, None)
+    assert (unasked["tenant"], unasked["complete"], unasked["computers"]) == ("Bad", False, [])
+    assert unasked["error"]["id"] == "cloud.credentials-refused"
     assert "desk-014" in run("hunt", SHA256, "--fleet", str(fleet), "--tenant", "acme").stdout
     run("hunt", SHA256, "--all-tenants", code=2)
     run("isolate", "desk-014", *WHY, "--tenant", "acme", code=2)
