@@ -99,15 +99,15 @@ _WANTED = {
 async def perform(api: CiscoApi, action: Action, signature: str, reason: str, before: str, again: Ready) -> Outcome:
     """Do it, unless it is so ``before`` (a `Stand.state`).
 
-    ``signature`` and ``reason`` go to the cloud where it takes a comment.  Each further try is made ready ``again``,
-    as others do not wait meanwhile.
+    ``signature`` and ``reason`` go to the cloud where it takes a comment; a file goes back with its description.
+    Each further try is made ready ``again``, as others do not wait meanwhile.
 
     Raises:
         ActionInDoubt: it was sent, and nothing shows that it was done.
         PluginError: it was not done. IsolationForbidden, IsolationConflict, ComputerNotFound and FileListNotFound
             say why.
     """
-    comment = f"{signature} {reason}"[:MAX_COMMENT]
+    comment = action.description or f"{signature} {reason}"[:MAX_COMMENT]
     try:
         return await _until_taken(api, action, comment, before, again)
     except ActionInDoubt as error:
@@ -161,7 +161,7 @@ async def _once(api: CiscoApi, action: Action, comment: str) -> Outcome:
 async def _looked_up(api: CiscoApi, action: Action, signature: str, doubt: ActionInDoubt) -> Outcome | None:
     """What the cloud shows after a lost answer; None: that nothing was done.
 
-    `ALREADY` where somebody else was faster: what is `COMMENTED` has a comment without our signature then.
+    `ALREADY` where somebody else was faster: what is `COMMENTED` has another comment than ours then.
     """
     try:
         now = await look(api, action)
@@ -169,9 +169,14 @@ async def _looked_up(api: CiscoApi, action: Action, signature: str, doubt: Actio
         raise doubt from None
     if not is_so(action, now.state):
         return None
-    if action.kind in COMMENTED and not now.comment.startswith(signature):
+    if action.kind in COMMENTED and not is_ours(action, now.comment, signature):
         return _outcome(action, ALREADY, now.state)
     return replace(_outcome(action, DONE, now.state), looked_up=True)
+
+
+def is_ours(action: Action, comment: str, signature: str) -> bool:
+    """The comment is the one that the action gave, and nobody else's."""
+    return comment == action.description if action.description else comment.startswith(signature)
 
 
 def _outcome(action: Action, result: str, state: str) -> Outcome:

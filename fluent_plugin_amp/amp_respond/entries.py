@@ -59,6 +59,8 @@ class Action:
     list: Ref | None = None
     from_group: Ref | None = None
     to_group: Ref | None = None
+    description: str = ""
+    """Of a file that was on the list: it goes back with it."""
 
     def __str__(self) -> str:
         if self.computer is None:
@@ -78,13 +80,15 @@ class Action:
             ref = getattr(self, name)
             if ref is not None:
                 told[name] = ref.as_json()
-        return told | ({"sha256": self.sha256} if self.sha256 else {})
+        texts = {"sha256": self.sha256, "description": self.description}
+        return told | {name: text for name, text in texts.items() if text}
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Action:
         """From a line of the journal."""
         refs = {name: Ref.of(line.get(name)) for name in ("computer", "list", "from_group", "to_group")}
-        return cls(str(line.get("action", "")), sha256=str(line.get("sha256", "")), **refs)
+        kind, sha256, description = (str(line.get(name, "")) for name in ("action", "sha256", "description"))
+        return cls(kind, sha256=sha256, description=description, **refs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def entries(lines: Iterable[Mapping[str, Any]]) -> list[Entry]:
         elif entry is None:
             continue
         elif phase == "looked":
-            now = {key: line[key] for key in ("before", "group_was_empty") if key in line}
+            now = {key: line[key] for key in ("before", "group_was_empty", "description") if key in line}
             found[id_] = replace(entry, asked=entry.asked | now)
         elif phase == "answered":
             state = str(line.get("state", "")) or entry.state

@@ -41,7 +41,7 @@ class Ready:
 
     def __init__(self, api: CiscoApi, action: Action, checks: Checks, left: Sequence[Action]) -> None:
         self.told: Json = {}
-        """What the journal is told of it: ``before``, and of a move ``group_was_empty``."""
+        """What the journal is told: ``before``; of a move ``group_was_empty``, of an unblock ``description``."""
         self._api, self._action, self._checks, self._left = api, action, checks, left
         self._since_s = 0.0
 
@@ -81,6 +81,8 @@ class Ready:
     async def _look(self) -> Stand:
         now = await look(self._api, self._action)
         self.told["before"] = now.state
+        if self._action.kind == "unblock":  # undo puts it back
+            self.told["description"] = now.comment
         return now
 
 

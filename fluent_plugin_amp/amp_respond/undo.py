@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import COMMENTED, Stand, is_so, look
+from fluent_plugin_amp.amp_respond.actions import COMMENTED, Stand, is_ours, is_so, look
 from fluent_plugin_amp.amp_respond.doing import MAX_REASON, Doing, checked_reason, client, do, signature
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
@@ -96,10 +96,11 @@ def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -
 async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now: Stand) -> None:
     """The computer is still there, has its name, and is where the entry put it; and nobody else did it anew since.
 
-    The comment tells who did it: it starts with the entry's signature.  Others may name the entry in theirs.
+    The comment tells who did it: it starts with the entry's signature, or is the file's description of before.
+    Others may name the entry in theirs.
     """
-    is_ours = now.comment.startswith(signature(entry.asked))
-    if entry.action.kind in COMMENTED and not is_so(inverse, now.state) and not is_ours:
+    ours = is_ours(entry.action, now.comment, signature(entry.asked))
+    if entry.action.kind in COMMENTED and not is_so(inverse, now.state) and not ours:
         raise NothingToUndo(f"it is so by somebody else now, who said: {now.comment or '(nothing)'}")
     if inverse.computer is None:
         return

@@ -121,6 +121,50 @@ def test_a_file_is_blocked_twice_and_unblocked_twice(run: Run, responses: Respon
         assert soc.files == {}
 
 
+@pytest.mark.parametrize("before", ["case 76, by bob", ""])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_file_goes_back_on_its_list_with_its_description(
+    run: Run, responses: Responses, cloud: LocalCloud, journal: Path, before: str, is_lost: bool
+) -> None:
+    """Where it had none, user and entry stand there.  It is ours, also after a lost answer, so it can be undone."""
+    soc = responses.add_list("SOC list")
+    soc.files[SHA256] = before
+    run("unblock", SHA256, "--list", "SOC list", *YES)
+    unblocked = told(journal)[0]
+    assert (unblocked["description"], soc.files) == (before, {})
+    if is_lost:
+        cloud.fail(Failure("POST", works=True, silent=True))
+    assert "done" in run("undo", unblocked["entry"], "--yes").stdout
+    blocked = told(journal)[2]
+    assert soc.files[SHA256].startswith(before or f"[{blocked['by']}, {blocked['entry']}] undo of")
+    soc.files[SHA256] += ", and by a colleague since"
+    code = 77 if before else 0  # a longer one may be what was written
+    assert ("by somebody else now" in run("undo", blocked["entry"], "--yes", code=code).stderr) is bool(before)
+    if before:
+        soc.files[SHA256] = before
+        run("undo", blocked["entry"], "--yes")
+    assert soc.files == {}
+
+
+def test_a_description_that_changes_while_it_waits_goes_back_as_it_was_last(
+    run: Run, responses: Responses, cloud: LocalCloud, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague writes another one while the rate limit is waited for: that is the one of before."""
+    soc = responses.add_list("SOC list")
+    soc.files[SHA256] = "case 76"
+    limited = too_many_requests(120)
+    limited.method = "DELETE"
+    cloud.fail(limited)
+
+    async def wait(*_: Any) -> None:
+        soc.files[SHA256] = "case 78"
+
+    monkeypatch.setattr(Screen, "wait", wait)
+    run("unblock", SHA256, "--list", "SOC list", *YES)
+    run("undo", told(journal)[0]["entry"], "--yes")
+    assert soc.files == {SHA256: "case 78"}
+
+
 def test_lists_are_shown_with_the_policies_that_use_them(run: Run, responses: Responses) -> None:
     """One that no policy uses has no effect, which is said; allow lists are not shown."""
     responses.add_list("SOC list", "simple_custom_detections", "Protect").files[SHA256] = "case 77"

@@ -15,7 +15,7 @@ ACTIONS = (
     Action("isolate", DESK),
     Action("release", DESK),
     Action("block", sha256="95bb", list=SOC),
-    Action("unblock", sha256="95bb", list=SOC),
+    Action("unblock", sha256="95bb", list=SOC, description="case 76"),
     Action("move", DESK, from_group=PROTECT, to_group=TRIAGE),
 )
 
