@@ -106,11 +106,14 @@ class Session:
     # --- the API ---------------------------------------------------------------------------------
 
     def access(self) -> Access:
-        """The key, and the cloud if one is named."""
+        """The key, and the cloud if one is named; what is not of the configuration that was named is said once."""
         from fluent_plugin_amp.config.access import find_access
 
         if self._access is None:  # once: standard input gives a key once
-            self._access = find_access(self._given(), os.environ)
+            given = self._given()
+            self._access = find_access(given, os.environ)
+            if variables := self._access.variables:
+                self.screen.note(f"from the environment, not from {given.config_file}: {', '.join(variables)}")
         return self._access
 
     def use(self, cloud: Cloud, key: ApiKey) -> None:

@@ -138,7 +138,7 @@ def of_tenant(command: Command) -> Command:
             session.use(chosen[0].cloud, chosen[0].key)
             tenant = chosen[0].name
         elif not arguments.get("all_tenants"):
-            _refuse_two_organisations(session)
+            _refuse_no_organisation(session, click.get_current_context())
         return command(session, tenant=tenant, **arguments)
 
     for option in reversed(_TENANT_OPTIONS):
@@ -153,11 +153,12 @@ def _refuse_another_key(context: click.Context) -> None:
         raise UsageError(f"which organisation? --fleet has cloud and key, and so has {given[0]}: give one of them")
 
 
-def _refuse_two_organisations(session: Session) -> None:
-    if (config := session.access().overridden) is not None:
+def _refuse_no_organisation(session: Session, context: click.Context) -> None:
+    stream = context.params.get("of_stream")
+    if stream is not None and "AMP_CLIENT_ID" in session.access().variables:
         raise UsageError(
-            f"which organisation? AMP_CLIENT_ID is not the client id of {config}",
-            remedy="Unset AMP_CLIENT_ID, AMP_API_KEY and AMP_API_KEY_FILE, or leave -c out.",
+            f"which organisation? the stream {stream} has no client id, and AMP_CLIENT_ID may be of another one",
+            remedy="Give the stream `api:`, or leave --of-stream out.",
         )
 
 

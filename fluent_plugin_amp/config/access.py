@@ -1,8 +1,10 @@
 """Finds the cloud and the key to it: in options, the environment, or a stream's ``api:`` in the configuration.
 
 The first one that is given counts: an option, then AMP_CLIENT_ID, AMP_API_KEY, AMP_API_KEY_FILE, AMP_REGION
-and AMP_API_HOST, then the configuration file.  The key itself is never an option: everybody who lists
-the processes sees its options.
+and AMP_API_HOST, then the configuration file.  Where environment and file have two client ids, it is an error: an old
+variable must not take a command to another organisation.
+
+The key itself is never an option: everybody who lists the processes sees its options.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_bytes
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.config.proxy import ProxyWay
+    from fluent_plugin_amp.config.stream_api import Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +47,28 @@ class Access:
     cloud: Cloud | None
     key: ApiKey
     proxy: ProxyWay = None
-    overridden: Path | None = None
-    """The configuration that has another client id than the environment, which goes before it.
-
-    Or the stream that is named there has none: the environment's may be of another organisation.
-    """
+    variables: tuple[str, ...] = ()
+    """Of the environment, that went before a configuration that was named, or say what it does not say."""
 
 
 def find_access(given: Given, environ: Mapping[str, str]) -> Access:
     """The cloud and the key that options, environment and configuration name.
 
-    Raises UsageError when they name none, or one that cannot be; ConfigError for the configuration's mistakes.
+    Raises UsageError when they name none, one that cannot be, or two organisations; ConfigError for mistakes of
+    the configuration.
     """
     key = _read_key(given.api_key_file) or environ.get("AMP_API_KEY") or _read_key(environ.get("AMP_API_KEY_FILE"))
     client_id = given.client_id or environ.get("AMP_CLIENT_ID")
-    cloud = proxy = overridden = None
+    cloud = proxy = api = None
     if given.config_file is not None:
         from fluent_plugin_amp.config.stream_api import read_api  # takes its time, and few need it
 
         api = read_api(given.config_file, given.stream, environ, needs_key=not key)
-        if given.client_id is None and client_id and api.client_id != client_id and (api.client_id or given.stream):
-            overridden = given.config_file
+        if given.client_id is None and client_id and api.client_id and api.client_id != client_id:
+            raise UsageError(
+                f"which organisation? AMP_CLIENT_ID is not the client id of {given.config_file}",
+                remedy="Unset AMP_CLIENT_ID, AMP_API_KEY and AMP_API_KEY_FILE, or leave -c out.",
+            )
         client_id, key, cloud, proxy = client_id or api.client_id, key or api.api_key, api.cloud, api.proxy
     if not client_id or not key:
         missing = " and ".join(
@@ -79,10 +83,24 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
         cloud = _find_cloud(given, environ) or cloud
         if cloud is not None and given.ca_file is not None:
             cloud = replace(cloud, ca_file=given.ca_file)
-        return Access(cloud, ApiKey(client_id, key.strip()), proxy, overridden)
+        variables = _in_place_of(api, given, environ) if api is not None else ()
+        return Access(cloud, ApiKey(client_id, key.strip()), proxy, variables)
     except ValueError as exc:
         remedy = "Check region or host, client id and key, as options, variables (AMP_…) or in the configuration."
         raise UsageError(str(exc), remedy=remedy) from exc
+
+
+def _in_place_of(api: Api, given: Given, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables that are taken although a configuration was named, but for those that say the same."""
+    of_key = "AMP_API_KEY" if environ.get("AMP_API_KEY") else "AMP_API_KEY_FILE"
+    of_cloud = "AMP_API_HOST" if environ.get("AMP_API_HOST") else "AMP_REGION"
+    named, of_file = _find_cloud(given, environ), api.cloud and api.cloud.api_url
+    taken = {
+        "AMP_CLIENT_ID": given.client_id is None and not api.client_id,
+        of_key: given.api_key_file is None,
+        of_cloud: not (given.region or given.api_host) and named and named.api_url != of_file,
+    }
+    return tuple(name for name, counts in taken.items() if counts and environ.get(name))
 
 
 def _find_cloud(given: Given, environ: Mapping[str, str]) -> Cloud | None:

@@ -718,8 +718,12 @@ def test_credentials_may_come_from_a_configuration(
     Path("key").write_text(KEY)
     stream = {"name": "emea", "cloud": {"api": cloud.url}, "api": {"client_id": CLIENT_ID, "api_key_file": "key"}}
     Path("config.yml").write_text(yaml.safe_dump({"streams": [stream]}))
-    run("list", "-c", "config.yml")
+    assert run("list", "-c", "config.yml").stderr == ""
     run("list", "-c", "config.yml", "--of-stream", "other", code=78)
+    monkeypatch.setenv("AMP_API_KEY", KEY)
+    assert run("list", "-c", "config.yml").stderr == "from the environment, not from config.yml: AMP_API_KEY\n"
+    monkeypatch.setenv("AMP_CLIENT_ID", "another")
+    assert "which organisation?" in run("delete", "SIEM", "--yes", "-c", "config.yml", code=2).stderr
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,42 @@ def test_options_go_before_the_configuration(config: Path) -> None:
     """And the environment too."""
     given = Given(region="us", client_id="id", config_file=config, stream="emea")
     assert found(find_access(given, {"WHO": "x", "AMP_API_KEY": "env-key"})) == ("us", "id", "env-key")
+
+
+def test_two_client_ids_are_one_too_many(config: Path) -> None:
+    """A variable of the last case, and the configuration that is meant now; an option goes before both."""
+    given = Given(config_file=config, stream="private")
+    environ = {"AMP_CLIENT_ID": "env-id", "HUNTER": KEY}
+    with pytest.raises(UsageError, match=r"which organisation\? AMP_CLIENT_ID is not the client id of .*config\.yml"):
+        find_access(given, environ)
+    assert find_access(replace(given, client_id="id"), environ).key.client_id == "id"
+    assert find_access(given, {**environ, "AMP_CLIENT_ID": "private-id"}).key.client_id == "private-id"
+
+
+@pytest.mark.parametrize(
+    ("environ", "variables"),
+    [
+        ({"AMP_CLIENT_ID": "private-id", "AMP_API_HOST": "amp.example.com:8443"}, ()),
+        ({"AMP_API_KEY": "env-key", "AMP_REGION": "eu"}, ("AMP_API_KEY", "AMP_REGION")),
+        ({"AMP_API_KEY_FILE": "keys/emea", "AMP_API_HOST": "amp.example.org"}, ("AMP_API_KEY_FILE", "AMP_API_HOST")),
+    ],
+)
+def test_what_goes_before_a_configuration_is_told(
+    config: Path, monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], variables: tuple[str, ...]
+) -> None:
+    """By the names of the variables; what says the same goes before nothing, and an option is the user's own."""
+    monkeypatch.chdir(config.parent)
+    given = Given(config_file=config, stream="private")
+    assert find_access(given, {"HUNTER": KEY, **environ}).variables == variables
+    given = replace(given, api_key_file="keys/emea", region="us")
+    assert find_access(given, {"HUNTER": KEY, **environ}).variables == ()
+    assert find_access(replace(given, config_file=None), {**ENVIRON, **environ}).variables == ()
+
+
+def test_what_a_configuration_does_not_say_is_told_as_well(config: Path) -> None:
+    """It is named, but has neither cloud nor key."""
+    access = find_access(Given(config_file=config, stream="plain"), ENVIRON)
+    assert access.variables == ("AMP_CLIENT_ID", "AMP_API_KEY", "AMP_REGION")
 
 
 @pytest.mark.parametrize("form", ["- {stream}", "{stream}", "streams: [{stream}]"])
