@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fluent_plugin_amp.admin.screen import Screen, error_json
 from fluent_plugin_amp.admin.session import Session
@@ -51,6 +51,8 @@ class Hunt:
     tenant: str | None = None
     link: str = ""
     """To the trajectory of the file, in the console."""
+    unasked: int = 0
+    """Computers that were not asked whether they ran it, beyond `MAX_TRAJECTORIES`."""
     error: PluginError | None = None
     """The organisation could not be asked: nothing is known of it."""
 
@@ -113,14 +115,15 @@ async def hunt(api: CiscoApi, what: str, *, executed: bool = False, tenant: str 
     told = await hunting.told(api, what) if is_hash else None
     console = api.cloud.console_host
     found = []
-    for number, computer in enumerate(seen.computers):
-        asks = executed and number < MAX_TRAJECTORIES
-        ran = await hunting.ran(api, computer.guid, what) if asks else None
-        link = hunting.computer_link(console, computer.guid, what)
-        found.append(Found(computer, None if told is None else computer.guid in told.guids, ran, link))
+    for computer in seen.computers:
+        raised_event = None if told is None else computer.guid in told.guids
+        found.append(Found(computer, raised_event, link=hunting.computer_link(console, computer.guid, what)))
     found.sort(key=lambda each: (not each.is_finding, each.computer.hostname.casefold()))
+    asked = found[:MAX_TRAJECTORIES] if executed else []
+    found[: len(asked)] = [replace(one, ran=await hunting.ran(api, one.computer.guid, what)) for one in asked]
     is_complete = seen.is_complete and (told is None or told.is_complete)
-    return Hunt(what, found, is_complete, tenant, hunting.file_link(console, what) if is_hash else "")
+    link = hunting.file_link(console, what) if is_hash else ""
+    return Hunt(what, found, is_complete, tenant, link, unasked=len(found) - len(asked) if executed else 0)
 
 
 def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
@@ -147,6 +150,10 @@ def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
     if not all(is_sha256(hunt.what) for hunt in asked):
         of_events = "; whether they raised events is asked for a SHA-256 only"
     screen.note(f"{len(rows)} {'has' if len(rows) == 1 else 'have'} seen it{of_events}")
+    if unasked := sum(hunt.unasked for hunt in asked):
+        screen.note(
+            f"{how_many(unasked, 'computer')} not asked whether the file ran there: {MAX_TRAJECTORIES} are the most"
+        )
     if not all(hunt.is_complete for hunt in asked):
         screen.note(hunting.INCOMPLETE)
 

@@ -187,6 +187,8 @@ def move(
 
     moving = session.with_api(choose)
     if not moving and given:
+        if doing.as_json:
+            session.screen.json([])
         return EXIT_OK
     return do(session, doing, moving, Checks(check, check_lists), named=file is None, refused=refused)
 

@@ -34,10 +34,15 @@ class Program:
 
     def as_json(self) -> Json:
         """For ``--json``."""
-        told = {"application": self.application, "version": self.version, "sha256": self.sha256}
-        told_ = {"cves": list(self.cves), "cvss": self.cvss, "computers_total_count": self.count}
-        listed = [{"connector_guid": one.guid, "hostname": one.hostname} for one in self.computers]
-        return {**told, **told_, "computers": listed}
+        return {
+            "application": self.application,
+            "version": self.version,
+            "sha256": self.sha256,
+            "cves": list(self.cves),
+            "cvss": self.cvss,
+            "computers_total_count": self.count,
+            "computers": [{"connector_guid": one.guid, "hostname": one.hostname} for one in self.computers],
+        }
 
 
 async def programs(api: CiscoApi, name: str | None, sha256: str | None) -> list[Program]:

@@ -20,7 +20,7 @@ import pytest
 
 from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond import doing, ready
+from fluent_plugin_amp.amp_respond import doing, hunts, ready
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import hunting, isolation
@@ -613,6 +613,13 @@ def test_who_was_moved_while_a_prompt_waits_stays_there(
         computer.group_guid = next(guid for guid, name in organisation.groups.items() if name == "Protect")
         result = run("move", "desk-014", "--group", "Triage", *WHY, *more, code=77)
         assert "respond.changed-meanwhile" in result.stderr
+    assert changes(cloud) == []
+
+
+def test_who_is_in_the_group_already_is_no_row(run: Run, computer: LocalComputer, cloud: LocalCloud) -> None:
+    """It is told; and what reads JSON gets some."""
+    result = run("move", "desk-014", "--group", "Protect", *YES, "--json")
+    assert (json.loads(result.stdout), result.stderr) == ([], "desk-014 is in Protect already\n")
     assert changes(cloud) == []
 
 
@@ -1262,6 +1269,24 @@ def test_a_hunt_finds_who_said_nothing(run: Run, computer: LocalComputer, organi
     said = run("hunt", "203.0.113.7").stderr
     assert said == "1 has seen it; whether they raised events is asked for a SHA-256 only\n"
     run("hunt", "203.0.113.7", "--executed", code=2)
+
+
+def test_who_said_nothing_is_asked_first_whether_the_file_ran(
+    run: Run, computer: LocalComputer, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more have seen it than are asked; a dash could be taken for a no."""
+    monkeypatch.setattr(hunts, "MAX_TRAJECTORIES", 1)
+    silent = organisation.responses.add_computer("zzz")
+    organisation.responses.see(SHA256, computer, silent, executed=True)
+    event = {"id": 1, "connector_guid": computer.guid, "file": {"identity": {"sha256": SHA256}}}
+    organisation.publish([json.dumps(event).encode()])
+    result = run("hunt", SHA256, "--executed")
+    assert [row.split()[:1] + row.split()[2:4] for row in result.stdout.splitlines()[1:]] == [
+        ["zzz", "no", "yes"],
+        ["desk-014", "yes", "-"],
+    ]
+    assert "1 computer not asked whether the file ran there" in result.stderr
+    assert "not asked" not in run("hunt", SHA256).stderr
 
 
 def test_a_computer_that_is_removed_during_a_hunt_hides_no_other(
