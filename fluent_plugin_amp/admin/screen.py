@@ -31,6 +31,7 @@ class Unprintable(Exception):
     def __init__(self, exc: OSError, name: str = "stdout") -> None:
         super().__init__(f"standard {'error' if name == 'stderr' else 'output'} cannot be written: {exc.strerror}")
         self.reader_left = isinstance(exc, BrokenPipeError)
+        """As `head` does: it has what it wanted."""
 
 
 def error_json(error: PluginError | None) -> dict[str, str] | None:
@@ -70,7 +71,9 @@ class Screen:
         try:
             yield
         except OSError as exc:
-            raise Unprintable(exc) from exc
+            gone = Unprintable(exc)
+            gone.reader_left = False  # an answer is wanted of it
+            raise gone from exc
 
     def _write(self, name: str, write: Callable[[], object]) -> None:
         """Unless that stream took nothing before."""

@@ -86,7 +86,7 @@ def _while_somebody_reads(command: Command, session: Session, **arguments: Any) 
     try:
         return command(session, **arguments)  # type: ignore[no-any-return]
     except Unprintable as exc:
-        if exc.reader_left:  # as `head` does: it has what it wanted
+        if exc.reader_left:
             return EXIT_OK
         raise OutputClosed(str(exc), remedy="Send the output elsewhere, and run the command again.") from exc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -707,6 +709,20 @@ def test_a_bug_is_70_and_its_words_need_debug(monkeypatch: pytest.MonkeyPatch) -
     assert "error [bug]: RuntimeError in test_cli.py" in result.stderr
     assert "s3cr3t" not in result.stderr
     assert "s3cr3t" in CliRunner().invoke(cli, ["--debug", "list"]).stderr
+
+
+def test_a_question_that_nobody_can_read_is_no_success(
+    run: Run, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was deleted, and the exit code says so."""
+    run("create", "SIEM", "--save", "siem.yml")
+
+    def leave(*_: object, **options: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(click, "confirm", leave)
+    assert "[stdout.closed]" in run("delete", "SIEM", code=69).stderr
+    assert len(organisation.streams) == 1
 
 
 def test_credentials_may_come_from_a_configuration(
