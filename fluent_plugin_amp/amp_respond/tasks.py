@@ -43,6 +43,7 @@ def isolate(
 ) -> int:
     """``kind``: isolate or release.  A computer that cannot be isolated is told as refused, and stops no other."""
     given = names(named, file)
+    doing.brakes.refuse_more(len(given))  # before requests for each of them
     refused: dict[Action, PluginError] = {}
     is_complete = True
 
@@ -56,7 +57,7 @@ def isolate(
             is_complete = seen.is_complete
             if not is_complete:
                 session.screen.note(INCOMPLETE)
-        doing.brakes.way(len(found) + len(others), named=False)  # before requests for each of them
+        doing.brakes.way(len(found) + len(others), named=False)  # the same
         asks_each = len(found) + len(others) <= doing.brakes.max  # more are only shown
         for one in (*found, *others):
             error: PluginError | None = None
@@ -155,6 +156,7 @@ def move(
     A group that would be keeps its computers, which are told as refused; those of other groups are moved.
     """
     given = names(named, file)
+    doing.brakes.refuse_more(len(given))  # before requests for each of them
     refused: dict[Action, PluginError] = {}
 
     async def check_lists(api: CiscoApi, action: Action, left: Sequence[Action]) -> None:

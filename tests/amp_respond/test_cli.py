@@ -400,6 +400,14 @@ def test_more_than_max_are_refused(run: Run, responses: Responses, cloud: LocalC
     assert changes(cloud) == []
 
 
+@pytest.mark.parametrize("kind", ["isolate", "release", "move"])
+def test_more_than_max_are_not_looked_for(run: Run, kind: str, computer: LocalComputer, cloud: LocalCloud) -> None:
+    """A thousand names would take most of the hour's requests, and then be refused."""
+    to = ["--group", "Triage"] if kind == "move" else []
+    assert "2 are meant, --max allows 1" in run(kind, "desk-014", "desk-015", *to, *YES, "--max", "1", code=2).stderr
+    assert cloud.requests == []
+
+
 # --- what a reviewer does not manage -------------------------------------------------------------
 
 
