@@ -123,6 +123,20 @@ async def test_an_event_is_decoded_no_further_than_it_is_known_by(
     ]
 
 
+async def test_an_id_of_thousands_of_digits_costs_no_other_event(
+    api: CiscoApi, cloud: LocalCloud, waits: Waits
+) -> None:
+    """The event itself is one without an id; its body is as it came."""
+    events = b'{"timestamp":9,"id":' + b"7" * 5000 + b"}", b'{"timestamp":8,"id":8}'
+    cloud.fail(Failure(status=200, body=b'{"metadata":{},"data":[' + b",".join(events) + b"]}"))
+    (stretch,) = [stretch async for stretch in read(api, [], Walk(100), second_of, waits)]
+    assert [entry.item.body for entry in stretch.entries] == list(events)
+    assert [entry.item.event for entry in stretch.entries] == [
+        {"timestamp": 9, "id": None},
+        {"timestamp": 8, "id": 8},
+    ]
+
+
 @pytest.mark.parametrize("data", [b"[1]", b'[{"timestamp": 1}, null]', b"[{]", b"7"])
 async def test_what_is_no_event_is_refused(api: CiscoApi, cloud: LocalCloud, waits: Waits, data: bytes) -> None:
     """By name."""

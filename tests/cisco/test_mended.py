@@ -1,4 +1,4 @@
-"""JSON in which texts are broken."""
+"""JSON in which texts are broken, or numbers beyond reading."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from fluent_plugin_amp.cisco import mended as module
-from fluent_plugin_amp.cisco.mended import decode_mended, mended
+from fluent_plugin_amp.cisco.mended import MAX_DIGITS, decode_mended, mended
+from fluent_plugin_amp.numbers import float_of
 
 decode = msgspec.json.Decoder(list[str]).decode
+decode_any = msgspec.json.Decoder(float_hook=float_of).decode
 
 
 @pytest.mark.parametrize(
@@ -26,9 +28,32 @@ def test_what_is_no_character_is_mended(body: bytes, texts: list[str]) -> None:
     assert decode_mended(decode, body) == texts
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'["a"', b"[7]", b'["\xff"'])
+@pytest.mark.parametrize(
+    ("number", "read"),
+    [
+        (b"7" * (MAX_DIGITS + 1), None),
+        (b"-" + b"7" * MAX_DIGITS, None),
+        (b"7" * MAX_DIGITS, int("7" * MAX_DIGITS)),
+        (b"-" + b"7" * (MAX_DIGITS - 1), -int("7" * (MAX_DIGITS - 1))),
+        (b"1e309", None),
+        (b"-1E+309", None),
+        (b"7" * 310 + b".5", None),
+        (b"1e308", 1e308),
+        (b"1e-4000", 0.0),
+        (b'"' + b"7" * (MAX_DIGITS + 1) + b'"', "7" * (MAX_DIGITS + 1)),
+        (rb'"\\\"1e309"', '\\"1e309'),
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_number_that_nobody_reads_is_null(number: bytes, read: object) -> None:
+    """And nothing beside it is changed: no other number, and no text in which one stands."""
+    assert decode_any(mended(b'{"a":' + number + b',"b":1.5}')) == {"a": read, "b": 1.5}
+    assert decode_mended(decode_any, b"[1e400,7," + number + b"]") == [None, 7, read]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1e309-]", b'["a"', b"[7]", b'["\xff"'])
 def test_what_is_no_json_raises_what_it_would(body: bytes) -> None:
-    """Texts are mended, brackets are not."""
+    """Texts and numbers are mended, brackets are not."""
     with pytest.raises(msgspec.DecodeError):
         decode_mended(decode, body)
 
@@ -39,4 +64,5 @@ def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 20)
     assert mended(rb"\ud800" * 3) == rb"\ufffd\ufffd\ud800"
     assert mended(b"\xff") == "\ufffd".encode()
+    assert mended(b"1e400," * 3) == b"null,null,1e400,"
     assert mended(b"\xff" * 21) == b"\xff" * 21
