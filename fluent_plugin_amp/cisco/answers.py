@@ -93,9 +93,9 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """A page of a list."""
+    """A page of a list; `pieces.one_object` decodes an item."""
 
-    items: list[dict[str, Any]]
+    items: list[msgspec.Raw]
     total: int | None
     """How many there are on all pages, at that moment; None: the cloud does not tell."""
 

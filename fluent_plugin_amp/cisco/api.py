@@ -254,12 +254,12 @@ class CiscoApi:
 
     async def _every(self, path: str, query: Query) -> AsyncIterator[dict[str, Any]]:
         """The items of all pages of a short list; `Listing` reads the long ones, which move."""
-        previous: list[dict[str, Any]] = []
+        asked, previous = f"GET {path}", list[Any]()
         async for page in self._pages(path, query):
             if page.items == previous:
-                raise CloudAnswerNotUnderstood(f"GET {path}: the same page came twice")
+                raise CloudAnswerNotUnderstood(f"{asked}: the same page came twice")
             for item in page.items:
-                yield item
+                yield pieces.one_object(item, asked)
             previous = page.items
 
     async def _pages(self, path: str, query: Query) -> AsyncIterator[ListPage]:
@@ -270,14 +270,14 @@ class CiscoApi:
         while frozenset(query) not in asked_before:
             asked_before.add(frozenset(query))
             body = await self._send("GET", path, query)
-            decoded = answers.envelope(body, asked)
-            page = answers.items(decoded, asked)
+            envelope = pieces.envelope(body, asked)
+            page = pieces.items_or_one(envelope.data, asked)
             received += len(body)
             if len(asked_before) > MAX_PAGES or received > MAX_LIST_BYTES:
                 raise CloudAnswerNotUnderstood(f"{asked}: no end after {len(asked_before)} pages, {received} bytes")
             if page:
-                yield ListPage(page, answers.total(decoded))
-            link = answers.next_page(decoded)
+                yield ListPage(page, answers.total(envelope.about))
+            link = answers.next_page(envelope.about)
             if link is None or not page:
                 return
             query = _query_of(link, asked)

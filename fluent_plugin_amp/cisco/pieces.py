@@ -1,6 +1,6 @@
 """A long answer of the cloud in pieces, each decoded by itself and only as far as its reader needs it.  Pure.
 
-A page of events has a megabyte, one of vulnerabilities 25.
+A page of events has a megabyte, one of vulnerabilities 25; an entry of an audit log may hold thousands of values.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ NOT_AS_DOCUMENTED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=float_of).decode
 
 
 class Envelope(msgspec.Struct):
@@ -74,3 +75,15 @@ def items_or_one(data: msgspec.Raw, asked: str) -> list[msgspec.Raw]:
     if bytes(memoryview(data)[:1]) != b"{":
         return items(data, asked)
     return [data] if b'"' in bytes(data) else []
+
+
+def one_object(item: msgspec.Raw, asked: str) -> dict[str, Any]:
+    """An item of a list, as an object.
+
+    Raises:
+        CloudAnswerNotUnderstood: it is none.
+    """
+    try:
+        return decode_mended(_decode_object, bytes(item))
+    except NOT_AS_DOCUMENTED:
+        raise CloudAnswerNotUnderstood(f"{asked}: data is not a list of objects") from None

@@ -7,10 +7,12 @@ acknowledged.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from fluent_plugin_amp.cisco import pieces
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.organisation.checkpoint import Kept
 from fluent_plugin_amp.organisation.entries import body_of, moment_of, second_of
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.cisco.listing import Listing
 
 CURSOR = "delivered_to"
+ASKED = "GET /v1/audit_logs"
 READS_OF_ONE = 10
 """So often a window is read anew because its list moved meanwhile, or ended before all of it came."""
 
@@ -131,9 +134,7 @@ async def read(api: CiscoApi, window: Window) -> AsyncIterator[list[Entry]]:
         part = parts.pop()
         reads += 1
         if reads > READS_OF_ONE:
-            raise CloudAnswerNotUnderstood(
-                "GET /v1/audit_logs: the list changed, or ended too early, each time it was read"
-            )
+            raise CloudAnswerNotUnderstood(f"{ASKED}: the list changed, or ended too early, each time it was read")
         tally = Tally()
         first, last = part.asked
         async for page in api.audit_log_pages(moment_of(first), moment_of(last)):
@@ -145,12 +146,14 @@ async def read(api: CiscoApi, window: Window) -> AsyncIterator[list[Entry]]:
                 reads = 0
                 break
             tally.read += len(page.items)
-            inside = [(entry, second) for entry in page.items if part.has(second := second_of(entry))]
-            bodies = tally.take(body_of(entry) for entry, _ in inside)
-            yield [
-                Entry(body, part.until if second is None else second, second is None)
-                for body, (_, second) in zip(bodies, inside, strict=True)
-            ]
+            inside: list[Entry] = []
+            for raw in page.items:
+                entry = pieces.one_object(raw, ASKED)
+                if part.has(second := second_of(entry)):
+                    body = tally.take(*body_of(entry))
+                    inside.append(Entry(body, part.until if second is None else second, second is None))
+                await asyncio.sleep(0)  # an entry may have thousands of values
+            yield inside
         else:
             if tally.is_short:
                 parts.append(part)

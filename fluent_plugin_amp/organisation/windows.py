@@ -13,7 +13,6 @@ delivered knows it again, in this window, in the next one, or after a crash.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 OVERLAP_S = 600
@@ -89,8 +88,8 @@ class Tally:
         """After the last page: fewer came than the cloud claims."""
         return self.read < (self.total or 0)
 
-    def take(self, bodies: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-        """The bodies of a page, as they are to be delivered; each is given with its digest."""
-        for digest, body in bodies:
-            yield body + b" " * self._seen[digest]
-            self._seen[digest] += 1
+    def take(self, digest: bytes, body: bytes) -> bytes:
+        """The body of an entry as it is to be delivered."""
+        numbered = body + b" " * self._seen[digest]
+        self._seen[digest] += 1
+        return numbered

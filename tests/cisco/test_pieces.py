@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
-from fluent_plugin_amp.cisco.pieces import envelope, items, items_or_one
+from fluent_plugin_amp.cisco.pieces import envelope, items, items_or_one, one_object
 
 ASKED = "GET /v1/events"
 
@@ -49,3 +49,11 @@ def test_a_list_may_stand_in_a_field() -> None:
 def test_one_object_is_a_list_of_one(data: bytes, found: list[bytes]) -> None:
     """An empty one is none."""
     assert [bytes(item) for item in items_or_one(msgspec.Raw(data), ASKED)] == found
+
+
+def test_an_item_is_decoded_by_itself() -> None:
+    """As an object, or it is told that it is none."""
+    assert one_object(msgspec.Raw(b'{"a":[1,0.5]}'), ASKED) == {"a": [1, 0.5]}
+    for item in (b"7", b"[]", b"null", b'"a"'):
+        with pytest.raises(CloudAnswerNotUnderstood, match=f"{ASKED}: data is not a list of objects"):
+            one_object(msgspec.Raw(item), ASKED)

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from fluent_plugin_amp.cisco.answers import ListPage
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.history.batches import Batch
@@ -36,7 +38,8 @@ class FakeApi:
         self.asked.append(start_time[:10])
         offset = 0
         while offset < len(found := [ODD, *self.log.between(start_time, end_time)]):
-            yield ListPage([dict(entry) for entry in found[offset : offset + 2]], len(found))
+            page = [msgspec.Raw(msgspec.json.encode(entry)) for entry in found[offset : offset + 2]]
+            yield ListPage(page, len(found))
             offset += 2
 
 

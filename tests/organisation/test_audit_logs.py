@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from fluent_plugin_amp.cisco import pieces
 from fluent_plugin_amp.cisco.answers import ListPage
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CloudUnreachable
+from fluent_plugin_amp.cisco.pieces import one_object
 from fluent_plugin_amp.organisation import audit_logs
 from fluent_plugin_amp.organisation.audit_logs import CURSOR, AuditLogs
 from fluent_plugin_amp.organisation.windows import DELAY_S, OVERLAP_S
@@ -26,6 +30,8 @@ class FakeApi:
         self.asked: list[str] = []
         self.failures: Iterator[Exception | None] = iter(())
         self.tells_total = True
+        self.pages: list[ListPage] = []
+        """In place of the log's."""
         self.ends_early = 0
         """So often, behind the first page."""
 
@@ -33,12 +39,14 @@ class FakeApi:
         """As `CiscoApi.audit_log_pages`."""
         self.asked.append(start_time)
         offset = 0
-        while True:
+        for given in self.pages:
+            yield given
+        while not self.pages:
             found = self.log.between(start_time, end_time)
             if (failure := next(self.failures, None)) is not None:
                 raise failure
             if offset < len(found):
-                page = [dict(entry) for entry in found[offset : offset + 2]]
+                page = [msgspec.Raw(msgspec.json.encode(entry)) for entry in found[offset : offset + 2]]
                 yield ListPage(page, len(found) if self.tells_total else None)
             offset += 2
             if offset >= len(found):
@@ -125,6 +133,38 @@ async def test_each_entry_is_sent_once_and_the_place_is_kept(rig: Rig) -> None:
         await rig.poll()
     assert rig.items == ["0", "1", "2", "3", "4"]
     assert rig.kept.values == {CURSOR: b"%d" % (rig.now - DELAY_S)}
+
+
+async def test_a_page_is_read_entry_by_entry(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events go on in between: each entry may have thousands of values."""
+    happened: list[str] = []
+
+    def decoded(raw: msgspec.Raw, asked: str) -> dict[str, Any]:
+        happened.append("an entry")
+        asyncio.get_running_loop().call_soon(happened.append, "an event")
+        return one_object(raw, asked)
+
+    monkeypatch.setattr(pieces, "one_object", decoded)
+    await rig.poll()
+    for _ in range(2):
+        rig.api.log.add(NOW + 300, item="same page")
+    await rig.poll(2 * DELAY_S)
+    assert happened == ["an entry", "an event"] * 2
+
+
+async def test_an_entry_that_is_no_object_is_told(rig: Rig) -> None:
+    """As an answer that is not understood."""
+    rig.api.log.entries.append((NOW, cast(dict[str, Any], 7)))
+    with pytest.raises(CloudAnswerNotUnderstood, match="GET /v1/audit_logs: data is not a list of objects"):
+        await rig.poll()
+
+
+async def test_a_number_of_thousands_of_digits_costs_itself(rig: Rig) -> None:
+    """Its entry is sent all the same, and those beside it."""
+    page = [b'{"item":"1","n":' + b"7" * 5000 + b"}", b'{"item":"2"}']
+    rig.api.pages = [ListPage([msgspec.Raw(entry) for entry in page], 2)]
+    await rig.poll()
+    assert rig.feed.sent == [b'{"item":"1","n":null}', b'{"item":"2"}']
 
 
 async def test_equal_entries_are_sent_as_often_as_there_are(rig: Rig) -> None:

@@ -46,7 +46,7 @@ def test_a_window_can_be_halved_down_to_a_second() -> None:
 
 def taken(tally: Tally, *kinds: bytes) -> list[bytes]:
     """A page."""
-    return list(tally.take([(kind, kind) for kind in kinds]))
+    return [tally.take(kind, kind) for kind in kinds]
 
 
 def test_equal_entries_are_numbered_over_all_pages() -> None:
