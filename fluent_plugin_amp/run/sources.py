@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.config import Config, TransformConfig
 from fluent_plugin_amp.config.organisations import ComputersConfig, HuntsConfig, OrganisationConfig
-from fluent_plugin_amp.containment import keep_running
+from fluent_plugin_amp.containment import contained, keep_running
 from fluent_plugin_amp.facts import Observer, SourceEnded
 from fluent_plugin_amp.observe.snapshot import SourceSnapshot
 from fluent_plugin_amp.organisation.audit_logs import AuditLogs
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT_S = 120.0
 """Large pages take the cloud longer than others."""
+AGAIN_S = 60.0
+"""After which a source that could not be begun, which nobody foresaw, is begun again."""
 MAX_OWN_BYTES = 4 << 20
 """Of one source on their way to the servers: an event waits behind no more of it."""
 MAX_WAIT_S = 2 * 3600.0
@@ -142,6 +144,8 @@ class Sources:
         self._tell = tell
         self._hunts = hunts
         self._tasks: dict[str, tuple[asyncio.Task[None], Feed]] = {}
+        self._later: dict[str, asyncio.TimerHandle] = {}
+        """Of sources that could not be begun."""
         self._gone: set[str] = set()
         """Lines of sources that are configured no more, and of which something was on its way."""
         self._clients: dict[Way, tuple[httpx.AsyncClient, contextlib.AsyncExitStack]] = {}
@@ -152,7 +156,10 @@ class Sources:
             self._begin_organisation(organisation)
 
     async def follow(self, config: Config) -> None:
-        """Go on as ``config`` says: an organisation that changed begins anew, from where its sources were."""
+        """Go on as ``config`` says: an organisation that changed begins anew, from where its sources were.
+
+        What nobody foresaw is told, and keeps no other source from being begun.
+        """
         before, self._config = self._config, config
         old = {each.name: each for each in before.own_organisations}
         new = {each.name: each for each in config.own_organisations}
@@ -162,7 +169,8 @@ class Sources:
         changed = [name for name in {*old, *new} if is_other or old.get(name) != new.get(name)]
         for name in changed:
             if name in old:
-                await self.end(*(old[name].line(source) for source in old[name].sources))
+                with contained("source", self._tell):
+                    await self.end(*(old[name].line(source) for source in old[name].sources))
         for name in changed:
             if name in new:
                 self._begin_organisation(new[name])
@@ -193,15 +201,19 @@ class Sources:
             task.cancel()
             feed.closed = True
         await asyncio.gather(*(task for task, _ in ended), return_exceptions=True)
-        self._conductor.forget_requeued()
         for name in names:
+            if name in self._later:
+                self._later.pop(name).cancel()
             if self.polled.pop(name, None) is not None:
                 self._tell(SourceEnded(name))
+        self._conductor.forget_requeued()
 
     def stop(self) -> None:
         """Ask for nothing more; what was handed in may still be delivered."""
         for task, _ in self._tasks.values():
             task.cancel()
+        for timer in self._later.values():
+            timer.cancel()
 
     async def close(self) -> None:
         """End all tasks and connections."""
@@ -221,15 +233,21 @@ class Sources:
 
     def _begin_organisation(self, organisation: OrganisationConfig) -> None:
         for source in organisation.sources:
-            section = organisation.section(source)
+            self._begin_source(organisation, source)
+
+    def _begin_source(self, organisation: OrganisationConfig, source: str) -> None:
+        name, section = organisation.line(source), organisation.section(source)
+        with contained("source", self._tell):
             if isinstance(section, HuntsConfig):
                 budget = budget_of(organisation, self.hunt_budgets, section.rate_limit_share)
             else:
                 budget = budget_of(organisation, self.budgets, organisation.rate_limit_share)
-            name = organisation.line(source)
             transform = make_source_transform(source, section.tag, organisation, self._config.transform)
             self._spending[name] = organisation.name, budget
             self.begin(name, transform, partial(self._polling, organisation, source, budget))
+            return
+        loop = asyncio.get_running_loop()
+        self._later[name] = loop.call_later(AGAIN_S, self._begin_source, organisation, source)
 
     def _polling(
         self, organisation: OrganisationConfig, source: str, budget: Budget, feed: Feed

@@ -16,7 +16,8 @@ from fluent_plugin_amp.cisco.answers import RateLimit
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.lines import Lines
-from fluent_plugin_amp.run import lookup
+from fluent_plugin_amp.pipeline.transform import Transform
+from fluent_plugin_amp.run import lookup, sources
 from fluent_plugin_amp.run.sources import Sources
 from fluent_plugin_amp.testing.waiting import DEADLINE_S
 from tests.pipeline.shape.organisation_records import RECORDS
@@ -41,9 +42,21 @@ class FakeConductor(Lines):
     def __init__(self) -> None:
         super().__init__({})
         self.forgotten = 0
+        self.failing: set[str] = set()
+        """Lines that cannot be opened, once."""
+        self.forgets = True
+
+    def open(self, name: str, transform: Transform) -> None:
+        """As `Conductor.open`."""
+        if name in self.failing:
+            self.failing.discard(name)
+            raise RuntimeError(name)
+        super().open(name, transform)
 
     def forget_requeued(self) -> None:
         """As `Conductor.forget_requeued`."""
+        if not self.forgets:
+            raise RuntimeError("nothing is forgotten")
         self.forgotten += 1
 
 
@@ -107,6 +120,39 @@ async def test_a_reload_adds_removes_and_restarts_them() -> None:
     ended = {fact.source for fact in rig.told if isinstance(fact, facts.SourceEnded)}
     assert ended == {"gone/audit_logs", "changed/audit_logs"}
     assert rig.conductor.forgotten
+    await rig.sources.close()
+
+
+async def test_a_source_that_cannot_be_begun_costs_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a reload, be it the end or the beginning of one that fails: it is told, and begun again later."""
+    monkeypatch.setattr(sources, "AGAIN_S", 0.01)
+    rig = Rig(config(*map(organisation, ("a", "b"))))
+    rig.sources.start()
+    rig.conductor.failing, rig.conductor.forgets = {"a/audit_logs"}, False
+    other = {"audit_logs": {"poll_interval": "1m"}}
+    await rig.sources.follow(config(*(organisation(name, **other) for name in ("a", "b"))))
+    rig.conductor.forgets = True
+    assert {*rig.sources.polled} == {"b/audit_logs"}
+    assert [str(fact.error) for fact in rig.told if isinstance(fact, facts.InternalError)] == [
+        *["nothing is forgotten"] * 2,
+        "a/audit_logs",
+    ]
+    await rig.trouble_of("a/audit_logs")  # it asks its cloud
+    assert {polled.poll_interval_s for polled in rig.sources.polled.values()} == {60.0}
+    await rig.sources.close()
+
+
+@pytest.mark.parametrize("ends_by", ["a reload", "the end"])
+async def test_what_is_gone_is_not_begun_later(monkeypatch: pytest.MonkeyPatch, ends_by: str) -> None:
+    """Nor what was stopped meanwhile."""
+    monkeypatch.setattr(sources, "AGAIN_S", 0.0)
+    rig = Rig(config(organisation("a")))
+    rig.conductor.failing = {"a/audit_logs"}
+    rig.sources.start()
+    await (rig.sources.follow(config(organisation("b"))) if ends_by == "a reload" else rig.sources.close())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert {*rig.sources.polled} == ({"b/audit_logs"} if ends_by == "a reload" else set())
     await rig.sources.close()
 
 
