@@ -81,6 +81,8 @@ class Stretch:
     """Events that are still to be read, about; None: the cloud does not tell."""
     left_s: float | None
     """How long that will take, about, waits for the rate limit included."""
+    is_cut: bool = False
+    """The list has ended before as many events as the cloud says it has."""
 
 
 def filters_of(stream: EventStream, since: int) -> list[tuple[str, str]]:
@@ -173,9 +175,10 @@ async def read(
             raise CloudAnswerNotUnderstood(f"GET /v1/events: {exc}") from exc
         each_s = (time.monotonic() - began) / requests
         left = None if page.total is None else max(0, page.total - ask.offset - len(page.events))
+        is_cut = walk.ask is None and bool(left)
         left = left if walk.ask is not None else 0
         left_s = None if left is None else time_left_s(-(-left // walk.step), each_s, api.rate_limit)
-        yield Stretch(new, walk.is_sorted, walk.offset, left, left_s)
+        yield Stretch(new, walk.is_sorted, walk.offset, left, left_s, is_cut)
 
 
 def _entries(

@@ -62,6 +62,8 @@ class Batch:
     mark: Bookmark | None = None
     """How far the walk has come, once all this is dealt with; None: the cloud keeps no order, so nobody can say."""
     progress: Progress = Progress(0, None, None)
+    is_cut: bool = False
+    """The last one: the list has ended before as many events as the cloud says it has."""
 
     async def put_into(self, feed: Feed, indices: Sequence[int]) -> None:
         """Hand in these.  Raises NoProgress."""
@@ -143,6 +145,7 @@ async def batches(
         if stretch.is_sorted:
             batch.mark = Bookmark(leg.since, leg.until, leg.down_to, min(leg.floor, floor), stretch.offset)
         batch.progress = Progress(count, stretch.left, stretch.left_s)
+        batch.is_cut = stretch.is_cut
         yield batch
 
 

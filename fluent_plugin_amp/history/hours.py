@@ -44,11 +44,14 @@ class Hours:
     dropped: int = 0
     edges: int = 0
     """See `Batch.edges`."""
+    is_cut: bool = False
+    """See `Batch.is_cut`."""
 
     def count(self, batch: Batch) -> list[int]:
         """Count the batch; returns which of it have to be sent so that nothing is missing."""
         self.dropped += batch.dropped
         self.edges += batch.edges
+        self.is_cut = self.is_cut or batch.is_cut
         for facts in batch.facts:
             self._hour(facts.seconds).in_cloud += 1
         for index in batch.unknown.missing:

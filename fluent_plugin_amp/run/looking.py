@@ -18,6 +18,7 @@ from pathlib import Path
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, Wait
 from fluent_plugin_amp.cisco.budget import Budget
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.history import total_between
 from fluent_plugin_amp.cisco.walk import PAGE
 from fluent_plugin_amp.completeness.journal import Journal
@@ -111,6 +112,7 @@ class Looks:
             None: the hour was clean, and the cloud has as many events as then.
 
         Raises:
+            CloudAnswerNotUnderstood: the list is cut, and may lack events of the hour.
             PluginError: what the API, the state file or the servers give.
         """
         cloud = cloud_of(stream)
@@ -213,11 +215,13 @@ class Looks:
             gaps=seen.gaps_of(at.hour),
         )
         is_looked_at_again = now - (at.hour + HOUR_S) < AGAIN_CLEAN_S[-1]
-        if comparison.is_clean and is_looked_at_again and hour.in_cloud + found.dropped > WORTH_A_TOTAL:
-            total = await self._total(api, event_stream, at)
-            if total is not None and found.fits(total):
-                return replace(comparison, cloud_total=total)
-        return comparison
+        is_large = hour.in_cloud + found.dropped > WORTH_A_TOTAL
+        is_worth_a_total = comparison.is_clean and is_looked_at_again and is_large
+        total = await self._total(api, event_stream, at) if found.is_cut or is_worth_a_total else None
+        fits = total is not None and found.fits(total)
+        if found.is_cut and not fits:
+            raise CloudAnswerNotUnderstood("GET /v1/events: the list ends before all events that the cloud counts")
+        return replace(comparison, cloud_total=total) if is_worth_a_total and fits else comparison
 
     async def _total(self, api: CiscoApi, event_stream: EventStream, at: Due) -> int | None:
         """How many events the cloud says it has of an hour; None: nobody can tell."""

@@ -18,6 +18,8 @@ import pytest
 
 from fluent_plugin_amp import tls
 from fluent_plugin_amp.cisco import answers
+from fluent_plugin_amp.cisco.answers import EventPage
+from fluent_plugin_amp.cisco.api import CiscoApi, Query
 from fluent_plugin_amp.cisco.budget import Budget
 from fluent_plugin_amp.completeness import journal
 from fluent_plugin_amp.completeness.pace import SharedPace
@@ -177,6 +179,54 @@ async def test_a_cloud_that_is_away_delays_the_record(world: World) -> None:
     (over,) = [fact for fact in world.facts if isinstance(fact, SourcePolled)]
     assert over.outage_s == 3 * HOUR_S + RETRY_S
     assert world.check().is_good
+
+
+def count_and_list(monkeypatch: pytest.MonkeyPatch, *, more: int = 0, at_most: int = 1000) -> None:
+    """The cloud counts so many events more than it has, and lists so many at most."""
+    whole = CiscoApi.event_page
+
+    async def event_page(api: CiscoApi, filters: Query, *, offset: int, limit: int) -> EventPage:
+        page = await whole(api, filters, offset=offset, limit=limit)
+        total = (page.total or 0) + more
+        events = page.events[: max(0, at_most - offset)]
+        return EventPage(events, total, is_last=offset + len(events) >= total)
+
+    monkeypatch.setattr(CiscoApi, "event_page", event_page)
+
+
+async def clean_hour(world: World, completing: Completing) -> None:
+    """An hour in which all events were delivered becomes due."""
+    await completing.write_due()
+    bodies = hour_of(0)
+    world.organisation.publish(bodies)
+    world.remember(bodies, delivered_at=BEGIN)
+    world.now = BEGIN + 3 * HOUR_S
+
+
+async def test_an_hour_whose_list_is_cut_has_no_record(world: World) -> None:
+    """It would say that fewer events happened; the hour waits until the list is whole."""
+    async with world.running() as completing:
+        await clean_hour(world, completing)
+        with pytest.MonkeyPatch.context() as cut:
+            count_and_list(cut, at_most=15)
+            await completing.write_due()
+        assert of_the_hour(world) == []
+        (trouble,) = [fact for fact in world.facts if isinstance(fact, SourceTrouble)]
+        assert "the list ends before all events that the cloud counts" in str(trouble.error)
+        world.now += RETRY_S
+        await completing.write_due()
+    assert [(each["in_cloud"], each["delivered"]) for each in of_the_hour(world)] == [(20, 20)]
+
+
+async def test_what_is_counted_too_much_outside_of_the_hour_is_no_obstacle(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an event of just now that is not listed yet: of the hour as many came as the cloud counts."""
+    async with world.running() as completing:
+        await clean_hour(world, completing)
+        count_and_list(monkeypatch, more=1)
+        await completing.write_due()
+    assert [(each["in_cloud"], each["delivered"]) for each in of_the_hour(world)] == [(20, 20)]
 
 
 async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World) -> None:

@@ -110,8 +110,8 @@ class Reconciliation:
 
     @property
     def exit_code(self) -> int:
-        """1: something is missing and was not repaired, or the state file cannot tell for any event."""
-        is_missing = self.total.missing > 0 and not self.repair
+        """1: something is missing and was not repaired, or may be, or the state file cannot tell for any event."""
+        is_missing = (self.total.missing > 0 and not self.repair) or self.found.is_cut
         return EXIT_NO if is_missing or (self.found.known_since is None and self.total.in_cloud > 0) else EXIT_OK
 
     def notes(self) -> list[str]:
@@ -128,6 +128,8 @@ class Reconciliation:
                 "not found in it are `not known`: perhaps they were delivered, perhaps not. `backfill` delivers them "
                 "in either case."
             )
+        if self.found.is_cut:
+            notes.append("The cloud's list ends before all events that the cloud counts: the figures may be too low.")
         if total.missing or self.waiting:
             notes.append(past.note_on_missing(self.waiting))
         if self.found.dropped:
