@@ -185,8 +185,10 @@ def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> H
 
 def _hide(hidden: Hidden, rule: Rule, value: str) -> None:
     # What has no letter and no digit tells nothing; what is longer than all texts stands in none.
-    if len(value) <= presets.MAX_SEARCHED and any(map(str.isalnum, value)):
-        hidden[presets.folded(value)] = rule, value
+    if len(value) <= presets.MAX_SEARCHED:
+        searched = presets.folded(value)
+        if any(map(str.isalnum, searched)):
+            hidden[searched] = rule, value
 
 
 def _hide_in_texts(texts: list[presets.Found], hidden: Hidden) -> None:

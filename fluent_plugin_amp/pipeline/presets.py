@@ -114,20 +114,26 @@ def is_there(container: Any, place: Any, text: str) -> bool:
 
 
 class _Folds(dict[int, str]):
-    """For `str.translate`: a character without case and width, as a letter and its accents."""
+    """For `str.translate`: a character without case and form, as a letter and its accents; if unseen, as nothing."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)
-        if unicodedata.decomposition(letter).startswith(_OTHER_WIDTHS):
-            letter = unicodedata.normalize("NFKC", letter)
+        if unicodedata.decomposition(letter).startswith("<"):
+            compatible = unicodedata.normalize("NFKC", letter)
+            if letter.isalnum() or not any(map(str.isalnum, compatible)):  # TM behind a name would be a part of it
+                letter = compatible
         letters = unicodedata.normalize("NFD", unicodedata.normalize("NFD", letter).casefold())
-        fold = letters.replace(_DOTTED_I, "i").replace("ı", "i")
+        fold = _UNSEEN.sub("", letters).replace(_DOTTED_I, "i").replace("ı", "i")
         if code <= _LAST_KEPT:
             self[code] = fold
         return fold
 
 
-_OTHER_WIDTHS = ("<wide>", "<narrow>")
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters that nobody sees, as joiners: Unicode's ``Default_Ignorable_Code_Point``."""
 _DOTTED_I = "i\N{COMBINING DOT ABOVE}"
 _LAST_KEPT = 0xFFFF
 """Of the letters beyond few are in use: they are folded each time."""
@@ -143,7 +149,8 @@ _MOST_MARKS = 3
 def folded(text: str) -> str:
     """``text`` as it is looked for: what is the same name is the same, in either case and however it is written.
 
-    ß is ss, an accent is a character of its own, ς is σ, and the three kinds of i are one.
+    ß is ss, an accent is a character of its own, ς is σ, and the three kinds of i are one.  A character that nobody
+    sees is none.
     """
     if text.isascii():
         return text.lower()
@@ -219,5 +226,5 @@ def _places(text: str) -> list[int]:
     for place, fold in enumerate(map(_fold_of, map(ord, text))):
         if fold != _DOTTED_I[1] or before[-1:] != "i":
             places += [place] * len(fold)
-        before = fold
+        before = fold or before
     return places

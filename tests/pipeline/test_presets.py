@@ -271,13 +271,19 @@ def test_a_short_value_is_found_in_a_long_text() -> None:
         ("john", "ＪＯＨＮ"),
         ("バナナ", "ﾊﾞﾅﾅ"),
         ("ß" * 200, "SS" * 200),
+        ("john", "jo\u200dhn"),
+        ("jo\u00adhn", "JO\U000e0041\ufe0fHN"),
+        ("\u2066ibrahim", "I\u200d\u0307brahim"),
+        ("john", "𝐣𝐨𝐡𝐧"),
+        ("john doe", "JOHN\u00a0DOE"),
     ],
 )
-@pytest.mark.parametrize("text", [r"C:\Users\{}\a", "by {}.Α.Β", "{}"])
+@pytest.mark.parametrize("text", [r"C:\Users\{}\a", "by {}.Α.Β", "{}", "\u200d{}\u200d™"])
 def test_a_name_is_found_however_it_is_written(user: str, written: str, text: str) -> None:
     """In either case: ß in capitals is SS, İ in small letters two characters. An accent may be one of its own.
 
-    Of two accents either may come first: keyboards for Vietnamese write ê and the dot below it.
+    Of two accents either may come first: keyboards for Vietnamese write ê and the dot below it.  What nobody sees
+    makes no other name, within it or around it.
     """
     record = {"computer": {"user": user}, "scan": {"description": text.format(written)}}
     hiding("user")(record)
@@ -312,7 +318,7 @@ def test_only_texts_are_searched() -> None:
     assert list(texts_of({"a": 1, "b": [2, {"c": None, "d": "text"}]})) == [({"c": None, "d": "text"}, "d", "text")]
 
 
-@pytest.mark.parametrize("value", ["", "-", "...", " "])
+@pytest.mark.parametrize("value", ["", "-", "...", " ", "\u200d", "\u3164"])
 def test_what_tells_nothing_is_not_looked_for(value: str) -> None:
     """A dash for a missing name."""
     record = {"computer": {"user": value}, "scan": {"description": "a - b ... c"}}
