@@ -50,7 +50,7 @@ GOING_EACH = 3
 """Computers that go at a kill, and had been told of: with luck since the last checkpoint."""
 MEMORY_GOAL_MIB = 120.0
 SHARE = 0.5
-STUCK_S = 240.0
+STUCK_S = 600.0
 PRELUDE = """
 from fluent_plugin_amp.backoff import Pace
 from fluent_plugin_amp.organisation import source
