@@ -141,7 +141,7 @@ def check(config_path: Path, end_to_end: bool, stream_names: tuple[str, ...], fa
     if as_json:
         echo_json([row.as_json() for row in rows if not (failures and row.ok)])
         return job.exit_code(rows)
-    loaded = job.Row("configuration", "", str(config_path), True, f"{len(config.streams)} stream(s)")
+    loaded = job.Row("configuration", "", str(config_path), True, how_many(len(config.streams), "stream"))
     for is_ok, line in job.table([loaded, *rows], failures_only=failures):
         click.echo(f"{_OK if is_ok else _NO}  {line}")
     if failures or len(rows) > job.SUMMARY_FROM:

@@ -17,7 +17,7 @@ from fluent_plugin_amp.state.check import size_on_disk
 from fluent_plugin_amp.state.lock import holder
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import KeptSummary, StreamSummary
-from fluent_plugin_amp.text import one_line
+from fluent_plugin_amp.text import how_many, one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,7 +110,7 @@ def reset(path: Path, stream: str) -> None:
 
 def heading(report: Report) -> str:
     """The file itself, in one line."""
-    letters = f", {report.letters} dead letter(s) kept" if report.letters else ""
+    letters = f", {how_many(report.letters, 'dead letter')} kept" if report.letters else ""
     size = units.size(report.size_bytes)
     use = "not in use" if report.holder is None else f"in use by {report.holder}"
     return one_line(f"{report.path}: {size}{letters}, {use}")

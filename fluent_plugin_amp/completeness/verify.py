@@ -32,6 +32,7 @@ from fluent_plugin_amp.completeness.record import (
     moment,
     second_of,
 )
+from fluent_plugin_amp.text import how_many
 
 MAX_PROBLEMS = 1000
 """That are told one by one; the rest is counted."""
@@ -294,7 +295,7 @@ class _Checker:
         for before, entry in pairwise(kept):
             if entry.sequence != before.sequence + 1:
                 lost = entry.sequence - before.sequence - 1
-                self._tell(entry, f"{lost} record(s) were taken away before sequence {entry.sequence}")
+                self._tell(entry, f"{how_many(lost, 'record')} taken away before sequence {entry.sequence}")
             elif entry.previous != before.hash:
                 self._tell(entry, f"the record before sequence {entry.sequence} is not the one that it was joined to")
         self.stream.records += len(kept)

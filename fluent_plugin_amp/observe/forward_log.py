@@ -20,7 +20,7 @@ from fluent_plugin_amp.model import Chunk
 from fluent_plugin_amp.sink.forward.client import ForwardClient, new_chunk_id
 from fluent_plugin_amp.sink.forward.protocol import entry
 from fluent_plugin_amp.sink.forward.settings import ForwardSettings
-from fluent_plugin_amp.text import values
+from fluent_plugin_amp.text import how_many, values
 
 MAX_WAITING = 1000
 MAX_IN_CHUNK = 200
@@ -85,5 +85,5 @@ class ForwardLog(logging.Handler):
 
 
 def _notice(missing: int) -> logging.LogRecord:
-    text = f"{missing} log line(s) are missing here: no server took them in time"
+    text = f"left out here: {how_many(missing, 'log line')} that no server took in time"
     return logging.LogRecord(__package__, logging.WARNING, __file__, 0, text, None, None)

@@ -144,7 +144,7 @@ def describe(fact: facts.Fact) -> Said:
             if fact.consumers and fact.is_exclusive:
                 text += "; another consumer has it"
             elif fact.consumers:
-                text += f"; {fact.consumers} other consumer(s) attached: they split the stream between them"
+                text += f"; {how_many(fact.consumers, 'other consumer')} attached: each has a part of the stream"
                 level = logging.WARNING
             return level, text, fields
         case facts.StreamConsuming():
@@ -181,7 +181,7 @@ def describe(fact: facts.Fact) -> Said:
             return logging.ERROR, text, {"stream": fact.stream, "requeues": fact.count}
         case facts.EventsVanished():
             text = (
-                f"stream {fact.stream}: {fact.count} event(s) left the queue without an acknowledgement: "
+                f"stream {fact.stream}: {how_many(fact.count, 'event')} left the queue without an acknowledgement: "
                 "deleted at its delivery limit, expired, or taken by somebody else. `fluent-plugin-amp reconcile` "
                 "tells which, and fetches them"
             )
@@ -211,8 +211,8 @@ def describe(fact: facts.Fact) -> Said:
             return logging.INFO, text, {"stream": fact.stream, "silent_s": round(fact.silent_s)}
         case facts.StreamShared():
             text = (
-                f"stream {fact.stream}: [{SHARED.id}] {fact.others} other consumer(s) have been taking their part of "
-                f"its events for {units.duration(fact.shared_s)}. {SHARED.remedy}"
+                f"stream {fact.stream}: [{SHARED.id}] a part of its events has gone to "
+                f"{how_many(fact.others, 'other consumer')} for {units.duration(fact.shared_s)}. {SHARED.remedy}"
             )
             return logging.WARNING, text, {"stream": fact.stream, "error_id": SHARED.id, "consumers": fact.others}
         case facts.StreamUnshared():
@@ -234,7 +234,7 @@ def describe(fact: facts.Fact) -> Said:
             fields = {"stream": fact.stream, "error_id": condition.id, "what": fact.what, "path": fact.path}
             return logging.WARNING, text, fields
         case facts.DeadLettered():
-            sizes = f"{fact.size} bytes in {fact.parts} record(s)"
+            sizes = f"{fact.size} bytes in {how_many(fact.parts, 'record')}"
             text = f"stream {fact.stream}: dead letter, {sizes}: {_error_text(fact.error)}"
             return logging.WARNING, text, {"stream": fact.stream, "size": fact.size, **_error_fields(fact.error)}
         case facts.InternalError():
@@ -266,7 +266,7 @@ def describe(fact: facts.Fact) -> Said:
             what = "reloaded only in part" if is_part else "not reloaded, everything stays as it is"
             return logging.ERROR, f"{what}: {_error_text(fact.error)}", _error_fields(fact.error)
         case facts.StateOpened():
-            kept = f"; {fact.letters} dead letter(s) kept" if fact.letters else ""
+            kept = f"; {how_many(fact.letters, 'dead letter')} kept" if fact.letters else ""
             closed = "; others could read or write it, and no longer can" if fact.was_open_to_others else ""
             fields = {"path": fact.path, "letters": fact.letters}
             return logging.INFO, f"state file {fact.path}: in use{kept}{closed}", fields
@@ -290,13 +290,13 @@ def describe(fact: facts.Fact) -> Said:
             fields = {"stream": fact.stream, "size": fact.size, "letters": fact.letters}
             return logging.ERROR, text, {**fields, **_error_fields(fact.error)}
         case facts.KeptLettersSent():
-            text = f"{fact.sent} dead letter(s) from the state file were taken by servers, {fact.left} left"
+            text = f"{how_many(fact.sent, 'dead letter')} from the state file taken by servers, {fact.left} left"
             return logging.INFO, text, {"sent": fact.sent, "left": fact.left}
         case facts.ServerConnected():
             after, fields = _after(fact.outage_s)
             return logging.INFO, f"server {fact.server}: connected{after}", {"server": fact.server, **fields}
         case facts.ServerTrouble():
-            doubt = f" {fact.in_doubt} chunk(s) in doubt will be sent again." if fact.in_doubt else ""
+            doubt = f" {how_many(fact.in_doubt, 'chunk')} in doubt will be sent again." if fact.in_doubt else ""
             text = f"server {fact.server}: {_error_text(fact.error)}{doubt} Next try in {fact.retry_in_s:.1f} s."
             return (
                 logging.WARNING,

@@ -44,7 +44,7 @@ def lines(before: Snapshot | None, after: Snapshot, *, started_at: float = 0.0) 
     memory = f"{units.size(after.held_bytes)} held of {units.size(after.memory_limit_bytes)}"
     process = f"{units.size(after.resident_bytes)} resident"
     counts = _text(figures, is_last=before is None)
-    text = f"total of {len(after.streams)} stream(s): {counts}, {memory}, {process}"
+    text = f"total of {how_many(len(after.streams), 'stream')}: {counts}, {memory}, {process}"
     made = [Line(_level(figures), text, {"event": "Statistics", **figures})]
     for stream in after.streams:
         figures = _figures(grown[stream.name], seconds, [stream])

@@ -212,7 +212,7 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, tr
         what = f"no event for {units.duration(snapshot.at - memory.heard_at)}"
         findings.append(_of(conditions.SILENT, what, memory.heard_at))
     if memory.is_shared:
-        what = f"{stream.others} other consumer(s) take their part of its events"
+        what = f"a part of its events goes to {how_many(stream.others, 'other consumer')}"
         findings.append(_of(conditions.SHARED, what, memory.shared_since))
     if memory.tags_used_up_at:
         what = "its events have more tags than max_tags: new ones become `other`"
@@ -230,7 +230,7 @@ def _judge_proof(proof: Proof | None, now: float) -> list[Finding]:
     """The findings of completeness records."""
     findings = []
     if proof is not None and proof.missing:
-        what = f"{proof.missing} event(s) that the cloud has were neither delivered nor repaired"
+        what = f"neither delivered nor repaired: {how_many(proof.missing, 'event')} that the cloud has"
         findings.append(_of(conditions.NOT_DELIVERED, what, proof.missing_since))
     if proof is not None and now - proof.due_at >= conditions.LATE_FROM_S:
         what = f"its completeness records are late: there are none from {units.moment(proof.until)} on"

@@ -81,7 +81,7 @@ class Combining:
         self.combiner.tick(received, idle, monotonic_s)
         if self.combiner.closed_early > self._closed_early:
             more, self._closed_early = self.combiner.closed_early - self._closed_early, self.combiner.closed_early
-            LOGGER.warning("%d detection(s) or incident(s) closed early: more were open than max_open", more)
+            LOGGER.warning("more detections or incidents were open than max_open: %d closed early", more)
 
     async def finish(self, timeout_s: float) -> None:
         """No more events come: write what there is, and wait a while for the acks."""

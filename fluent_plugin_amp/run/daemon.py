@@ -50,6 +50,7 @@ from fluent_plugin_amp.run.reloader import Reloader
 from fluent_plugin_amp.run.running import RunningStreams
 from fluent_plugin_amp.run.signals import ask_on_hangup, stop_on_signals, stop_with_parent
 from fluent_plugin_amp.source.stream import Stream
+from fluent_plugin_amp.text import how_many
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.cisco.budget import Budget
@@ -386,10 +387,10 @@ async def run(
             starter = parent
             await begin("parent", lambda: stop_with_parent(starter, stop))
         warn_of_shortage(config)
-        started = f"{len(daemon.streams)} stream(s), servers {servers_text(config, stdout)}"
+        started = f"{how_many(len(daemon.streams), 'stream')}, servers {servers_text(config, stdout)}"
         LOGGER.info("started: %s", started)
         if once and (sources := sum(len(each.sources) for each in config.own_organisations)):
-            LOGGER.info("--once reads queues only: %d source(s) of organisations are not polled", sources)
+            LOGGER.info("--once reads queues only; not polled: %s of organisations", how_many(sources, "source"))
         notifier.ready(started)
         await daemon.run()
         with contained("statistics", observer):

@@ -10,6 +10,7 @@ import msgspec
 
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.state.errors import StateCorrupt, StateDiskFull, StateUnusable, StateValueRefused
+from fluent_plugin_amp.text import how_many
 
 FOREIGN = (
     sqlite3.Error,
@@ -63,7 +64,8 @@ def garbled_rows(path: Path, table: str, count: int) -> StateCorrupt:
     """The error that reports garbled rows of a table that were set aside."""
     if table not in _FORGOTTEN:
         return StateCorrupt(f"{path}: {table} was garbled, and is made anew", remedy=SET_ASIDE_REMEDY)
+    rows = how_many(count, "garbled row")
     return StateCorrupt(
-        f"{path}: {count} garbled row(s) of {table} were set aside in the table garbled_{table}: {_FORGOTTEN[table]}",
+        f"{path}: {rows} of {table} set aside in the table garbled_{table}: {_FORGOTTEN[table]}",
         remedy=SET_ASIDE_REMEDY,
     )

@@ -105,7 +105,7 @@ def test_the_command_shows_a_table(run: Run, daemon: Store) -> None:
     result = run("state", "show")
     assert result.exit_code == EXIT_OK, result.output
     first, head, us, emea = result.output.splitlines()
-    assert "1 dead letter(s) kept, in use by process" in first
+    assert "1 dead letter kept, in use by process" in first
     assert head.split()[:2] == ["stream", "delivered"]
     assert us.split()[:2] == ["[us]", "1"]
     assert emea.split()[:2] == ["emea", "2560"]

@@ -102,7 +102,7 @@ def test_max_open(write: Write, caplog: pytest.LogCaptureFixture) -> None:
         assert len(rig.sent) == 2
         rig.combining.tick([], 0.0)
         rig.combining.tick([], 1.0)
-        assert [record.getMessage()[:40] for record in caplog.records] == ["2 detection(s) or incident(s) closed ear"]
+        assert [record.getMessage()[:40] for record in caplog.records] == ["more detections or incidents were open t"]
 
 
 @pytest.mark.parametrize(("window", "open_after"), [("1s", 0), ("1h", 1)])

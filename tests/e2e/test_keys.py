@@ -647,7 +647,7 @@ async def test_what_an_operator_sees(rig: Rig, fluentd: FakeFluentd, free_port: 
             ({"level": "error"}, {"listen": None}),
         )
     )
-    await talkative.logged("total of 1 stream(s): ")
+    await talkative.logged("total of 1 stream: ")
     assert {"time", "level", "message"} <= json.loads(talkative.log.splitlines()[0]).keys()
     await fluentd.wait_for(lambda: any(chunk.tag == "amp.log" for chunk in fluentd.chunks))
     answer = await asyncio.to_thread(

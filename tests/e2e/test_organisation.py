@@ -93,7 +93,7 @@ async def test_audit_log(rig: Rig, cloud: LocalCloud, fluentd: FakeFluentd) -> N
     assert await second.stopped() == 0
     once = rig.run(config, "--once")
     assert await once.ended() == 0
-    assert "--once reads queues only: 1 source(s) of organisations are not polled" in once.log
+    assert "--once reads queues only; not polled: 1 source of organisations" in once.log
     twice = {item for item, count in entries().items() if count > 1}
     assert max(entries().values()) <= 2
     assert not twice & {entry.record["item"] for entry in of_log()[:noted]}

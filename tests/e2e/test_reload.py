@@ -200,7 +200,7 @@ async def test_the_log_and_the_endpoints(rig: Rig, fluentd: FakeFluentd) -> None
     )
     assert {chunk.tag for chunk in fluentd.chunks} == {"fluent_plugin_amp.log"}
     assert await plugin.stopped() == 0
-    assert fluentd.records[-1]["message"].startswith("stopped: total of 1 stream(s)")
+    assert fluentd.records[-1]["message"].startswith("stopped: total of 1 stream")
     assert Counter(record["level"] for record in fluentd.records).keys() == {"info"}
 
 

@@ -48,7 +48,7 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
     ),
     facts.StreamPaused: (facts.StreamPaused("emea", 600, 7), logging.WARNING, "paused: the oldest event stayed"),
     facts.DeliveryRequeuedOften: (facts.DeliveryRequeuedOften("emea", 6), logging.ERROR, "6 times"),
-    facts.EventsVanished: (facts.EventsVanished("emea", 3), logging.ERROR, "3 event(s) left the queue"),
+    facts.EventsVanished: (facts.EventsVanished("emea", 3), logging.ERROR, "3 events left the queue"),
     facts.MemoryBrake: (facts.MemoryBrake("emea", 99, 3), logging.WARNING, "99 bytes held"),
     facts.StreamBehind: (
         facts.StreamBehind("emea", 1200, 300.0, 2.0, False),
@@ -69,7 +69,7 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
     facts.StreamShared: (
         facts.StreamShared("emea", 1, 180.0),
         logging.WARNING,
-        "stream emea: [stream.shared] 1 other consumer(s) have been taking their part of its events for 3 min. Find",
+        "stream emea: [stream.shared] a part of its events has gone to 1 other consumer for 3 min. Find",
     ),
     facts.StreamUnshared: (
         facts.StreamUnshared("emea"),
@@ -89,13 +89,13 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
     facts.DeadLettered: (
         facts.DeadLettered("emea", EventNotJson("no"), 9, 2),
         logging.WARNING,
-        "dead letter, 9 bytes in 2 record(s): [event.not-json] no.",
+        "dead letter, 9 bytes in 2 records: [event.not-json] no.",
     ),
     facts.ServerConnected: (facts.ServerConnected("a:1"), logging.INFO, "server a:1: connected"),
     facts.ServerTrouble: (
         facts.ServerTrouble("a:1", ServerUnreachable("no"), 3, 1.0),
         logging.WARNING,
-        "3 chunk(s) in doubt will be sent again. Next try in 1.0 s.",
+        "3 chunks in doubt will be sent again. Next try in 1.0 s.",
     ),
     facts.ChunkSplit: (facts.ChunkSplit("x", 8, LOST), logging.WARNING, "chunk of 8 events split"),
     facts.InternalError: (
@@ -125,7 +125,7 @@ EXAMPLES: dict[type[facts.Fact], tuple[facts.Fact, int, str]] = {
         logging.ERROR,
         "reloaded only in part: [config.include-broken] d/a.yml:1: wrong. Correct",
     ),
-    facts.StateOpened: (facts.StateOpened("/s", 2), logging.INFO, "2 dead letter(s) kept"),
+    facts.StateOpened: (facts.StateOpened("/s", 2), logging.INFO, "2 dead letters kept"),
     facts.StateTrouble: (facts.StateTrouble("/s", LOST, None), logging.ERROR, "Events are delivered without it"),
     facts.StateSetAside: (facts.StateSetAside("/s", LOST), logging.ERROR, f"[{LOST.id}]"),
     facts.StateRecovered: (facts.StateRecovered("/s"), logging.INFO, "in use again"),
@@ -152,7 +152,7 @@ def test_somebody_else_on_the_queue_is_a_warning() -> None:
     """They split the stream."""
     level, text, fields = describe(facts.StreamConnected("emea", "q", 5, 2))
     assert level == logging.WARNING
-    assert "2 other consumer(s)" in text
+    assert "2 other consumers attached" in text
     assert fields["consumers"] == 2
 
 
@@ -309,9 +309,9 @@ def test_chunks_in_doubt_are_counted_since_the_last_line(capsys: pytest.CaptureF
     for error, in_doubt in ((LOST, 2), (LOST, 1), (LOST, 1), (ServerUnreachable("no"), 0), (LOST, 1)):
         observe(facts.ServerTrouble("a:1", error, in_doubt, 1.0))
     first, second, third = capsys.readouterr().err.splitlines()
-    assert "2 chunk(s) in doubt" in first
-    assert "2 chunk(s) in doubt" in second
-    assert "1 chunk(s) in doubt" in third
+    assert "2 chunks in doubt" in first
+    assert "2 chunks in doubt" in second
+    assert "1 chunk in doubt" in third
 
 
 def test_a_server_that_acks_and_closes_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
@@ -358,7 +358,7 @@ def test_others_on_a_polled_queue_are_told_once_in_a_while(capsys: pytest.Captur
 
     def told(fact: facts.Fact) -> bool:
         observer(fact)
-        return "split the stream" in capsys.readouterr().err
+        return "a part of the stream" in capsys.readouterr().err
 
     shared = replace(CONNECTED, consumers=1, is_poll=True)
     assert [told(shared), told(shared)] == [True, False]

@@ -54,7 +54,7 @@ async def test_statistics_lines(caplog: pytest.LogCaptureFixture) -> None:
     async with running(config(observe={"listen": None, "statistics_every": "1d"})) as service:
         assert service._look_every_s() == 86400.0
         await service.follow(config(observe={"listen": None, "statistics_every": "1s"}))
-        await eventually(lambda: any(message.startswith("total of 1 stream(s)") for message in caplog.messages))
+        await eventually(lambda: any(message.startswith("total of 1 stream:") for message in caplog.messages))
 
 
 async def test_queues_are_looked_at_often_while_somebody_may_look() -> None:

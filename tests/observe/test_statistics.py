@@ -18,7 +18,7 @@ def test_a_total_and_a_line_for_each_stream_that_did_something() -> None:
     after.add("idle").add("new", counters=Counters(received=5, delivered=5))
     total, *streams = lines(before, after.figures(held_bytes=2**20))
     assert total.text == (
-        "total of 3 stream(s): 35 received, 30 delivered (3.0/s), 1 duplicate, 2 dropped, 3 dead letters, "
+        "total of 3 streams: 35 received, 30 delivered (3.0/s), 1 duplicate, 2 dropped, 3 dead letters, "
         "4 unacked, 0 waiting, 1 MiB held of 64 MiB, 50 MiB resident"
     )
     assert [line.text for line in streams] == [

@@ -186,7 +186,7 @@ def test_completeness() -> None:
         ("completeness.late", now - late_s),
     ]
     assert status.readiness is Readiness.READY
-    assert "2 event(s)" in status.findings[0].what
+    assert "2 events" in status.findings[0].what
 
 
 def test_schema_drift() -> None:

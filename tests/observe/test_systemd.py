@@ -87,7 +87,7 @@ def test_the_plugin_as_a_service(manager: socket.socket, tmp_path: Path) -> None
     process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
     try:
         messages = [manager.recv(4096)]
-        while not messages[-1].startswith(b"READY=1\nSTATUS=1 stream(s)"):
+        while not messages[-1].startswith(b"READY=1\nSTATUS=1 stream,"):
             messages.append(manager.recv(4096))
         while messages[-2:] != [b"WATCHDOG=1"] * 2:
             messages.append(manager.recv(4096))

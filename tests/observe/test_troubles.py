@@ -293,7 +293,7 @@ def test_a_shared_queue_is_told_once_and_its_end() -> None:
     assert sharing(scene, 2, after_s=1) == [facts.StreamShared("emea", 2, SHARED_FROM_S)]
     (finding,) = scene.status().warnings
     assert (finding.error_id, finding.since) == ("stream.shared", NOW + 60)
-    assert finding.what == "2 other consumer(s) take their part of its events"
+    assert finding.what == "a part of its events goes to 2 other consumers"
     assert sharing(scene, 2) == []
     assert sharing(scene, 0) == [facts.StreamUnshared("emea")]
     assert scene.status().warnings == ()

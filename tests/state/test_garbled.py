@@ -265,8 +265,8 @@ async def test_garbled_rows_are_kept_as_they_are(path: Path) -> None:
     assert len(rows) == len(ROWS) - garbled
     assert len(run.sent) == LETTERS - 1
     texts = sorted(run.told())
-    assert f"{garbled} garbled row(s) of combined were set aside in the table garbled_combined" in texts[1]
-    assert "1 garbled row(s) of letters" in texts[0]
+    assert f"{garbled} garbled rows of combined set aside in the table garbled_combined" in texts[1]
+    assert "1 garbled row of letters" in texts[0]
     with contextlib.closing(sqlite3.connect(path)) as connection:
         kept = connection.execute("SELECT data FROM garbled_combined ORDER BY name").fetchall()
         assert kept[0] == ("text row 0",)
