@@ -67,10 +67,6 @@ class Mark(enum.IntEnum):
     """Its record was changed, or does not fit the others."""
 
 
-FAULTS = frozenset({Mark.NO_ANSWER, Mark.MISSING, Mark.NO_RECORD, Mark.ALTERED})
-"""What leaves `verify` with the answer no."""
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What is wrong, and where."""

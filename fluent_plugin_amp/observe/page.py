@@ -14,14 +14,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.observe.conditions import Level
 from fluent_plugin_amp.observe.rates import MINUTES, History
 from fluent_plugin_amp.observe.snapshot import Proof, Snapshot
-from fluent_plugin_amp.observe.status import Readiness, ServerStatus, SourceStatus, Status, StreamStatus
+from fluent_plugin_amp.observe.status import Part, PartStatus, Readiness, Status
 from fluent_plugin_amp.observe.templates import template, text_of
 from fluent_plugin_amp.text import how_many, one_line
 
@@ -32,8 +32,6 @@ REFRESH_S = 5
 FINDINGS_SHOWN = 12
 QUEUE_KEEPS_S = 10 * 86400.0
 """After that Cisco deletes an event."""
-
-_Judged = TypeVar("_Judged", StreamStatus, ServerStatus, SourceStatus)
 
 _CLASSES = {Level.OK: "ok", Level.WARNING: "warning", Level.TROUBLE: "trouble"}
 _SIGNS = {Level.OK: "●", Level.WARNING: "▲", Level.TROUBLE: "✖"}
@@ -181,5 +179,5 @@ def _by_backticks(text: str) -> list[str]:
     return re.split(r"`([^`]+)`", one_line(text))
 
 
-def _worst_first(those: Iterable[_Judged]) -> list[_Judged]:
+def _worst_first(those: Iterable[PartStatus[Part]]) -> list[PartStatus[Part]]:
     return sorted(those, key=lambda each: -each.level)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from fluent_plugin_amp.errors import InternalFault
 from fluent_plugin_amp.model import ServerSnapshot
@@ -22,6 +23,8 @@ from fluent_plugin_amp.text import how_many
 _NO_SERVER = "waiting: no server takes events"
 _NAMES_TOLD = 8
 RELOAD = "reload"
+
+Part = TypeVar("Part", StreamSnapshot, ServerSnapshot, SourceSnapshot)
 
 
 class Readiness(enum.Enum):
@@ -85,35 +88,15 @@ class _Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamStatus(_Judged):
-    """One stream, judged."""
+class PartStatus(_Judged, Generic[Part]):
+    """One stream, server or source, judged."""
 
-    snapshot: StreamSnapshot
+    snapshot: Part
     word: str
-    """What the stream does, in a word or two."""
+    """What it does, in a word or two."""
     findings: tuple[Finding, ...]
     last_trouble: Trouble | None
     """The last trouble, over or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatus(_Judged):
-    """One server, judged."""
-
-    snapshot: ServerSnapshot
-    word: str
-    findings: tuple[Finding, ...]
-    last_trouble: Trouble | None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatus(_Judged):
-    """One polled source, judged."""
-
-    snapshot: SourceSnapshot
-    word: str
-    findings: tuple[Finding, ...]
-    last_trouble: Trouble | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +104,11 @@ class Status(_Judged):
     """Everything, judged."""
 
     snapshot: Snapshot
-    streams: tuple[StreamStatus, ...]
-    servers: tuple[ServerStatus, ...]
+    streams: tuple[PartStatus[StreamSnapshot], ...]
+    servers: tuple[PartStatus[ServerSnapshot], ...]
     findings: tuple[Finding, ...]
     """One finding for all streams that share it; the worst first, servers before streams."""
-    sources: tuple[SourceStatus, ...] = ()
+    sources: tuple[PartStatus[SourceSnapshot], ...] = ()
 
     @property
     def reasons(self) -> tuple[Finding, ...]:
@@ -195,7 +178,9 @@ def judge(snapshot: Snapshot, troubles: Troubles) -> Status:
 # --- one stream ------------------------------------------------------------------------------------
 
 
-def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles) -> StreamStatus:
+def _judge_stream(
+    stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles
+) -> PartStatus[StreamSnapshot]:
     word, finding = _what_it_does(stream, memory, snapshot, troubles)
     findings = [] if finding is None else [finding]
     if memory.requeued_often_at:
@@ -221,9 +206,7 @@ def _judge_stream(stream: StreamSnapshot, memory: Memory, snapshot: Snapshot, tr
         what = "its events hold what the table of `shape` does not know: {} {}".format(*stream.drift_sample)
         findings.append(_of(conditions.SCHEMA_DRIFT, what, memory.drift_at))
     findings += _judge_proof(stream.proof, snapshot.at)
-    return StreamStatus(
-        stream, word, tuple(replace(each, streams=(stream.name,)) for each in findings), memory.trouble
-    )
+    return PartStatus(stream, word, tuple(replace(each, streams=(stream.name,)) for each in findings), memory.trouble)
 
 
 def _judge_proof(proof: Proof | None, now: float) -> list[Finding]:
@@ -286,7 +269,9 @@ def _outage_began_at(snapshot: Snapshot, troubles: Troubles) -> float:
 # --- one server ------------------------------------------------------------------------------------
 
 
-def _judge_server(server: ServerSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles) -> ServerStatus:
+def _judge_server(
+    server: ServerSnapshot, memory: Memory, snapshot: Snapshot, troubles: Troubles
+) -> PartStatus[ServerSnapshot]:
     word, findings = "connected" if server.ack_latency_s is None else "acknowledging", []
     is_last = not snapshot.is_available  # nobody else takes events: that is why nothing flows
     level = Level.TROUBLE if is_last else Level.WARNING
@@ -304,7 +289,7 @@ def _judge_server(server: ServerSnapshot, memory: Memory, snapshot: Snapshot, tr
         word = "slow" if server.is_up else word
         what = f"has not acknowledged a chunk for {units.duration(server.owes_ack_s)}"
         findings.append(_of(conditions.SLOW_ACK, what, snapshot.at - server.owes_ack_s))
-    return ServerStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
+    return PartStatus(server, word, tuple(replace(each, server=server.server) for each in findings), memory.trouble)
 
 
 def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
@@ -330,7 +315,7 @@ def _of_source(name: str, troubles: Troubles) -> tuple[Finding, ...]:
     return (replace(_of_trouble(memory.trouble, Level.WARNING, blocks=False), part=f"source {name}"),)
 
 
-def _judge_source(source: SourceSnapshot, now: float, troubles: Troubles) -> SourceStatus:
+def _judge_source(source: SourceSnapshot, now: float, troubles: Troubles) -> PartStatus[SourceSnapshot]:
     findings = _of_source(source.name, troubles)
     word = "starting" if source.polled_at is None else "polled"
     if findings:
@@ -339,7 +324,7 @@ def _judge_source(source: SourceSnapshot, now: float, troubles: Troubles) -> Sou
         word = "waiting"
     elif source.read is not None:
         word = "reading"
-    return SourceStatus(source, word, findings, (troubles.sources.get(source.name) or Memory()).trouble)
+    return PartStatus(source, word, findings, (troubles.sources.get(source.name) or Memory()).trouble)
 
 
 def _judge_reload(troubles: Troubles) -> list[Finding]:

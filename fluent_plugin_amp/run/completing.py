@@ -186,11 +186,6 @@ class Completing:
                 return
             await asyncio.sleep(CONNECT_S / CONNECT_STEPS)
 
-    async def write_due(self) -> None:
-        """Send all that is due now; a stream whose cloud does not answer waits."""
-        await self._begin_rounds()
-        await asyncio.gather(*self._rounds.values(), return_exceptions=True)
-
     async def _begin_rounds(self) -> None:
         """Begin one of each stream that has none: a chain has one writer.
 

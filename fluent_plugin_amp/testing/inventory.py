@@ -290,10 +290,7 @@ class Inventory:
             "external_ip": "203.0.113.14",
             "group_guid": one.group_guid,
             "install_date": "2025-11-03T08:00:00Z",
-            "network_addresses": [
-                {"mac": "02:00:5e:10:00:20", "ip": ""},
-                {"mac": "02:00:5e:10:00:14", "ip": "10.20.0.14"},
-            ],
+            "network_addresses": [{"mac": mac, "ip": ip} for mac, ip in ADDRESSES],
             "policy": policy,
             "last_seen": date_of(one.last_seen),
             "faults": [],

@@ -42,7 +42,7 @@ from fluent_plugin_amp.testing.reactions import Ack, NoAck
 from tests.cisco.helpers import clean_environment
 from tests.commands.history.history_rig import event
 from tests.observe.scenes import stream as figures_of
-from tests.run.proving import BEGIN, HOUR_S, KEY, TAG, World
+from tests.run.proving import BEGIN, HOUR_S, KEY, TAG, World, write_due
 
 
 @pytest.fixture
@@ -65,19 +65,19 @@ def hour_of(number: int, count: int = 20) -> list[bytes]:
 async def test_an_hour_has_its_record(world: World) -> None:
     """Under its tag, sealed with the key, once it is two hours old; a day of hours before the chain comes first."""
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
         before = len(world.records)
         bodies = hour_of(0)
         world.organisation.publish(bodies)
         world.remember(bodies[:17], delivered_at=BEGIN)
         world.now = BEGIN + 3 * HOUR_S - 1
-        await completing.write_due()
+        await write_due(completing)
         assert [record["hour"] for record in world.records[before:]] == [
             "2023-11-14T20:00:00Z",
             "2023-11-14T21:00:00Z",
         ]
         world.now += 1
-        await completing.write_due()
+        await write_due(completing)
     record = world.records[-1]
     assert (record["hour"], record["in_cloud"], record["delivered"], record["missing"]) == (
         "2023-11-14T22:00:00Z",
@@ -98,18 +98,18 @@ async def test_late_truth_is_another_revision(world: World) -> None:
         world.organisation.publish(bodies)
         world.remember(bodies[:17], delivered_at=BEGIN)
         world.now = BEGIN + 3 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
         proof = completing.proofs["emea"]
         assert (proof.until, proof.missing, proof.missing_since) == (BEGIN + HOUR_S, 3, BEGIN)
         assert (proof.hours[BEGIN], proof.hours[BEGIN - HOUR_S]) == ("missing", "clean")
         world.remember(bodies[17:], delivered_at=BEGIN)
         world.now = BEGIN + 7 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
         assert completing.proofs["emea"].missing == 0
         again = [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]
         assert [(each["revision"], each["missing"]) for each in again] == [(1, 3), (2, 0)]
         world.now = BEGIN + 25 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
     assert len([record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]) == 2
     report = world.check()
     assert report.is_good
@@ -124,12 +124,12 @@ async def test_what_is_missing_is_repaired(world: World) -> None:
         world.remember(bodies[:17], delivered_at=BEGIN)
         world.stands["messages_ready"] = 5
         world.now = BEGIN + 3 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
         assert (world.records[-1]["missing"], world.records[-1]["repaired"]) == (3, 0)
         assert world.arrived() == []
         world.stands["messages_ready"] = 0
         world.now = BEGIN + 7 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
     again = [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"]
     assert [(each["missing"], each["repaired"]) for each in again] == [(3, 0), (3, 3)]
     assert len(world.arrived()) == 3
@@ -139,11 +139,11 @@ async def test_what_is_missing_is_repaired(world: World) -> None:
 async def test_a_record_that_no_server_has_is_sent_again_to_the_byte(world: World) -> None:
     """The process ends before the ack; the next one sends the same, whatever the cloud says meanwhile."""
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
         world.fluentd.reaction = NoAck()
         chunks = len(world.fluentd.chunks)
         world.now = BEGIN + 3 * HOUR_S
-        task = asyncio.create_task(completing.write_due())
+        task = asyncio.create_task(write_due(completing))
         await world.fluentd.wait_for(lambda: len(world.fluentd.chunks) > chunks)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -152,7 +152,7 @@ async def test_a_record_that_no_server_has_is_sent_again_to_the_byte(world: Worl
     world.organisation.publish(hour_of(-2))
     world.now += 60
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
     assert [record["sequence"] for record in world.records] == list(range(1, len(world.records) + 1))
     assert world.records.count(lost) == 1
     assert lost["in_cloud"] == 0
@@ -162,18 +162,18 @@ async def test_a_record_that_no_server_has_is_sent_again_to_the_byte(world: Worl
 async def test_a_cloud_that_is_away_delays_the_record(world: World) -> None:
     """The hour waits; its record says by how much."""
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
         stream_id, stream = world.organisation.streams.popitem()
         world.now = BEGIN + 3 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
         sent = len(world.records)
         world.organisation.streams[stream_id] = stream
-        await completing.write_due()
+        await write_due(completing)
         assert len(world.records) == sent  # not asked again so soon
         (trouble,) = [fact for fact in world.facts if isinstance(fact, SourceTrouble)]
         assert trouble.source == "completeness of emea"
         world.now = BEGIN + 6 * HOUR_S + RETRY_S
-        await completing.write_due()
+        await write_due(completing)
     late = next(record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z")
     assert late["delayed_by"] == 3 * HOUR_S + RETRY_S
     (over,) = [fact for fact in world.facts if isinstance(fact, SourcePolled)]
@@ -196,7 +196,7 @@ def count_and_list(monkeypatch: pytest.MonkeyPatch, *, more: int = 0, at_most: i
 
 async def clean_hour(world: World, completing: Completing) -> None:
     """An hour in which all events were delivered becomes due."""
-    await completing.write_due()
+    await write_due(completing)
     bodies = hour_of(0)
     world.organisation.publish(bodies)
     world.remember(bodies, delivered_at=BEGIN)
@@ -209,12 +209,12 @@ async def test_an_hour_whose_list_is_cut_has_no_record(world: World) -> None:
         await clean_hour(world, completing)
         with pytest.MonkeyPatch.context() as cut:
             count_and_list(cut, at_most=15)
-            await completing.write_due()
+            await write_due(completing)
         assert of_the_hour(world) == []
         (trouble,) = [fact for fact in world.facts if isinstance(fact, SourceTrouble)]
         assert "the list ends before all events that the cloud counts" in str(trouble.error)
         world.now += RETRY_S
-        await completing.write_due()
+        await write_due(completing)
     assert [(each["in_cloud"], each["delivered"]) for each in of_the_hour(world)] == [(20, 20)]
 
 
@@ -225,7 +225,7 @@ async def test_what_is_counted_too_much_outside_of_the_hour_is_no_obstacle(
     async with world.running() as completing:
         await clean_hour(world, completing)
         count_and_list(monkeypatch, more=1)
-        await completing.write_due()
+        await write_due(completing)
     assert [(each["in_cloud"], each["delivered"]) for each in of_the_hour(world)] == [(20, 20)]
 
 
@@ -234,7 +234,7 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
     key = world.cloud.url, world.organisation.client_id
     budget = world.budgets[key] = Budget(0.5)
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
         assert completing.proofs["emea"].requests == len(world.cloud.requests) == budget.used == 22 * 2
         assert world.budgets == {key: budget}
         budget.used = 1500  # somebody else used up the share: the next hour waits for the window to end
@@ -245,7 +245,7 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
             world.waits.append((seconds, why))
 
         completing._looks._wait = end_the_window
-        await completing.write_due()
+        await write_due(completing)
     assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
 
 
@@ -262,7 +262,7 @@ async def test_each_request_counts_in_the_pace(world: World, monkeypatch: pytest
     async with world.running() as completing:
         await big_hour(world, completing)  # it forgets the requests
         counted.clear()
-        await completing.write_due()
+        await write_due(completing)
     assert sum(counted) == len(world.cloud.requests)
 
 
@@ -273,7 +273,7 @@ async def test_how_one_stream_stands_is_asked_of_it_alone(world: World, monkeypa
         monkeypatch.setattr(completing, "_stands", lambda name: figures_of(name=name, messages_ready=7))
         await completing._until_queues_are_known()
         world.now = BEGIN + 3 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
     assert world.records[-1]["queue_depth"] == 7
 
 
@@ -296,7 +296,7 @@ async def test_rounds_begin_one_in_each_turn_of_the_loop(world: World, monkeypat
         monkeypatch.setattr(Completing, "streams", many)
         monkeypatch.setattr(completing, "_round", begin)
         counting = asyncio.create_task(count_turns())
-        await completing.write_due()
+        await write_due(completing)
         counting.cancel()
     assert len({*began}) == len(began) == 20
 
@@ -321,18 +321,18 @@ async def test_the_cas_are_read_once_for_all_looks(world: World, monkeypatch: py
             await save(name)
 
         monkeypatch.setattr(completing, "_save", collect_and_save)
-        await completing.write_due()
+        await write_due(completing)
     assert (len(world.records), made) == (2, [None])
 
 
 async def big_hour(world: World, completing: Completing) -> None:
     """An hour with many events, all of them delivered, has its record; then a day has passed."""
-    await completing.write_due()
+    await write_due(completing)
     bodies = [event(number, BEGIN + number * 6) for number in range(WORTH_A_TOTAL + 50)]
     world.organisation.publish(bodies)
     world.remember(bodies, delivered_at=BEGIN)
     world.now = BEGIN + 3 * HOUR_S
-    await completing.write_due()
+    await write_due(completing)
     assert (world.records[-1]["in_cloud"], world.records[-1]["missing"]) == (WORTH_A_TOTAL + 50, 0)
     world.cloud.requests.clear()
     world.now = BEGIN + 25 * HOUR_S
@@ -350,7 +350,7 @@ async def test_an_hour_that_was_clean_and_has_the_same_total_is_not_read_again(
     async with world.running() as completing:
         await big_hour(world, completing)
         monkeypatch.setattr(completing_module, "due", lambda *_: [Due(BEGIN, BEGIN + 25 * HOUR_S)])
-        await completing.write_due()
+        await write_due(completing)
         assert world.cloud.requests == [("GET", "/v1/event_streams"), *[("GET", "/v1/events")] * 3]
         known = completing._journals["emea"]
     assert len(of_the_hour(world)) == 1
@@ -362,7 +362,7 @@ async def test_an_event_that_came_late_has_the_hour_read_again(world: World) -> 
     async with world.running() as completing:
         await big_hour(world, completing)
         world.organisation.publish([event(9999, BEGIN + 5)])
-        await completing.write_due()
+        await write_due(completing)
     assert [(each["revision"], each["missing"]) for each in of_the_hour(world)] == [(1, 0), (2, 1)]
 
 
@@ -375,7 +375,7 @@ async def test_totals_that_do_not_fit_what_is_listed_are_not_believed(
         await big_hour(world, completing)
         assert completing._journals["emea"].hours[BEGIN].cloud_total is None
         world.organisation.publish([event(9999, BEGIN + 5)])
-        await completing.write_due()
+        await write_due(completing)
     assert [(each["revision"], each["missing"]) for each in of_the_hour(world)] == [(1, 0), (2, 1)]
 
 
@@ -385,16 +385,16 @@ async def test_a_clock_that_was_ahead_keeps_no_hour_from_its_record(
     """Hours looked at too early are looked at again, in a chain of their own; `verify` has nothing against it."""
     monkeypatch.setattr(journal, "BACK_S", 2 * HOUR_S)  # fewer looks
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
         world.now = BEGIN + 5 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
         bodies = hour_of(0)
         world.organisation.publish(bodies)
         world.remember(bodies[:17], delivered_at=BEGIN)
         world.now = BEGIN + 3 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
         sent = len(world.records)
-        await completing.write_due()
+        await write_due(completing)
         assert len(world.records) == sent
         assert completing.proofs["emea"].until == BEGIN + HOUR_S
     last = [record for record in world.records if record["hour"] == "2023-11-14T22:00:00Z"][-1]
@@ -411,7 +411,7 @@ async def test_a_chain_that_would_go_on_in_1970_begins_anew(world: World, monkey
     async with world.running() as completing:
         await completing._kept.save("completeness", {"chain:emea": b'{"begins":0,"since":0}'})
         await completing.load()
-        await asyncio.wait_for(completing.write_due(), 20.0)
+        await asyncio.wait_for(write_due(completing), 20.0)
     assert (len(world.records), world.records[0]["hour"]) == (24, "2023-11-13T20:00:00Z")
     assert world.check().is_good
 
@@ -466,12 +466,12 @@ async def test_what_nobody_foresaw_in_one_stream_stops_no_other(world: World) ->
 
         completing._send = fail  # type: ignore[method-assign]
         for _ in range(2):
-            await completing.write_due()
+            await write_due(completing)
         assert record_streams(world) == {"emea"}
         (told,) = [fact for fact in world.facts if isinstance(fact, InternalError)]
         assert told.where == "completeness of apac"
         world.now += RETRY_S
-        await completing.write_due()
+        await write_due(completing)
         assert record_streams(world) == {"apac", "emea"}
 
 
@@ -505,7 +505,7 @@ async def test_so_many_looks_at_once(
                 looking_now -= 1
 
         looks._compare = count  # type: ignore[assignment, method-assign]
-        await completing.write_due()
+        await write_due(completing)
         assert record_streams(world) == {"apac", "emea"}
         assert most == looks_at_once
 
@@ -524,7 +524,7 @@ async def test_a_record_names_the_organisation(world: World) -> None:
 async def test_own_gaps_are_told(world: World) -> None:
     """Without a server, and the time in which the plugin did not run, with what was counted meanwhile."""
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
         for at, is_available in ((0, True), (15, False), (30, False), (45, True)):
             world.now, world.is_available = BEGIN + at, is_available
             world.stands["counters"] = Counters(dead_letters=at // 15, duplicates=at // 5, newest_event_at=BEGIN)
@@ -534,7 +534,7 @@ async def test_own_gaps_are_told(world: World) -> None:
         world.now = BEGIN + 600
         await completing.note()
         world.now = BEGIN + 3 * HOUR_S
-        await completing.write_due()
+        await write_due(completing)
     record = world.records[-1]
     assert [(gap["from"][11:], gap["to"][11:], gap["why"]) for gap in record["gaps"]] == [
         ("22:00:15Z", "22:00:45Z", "no server takes events"),
@@ -548,7 +548,7 @@ async def test_an_old_event_is_not_known(world: World) -> None:
     bodies = hour_of(-5)
     world.organisation.publish(bodies)
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
     record = next(record for record in world.records if record["in_cloud"])
     assert (record["not_known"], record["missing"], record["delivered"]) == (20, 0, 0)
     assert record["not_known_why"] == "older than the state file, which goes back to 2023-11-14T22:00:00Z"
@@ -568,11 +568,11 @@ async def test_the_daemon_sends_them(world: World, monkeypatch: pytest.MonkeyPat
 async def test_what_cannot_be_read_begins_anew(world: World) -> None:
     """A garbled row costs its chain, and is set aside."""
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
         await completing.note()
         await completing._kept.save("completeness", {"chain:emea": b"{", "watch:emea": b"[]"})
     async with world.running() as completing:
-        await completing.write_due()
+        await write_due(completing)
     firsts = [record["plugin"]["instance"] for record in world.records if record["sequence"] == 1]
     assert len(set(firsts)) == len(firsts) == 2
 

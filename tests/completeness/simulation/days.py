@@ -38,7 +38,7 @@ from fluent_plugin_amp.testing.organisation import RequestLimit
 from fluent_plugin_amp.testing.reactions import Ack, NoAck
 from fluent_plugin_amp.testing.rest import Request
 from tests.commands.history.history_rig import event
-from tests.run.proving import HOUR_S, World
+from tests.run.proving import HOUR_S, World, write_due
 
 DAY_S = 24 * HOUR_S
 STEP_S = 1800
@@ -210,7 +210,7 @@ class Simulation:
             told = [each.delivered_at for each in self.plan.events if self.truth.knows(each, now)]
             self.truth.eras.append(min([now, *(at for at in told if at is not None)]))
             self._is_new = False
-        await completing.write_due()
+        await write_due(completing)
         self._compare()
 
     def _happen(self, now: int) -> None:
@@ -243,7 +243,7 @@ class Simulation:
         self._happen(now)
         world.fluentd.reaction = NoAck()
         chunks = len(world.fluentd.chunks)
-        task = asyncio.create_task(completing.write_due())
+        task = asyncio.create_task(write_due(completing))
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(
                 asyncio.shield(world.fluentd.wait_for(lambda: len(world.fluentd.chunks) > chunks)), 1.0
