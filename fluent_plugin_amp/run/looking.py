@@ -39,7 +39,7 @@ from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.tls import http_context
 
 SHARE: float = OrganisationConfig.model_fields["rate_limit_share"].default
-"""Of the rate limit of a key that no organisation has."""
+"""Of the rate limit of a key that no organisation has.  One that another process polls counts: each has its share."""
 AT_ONCE = 32
 """Looks.  Each has a connection and the state file open, three descriptors, and there may be hundreds of keys."""
 MAX_WAIT_S = 2 * 3600.0
@@ -86,6 +86,11 @@ class Looks:
         self._config = config
         self._conductor = conductor
         self._budgets = budgets
+        self._shares = {
+            (each.cloud.cloud.api_url, each.api.client_id): each.rate_limit_share
+            for each in config.organisations
+            if each.cloud.cloud is not None
+        }
         self._clock = clock
         self._wait = wait
         self._rest = rest
@@ -119,7 +124,8 @@ class Looks:
         assert cloud is not None
         assert stream.api is not None
         async with self._turns.setdefault(stream.api.client_id, asyncio.Lock()), self._place() as wait:
-            budget = self._budgets.setdefault((cloud.api_url, stream.api.client_id), Budget(SHARE))
+            key = cloud.api_url, stream.api.client_id
+            budget = self._budgets.setdefault(key, Budget(self._shares.get(key, SHARE)))
             options = {"wait": wait, "max_wait_s": MAX_WAIT_S, "budget": budget}
             with contextlib.suppress(OSError):  # `open_api` says what is wrong
                 self._trusted = http_context(cloud.ca_file)

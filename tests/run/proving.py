@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -44,6 +45,8 @@ class World(Rig):
     now: float = BEGIN
     stands: dict[str, Any]
     budgets: dict[tuple[str, str], Budget]
+    sections: Mapping[str, Any] = MappingProxyType({})
+    """Of the configuration, besides."""
 
     def proving(self, **keys: Any) -> Config:
         """A configuration with ``completeness``."""
@@ -53,6 +56,7 @@ class World(Rig):
         document = yaml.safe_load(file.read_text())
         document["completeness"] = section
         document["state"]["remember"] = "30d"
+        document |= self.sections
         file.write_text(yaml.safe_dump(document))
         return load(file)
 

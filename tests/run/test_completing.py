@@ -27,6 +27,7 @@ from fluent_plugin_amp.completeness.record import Figures, Record, is_hmac_right
 from fluent_plugin_amp.completeness.schedule import Due, due
 from fluent_plugin_amp.completeness.verify import Mark
 from fluent_plugin_amp.config import load
+from fluent_plugin_amp.config.models import ShardConfig
 from fluent_plugin_amp.errors import ConfigError
 from fluent_plugin_amp.facts import InternalError, SourcePolled, SourceTrouble
 from fluent_plugin_amp.history.batches import cloud_of
@@ -247,6 +248,25 @@ async def test_requests_are_counted_and_spend_the_budget_of_the_key(world: World
         completing._looks._wait = end_the_window
         await write_due(completing)
     assert [why for _, why in world.waits] == ["this program's share of the rate limit is used up"]
+
+
+async def test_the_share_of_an_organisation_holds_where_another_process_polls_it(world: World) -> None:
+    """As `shard` shares them out; each process may use as much."""
+    shards = [ShardConfig(of=2, index=index) for index in range(2)]
+    (shard,) = [shard for shard in shards if shard.has("emea")]
+    name = next(name for name in "abcdefgh" if not shard.has(name))
+    api = {"client_id": world.organisation.client_id, "api_key": world.organisation.api_key}
+    section = {
+        "name": name,
+        "cloud": {"api": world.cloud.url},
+        "api": api,
+        "rate_limit_share": 0.125,
+        "audit_logs": {},
+    }
+    world.sections = {"organisations": [section], "shard": {"of": 2, "index": shard.index}}
+    async with world.running() as completing:
+        await write_due(completing)
+    assert [budget.share for budget in world.budgets.values()] == [0.125]
 
 
 async def test_each_request_counts_in_the_pace(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
