@@ -7,7 +7,7 @@ absolute; let the models judge.  A step that meets a mistake notes it and goes o
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from fluent_plugin_amp.config.gather import gather_streams, is_of_organisation, 
 from fluent_plugin_amp.config.kept import Kept
 from fluent_plugin_amp.config.kinds import kind_of_text, kind_of_tree
 from fluent_plugin_amp.config.models import Config
+from fluent_plugin_amp.config.organisations import SOURCES
 from fluent_plugin_amp.config.problems import Mark, Problem, report
 from fluent_plugin_amp.config.reading import Reading, read_text
 from fluent_plugin_amp.config.section import Section
@@ -56,6 +57,9 @@ def load(path: Path | str, environ: Mapping[str, str] = os.environ, *, running: 
         config = judge(reading, root, Config) if root is not None else None
         if config is not None and root is not None:
             _check_together(reading, root, config)
+        elif root is not None and _has_no_state_file(root):
+            on = [[key for key in SOURCES if tree.get(key) is not None] for tree in organisations_of(root)]
+            _note_no_state_file(reading, root, on, is_exclusive=_has_exclusive(root))
         mistakes += reading.problems
         if config is not None and root is not None and not reading.problems:
             break
@@ -174,17 +178,13 @@ def _is_cut(root: MarkedDict, loc: tuple[str | int, ...]) -> bool:
 
 def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
     """Note keys that cannot work together."""
-    is_exclusive = any(stream.exclusive for stream in config.streams)
-    for key in ("detections", "incidents"):
-        if getattr(config, key) is not None and is_exclusive and config.state.path is None:
-            what = "needs `state.path` with an `exclusive` stream: who takes over must know what was open"
-            reading.problem(root, key, what)
+    if config.state.path is None:
+        on = [organisation.sources for organisation in config.organisations]
+        is_exclusive = any(stream.exclusive for stream in config.streams)
+        _note_no_state_file(reading, root, on, is_exclusive=is_exclusive)
     streams = {stream.name for stream in config.streams}
     for organisation, tree in zip(config.organisations, organisations_of(root), strict=True):
         for source in organisation.sources:
-            if config.state.path is None:
-                what = "needs `state.path`: there it is kept how far the source was delivered"
-                reading.problem(tree, source, what)
             if config.state.remember < LEAST_REMEMBERED_S:
                 what = "needs `state.remember` of at least an hour: what is read twice is known by it"
                 reading.problem(tree, source, what)
@@ -193,6 +193,33 @@ def _check_together(reading: Reading, root: MarkedDict, config: Config) -> None:
                 reading.problem(tree, source, what)
             if organisation.line(source) in streams:
                 reading.problem(tree, source, f"there is a stream named `{organisation.line(source)}`: rename it")
+
+
+def _note_no_state_file(
+    reading: Reading, root: MarkedDict, on: Sequence[Sequence[str]], *, is_exclusive: bool
+) -> None:
+    """Note what needs one; ``on`` are the sources of each organisation."""
+    for key in ("detections", "incidents"):
+        if root.get(key) is not None and is_exclusive:
+            what = "needs `state.path` with an `exclusive` stream: who takes over must know what was open"
+            reading.problem(root, key, what)
+    for tree, sources in zip(organisations_of(root), on, strict=True):
+        for source in sources:
+            what = "needs `state.path`: there it is kept how far the source was delivered"
+            reading.problem(tree, source, what)
+
+
+def _has_no_state_file(root: MarkedDict) -> bool:
+    """As far as a tree tells that no model takes."""
+    state = root.get("state")
+    return state.get("path") is None if isinstance(state, MarkedDict) else state is None
+
+
+def _has_exclusive(root: MarkedDict) -> bool:
+    """Likewise."""
+    streams = root.get("streams")
+    trees = streams if isinstance(streams, MarkedList) else ()
+    return any(isinstance(tree, MarkedDict) and tree.get("exclusive") is True for tree in trees)
 
 
 def _unwise(config: Config) -> list[str]:

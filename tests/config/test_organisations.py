@@ -183,6 +183,19 @@ def test_events_get_names_of_their_organisation(write: Write) -> None:
     assert known == {}
 
 
+def test_a_state_file_that_is_missing_is_told_with_all_other_mistakes(write: Write) -> None:
+    """Not only once they are mended; where it is a mistake itself, nothing more is said of it."""
+    text = "detections: {}\n" + ORGANISATION + "    hunts: {}\n    audit_logs: null\n"
+    wrong = STREAM + ", organisation: acme, exclusive: true, zzz: 1}\n"
+    assert [mistake.split(" ", 1)[1][:45] for mistake in mistakes(write(text + wrong))] == [
+        "detections: needs `state.path` with an `exclu",
+        "organisations[0].hunts: needs `state.path`: t",
+        "streams[0].zzz: unknown key",
+    ]
+    for state in ("state: {path: /state}", "state: 7"):
+        assert "needs `state.path`" not in str(mistakes(write(text + wrong + state)))
+
+
 def test_names_alone_are_a_source(write: Write) -> None:
     """As `computers` by default, whose place it takes; it is kept how much of it is known, too."""
     (organisation,) = load(write(ORGANISATION + "    names: true\n" + STATE + STREAM + "}"), {}).organisations
