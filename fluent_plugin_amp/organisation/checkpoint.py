@@ -16,14 +16,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fluent_plugin_amp.organisation.entries import mask_secrets
+from fluent_plugin_amp.organisation.entries import in_blanks, mask_secrets
 from fluent_plugin_amp.turns import Turns
 
 MOST_TOLD = 5000
 """So many records may be told between two checkpoints: after a crash as many are told again."""
 
 NUMBER = "checkpoint"
-_AS_BLANKS = bytes.maketrans(b"01", b" \t")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -99,7 +98,7 @@ class Checkpoint:
         if self._feed is not None:
             if about is not None:
                 await self._keep_until_checkpoint(about)
-            number = f"{self._number:b}".encode().translate(_AS_BLANKS)
+            number = in_blanks(self._number)
             for record in records:
                 await self._feed.put(_encode(mask_secrets(record)) + number, perhaps_again=True)
                 await self._turns.rest()

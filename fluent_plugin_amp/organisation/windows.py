@@ -6,14 +6,17 @@ is in it together.  The request asks for a second more on either side, because n
 included; `Window.has` is what counts.
 
 Entries that are equal to the last byte are told apart by their number within the window: the second one of a kind has
-a blank behind its JSON, the third one two.  So each has a digest of its own, by which the memory of what was
-delivered knows it again, in this window, in the next one, or after a crash.
+a blank behind its JSON, the third one two.  From `WRITTEN_IN_TWO` on the number is written in two kinds of blanks,
+which is shorter.  So each has a digest of its own, by which the memory of what was delivered knows it again, in this
+window, in the next one, or after a crash.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import NamedTuple
+
+from fluent_plugin_amp.organisation.entries import in_blanks
 
 OVERLAP_S = 600
 """How far a window reaches back over the one before: so late an entry may appear."""
@@ -27,6 +30,8 @@ LONGEST_S = 86_400
 """After an outage of days, how far is known once a day of them is delivered."""
 MOST_ENTRIES = 100_000
 """A window of more is halved: the digests of one window are kept in memory."""
+WRITTEN_IN_TWO = 16
+"""Of equal entries: a hundred thousand blanks behind each of a hundred thousand would be gigabytes."""
 
 
 class Window(NamedTuple):
@@ -90,6 +95,6 @@ class Tally:
 
     def take(self, digest: bytes, body: bytes) -> bytes:
         """The body of an entry as it is to be delivered."""
-        numbered = body + b" " * self._seen[digest]
+        number = self._seen[digest]
         self._seen[digest] += 1
-        return numbered
+        return body + (b" " * number if number < WRITTEN_IN_TWO else in_blanks(number))

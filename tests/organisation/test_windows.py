@@ -58,6 +58,15 @@ def test_equal_entries_are_numbered_over_all_pages() -> None:
     assert taken(tally, b"a") == [b"a  "]
 
 
+def test_a_hundred_thousand_equal_entries_have_bytes_of_their_own_and_no_more_than_they_need() -> None:
+    """Of a page that has one entry again and again, the numbers stay short; none is another one's."""
+    tally = Tally()
+    numbered = taken(tally, *[b"a"] * 100_000)
+    assert len(set(numbered)) == 100_000
+    assert max(map(len, numbered)) < 20
+    assert {each.strip() for each in numbered} == {b"a"}
+
+
 def test_a_list_that_changed_is_noticed_before_the_page_is_taken() -> None:
     """By the number of entries that the page claims."""
     tally = Tally()
