@@ -16,17 +16,19 @@ from typing import TypeVar
 
 import msgspec
 
-MAX_PLACES = 1_000_000
-"""Surrogates and backslashes that are looked at, or quotes and numbers; what stands behind them stays as it is."""
+MAX_PLACES = 200_000
+"""Surrogates that are looked at, or quotes and numbers; what stands behind them stays as it is."""
 MAX_DIGITS = 4300
 """Of an integer, its sign included.  Python reads no longer one: that takes a time that grows with its square."""
 MAX_BYTES = 4 << 20
-"""Of JSON that is no UTF-8, either; what is longer stays as it is."""
+"""Of JSON that is longer only surrogates are mended: the event loop waits for it."""
 
-_PAIR_OR_HALF = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
-_BEYOND = re.compile(rb"(?<![0-9])[0-9]{309}|[0-9][eE]\+?[0-9]{3}")
-"""Every number that is not read has this, in decimal or with an exponent."""
-_QUOTE_OR_NUMBER = re.compile(rb'\\.|"|-?[0-9][0-9.eE+-]*', re.DOTALL)
+_PAIR_OR_HALF = re.compile(rb"\\u[dD](?:[89abAB]H\\u[dD][c-fC-F]H|[89a-fA-F]H)".replace(b"H", b"[0-9a-fA-F]{2}"))
+_HALF = len(b"\\ud800")
+_SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
+_BEYOND = (b"0" * 309, b"0e000", b"0e+000")
+"""Every number that is not read has one of these shapes, in decimal or with an exponent."""
+_QUOTE_OR_NUMBER = re.compile(rb'\\.|"|[-0-9][0-9.eE+-]*', re.DOTALL)
 
 Made = TypeVar("Made")
 
@@ -45,13 +47,26 @@ def decode_mended(decode: Callable[[bytes], Made], body: bytes) -> Made:
 
 def mended(body: bytes) -> bytes:
     """The same, as far as that can be done."""
-    body = _PAIR_OR_HALF.sub(_whole, body, count=MAX_PLACES) if b"\\u" in body else body
-    body = _with_numbers_mended(body) if _BEYOND.search(body) else body
-    return body if len(body) > MAX_BYTES else body.decode("utf-8", "replace").encode()
+    body = _with_surrogates_mended(body) if b"\\u" in body else body
+    if len(body) > MAX_BYTES:
+        return body
+    shapes = body.translate(_SHAPES)
+    body = _with_numbers_mended(body) if any(shape in shapes for shape in _BEYOND) else body
+    return body.decode("utf-8", "replace").encode()
 
 
-def _whole(found: re.Match[bytes]) -> bytes:
-    return found[0] if len(found[0]) != len(b"\\ud800") else b"\\ufffd"
+def _with_surrogates_mended(body: bytes) -> bytes:
+    end = 0
+
+    def whole(found: re.Match[bytes]) -> bytes:
+        nonlocal end
+        before, end = body[end : found.start()], found.end()
+        first, second = found[0][:_HALF], found[0][_HALF:]
+        if (len(before) - len(before.rstrip(b"\\"))) % 2:  # the backslash is one in the text: first is no character
+            return first + (b"\\ufffd" if second else b"")
+        return found[0] if second else b"\\ufffd"
+
+    return _PAIR_OR_HALF.sub(whole, body, count=MAX_PLACES)
 
 
 def _with_numbers_mended(body: bytes) -> bytes:

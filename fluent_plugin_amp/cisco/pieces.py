@@ -5,7 +5,7 @@ A page of events has a megabyte, one of vulnerabilities 25; an entry of an audit
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,24 +17,29 @@ from fluent_plugin_amp.numbers import float_of
 NOT_AS_DOCUMENTED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding a piece raises."""
 
+MAX_SAID = 1 << 20
+"""So much of an answer that is not understood is looked at again, to say what it is instead."""
+
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=float_of).decode
 
 
-class Envelope(msgspec.Struct):
+class Envelope(NamedTuple):
     """What every answer is, with ``data`` left as it came."""
 
     data: msgspec.Raw
-    metadata: Any = None
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """The same without ``data``, as `answers.total` and `answers.next_page` read it."""
-        return {"metadata": self.metadata}
+    about: dict[str, Any]
+    """The same without ``data``, as `answers.total` and `answers.next_page` read it."""
 
 
-_decode_envelope = msgspec.json.Decoder(Envelope, float_hook=float_of).decode
+class _Parts(msgspec.Struct):
+    data: msgspec.Raw
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_parts = msgspec.json.Decoder(_Parts).decode
+_decode = msgspec.json.Decoder(float_hook=float_of).decode
 
 
 def envelope(body: bytes, asked: str) -> Envelope:
@@ -44,9 +49,10 @@ def envelope(body: bytes, asked: str) -> Envelope:
         CloudAnswerNotUnderstood: it is none; ``asked`` names the request in the error, as ``GET /v1/events``.
     """
     try:
-        return decode_mended(_decode_envelope, body)
+        parts = decode_mended(_decode_parts, body)
+        return Envelope(parts.data, {"metadata": decode_mended(_decode, bytes(parts.metadata))})
     except NOT_AS_DOCUMENTED:
-        answers.envelope(body, asked)  # says what it is instead
+        answers.envelope(body[:MAX_SAID], asked)  # says what it is instead
         raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data") from None
 
 

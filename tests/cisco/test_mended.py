@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco import mended as module
 from fluent_plugin_amp.cisco.mended import MAX_DIGITS, decode_mended, mended
@@ -59,10 +63,26 @@ def test_what_is_no_json_raises_what_it_would(body: bytes) -> None:
 
 
 def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop waits for it."""
+    """The event loop waits for it: of what is long, only surrogates are looked at."""
     monkeypatch.setattr(module, "MAX_PLACES", 2)
     monkeypatch.setattr(module, "MAX_BYTES", 20)
     assert mended(rb"\ud800" * 3) == rb"\ufffd\ufffd\ud800"
     assert mended(b"\xff") == "\ufffd".encode()
     assert mended(b"1e400," * 3) == b"null,null,1e400,"
     assert mended(b"\xff" * 21) == b"\xff" * 21
+    assert mended(b"1e400," * 4) == b"1e400," * 4
+    assert mended(b"1e400," * 3 + rb"\ud800") == b"1e400," * 3 + rb"\ufffd"
+
+
+def test_backslashes_cost_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of paths has hundreds of thousands, and perhaps one name with half a character behind them."""
+    monkeypatch.setattr(module, "MAX_PLACES", 2)
+    assert mended(rb'"C:\\Users\\all\\\ud800"') == rb'"C:\\Users\\all\\\ufffd"'
+
+
+@given(st.lists(st.sampled_from([r"\\", r"\ud800", r"\uDC00", r"\"", r"\n", "ud800", "d8", "é"])).map("".join))
+def test_surrogates_are_found_as_a_reader_finds_them(escaped: str) -> None:
+    """Whatever stands around them: only halves are replaced."""
+    read = json.loads(f'"{escaped}"')
+    whole = "".join("\ufffd" if "\ud800" <= each <= "\udfff" else each for each in read)
+    assert json.loads(mended(f'"{escaped}"'.encode())) == whole
