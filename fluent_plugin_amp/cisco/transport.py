@@ -167,9 +167,10 @@ async def exchange(
             try:
                 codings = response.headers.get_list("content-encoding")
                 unpacking = Unpacking(codings, max_bytes=MAX_ANSWER_BYTES)
-                async for part in response.aiter_raw(AT_ONCE):
-                    unpacking.take(part)
-                    await turns.rest()
+                async for part in response.aiter_raw():
+                    for at in range(0, len(part), AT_ONCE):
+                        unpacking.take(part[at : at + AT_ONCE])
+                        await turns.rest()
                 return HttpAnswer(response.status_code, response.headers.multi_items(), unpacking.end())
             except NotUnpacked as exc:
                 error = CloudAnswerNotUnderstood(f"{method} {url}: the answer {exc}")

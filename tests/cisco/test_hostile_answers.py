@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import json
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fluent_plugin_amp import turns
 from fluent_plugin_amp.cisco import api as api_module
 from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.answers import EventStream
@@ -97,6 +99,31 @@ async def test_a_creation_whose_answer_drips_is_in_doubt(
     async with connect(organisation, timeout_s=two_seconds) as api:
         with pytest.raises(CloudAnswerLost, match=r"'SIEM' was created \(id 1\), but the answer"):
             await create(api, "SIEM")
+
+
+async def test_an_answer_of_single_bytes_gives_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them is work, however little it brings: events go on after each where it is time to."""
+    monkeypatch.setattr(turns, "WORK_S", 0.0)
+    monkeypatch.setattr(turns, "REST", 0)
+    others = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"7"
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    cloud = httpx.MockTransport(lambda _: httpx.Response(200, content=body()))
+    async with httpx.AsyncClient(transport=cloud) as client:
+        answer = await transport.exchange(client, "GET", "http://cloud/", user="a", password="b")
+    counting.cancel()
+    assert answer.body == b"7" * 100
+    assert others >= 100
 
 
 async def test_headers_without_end_are_refused(api: CiscoApi, cloud: LocalCloud) -> None:
