@@ -45,7 +45,7 @@ MAX_TEXT = 1000
 
 _WORDS_SHOWN = 300
 """How much of a cloud's own words an error quotes, in characters."""
-_WORDS_READ = 65_536
+WORDS_READ = 65_536
 """Bytes of an error that are looked at; of a larger one, or of one that is not JSON, the first `_PLAIN_READ`."""
 _PLAIN_READ = 4_096
 
@@ -350,7 +350,7 @@ def hidden_refusal(body: bytes, *, asked: str, masked: Callable[[bytes], bytes] 
 def _words(body: bytes) -> str:
     """The cloud's own words, on one line, whatever shape they came in."""
     try:
-        words = _flat(_decoded(body[:_WORDS_READ]))
+        words = _flat(_decoded(body[:WORDS_READ]))
     except _NOT_JSON:
         words = _plain(body[:_PLAIN_READ].decode("utf-8", "replace"))
     words = " ".join(words.split())

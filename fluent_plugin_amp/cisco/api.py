@@ -380,7 +380,7 @@ class CiscoApi:
         key = self._key
         basic = base64.b64encode(f"{key.client_id}:{key.api_key}".encode())
         body = body.replace(basic, b"***").replace(key.api_key.encode(), b"***")
-        return _UNLOCK_CODE.sub(rb"\1***", body)
+        return _UNLOCK_CODE.sub(rb"\1***", body[: answers.WORDS_READ])
 
 
 _UNLOCK_CODE = re.compile(

@@ -13,6 +13,7 @@ import pytest
 from fluent_plugin_amp.backoff import backoff_s
 from fluent_plugin_amp.cisco import api as api_module
 from fluent_plugin_amp.cisco import transport
+from fluent_plugin_amp.cisco.answers import WORDS_READ
 from fluent_plugin_amp.cisco.api import RETRIES, CiscoApi, CreationInDoubt, NotTaken, wait_silently
 from fluent_plugin_amp.cisco.api_key import ApiKey
 from fluent_plugin_amp.cisco.errors import (
@@ -206,6 +207,26 @@ async def test_the_key_is_masked_where_the_cloud_echoes_it(
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert key not in shown
     assert basic not in shown
+
+
+async def test_of_a_long_refusal_only_its_beginning_is_looked_at(
+    api: CiscoApi, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for unlock codes in megabytes took seconds of the event loop; what is quoted is masked all the same."""
+    looked_at: list[int] = []
+    unlock_code = api_module._UNLOCK_CODE
+
+    class Watched:
+        def sub(self, mask: bytes, body: bytes) -> bytes:
+            looked_at.append(len(body))
+            return unlock_code.sub(mask, body)
+
+    monkeypatch.setattr(api_module, "_UNLOCK_CODE", Watched())
+    cloud.fail(Failure(status=400, body=b"unlock_code: a1b2c3 " + (b"unlock_code" + b" " * 30) * 25_000))
+    with pytest.raises(CloudRefused, match=r"unlock_code: \*\*\* unlock_code"):
+        await api.version()
+    assert looked_at
+    assert max(looked_at) <= WORDS_READ
 
 
 async def test_no_cookie_is_kept(cloud: LocalCloud, organisation: Organisation) -> None:
