@@ -125,7 +125,9 @@ class Obfuscation:
         audited = record.get("audit_log_type")
         applies, searched = self._of[audited if type(audited) is str and audited in self._audited else None]
         texts, too_long = _searchable(presets.texts_of(record)) if searched else ([], [])
-        hidden = _hidden(record, texts, searched)
+        hidden = _hidden(list(_values(record, texts, searched)))
+        if hidden is None:
+            too_long, hidden = [*too_long, *texts], {}
         matched = [number for number, apply in applies if apply(record)]
         if hidden:
             _hide_in_texts(texts, hidden)
@@ -168,27 +170,31 @@ class Obfuscation:
         return paths
 
 
-def _hidden(record: Record, texts: list[presets.Found], searched: Searched) -> Hidden:
-    """The values that are looked for in the texts of an event."""
+def _hidden(values: Sequence[tuple[Rule, str]]) -> Hidden | None:
+    """What is looked for in the texts of an event, to hide these values there; None: they are too long."""
+    if sum(presets.size_of(value) for _, value in values if not value.isascii()) > presets.MAX_SEARCHED:
+        return None
     hidden: Hidden = {}
-    for rule, steps in searched:
-        for value in _texts_at(record, steps):
-            _hide(hidden, rule, value)
-            if rule.path in ("computer.user", "audit_log_user"):
-                _hide(hidden, rule, presets.account(value))
-        if rule.path == "computer.user":
-            for _, _, text in texts:
-                for name in presets.homes(text):
-                    _hide(hidden, rule, name)
+    for rule, value in values:
+        # What has no letter and no digit tells nothing; what is longer than all texts stands in none.
+        if len(value) <= presets.MAX_SEARCHED:
+            searched = presets.folded(value)
+            if any(map(str.isalnum, searched)):
+                hidden[searched] = rule, value
     return hidden
 
 
-def _hide(hidden: Hidden, rule: Rule, value: str) -> None:
-    # What has no letter and no digit tells nothing; what is longer than all texts stands in none.
-    if len(value) <= presets.MAX_SEARCHED:
-        searched = presets.folded(value)
-        if any(map(str.isalnum, searched)):
-            hidden[searched] = rule, value
+def _values(record: Record, texts: list[presets.Found], searched: Searched) -> Iterator[tuple[Rule, str]]:
+    """The values that are looked for in the texts of an event."""
+    for rule, steps in searched:
+        for value in _texts_at(record, steps):
+            yield rule, value
+            if rule.path in ("computer.user", "audit_log_user"):
+                yield rule, presets.account(value)
+        if rule.path == "computer.user":
+            for _, _, text in texts:
+                for name in presets.homes(text):
+                    yield rule, name
 
 
 def _hide_in_texts(texts: list[presets.Found], hidden: Hidden) -> None:
@@ -211,12 +217,12 @@ def _mask(container: Any, place: Any, text: str) -> None:
 
 
 def _searchable(found: Iterable[presets.Found]) -> tuple[list[presets.Found], list[presets.Found]]:
-    """What is short enough to be searched; and, of too many characters in all, the longest texts."""
+    """What is short enough to be searched; and, of too many bytes in all, the longest texts."""
     texts = list(found)
-    if sum(len(text) for _, _, text in texts) <= presets.MAX_SEARCHED:
+    if sum(presets.size_of(text) for _, _, text in texts) <= presets.MAX_SEARCHED:
         return texts, []
-    texts.sort(key=lambda found: len(found[2]))
-    ends = itertools.accumulate(len(text) for _, _, text in texts)
+    texts.sort(key=lambda found: presets.size_of(found[2]))
+    ends = itertools.accumulate(presets.size_of(text) for _, _, text in texts)
     count = sum(end <= presets.MAX_SEARCHED for end in ends)
     return texts[:count], texts[count:]
 

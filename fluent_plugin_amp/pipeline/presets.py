@@ -60,7 +60,8 @@ MAX_LOOKS = 64 * 1024 * 1024
 MAX_PLACES = 10_000
 """At which hidden values stand in the other texts of one event; where there are more, the texts are hidden whole."""
 MAX_SEARCHED = 256 * 1024
-"""Characters of all texts of one event; where there are more, the longest texts are hidden whole."""
+"""Bytes of all texts of one event; where there are more, the longest are hidden whole.  And of its hidden values that
+are not ASCII: folding them takes its time.  Where there are more, all texts are hidden whole."""
 
 Found = tuple[Any, Any, str]
 """The map or list that holds a text, its place there, and the text."""
@@ -73,6 +74,11 @@ _HOME = re.compile(
 )
 _NOBODY = frozenset({"public", "default", "default user", "all users", "shared"})
 """Folders beside those of the users."""
+
+
+def size_of(text: str) -> int:
+    """Its bytes in UTF-8: with them grows the time that it takes to fold it."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def account(user: str) -> str:
@@ -120,7 +126,8 @@ class _Folds(dict[int, str]):
         letter = chr(code)
         if unicodedata.decomposition(letter).startswith("<"):
             compatible = unicodedata.normalize("NFKC", letter)
-            if letter.isalnum() or not any(map(str.isalnum, compatible)):  # TM behind a name would be a part of it
+            is_sign = not letter.isalnum() and any(map(str.isalnum, compatible))  # TM behind a name is no part of it
+            if not is_sign and len(compatible) <= _MOST_LETTERS:
                 letter = compatible
         letters = unicodedata.normalize("NFD", unicodedata.normalize("NFD", letter).casefold())
         fold = _UNSEEN.sub("", letters).replace(_DOTTED_I, "i").replace("ı", "i")
@@ -134,6 +141,8 @@ _UNSEEN = re.compile(
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """Characters that nobody sees, as joiners: Unicode's ``Default_Ignorable_Code_Point``."""
+_MOST_LETTERS = 4
+"""In one, as in a ligature; two that are whole sentences have more."""
 _DOTTED_I = "i\N{COMBINING DOT ABOVE}"
 _LAST_KEPT = 0xFFFF
 """Of the letters beyond few are in use: they are folded each time."""

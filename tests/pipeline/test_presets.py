@@ -227,6 +227,34 @@ def test_texts_too_long_to_be_searched_are_hidden_whole() -> None:
     assert whole["computer"]["hostname"] == keyed_hash(b"k", long + "x")
 
 
+def test_texts_count_by_their_bytes() -> None:
+    """A letter that is not ASCII takes several times as long to fold as one that is."""
+    long = "\N{MATHEMATICAL BOLD CAPITAL A}" * (MAX_SEARCHED // 4 - 1)
+    record: dict[str, Any] = {"computer": {"user": "u"}, "scan": {"description": long}}
+    hiding("user")(record)
+    assert record["scan"] == {"description": long}
+    record["scan"] = {"description": long + "xxxx", "name": "x"}
+    hiding("user")(record)
+    assert record["scan"] == {"description": MASK, "name": "x"}
+
+
+def test_beside_values_too_long_to_be_folded_all_texts_are_hidden_whole() -> None:
+    """Megabytes of letters that are not ASCII would hold up other events for seconds."""
+    computers = [{"hostname": "é" * 1024 + f"{number:04}"} for number in range(MAX_SEARCHED // 2048 + 1)]
+    record: dict[str, Any] = {"computers": computers, "application": "Reader", "file": {"names": ["reader.exe"]}}
+    of_few = record | {"computers": [dict(each) for each in computers[:-2]], "file": {"names": ["reader.exe"]}}
+    hiding("computer")(of_few)
+    assert (of_few["application"], of_few["file"]) == ("Reader", {"names": ["reader.exe"]})
+    hiding("computer")(record)
+    assert (record["application"], record["file"]) == (MASK, {"names": [MASK]})
+    assert {each["hostname"] for each in record["computers"]} == {MASK}
+
+
+def test_a_letter_that_is_a_sentence_is_left_alone() -> None:
+    """Nobody's name is written with it, and it would be eighteen letters to search."""
+    assert folded("\ufdfa") == "\ufdfa"
+
+
 def test_a_long_value_is_found_as_others_are() -> None:
     """However it is written."""
     record = {"computer": {"hostname": "Höst" * 100}, "scan": {"description": "on " + "HO\u0308ST" * 100}}
