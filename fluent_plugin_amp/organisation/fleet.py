@@ -64,6 +64,8 @@ class Change(NamedTuple):
     """Names of the fields; empty but for ``changed``."""
     computer: Json
     """As the cloud told it; of one that has gone GUID and host name."""
+    is_kept: bool = False
+    """Of one that appeared: it is kept already, as one that may have been told."""
 
 
 class Fleet:
@@ -105,7 +107,7 @@ class Fleet:
             return None
         self._put(guid, _Known(digests, _hostname_of(computer)), computer_of(computer))
         if known is None or not known.digests:
-            return Change("appeared", [], computer)
+            return Change("appeared", [], computer, is_kept=known is not None)
         return Change("changed", self._changed(known.digests, digests), computer)
 
     def lose(self, guid: str) -> Change | None:
@@ -221,11 +223,11 @@ class Fleet:
 
 
 def newcomers(changes: Iterable[Change]) -> bytes | None:
-    """Those of them that appear, as `Fleet.restore` takes them; None: there are none."""
+    """Those of them that appear and are not kept, as `Fleet.restore` takes them; None: there are none."""
     found = [
-        (str(computer["connector_guid"]).lower(), _hostname_of(computer))
-        for change, _, computer in changes
-        if change == "appeared"
+        (str(each.computer["connector_guid"]).lower(), _hostname_of(each.computer))
+        for each in changes
+        if each.change == "appeared" and not each.is_kept
     ]
     return zlib.compress(_pack(found), 1) if found else None
 

@@ -162,6 +162,25 @@ async def test_what_was_not_safe_is_told_again(
         assert told(receiver) == [("appeared", guid)]
 
 
+async def test_who_is_new_is_kept_once_however_often_it_is_told(
+    polled: Polled, api: CiscoApi, receiver: Receiver, memory: Memory, organisation: Organisation
+) -> None:
+    """Crashes and losses one after the other do not fill the state file: only who is new since then is added."""
+    guids = organisation.inventory.add_computers(2)
+    receiver.is_lossy = True
+    for source in (polled, polled, Polled(api, receiver, memory)):
+        with pytest.raises(NoProgress):
+            await source.poll()
+        assert told(receiver) == sorted(("appeared", guid) for guid in guids)
+        assert memory.values.keys() == {"newcomers 0"}
+    (third,) = organisation.inventory.add_computers(1)
+    with pytest.raises(NoProgress):
+        await polled.poll()
+    assert told(receiver) == sorted(("appeared", guid) for guid in (*guids, third))
+    assert memory.values.keys() == {"newcomers 0", "newcomers 1"}
+    assert len(memory.values["newcomers 1"]) < len(memory.values["newcomers 0"])
+
+
 async def test_after_many_records_what_is_known_is_kept(
     polled: Polled, memory: Memory, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

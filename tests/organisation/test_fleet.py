@@ -251,7 +251,9 @@ def test_newcomers_are_known_by_guid_and_name_only(fleet: Fleet) -> None:
     restore(once_more, rows | kept(dict(again.rows())))  # as it stands after a checkpoint
     assert once_more.names.computers.keys() == {GUID}
     assert once_more.lose("new") == Change("gone", [], {"connector_guid": "new", "hostname": "desk-015"})
-    assert again.take(new) == Change("appeared", [], new)
+    appeared = again.take(new)
+    assert appeared == Change("appeared", [], new, is_kept=True)
+    assert newcomers([appeared]) is None
 
 
 def test_there_is_room_for_so_many(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
