@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fluent_plugin_amp.amp_respond import doing
+from fluent_plugin_amp.admin.screen import Screen
+from fluent_plugin_amp.admin.session import Session
+from fluent_plugin_amp.amp_respond import doing, ready
 from fluent_plugin_amp.amp_respond.cli import cli
 from fluent_plugin_amp.cisco import api as api_module
-from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
-from fluent_plugin_amp.testing.responses import LocalComputer, Responses
+from fluent_plugin_amp.testing.responses import LocalComputer, LocalList, Responses
 from tests.cisco.conftest import api, cloud, connect, no_proxy_around, organisation, waits
 
 __all__ = ["api", "cloud", "connect", "no_proxy_around", "organisation", "waits"]
@@ -50,6 +52,12 @@ def computer(responses: Responses) -> LocalComputer:
     """One computer, and another that keeps its group from being empty."""
     responses.add_computer("srv-linux-1")
     return responses.add_computer("desk-014")
+
+
+@pytest.fixture
+def soc(responses: Responses) -> LocalList:
+    """A list for blocking."""
+    return responses.add_list("SOC list", "simple_custom_detections", "Protect")
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +113,42 @@ def kind(request: pytest.FixtureRequest, computer: LocalComputer, responses: Res
 def changes(cloud: LocalCloud) -> list[str]:
     """The methods of the requests that change something."""
     return [method for method, _ in cloud.requests if method not in ("GET", "OPTIONS")]
+
+
+@pytest.fixture
+def at_the_prompt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """``at_the_prompt(happens)``: that happens while the next prompt waits, and then it is agreed to."""
+
+    def at_the_prompt(happens: Callable[[], object]) -> None:
+        monkeypatch.setattr(Session, "confirm", lambda *arguments, **options: happens())
+
+    return at_the_prompt
+
+
+@pytest.fixture
+def while_it_waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """``while_it_waits(happens)``: that happens during each pause for the rate limit, which is over at once."""
+    now_s = 0.0
+
+    def while_it_waits(happens: Callable[[], object]) -> None:
+        async def wait(self: Screen, seconds: float, why: str) -> None:
+            nonlocal now_s
+            now_s += seconds
+            happens()
+
+        monkeypatch.setattr(Screen, "wait", wait)
+        monkeypatch.setattr(ready, "seconds", lambda: now_s)
+
+    return while_it_waits
+
+
+def group_of(organisation: Organisation, name: str) -> str:
+    """The GUID of a group."""
+    return next(guid for guid, called in organisation.groups.items() if called == name)
+
+
+def turned_away(method: str, path: str = "/v1/") -> Failure:
+    """A 429 to such a request; the limit starts anew in two minutes."""
+    failure = too_many_requests(120)
+    failure.method, failure.path = method, path
+    return failure
