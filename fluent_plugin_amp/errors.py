@@ -265,7 +265,7 @@ class HistoryInProgress(UnavailableError):
 
 
 class OutputClosed(UnavailableError):
-    """Standard output was closed by its reader."""
+    """Standard output or standard error cannot be written any more: its reader left, or the disk is full."""
 
     id = "stdout.closed"
     default_remedy = "Start the reader again; what was not written stays in the broker's queue."
