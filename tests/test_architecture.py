@@ -91,6 +91,7 @@ PURE_BY_DESIGN = frozenset(
         "organisation.entries",
         "amp_respond.brakes",
         "amp_respond.entries",
+        "amp_respond.comments",
     }
 )
 IMPURE = frozenset(

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fluent_plugin_amp.config.access import Access, Given
     from fluent_plugin_amp.config.proxy import ProxyWay
 
+SHOWN_OF_ID = 8
+"""So many characters of a client id tell whose it is."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -122,6 +125,13 @@ class Session:
 
         self._access = Access(cloud, key)
 
+    def organisation(self, tenant: str | None = None) -> str:
+        """Whose it is, as far as anybody knows: nothing in the API's answers has the organisation's name."""
+        access = self.access()
+        cloud = access.cloud.name if access.cloud else "-"
+        of_key = f"client id {access.key.client_id[:SHOWN_OF_ID]}…, cloud {cloud}"
+        return f"{tenant} ({of_key})" if tenant else f"of the {of_key}"
+
     @property
     def broker_proxy(self) -> ProxyWay | str:
         """The way to brokers, which is that to the API: of the option, the configuration or the environment."""
@@ -178,14 +188,20 @@ class Session:
 
         Raises Unconfirmed when not, UsageError when nobody can be asked, Unprintable when nobody can read it.
         """
-        if yes:
-            return
+        if not yes:
+            self._ask(lambda: click.confirm(question, err=True, abort=True), nobody_agreed())
+
+    def prompt(self, question: str, nobody: UsageError) -> str:
+        """What the user types.  Raises ``nobody`` when nobody can be asked; Unconfirmed, Unprintable."""
+        return str(self._ask(lambda: click.prompt(question, err=True), nobody))
+
+    def _ask(self, ask: Callable[[], T], nobody: UsageError) -> T:
         if sys.stdin is None:  # closed
-            raise nobody_agreed()
+            raise nobody
         try:
             with self.screen.asking():
-                click.confirm(question, err=True, abort=True)
+                return ask()
         except click.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
                 raise
-            raise Unconfirmed if self.can_ask else nobody_agreed() from None
+            raise Unconfirmed if self.can_ask else nobody from None

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from fluent_plugin_amp.amp_respond.comments import COMMENTED, comment, is_ours
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, NOT_DONE, REFUSED, Action
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi, NotTaken
@@ -61,12 +62,8 @@ Ready = Callable[[], Awaitable[Stand]]
 """How it stands now, and that it may be done; it waits for the rate limit, and raises where it must not be done."""
 TRIES = 5
 """Of what the cloud does not take."""
-MAX_COMMENT = 255
-"""Characters: a cloud may cut what is longer, or refuse it."""
 
 LISTED, NOT_LISTED = "listed", "not listed"
-COMMENTED = ("isolate", "release", "block")
-"""What the cloud keeps the comment of: so it can be told who did it."""
 
 
 async def look(api: CiscoApi, action: Action) -> Stand:
@@ -109,9 +106,9 @@ async def perform(api: CiscoApi, action: Action, signature: str, reason: str, be
         PluginError: it was not done. IsolationForbidden, IsolationConflict, ComputerNotFound and FileListNotFound
             say why.
     """
-    comment = action.description or f"{signature} {reason}"[:MAX_COMMENT]
+    text = comment(action, signature, reason)
     try:
-        return await _until_taken(api, action, comment, before, again)
+        return await _until_taken(api, action, text, before, again)
     except ActionInDoubt as error:
         doubt = error
     if (found := await _looked_up(api, action, signature, doubt)) is not None:
@@ -119,7 +116,7 @@ async def perform(api: CiscoApi, action: Action, signature: str, reason: str, be
     if doubt.late:
         raise doubt
     try:
-        outcome = await _unless_so(api, action, comment, (await again()).state)
+        outcome = await _unless_so(api, action, text, (await again()).state)
         if outcome.result == DONE:
             return outcome
     except ActionInDoubt as second:
@@ -176,13 +173,8 @@ async def _looked_up(api: CiscoApi, action: Action, signature: str, doubt: Actio
     return replace(_outcome(action, DONE, now.state), looked_up=True)
 
 
-def is_ours(action: Action, comment: str, signature: str) -> bool:
-    """The comment is the one that the action gave, and nobody else's."""
-    return comment == action.description if action.description else comment.startswith(signature)
-
-
 def _outcome(action: Action, result: str, state: str) -> Outcome:
-    return Outcome(result, state=state if action.kind in ("isolate", "release") else "")
+    return Outcome(result, state=state if action.is_of_isolation else "")
 
 
 def _send(api: CiscoApi, action: Action, comment: str) -> Awaitable[None]:
@@ -212,7 +204,7 @@ def _guid(action: Action) -> str:
 def _explained(action: Action, error: CloudRefused) -> PluginError:
     if action.kind == "isolate" and error.status == 405:
         return IsolationForbidden(str(error))
-    if action.kind in ("isolate", "release") and error.status == 409:
+    if action.is_of_isolation and error.status == 409:
         return IsolationConflict(str(error))
     if error.status == 404 and 404 not in _ALREADY[action.kind]:  # a look would have said that it is not there
         return FileListNotFound(str(error)) if action.computer is None else ComputerNotFound(str(error))

@@ -69,6 +69,11 @@ class Action:
         return f"{self.kind} {self.computer.name} ({self.computer.guid}){to}"
 
     @property
+    def is_of_isolation(self) -> bool:
+        """It begins or ends an isolation, which a computer may hear of later."""
+        return self.kind in ("isolate", "release")
+
+    @property
     def inverse(self) -> Action:
         """What takes it back."""
         return replace(self, kind=INVERSE[self.kind], from_group=self.to_group, to_group=self.from_group)

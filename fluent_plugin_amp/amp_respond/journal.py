@@ -13,10 +13,11 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fluent_plugin_amp.amp_respond.entries import Entry, entries, parse
+from fluent_plugin_amp.amp_respond.entries import Entry, Json, entries, parse
 from fluent_plugin_amp.amp_respond.errors import JournalInUse, JournalUnusable
 from fluent_plugin_amp.files import read_bytes
 from fluent_plugin_amp.state.lock import take
@@ -29,6 +30,12 @@ def default_path(environ: Mapping[str, str]) -> Path:
     """Where the journal is when nobody names it."""
     home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(home) / "amp-respond" / "journal.ndjson"
+
+
+def line(entry: str, phase: str, **more: Any) -> Json:
+    """A line of an entry, with the time: ISO 8601, UTC."""
+    at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"entry": entry, "phase": phase, "at": at, **more}
 
 
 class Journal:

@@ -15,7 +15,8 @@ from fluent_plugin_amp.admin.options import dry_run_option, duration, json_optio
 from fluent_plugin_amp.admin.screen import Unprintable
 from fluent_plugin_amp.admin.session import Session, connected
 from fluent_plugin_amp.amp_respond.brakes import MAX, Brakes
-from fluent_plugin_amp.amp_respond.doing import Doing, checked_reason
+from fluent_plugin_amp.amp_respond.comments import checked_reason
+from fluent_plugin_amp.amp_respond.doing import Doing
 from fluent_plugin_amp.amp_respond.journal import Journal, default_path
 from fluent_plugin_amp.errors import OutputClosed, UsageError
 from fluent_plugin_amp.text import how_many

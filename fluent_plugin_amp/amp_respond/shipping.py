@@ -12,8 +12,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from fluent_plugin_amp.amp_respond.doing import now
-from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.amp_respond.journal import Journal, line
 from fluent_plugin_amp.commands.console import load_config, pick_stream
 from fluent_plugin_amp.commands.delivering import Delivering
 from fluent_plugin_amp.commands.replay import replay
@@ -55,5 +54,5 @@ def ship(config_path: Path, journal: Journal) -> int:
         asyncio.run(go())
         with journal.writing():
             unchanged = [entry for entry in journal.entries()[0] if waiting.get(entry.id) == entry]
-            journal.append(*({"entry": entry.id, "phase": "shipped", "at": now()} for entry in unchanged))
+            journal.append(*(line(entry.id, "shipped") for entry in unchanged))
     return len(waiting)

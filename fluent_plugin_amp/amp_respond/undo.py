@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond.actions import COMMENTED, Stand, is_ours, is_so, look
-from fluent_plugin_amp.amp_respond.doing import MAX_REASON, Doing, checked_reason, client, do, signature
+from fluent_plugin_amp.amp_respond.actions import Stand, is_so, look
+from fluent_plugin_amp.amp_respond.comments import COMMENTED, MAX_REASON, checked_reason, is_ours, signature
+from fluent_plugin_amp.amp_respond.doing import Doing, client, do
 from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNOWN, Action, Entry
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.admin.session import Session
-from fluent_plugin_amp.amp_respond import doing, ready
+from fluent_plugin_amp.amp_respond import ready, waiting
 from fluent_plugin_amp.amp_respond.cli import cli
 from fluent_plugin_amp.cisco import api as api_module
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, too_many_requests
@@ -74,8 +74,8 @@ def around(
     monkeypatch.setenv("AMP_API_HOST", cloud.url)
     monkeypatch.setenv("AMP_RESPOND_JOURNAL", str(journal))
     monkeypatch.setattr(api_module, "backoff_s", lambda *arguments, **options: 0.0)
-    monkeypatch.setattr(doing, "FIRST_LOOK_S", 0.0)
-    monkeypatch.setattr(doing, "LOOK_S", 0.0)
+    monkeypatch.setattr(waiting, "FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr(waiting, "LOOK_S", 0.0)
 
 
 @pytest.fixture

@@ -309,7 +309,7 @@ def test_what_was_done_is_told_though_the_next_cannot_be_written(
         write(self, descriptor, data)
 
     monkeypatch.setattr(Journal, "_write", full)
-    monkeypatch.setattr(doing, "_watch", lambda *arguments: asyncio.sleep(0))
+    monkeypatch.setattr(doing, "wait_for_states", lambda *arguments: asyncio.sleep(0))
     result = run("isolate", "desk-014", "desk-015", *YES, "--json", code=2)
     assert [(one["outcome"], bool(one["entry"])) for one in json.loads(result.stdout)] == [
         ("done", True),

@@ -34,6 +34,11 @@ def test_a_move_goes_back_where_it_came_from() -> None:
     assert (inverse.from_group, inverse.to_group) == (TRIAGE, PROTECT)
 
 
+def test_only_a_computer_hears_of_an_isolation_later() -> None:
+    """Its begin and its end are waited for; lists and groups are the cloud's own."""
+    assert [action.kind for action in ACTIONS if action.is_of_isolation] == ["isolate", "release"]
+
+
 def test_an_entry_without_an_answer_is_unknown() -> None:
     """The last state counts, and a state that came after shipping makes it a new one to ship."""
     asked = {"entry": "1", "phase": "asked", "at": "2026-11-28T11:24:06Z", **ACTIONS[0].as_json()}

@@ -20,7 +20,7 @@ from tests.amp_respond.conftest import SHA256, Run
 KILLED = """
 import json, os, signal, sys
 import httpx
-from fluent_plugin_amp.amp_respond import cli, doing, journal, tasks
+from fluent_plugin_amp.amp_respond import attempt, cli, journal, tasks
 from fluent_plugin_amp.config import access
 from fluent_plugin_amp.run import lookup
 
@@ -52,11 +52,11 @@ def prepare(where):
             kill()
         os.write = torn
     else:
-        perform = doing.perform
+        perform = attempt.perform
         async def performed(*arguments):
             await perform(*arguments)
             kill()
-        doing.perform = performed
+        attempt.perform = performed
 
 for line in sys.stdin:
     where, arguments, environ = json.loads(line)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fluent_plugin_amp.admin.screen import Screen
-from fluent_plugin_amp.amp_respond import doing
+from fluent_plugin_amp.amp_respond import waiting
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.cisco import isolation
@@ -40,12 +40,12 @@ def test_what_was_done_before_an_interrupt_is_told(
         if when != "between two" and computers[1].status == "pending_start":
             signal.raise_signal(signal.SIGINT)
             monkeypatch.setattr(isolation, "status", status)
-            monkeypatch.setattr(doing, "FIRST_LOOK_S", 1.0)
+            monkeypatch.setattr(waiting, "FIRST_LOOK_S", 1.0)
         return found
 
     monkeypatch.setattr(CiscoApi, "act", interrupted)
     monkeypatch.setattr(isolation, "status", looked)
-    monkeypatch.setattr(doing, "LOOK_S", 1.0)
+    monkeypatch.setattr(waiting, "LOOK_S", 1.0)
     result = run("isolate", "desk-014", "desk-015", *YES, code=130)
     rows = [row.split() for row in result.stdout.splitlines()[1:]]
     last = ["not", "tried", "-"] if when == "between two" else ["done", "pending_start"]
