@@ -27,7 +27,6 @@ from fluent_plugin_amp.errors import EXIT_OK, UsageError
 if TYPE_CHECKING:
     from fluent_plugin_amp.amp_streams.description import Description
     from fluent_plugin_amp.amp_streams.key_check import Finding
-    from fluent_plugin_amp.cisco.answers import EventStream
     from fluent_plugin_amp.cisco.api import CiscoApi
 
 
@@ -277,15 +276,9 @@ def delete(session: Session, stream: str, yes: bool) -> int:
     Example:
       amp-streams delete SIEM
     """
-    from fluent_plugin_amp.cisco.streams import find
+    from fluent_plugin_amp.amp_streams import tasks
 
-    async def look(api: CiscoApi) -> EventStream:
-        return await find(api, stream)
-
-    found = session.with_api(look)
-    session.confirm(f"Delete {found.name!r} (id {found.id}) and what waits in its queue?", yes)
-    session.with_api(lambda api: api.delete_event_stream(found.id))
-    session.screen.note(f"deleted {found.name!r} (id {found.id})")
+    tasks.delete(session, stream, yes=yes)
     return EXIT_OK
 
 

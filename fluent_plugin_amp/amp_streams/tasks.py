@@ -49,7 +49,7 @@ class Change:
     groups: tuple[str, ...] | None
 
 
-# --- create, duplicate, update -------------------------------------------------------------------
+# --- create, duplicate, update, delete -----------------------------------------------------------
 
 
 def create(session: Session, name: str, event_types: Sequence[str], groups: Sequence[str], keep: Keep) -> None:
@@ -133,6 +133,24 @@ async def _update(
         now = await streams.update(api, before, name=name, event_types=types, group_guids=guids)
     (told,) = await describe(api, [now])
     session.screen.note(f"{'would be' if dry_run else 'is now'} {_told(told)}")
+
+
+def delete(session: Session, text: str, *, yes: bool) -> None:
+    """Delete a stream, once the user agrees."""
+
+    async def look(api: CiscoApi) -> EventStream:
+        return await streams.find(api, text)
+
+    found = session.with_api(look)
+    _confirm_deletion(session, found, " and what waits in its queue?", yes=yes)
+    session.with_api(lambda api: api.delete_event_stream(found.id))
+    session.screen.note(f"deleted {found.name!r} (id {found.id})")
+
+
+def _confirm_deletion(session: Session, stream: EventStream, rest: str, *, yes: bool) -> None:
+    """The question says in which organisation: others may have a stream of this name and id."""
+    question = f"in the organisation {session.organisation()}:\nDelete {stream.name!r} (id {stream.id}){rest}"
+    session.confirm(question, yes)
 
 
 def _ids(
@@ -261,8 +279,7 @@ def _finish_rotation(
         session.screen.note(f"would {deletion}call {found.twin_name!r} {found.name!r}")
         return EXIT_OK
     if old is not None:
-        question = f"Delete {old.name!r} (id {old.id})? What came before the twin was made must be delivered."
-        session.confirm(question, yes)
+        _confirm_deletion(session, old, "? What came before the twin was made must be delivered.", yes=yes)
     now = session.with_api(lambda api: rotations.finish(api, found))
     session.screen.note(f"done: {now.name!r} is id {now.id} now, its credentials are in {save}")
     return EXIT_OK

@@ -426,6 +426,20 @@ def test_a_deletion_is_asked_for(run: Run, organisation: Organisation) -> None:
     assert names(organisation) == []
 
 
+@pytest.mark.parametrize("command", [("delete", "SIEM"), ("rotate", "SIEM", "--save", "new.yml", "--finish")])
+def test_a_question_names_the_organisation(
+    run: Run, organisation: Organisation, cloud: LocalCloud, command: tuple[str, ...]
+) -> None:
+    """Others may have a stream of that name and id, and nothing in the cloud's answers has the organisation's."""
+    run("create", "SIEM", "--save", "a.yml")
+    if "--finish" in command:
+        run(*command[:-1])
+    said = run(*command, stdin="n\n", code=2).stderr
+    whose = f"the client id {CLIENT_ID[:8]}…, cloud {cloud.url.split('/')[-1]}"
+    assert f"in the organisation of {whose}:\nDelete 'SIEM' (id 1)" in said
+    assert "SIEM" in names(organisation)
+
+
 def test_a_stream_deleted_in_between_is_said(run: Run, cloud: LocalCloud) -> None:
     """Somebody else was faster: 77, not a bug."""
     run("create", "SIEM", "--save", "a.yml")
