@@ -50,7 +50,9 @@ _unpack_newcomers = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
 _unpack_fields = msgspec.msgpack.Decoder(list[str]).decode
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True, gc=False):
+    """It holds no container, so it is in no cycle, and the garbage collector need not look at it."""
+
     digests: bytes
     """Empty: it may have been told as appeared, or not."""
     hostname: str
