@@ -2,8 +2,7 @@
 
 Computers come and go while tens of thousands of them are listed, and pages are addressed by offset.  So an item may
 come twice, and one may be skipped.  A `Listing` passes over what came before, by its key.  When the total changed
-during a pass, or fewer items came than it says, it reads the list again, `MAX_PASSES` times at most, and gives what
-is new.
+during a pass, or fewer items came than it says, it reads the list again, so often as it may, and gives what is new.
 
 Memory: one page as it arrived, one item decoded, and 16 bytes for each key, `MAX_PAGES` full pages at most.
 A page of vulnerabilities may have 25 MB.
@@ -51,6 +50,7 @@ class Listing:
         inside: the field of ``data`` that holds the list; None: ``data`` is the list.
         max_item_bytes: an item that is larger is there, but is not given; it is counted as `odd`.
         turns: of the work that reading is a part of; None: it has its own.
+        passes: so often the list is read at most; 1 where it is asked for again anyway.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Listing:
         inside: str | None = None,
         max_item_bytes: int = MAX_ITEM_BYTES,
         turns: Turns | None = None,
+        passes: int = MAX_PASSES,
     ) -> None:
         self.read = 0
         """Items that came, of this pass."""
@@ -81,6 +82,7 @@ class Listing:
         self._inside = inside
         self._max_item_bytes = max_item_bytes
         self._turns = turns or Turns()
+        self._passes = passes
         self._seen: set[bytes] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -93,7 +95,7 @@ class Listing:
         Raises:
             CloudAnswerNotUnderstood: a page is not a list, or there is no end of pages; and what `CiscoApi` raises.
         """
-        for _ in range(MAX_PASSES):
+        for _ in range(self._passes):
             self.is_steady = True
             async for item in self._one_pass():
                 yield item

@@ -23,7 +23,7 @@ import msgspec
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import by_guid
 from fluent_plugin_amp.cisco.errors import ComputerNotFound
-from fluent_plugin_amp.cisco.listing import MAX_COMPUTER_BYTES, Listing, guid_of
+from fluent_plugin_amp.cisco.listing import MAX_COMPUTER_BYTES, MAX_PASSES, Listing, guid_of
 from fluent_plugin_amp.cisco.names import is_guid
 from fluent_plugin_amp.errors import ComputersLeftOut
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
@@ -99,6 +99,7 @@ class Computers(Compared):
         is_sweep = not 0 <= began - self._swept_at < self._sweep_s
         query = () if is_sweep else _WITHIN_A_DAY
         options: dict[str, Any] = {"query": query, "max_item_bytes": MAX_COMPUTER_BYTES, "turns": self._turns}
+        options["passes"] = MAX_PASSES if is_sweep else 1  # whom it misses, the next round finds
         with self._reading(Listing(self._api, "/v1/computers", guid_of("connector_guid"), **options)) as listing:
             some: list[Json] = []
             async for computer in listing.items():

@@ -99,6 +99,24 @@ async def test_between_sweeps_those_that_reported_are_asked_for(
     assert told(receiver) == [("changed", silent)]
 
 
+async def test_between_sweeps_a_list_that_moves_is_read_once(
+    polled: Polled, receiver: Receiver, organisation: Organisation, cloud: LocalCloud
+) -> None:
+    """Of many thousands that report, one comes or goes in each reading; whom it missed the next round finds."""
+    inventory = organisation.inventory
+    guids = inventory.add_computers(600)
+    inventory.happening = iter([lambda: inventory.add_computers(1)] * 100)
+    for is_sweep in (True, False):
+        cloud.requests.clear()
+        await polled.poll()
+        requests = [path for _, path in cloud.requests if path == "/v1/computers"]
+        assert len(requests) == (6 if is_sweep else 2)
+    inventory.happening = iter(())
+    await polled.poll()
+    assert told(receiver) == sorted(("appeared", guid) for guid in inventory.computers)
+    assert len(inventory.computers) > len(guids)
+
+
 async def test_a_restart_goes_on_where_it_was(
     polled: Polled, api: CiscoApi, receiver: Receiver, memory: Memory, organisation: Organisation
 ) -> None:
