@@ -54,6 +54,9 @@ group_option = click.option(
 
 # --- which cloud, which key, which way there -----------------------------------------------------
 
+MAX_DAYS = 3650
+"""Of a duration: nobody means more than ten years, and a calendar ends somewhere."""
+
 
 def duration(ctx: click.Context, param: click.Parameter, value: str | float | None) -> float | None:
     """Seconds of an option such as ``--timeout 30s``."""
@@ -64,6 +67,8 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | float | No
     seconds = Duration("0s").read(value)
     if seconds is None:
         raise click.BadParameter(f"{value!r} is not a duration{Duration.examples}")
+    if seconds > MAX_DAYS * 86400:
+        raise click.BadParameter(f"{value!r} is more than {MAX_DAYS}d")
     return seconds
 
 

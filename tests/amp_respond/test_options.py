@@ -96,6 +96,15 @@ def test_names_that_stand_together_are_taken(run: Run, computer: LocalComputer) 
         assert "\nreason: attacked\n2 in all" in said
 
 
+@pytest.mark.parametrize("option", ["--since", "--wait", "--timeout", "--max-wait"])
+@pytest.mark.parametrize("time", ["3651d", "99999999999999d"])
+def test_a_time_has_a_bound(run: Run, computer: LocalComputer, cloud: LocalCloud, option: str, time: str) -> None:
+    """Ten years: before the year 1, or at the end of a float, is no time to count with."""
+    command = ["journal"] if option == "--since" else ["isolate", "desk-014", *YES]
+    assert "is more than 3650d" in run(*command, option, time, code=2).stderr
+    assert cloud.requests == []
+
+
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 201, "\x1b[2J"])
 def test_a_reason_is_given(run: Run, computer: LocalComputer, reason: str) -> None:
     """Something that can be read, of bounded length."""
