@@ -58,7 +58,7 @@ class Stand:
     """That is to be moved, as it describes itself; None: not asked."""
 
 
-Ready = Callable[[], Awaitable[Stand]]
+Again = Callable[[], Awaitable[Stand]]
 """How it stands now, and that it may be done; it waits for the rate limit, and raises where it must not be done."""
 TRIES = 5
 """Of what the cloud does not take."""
@@ -95,7 +95,7 @@ _WANTED = {
 }
 
 
-async def perform(api: CiscoApi, action: Action, signature: str, reason: str, before: str, again: Ready) -> Outcome:
+async def perform(api: CiscoApi, action: Action, signature: str, reason: str, before: str, again: Again) -> Outcome:
     """Do it, unless it is so ``before`` (a `Stand.state`).
 
     ``signature`` and ``reason`` go to the cloud where it takes a comment; a file goes back with its description.
@@ -128,7 +128,7 @@ async def perform(api: CiscoApi, action: Action, signature: str, reason: str, be
     raise doubt
 
 
-async def _until_taken(api: CiscoApi, action: Action, comment: str, state: str, again: Ready) -> Outcome:
+async def _until_taken(api: CiscoApi, action: Action, comment: str, state: str, again: Again) -> Outcome:
     """Do it.  What the cloud did not take, as its rate limit was used up, is tried `TRIES` times in all."""
     tries = 1
     while True:

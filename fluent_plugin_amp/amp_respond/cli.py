@@ -1,6 +1,6 @@
 """The command `amp-respond`: parse, call, map errors to exit codes.
 
-What is done is in `tasks` and `hunts`; how it is shown first, written down and done, in `doing`.
+What a command does is in `tasks`, or in the module of its name; what changes something goes through `doing`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from fluent_plugin_amp.amp_respond.options import (
     of_tenant,
     open_journal,
     reason_option,
+    ship_left,
     ship_option,
     wait_option,
 )
 from fluent_plugin_amp.commands.console import shared_code
 from fluent_plugin_amp.errors import EXIT_OK, UsageError
-from fluent_plugin_amp.text import how_many
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.admin.tenants import Tenant
@@ -226,24 +226,13 @@ def vulnerable(session: Session, tenant: str | None, computer: str | None, sha25
     Example:
       amp-respond vulnerable --computer desk-014
     """
-    from fluent_plugin_amp.amp_respond.vulnerable import programs
+    from fluent_plugin_amp.amp_respond.vulnerable import programs, show
 
     found = session.with_api(lambda api: programs(api, computer, sha256))
     if as_json:
         session.screen.json([one.as_json() for one in found])
-        return EXIT_OK
-    if not found:
-        session.screen.note(how_many(0, "vulnerable program"))
-        return EXIT_OK
-    rows = [
-        (
-            *(one.application, one.version, f"{one.cvss:g}", str(len(one.cves)), str(one.count)),
-            ", ".join(each.hostname for each in one.computers[:4]) + (", …" if one.count > 4 else ""),
-            one.sha256,
-        )
-        for one in found
-    ]
-    session.screen.table(("PROGRAM", "VERSION", "CVSS", "CVES", "COMPUTERS", "ON", "SHA256"), rows)
+    else:
+        show(session.screen, found)
     return EXIT_OK
 
 
@@ -266,9 +255,7 @@ def journal(
 
     code = show_journal(session, open_journal(journal_file), since_s, as_json=as_json)
     if ship_config is not None:
-        from fluent_plugin_amp.amp_respond.shipping import ship
-
-        session.screen.note(f"{how_many(ship(ship_config, open_journal(journal_file)), 'entry')} sent")
+        ship_left(session, ship_config, open_journal(journal_file))
     return code
 
 

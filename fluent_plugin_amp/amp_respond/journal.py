@@ -13,7 +13,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,13 @@ def default_path(environ: Mapping[str, str]) -> Path:
 
 
 def line(entry: str, phase: str, **more: Any) -> Json:
-    """A line of an entry, with the time: ISO 8601, UTC."""
-    at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"entry": entry, "phase": phase, "at": at, **more}
+    """A line of an entry, with the time."""
+    return {"entry": entry, "phase": phase, "at": before_now(timedelta()), **more}
+
+
+def before_now(ago: timedelta) -> str:
+    """The time then, as the lines have it, so that the two can be compared: ISO 8601, UTC."""
+    return (datetime.now(timezone.utc) - ago).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Journal:

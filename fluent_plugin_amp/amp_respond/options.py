@@ -115,31 +115,37 @@ def open_journal(file: Path | None) -> Journal:
     return Journal(file or default_path(os.environ))
 
 
+def ship_left(session: Session, config: Path, journal: Journal) -> None:
+    """Do what --ship asks for, and tell how many entries that were."""
+    from fluent_plugin_amp.amp_respond.shipping import ship
+
+    session.screen.note(f"{how_many(ship(config, journal), 'entry')} sent")
+
+
 def of_tenant(command: Command) -> Command:
     """Give a command a `Session` with the cloud and key of its options, or of the ``tenant`` in a fleet file."""
 
     @functools.wraps(command)
     def wrapper(session: Session, fleet: Path | None, tenant: str | None, **arguments: Any) -> Any:
-        if (fleet is None) is (tenant is not None or bool(arguments.get("all_tenants"))):
+        asks_all = bool(arguments.get("all_tenants"))
+        if (fleet is None) is (tenant is not None or asks_all):
             raise UsageError("--fleet belongs to --tenant or, for a hunt, --all-tenants")
-        if fleet is not None:
-            _refuse_another_key(click.get_current_context())
-        if arguments.get("all_tenants") and fleet is not None:
-            from fluent_plugin_amp.admin.fleet_file import read_fleet
-
-            arguments["all_tenants"] = read_fleet(fleet, os.environ)
-            fleet = None
-        if fleet is not None and tenant is not None:
+        if fleet is None:
+            _refuse_no_organisation(session, click.get_current_context())
+        else:
             from fluent_plugin_amp.admin.fleet_file import read_fleet
             from fluent_plugin_amp.admin.tenants import chosen_tenants
 
-            chosen = chosen_tenants(read_fleet(fleet, os.environ), [tenant])
-            if len(chosen) != 1:
-                raise UsageError("--tenant: name one")
-            session.use(chosen[0].cloud, chosen[0].key)
-            tenant = chosen[0].name
-        elif not arguments.get("all_tenants"):
-            _refuse_no_organisation(session, click.get_current_context())
+            _refuse_another_key(click.get_current_context())
+            tenants = read_fleet(fleet, os.environ)
+            if tenant is None or asks_all:
+                arguments["all_tenants"] = tenants
+            else:
+                chosen = chosen_tenants(tenants, [tenant])
+                if len(chosen) != 1:
+                    raise UsageError("--tenant: name one")
+                session.use(chosen[0].cloud, chosen[0].key)
+                tenant = chosen[0].name
         return command(session, tenant=tenant, **arguments)
 
     for option in reversed(_TENANT_OPTIONS):
@@ -197,9 +203,7 @@ def acting(command: Command) -> Command:
         try:
             code = command(session, doing, **arguments)
             if ship_config is not None and not dry_run:
-                from fluent_plugin_amp.amp_respond.shipping import ship
-
-                session.screen.note(f"{how_many(ship(ship_config, doing.journal), 'entry')} sent")
+                ship_left(session, ship_config, doing.journal)
             session.screen.refuse_unread()
         except Unprintable as exc:
             if dry_run:

@@ -50,16 +50,16 @@ def show(screen: Screen, results: Sequence[Result], *, as_json: bool, is_complet
             rows = [(r.entry or "-", str(r.action), r.outcome, r.state or "-") for r in results]
             screen.table(("ENTRY", "ACTION", "OUTCOME", "STATE"), rows)
     code = show_errors(screen, results)
-    others = [result for result in results if result.state and not result.is_reached] if is_waited else []
-    pending = [result for result in others if result.state.startswith("pending")]
+    unreached = [result for result in results if result.state and not result.is_reached] if is_waited else []
+    pending = [result for result in unreached if result.state.startswith("pending")]
     if pending:
         screen.note(f"{len(pending)} pending: a computer hears of it when it is online; see amp-respond status")
-    for result in others:
+    for result in unreached:
         if result not in pending and result.action.computer:
             screen.note(one_line(f"{result.action.computer.name}: {result.state}, which was not asked for"))
     if not is_complete:
         screen.note(INCOMPLETE)
-    return code or (EXIT_NO if others else EXIT_OK)
+    return code or (EXIT_NO if unreached else EXIT_OK)
 
 
 def show_errors(screen: Screen, results: Sequence[Result]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 
 from fluent_plugin_amp.admin.session import Session
@@ -11,7 +11,7 @@ from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own
 from fluent_plugin_amp.amp_respond.doing import Doing, do
 from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref, who_left
 from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
-from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.amp_respond.journal import Journal, before_now
 from fluent_plugin_amp.amp_respond.ready import Checks
 from fluent_plugin_amp.amp_respond.select import find_computers, names, who_saw
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
@@ -213,7 +213,7 @@ async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action],
     if group is None or not group.guid:
         raise GroupWouldBeEmpty("in which group the computer is, the cloud does not tell")
     leaving = {one.computer.guid for one in left if one.computer is not None and one.from_group == group}
-    moved = who_left(journal.entries()[0], group.guid, (datetime.now(timezone.utc) - LATE).isoformat()) - leaving
+    moved = who_left(journal.entries()[0], group.guid, before_now(LATE)) - leaving
     late = f"; the journal has {how_many(len(moved), 'computer')} as just moved out of it" if moved else ""
     stays = await computers.is_anybody_in(api, group.guid, leaving | moved)
     if stays is None:
@@ -258,7 +258,7 @@ def show_journal(session: Session, journal: Journal, since_s: float | None, *, a
     """The entries, the oldest first; those without an answer are `unknown`."""
     found, broken = journal.entries()
     if since_s is not None:
-        start = (datetime.now(timezone.utc) - timedelta(seconds=since_s)).isoformat()
+        start = before_now(timedelta(seconds=since_s))
         found = [entry for entry in found if entry.at >= start]
     if as_json:
         session.screen.json([entry.as_json() for entry in found])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.amp_respond.entries import Json
 from fluent_plugin_amp.cisco import answers, computers
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer, computer
 from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
+from fluent_plugin_amp.text import how_many
 
 PAGE = 50
 """An entry lists up to a thousand computers: a page of 500 entries would be larger than an answer may be."""
@@ -58,6 +60,22 @@ async def programs(api: CiscoApi, name: str | None, sha256: str | None) -> list[
             continue
         found.append(one)
     return sorted(found, key=lambda one: (-one.cvss, one.application.casefold(), one.version))
+
+
+def show(screen: Screen, found: Sequence[Program]) -> None:
+    """A row for each, with the first computers that have it."""
+    if not found:
+        screen.note(how_many(0, "vulnerable program"))
+        return
+    rows = [
+        (
+            *(one.application, one.version, f"{one.cvss:g}", str(len(one.cves)), str(one.count)),
+            ", ".join(each.hostname for each in one.computers[:4]) + (", …" if one.count > 4 else ""),
+            one.sha256,
+        )
+        for one in found
+    ]
+    screen.table(("PROGRAM", "VERSION", "CVSS", "CVES", "COMPUTERS", "ON", "SHA256"), rows)
 
 
 async def _is_on(api: CiscoApi, one: Program, guid: str) -> bool:
