@@ -9,24 +9,25 @@ from pathlib import Path
 from fluent_plugin_amp.admin.session import Session
 from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own
 from fluent_plugin_amp.amp_respond.doing import Doing, do
-from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref, who_left
+from fluent_plugin_amp.amp_respond.entries import UNKNOWN, Action, Json, Ref
 from fluent_plugin_amp.amp_respond.errors import ChangedMeanwhile, GroupWouldBeEmpty
 from fluent_plugin_amp.amp_respond.journal import Journal, before_now
 from fluent_plugin_amp.amp_respond.ready import Checks
+from fluent_plugin_amp.amp_respond.refusals import (
+    refuse_another_group,
+    refuse_another_list,
+    refuse_renamed,
+    refuse_to_empty,
+)
 from fluent_plugin_amp.amp_respond.select import find_computers, names, who_saw
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
-from fluent_plugin_amp.cisco.errors import FileListWrongType
 from fluent_plugin_amp.cisco.file_lists import sha256_of
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
-from fluent_plugin_amp.cisco.names import is_called, is_guid
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
 from fluent_plugin_amp.text import how_many, one_line
-
-LATE = timedelta(minutes=10)
-"""The cloud accepts a move, and may show the group of before for some time."""
 
 # --- isolate, release ----------------------------------------------------------------------------
 
@@ -87,15 +88,6 @@ def isolate(
     )
 
 
-async def refuse_renamed(api: CiscoApi, action: Action, now: Stand) -> None:
-    """Raises ChangedMeanwhile where the computer has another name than the one that was agreed to."""
-    if action.computer is None:
-        return
-    found = now.computer or await computers.by_guid(api, action.computer.guid)
-    if not is_called(found.hostname, action.computer.name):
-        raise ChangedMeanwhile(f"{action}: the computer is called {found.hostname!r} now")
-
-
 # --- block, unblock ------------------------------------------------------------------------------
 
 
@@ -106,19 +98,6 @@ def block(session: Session, doing: Doing, kind: str, hashes: Sequence[str], file
     within = Ref(found.guid, found.name, found.type)
     actions = [Action(kind, sha256=sha256, list=within) for sha256 in sha256s]
     return do(session, doing, actions, Checks(refuse_another_list), named=file is None)
-
-
-async def refuse_another_list(api: CiscoApi, action: Action, now: Stand) -> None:
-    """The list is of another type, or has another name.
-
-    Raises FileListNotFound, FileListWrongType, ChangedMeanwhile.
-    """
-    if action.list is not None:
-        found = await file_lists.find(api, action.list.guid)
-        if found.type != action.list.type:
-            raise FileListWrongType(f"the list {found} was one of the type {action.list.type}")
-        if not is_called(found.name, action.list.name):
-            raise ChangedMeanwhile(f"{action}: the list is called {found.name!r} now")
 
 
 def show_lists(session: Session, *, with_files: bool, as_json: bool) -> int:
@@ -193,33 +172,6 @@ def move(
             session.screen.json([])
         return EXIT_OK
     return do(session, doing, moving, Checks(check, check_lists), named=file is None, refused=refused)
-
-
-async def refuse_another_group(api: CiscoApi, action: Action) -> None:
-    """The group that is moved to is gone, or has another name.  Raises NameUnknown, ChangedMeanwhile."""
-    to = action.to_group
-    if to is not None:
-        name = (await computers.groups(api)).find_exactly(to.guid).name
-        if not is_guid(to.name) and not is_called(name, to.name):  # a GUID: it was not known
-            raise ChangedMeanwhile(f"{action}: the group is called {name!r} now")
-
-
-async def refuse_to_empty(api: CiscoApi, action: Action, left: Sequence[Action], journal: Journal) -> None:
-    """Raises GroupWouldBeEmpty where nobody stays in the group, once the moves that are left are done.
-
-    Whom the journal shows as moved out of it in the last `LATE` does not stay, whatever the cloud still shows.
-    """
-    group = action.from_group
-    if group is None or not group.guid:
-        raise GroupWouldBeEmpty("in which group the computer is, the cloud does not tell")
-    leaving = {one.computer.guid for one in left if one.computer is not None and one.from_group == group}
-    moved = who_left(journal.entries()[0], group.guid, before_now(LATE)) - leaving
-    late = f"; the journal has {how_many(len(moved), 'computer')} as just moved out of it" if moved else ""
-    stays = await computers.is_anybody_in(api, group.guid, leaving | moved)
-    if stays is None:
-        raise GroupWouldBeEmpty(f"whether anybody stays in the group {group.name!r}, the cloud does not tell{late}")
-    if not stays:
-        raise GroupWouldBeEmpty(f"nobody would stay in the group {group.name!r}{late}")
 
 
 # --- looking -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from fluent_plugin_amp.amp_respond.entries import ALREADY, DONE, IN_DOUBT, UNKNO
 from fluent_plugin_amp.amp_respond.errors import EntryUnknown, GroupWouldBeEmpty, NothingToUndo
 from fluent_plugin_amp.amp_respond.journal import Journal
 from fluent_plugin_amp.amp_respond.ready import Checks
-from fluent_plugin_amp.amp_respond.tasks import refuse_another_group, refuse_another_list, refuse_to_empty
+from fluent_plugin_amp.amp_respond.refusals import refuse_another_group, refuse_another_list, refuse_to_empty
 from fluent_plugin_amp.cisco import computers, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.names import is_called
