@@ -1,4 +1,4 @@
-"""Makes an action ready: right before its request, how it stands is seen, and that it may be done."""
+"""Makes an action ready: sees, right before its request, how it stands and that it may be done."""
 
 from __future__ import annotations
 
