@@ -19,11 +19,12 @@ from typing import Any
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.backoff import Outage, Pace
 from fluent_plugin_amp.cisco.budget import Budget
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.completeness import journal, presence
 from fluent_plugin_amp.completeness.journal import Journal
 from fluent_plugin_amp.completeness.presence import Presence
 from fluent_plugin_amp.completeness.record import HOUR_S, Figures, Origin
-from fluent_plugin_amp.completeness.schedule import SETTLED_S, Due, due
+from fluent_plugin_amp.completeness.schedule import LOST_S, SETTLED_S, Due, due
 from fluent_plugin_amp.config import Config, StreamConfig
 from fluent_plugin_amp.config.models import CompletenessConfig
 from fluent_plugin_amp.containment import contained
@@ -35,7 +36,7 @@ from fluent_plugin_amp.observe.snapshot import Proof, Snapshot, StreamSnapshot
 from fluent_plugin_amp.pipeline.conductor import Conductor
 from fluent_plugin_amp.pipeline.feed import Feed
 from fluent_plugin_amp.run.build import record_transform
-from fluent_plugin_amp.run.looking import Looks
+from fluent_plugin_amp.run.looking import ListCut, Looks
 from fluent_plugin_amp.source.transitions import Reason
 from fluent_plugin_amp.state.rows import KeptRows
 
@@ -51,6 +52,8 @@ CONNECT_STEPS = 100
 RETRY_S = 300.0
 """After which a cloud that did not answer is asked again."""
 PACE = Pace(RETRY_S, RETRY_S)
+CUT_AGAIN = 1 / 24
+"""An hour whose list was cut is looked at again after so much of its age: the cloud may never list it whole."""
 
 
 class Completing:
@@ -102,6 +105,8 @@ class Completing:
         self._outages: dict[str, Outage] = {}
         """Of streams whose cloud did not answer."""
         self._retry_at: dict[str, float] = {}
+        self._cut: dict[str, dict[int, float]] = {}
+        """Of each stream, hours whose list was cut, and when they are looked at again."""
         self._rounds: dict[str, asyncio.Task[None]] = {}
         """Of each stream, the one that is not over."""
         self.proofs: dict[str, Proof] = {}
@@ -194,6 +199,7 @@ class Completing:
         streams = self.streams
         for name in {*self.proofs, *self._outages} - {stream.name for stream in streams}:
             self.proofs.pop(name, None)
+            self._cut.pop(name, None)
             if self._outages.pop(name, None) is not None:
                 self._tell(SourceEnded(source_of(name)))
         self._rounds = {name: task for name, task in self._rounds.items() if not task.done()}
@@ -241,15 +247,26 @@ class Completing:
             self._prove(name)
 
     async def _look_at_all(self, stream: StreamConfig) -> None:
-        known = self._journals[stream.name]
+        known, before = self._journals[stream.name], self._cut.get(stream.name, {})
+        cut = self._cut[stream.name] = {}
         for each in list(due(known.hours, known.begins, self._clock())):
-            figures = LOST if each.is_lost else await self._look(stream, each)
+            now, again_at = self._clock(), before.get(each.hour, 0.0)
+            if not each.is_lost and 0 < again_at - now <= CUT_AGAIN * LOST_S:  # else the clock went back
+                cut[each.hour] = again_at
+                continue
+            try:
+                figures = LOST if each.is_lost else await self._look(stream, each)
+            except ListCut:
+                cut[each.hour] = now + CUT_AGAIN * (now - each.hour - HOUR_S)
+                continue
             if figures is None:
                 known.note_unchanged(each, self._clock())
             else:
                 known.note(self._origin(stream), each, figures, self._clock(), self._key)
             await self._save(stream.name)
             await self._send(stream.name)
+        if cut:
+            raise CloudAnswerNotUnderstood("GET /v1/events: the list ends before all events that the cloud counts")
 
     async def _look(self, stream: StreamConfig, at: Due) -> Figures | None:
         name = stream.name

@@ -18,7 +18,6 @@ from pathlib import Path
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi, Wait
 from fluent_plugin_amp.cisco.budget import Budget
-from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.cisco.history import total_between
 from fluent_plugin_amp.cisco.walk import PAGE
 from fluent_plugin_amp.completeness.journal import Journal
@@ -48,6 +47,10 @@ Stands = Callable[[], StreamSnapshot | None]
 """How a stream stands at the moment; None: nobody knows."""
 WORTH_A_TOTAL = PAGE
 """Events of an hour.  With fewer, another look takes no more requests than the totals do."""
+
+
+class ListCut(Exception):
+    """The cloud's list of an hour ended before all events that the cloud counts; it may be whole another time."""
 
 
 async def wait_for_the_limit(seconds: float, why: str) -> None:
@@ -117,7 +120,7 @@ class Looks:
             None: the hour was clean, and the cloud has as many events as then.
 
         Raises:
-            CloudAnswerNotUnderstood: the list is cut, and may lack events of the hour.
+            ListCut: it may lack events of the hour.
             PluginError: what the API, the state file or the servers give.
         """
         cloud = cloud_of(stream)
@@ -226,7 +229,7 @@ class Looks:
         total = await self._total(api, event_stream, at) if found.is_cut or is_worth_a_total else None
         fits = total is not None and found.fits(total)
         if found.is_cut and not fits:
-            raise CloudAnswerNotUnderstood("GET /v1/events: the list ends before all events that the cloud counts")
+            raise ListCut
         return replace(comparison, cloud_total=total) if is_worth_a_total and fits else comparison
 
     async def _total(self, api: CiscoApi, event_stream: EventStream, at: Due) -> int | None:

@@ -219,6 +219,32 @@ async def test_an_hour_whose_list_is_cut_has_no_record(world: World) -> None:
     assert [(each["in_cloud"], each["delivered"]) for each in of_the_hour(world)] == [(20, 20)]
 
 
+async def test_an_hour_whose_list_stays_cut_holds_up_no_other(world: World) -> None:
+    """Later hours have their records, and the one that is cut is looked at less and less often."""
+    async with world.running() as completing:
+        await clean_hour(world, completing)
+        bodies = hour_of(1)
+        world.organisation.publish(bodies)
+        world.remember(bodies, delivered_at=BEGIN)
+        world.now += HOUR_S
+        with pytest.MonkeyPatch.context() as cut:
+            count_and_list(cut, at_most=35)
+            await write_due(completing)
+            assert of_the_hour(world) == []
+            assert (world.records[-1]["hour"], world.records[-1]["in_cloud"]) == ("2023-11-14T23:00:00Z", 20)
+            assert [fact for fact in world.facts if isinstance(fact, SourceTrouble)]
+            requests = completing.proofs["emea"].requests
+            world.now += RETRY_S
+            await write_due(completing)
+            assert completing.proofs["emea"].requests == requests
+        world.now += HOUR_S / 4
+        await write_due(completing)
+        assert [(each["in_cloud"], each["delivered"]) for each in of_the_hour(world)] == [(20, 20)]
+        assert isinstance(
+            [fact for fact in world.facts if isinstance(fact, SourceTrouble | SourcePolled)][-1], SourcePolled
+        )
+
+
 async def test_what_is_counted_too_much_outside_of_the_hour_is_no_obstacle(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
