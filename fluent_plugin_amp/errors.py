@@ -424,7 +424,10 @@ class EventTooDeep(InvalidEvent):
 
 
 class EventTooManyValues(InvalidEvent):
-    """The body holds more than 250,000 values, which take many times its size in memory, and seconds."""
+    """The body holds more than 250,000 values, which take many times its size in memory, and seconds.
+
+    Or its numbers have more than 5,000,000 digits together.
+    """
 
     id = "event.too-many-values"
 

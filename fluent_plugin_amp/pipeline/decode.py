@@ -28,6 +28,10 @@ MAX_VALUES = 250_000
 """Of one event.  A list of empty lists takes 30 times the memory of its text, and a second of the loop for 2 MB;
 Cisco's events have some hundred."""
 
+MAX_DIGITS = 20 * MAX_VALUES
+"""Of all numbers of one event.  An integer is read in a time that grows with the square of its digits: 32 MB of the
+longest take most of a second."""
+
 BOM = b"\xef\xbb\xbf"
 """Some writers put it before JSON; a reader may take it as nothing (RFC 8259, 8.1)."""
 
@@ -47,6 +51,8 @@ def decode(body: bytes) -> Record:
     """
     if len(body) > MAX_VALUES and _has_too_many_values(body):
         raise EventTooManyValues(f"more than {MAX_VALUES:,} values")
+    if len(body) > MAX_DIGITS and _has_too_many_digits(body):
+        raise EventTooManyValues(f"numbers of more than {MAX_DIGITS:,} digits together")
     try:
         value = _decode_json(body) if len(body) <= COUNTED_BYTES else _decode_large(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -93,10 +99,26 @@ def _has_too_many_values(body: bytes) -> bool:
     """Counts what begins or parts values; within texts too at first, and where that is too much, outside of them."""
     if _separators(body) <= MAX_VALUES:
         return False
-    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    unescaped = _unescaped(body)
     if unescaped.count(b'"') > 4 * MAX_VALUES:  # a name and a text for each value
         return True
     return sum(map(_separators, unescaped.split(b'"')[::2])) > MAX_VALUES
+
+
+def _has_too_many_digits(body: bytes) -> bool:
+    """Counts within texts too at first, and where that is too much, outside of them."""
+    if _digits(body) <= MAX_DIGITS:
+        return False
+    return _digits(b"".join(_unescaped(body).split(b'"')[::2])) > MAX_DIGITS
+
+
+def _unescaped(body: bytes) -> bytes:
+    """Without what is escaped within texts: each quote that is left begins or ends one."""
+    return body.replace(b"\\\\", b"").replace(b'\\"', b"")
+
+
+def _digits(text: bytes) -> int:
+    return len(text) - len(text.translate(None, b"0123456789"))
 
 
 def _separators(text: bytes) -> int:

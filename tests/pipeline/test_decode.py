@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep, EventTooManyValues, InvalidEvent
-from fluent_plugin_amp.pipeline.decode import COUNTED_BYTES, MAX_DEPTH, MAX_VALUES, decode, event_time
+from fluent_plugin_amp.pipeline.decode import COUNTED_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_VALUES, decode, event_time
 
 json_values = st.recursive(
     st.none()
@@ -233,6 +233,20 @@ def test_texts_are_not_taken_for_values(text: str) -> None:
     event = {"command_line": text * MAX_VALUES, "file": {"name": text}}
     body = json.dumps(event).encode()
     assert decode(body) == event
+
+
+def test_numbers_of_too_many_digits_are_not_made() -> None:
+    """The longest that can be read take the longest for each of their digits; in a text they are none."""
+    numbers = b",".join([b"7" * 4300] * (MAX_DIGITS // 4300 + 1))
+    with pytest.raises(EventTooManyValues, match="5,000,000 digits"):
+        decode(b'{"a":[' + numbers + b"]}")
+    assert decode(b'{"a":"' + numbers + b'","b":7}') == {"a": numbers.decode(), "b": 7}
+
+
+def test_as_many_numbers_as_an_event_may_have_are_not_too_many_digits() -> None:
+    """Each of them as long as one of 64 bits can be."""
+    numbers = b",".join([b"1" * 20] * (MAX_VALUES - 10))
+    assert len(decode(b'{"a":[' + numbers + b"]}")["a"]) == MAX_VALUES - 10
 
 
 NUMBERS = [
