@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.cisco import mended as module
@@ -81,6 +81,7 @@ def test_backslashes_cost_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.sampled_from([r"\\", r"\ud800", r"\uDC00", r"\"", r"\n", "ud800", "d8", "é"])).map("".join))
+@example(r"\\ud800\uDC00")
 def test_surrogates_are_found_as_a_reader_finds_them(escaped: str) -> None:
     """Whatever stands around them: only halves are replaced."""
     read = json.loads(f'"{escaped}"')
