@@ -1,16 +1,18 @@
 """Notes the hunts that delivered events ask for, before the events are acked: a crash repeats a hunt, and skips none.
 
-A `model.Delivered` around another one.  The row of a hunt and the event as delivered are put in the same turn of the
-loop, so one transaction takes both.  While the state file is in trouble, the acks of the events that ask wait; all
-others go on.  Whatever fails here costs a hunt, and is told; the event is acked as ever.
+A `model.Delivered` around another one.  An event that asks is remembered as delivered after its hunt is noted.  So
+until then the broker delivers it again after a crash, and it asks again.  Hunts are noted when it is known what was
+kept: events that ask wait for that, and while the state file is in trouble.  All others go on.  Whatever fails here
+costs a hunt, and is told; the event is acked as ever.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import partial, reduce
+from functools import partial
 from typing import Protocol
 
 from fluent_plugin_amp.containment import contained
@@ -53,61 +55,95 @@ class HuntNotes:
         self._keeper = keeper
         self._tell = tell
         self._clock = clock
-        self._early: dict[str, list[Pending]] = {}
-        """Who asked before it was known what was kept, by line."""
+        self._unknown: dict[str, Pending] = {}
+        """Lines of which it is not known yet what was kept, and who waits for that."""
+        self._has_new = asyncio.Event()
 
     def follow(self, wanted: Mapping[str, float]) -> None:
         """Have a queue for each of these lines, and no other: after so many seconds each hunts a hash again."""
         for line in self.queues.keys() - wanted.keys():
             del self.queues[line]
-            self._end_early(line)
+            self._known_now(line)
         for line, every_s in wanted.items():
-            self.queues.setdefault(line, HuntQueue(every_s)).every_s = every_s
+            if line not in self.queues:
+                self.queues[line] = HuntQueue(every_s)
+                self._unknown[line] = Pending()
+            self.queues[line].every_s = every_s
+        self._has_new.set()
+
+    async def run(self) -> None:
+        """Take up what was kept of each line, until cancelled; whether anything is hunted or not."""
+        while True:
+            self._has_new.clear()
+            for line in [*self._unknown]:
+                await self.restore(line)
+            await self._has_new.wait()
 
     async def restore(self, line: str) -> HuntQueue:
         """The queue of a line, once it has what was kept; for the last moments of a removed one, another."""
-        queue = self.queues.get(line) or HuntQueue(math.inf)
-        if not queue.is_restored:
-            kept = await self._keeper.load_of(line)
-            more, garbled = queue.restore(kept, self._clock())
-            if garbled:
-                self._keeper.set_aside([(line, name) for name in garbled])
-            self._keeper.put({(line, name): data for name, data in more.items()}, partial(self._end_early, line))
-        return queue
+        if line in self._unknown:
+            with contained(
+                "hunts", self._tell
+            ):  # otherwise what is kept stays where it is, and events wait for nothing
+                kept = await self._keeper.load_of(line)
+                if line in self._unknown:  # nobody else was faster, and it was not removed
+                    garbled = self.queues[line].restore(kept)
+                    if garbled:
+                        self._keeper.set_aside([(line, name) for name in garbled])
+            self._known_now(line)
+        return self.queues.get(line) or HuntQueue(math.inf)
 
     def contains(self, stream: str, digest: bytes) -> bool:
         """See `model.Delivered`."""
         return self._delivered.contains(stream, digest)
 
     def record(self, deliveries: list[Delivery]) -> Pending | None:
-        """See `model.Delivered`; what asks is safe when its hunt is noted, too."""
+        """See `model.Delivered`; what asks is remembered, and safe, after its hunt is noted."""
         if deliveries[0].ask is None:  # those that ask are given apart
             return self._delivered.record(deliveries)
-        kept = None
+        for delivery in deliveries:
+            if (unknown := self._unknown.get(delivery.ask.line)) is not None:
+                return _after(unknown, partial(self.record, deliveries))
+        noted = None
         with contained("hunts", self._tell):
-            kept = self._note(deliveries)
-        return Pending.both(kept, self._delivered.record(deliveries))
+            noted = self._note([delivery.ask for delivery in deliveries])
+        remember = partial(self._remember, deliveries)
+        return remember() if noted is None else _after(noted, remember)
 
-    def _note(self, deliveries: list[Delivery]) -> Pending | None:
+    def _note(self, asks: list[Ask]) -> Pending | None:
         rows: dict[tuple[str, str], bytes | None] = {}
-        pending: list[Pending] = []
         now = self._clock()
-        asks: list[Ask] = [delivery.ask for delivery in deliveries]
         for ask in asks:
-            line, queue = ask.line, self.queues.get(ask.line)
-            if queue is None or not queue.needs(ask.sha256, now):  # None: configured no more
-                continue
-            noted = queue.note(ask.sha256, ask.event, now)
-            if queue.is_restored:
-                rows |= {(line, name): data for name, data in noted.items()}
-            elif noted:
-                pending.append(Pending())
-                self._early.setdefault(line, []).append(pending[-1])
-        if rows:
-            pending.append(Pending())
-            self._keeper.put(rows, pending[-1].is_safe_now)
-        return reduce(Pending.both, pending, None)
+            queue = self.queues.get(ask.line)
+            if queue is not None and queue.needs(ask.sha256, now):  # None: configured no more
+                noted = queue.note(ask.sha256, ask.event, now)
+                rows |= {(ask.line, name): data for name, data in noted.items()}
+        if not rows:
+            return None
+        pending = Pending()
+        self._keeper.put(rows, pending.is_safe_now)
+        return pending
 
-    def _end_early(self, line: str) -> None:
-        for pending in self._early.pop(line, ()):
-            pending.is_safe_now()
+    def _remember(self, deliveries: list[Delivery]) -> Pending | None:
+        with contained("memory", self._tell):  # servers have them: nothing holds them up
+            return self._delivered.record(deliveries)
+        return None
+
+    def _known_now(self, line: str) -> None:
+        if (unknown := self._unknown.pop(line, None)) is not None:
+            unknown.is_safe_now()
+
+
+def _after(first: Pending, call: Callable[[], Pending | None]) -> Pending:
+    """Safe when what ``call`` gives is safe; it is called when the ``first`` is safe."""
+    last = Pending()
+
+    def go_on() -> None:
+        pending = call()
+        if pending is None:
+            last.is_safe_now()
+        else:
+            pending.then(last.is_safe_now)
+
+    first.then(go_on)
+    return last

@@ -52,7 +52,6 @@ class HuntQueue:
         """Hunts that were done, since the start."""
         self.left_out = 0
         """Hashes for which there was no room."""
-        self.is_restored = False
         self._max_waiting = max_waiting
         self._max_remembered = max_remembered
         self._waiting: dict[str, Noted] = {}
@@ -107,11 +106,8 @@ class HuntQueue:
             del self._hunted[sha256]
         return dict.fromkeys((sha256 for sha256 in old if sha256 not in self._waiting), None)
 
-    def restore(self, rows: Mapping[str, bytes], now: float) -> tuple[Rows, list[str]]:
-        """Take up what was kept.  Of events that asked before nothing may have been kept, lest it hide what is there.
-
-        Returns what is to be kept of them, and the names of garbled rows.
-        """
+    def restore(self, rows: Mapping[str, bytes]) -> list[str]:
+        """Take up what was kept, before anything is noted.  Returns the names of garbled rows."""
         garbled: list[str] = []
         kept: list[Noted] = []
         hunted: list[tuple[int, str]] = []
@@ -127,13 +123,6 @@ class HuntQueue:
                 hunted.append((asked_at, sha256))
             else:
                 kept.append(Noted(sha256, asked_at, event))
-        for asked_at, sha256 in sorted(hunted):
-            self._hunted[sha256] = asked_at
-            if sha256 in self._waiting and 0 <= now - asked_at < self.every_s:  # asked for again too early
-                del self._waiting[sha256]
-        early, self._waiting = self._waiting, {}
+        self._hunted = {sha256: asked_at for asked_at, sha256 in sorted(hunted)}
         self._waiting = {noted.sha256: noted for noted in sorted(kept, key=lambda noted: noted.asked_at)}
-        more = [noted for sha256, noted in early.items() if sha256 not in self._waiting]
-        self._waiting |= {noted.sha256: noted for noted in more}
-        self.is_restored = True
-        return {noted.sha256: _encode((noted.asked_at, noted.event)) for noted in more}, garbled
+        return garbled

@@ -83,15 +83,10 @@ class Daemon:
         self.sink = sink
         self.streams: dict[str, Stream] = {}
         pipeline = Pipeline(
-            config,
-            config.own_streams,
-            sink,
-            observer,
-            with_state=with_state,
-            on_available=self._wake_streams,
+            config, config.own_streams, sink, observer, with_state=with_state, on_available=self._wake_streams
         )
         self.state, self.conductor, self.combining = pipeline.state, pipeline.conductor, pipeline.combining
-        self._names, self._hunts = pipeline.names, pipeline.hunts
+        self._names, self.hunts = pipeline.names, pipeline.hunts
         self._observer = observer
         self._fleet = RunningStreams(observer, once=once)
         for stream in config.own_streams:
@@ -154,9 +149,9 @@ class Daemon:
             for each in (*changes.restarted, *changes.added)
         }
         make_names(config, self._names)
-        hunts = hunted(config) if self._hunts is not None else {}
-        if self._hunts is not None:
-            self._hunts.follow(hunt_lines(hunts))
+        hunts = hunted(config) if self.hunts is not None else {}
+        if self.hunts is not None:
+            self.hunts.follow(hunt_lines(hunts))
         transforms = {each.name: make_transform(each, self._names, hunts) for each in config.own_streams}
         for changed in changes.transformed:
             self.conductor.open(changed.name, transforms[changed.name])
@@ -219,7 +214,7 @@ class Daemon:
             incidents_open=self.combining.combiner.incidents_open if self.combining is not None else None,
             hunts=tuple(
                 HuntsSnapshot(line, queue.waiting, queue.hunts, queue.left_out)
-                for line, queue in (self._hunts.queues if self._hunts is not None else {}).items()
+                for line, queue in (self.hunts.queues if self.hunts is not None else {}).items()
             ),
             sources=self.sources.figures() if self.sources is not None else (),
         )
@@ -262,9 +257,7 @@ class Daemon:
             return None
         from fluent_plugin_amp.run.sources import Sources  # few poll
 
-        return Sources(
-            config, self.conductor, self.state.kept, self._names, self._observer, self._hunts, self.budgets
-        )
+        return Sources(config, self.conductor, self.state.kept, self._names, self._observer, self.hunts, self.budgets)
 
     def _sink_close_timeout_s(self) -> float:
         """What is left of ``shutdown_timeout``: the streams may have used all of it."""
@@ -352,6 +345,8 @@ async def run(
             stack.enter_context(ask_on_hangup(reloader.ask, stop, was_hung_up))
             await begin("reload", reloader.run)
         await begin("unmatched fields", lambda: keep_logging_unmatched(daemon.conductor))
+        if daemon.hunts is not None:
+            await begin("hunts", daemon.hunts.run)
         if daemon.combining is not None:
             combining = daemon.combining
             await begin("combining", lambda: combining.run(daemon.consuming))

@@ -262,7 +262,7 @@ class Sources:
 
             queue = None
             if source == "hunts" and self._hunts is not None:
-                queue = await self._hunts.restore(name)  # events wait for it
+                queue = await self._hunts.restore(name)
             obfuscation = make_obfuscation(self._config.transform)
             hides = obfuscation.hides if obfuscation is not None else lambda field: False
             http = await self._client(organisation)

@@ -39,6 +39,38 @@ def malicious(guid: str, hostname: str) -> bytes:
     ).encode()
 
 
+def hunting(
+    cloud: LocalCloud,
+    organisation: Organisation,
+    certificates: Certificates,
+    fluentd: FakeFluentd,
+    password: str,
+    folder: Path,
+    delay: str,
+) -> dict[str, Any]:
+    """A configuration with hunts: each is so long after its event."""
+    section = {
+        "name": "acme",
+        "cloud": {"api": cloud.url, "ca_file": str(certificates.ca_file)},
+        "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
+        "hunts": {"delay": delay},
+    }
+    stream = {
+        "event_stream_name": "SIEM",
+        "password": password,
+        "organisation": "acme",
+        "tls": {"ca_file": str(certificates.ca_file)},
+    }
+    state = {"path": str(folder / "state.db")}
+    return configuration(stream, fluentd) | {"organisations": [section], "state": state}
+
+
+def of(fluentd: FakeFluentd, kind: str) -> list[dict[str, Any]]:
+    """The records of one tag that arrived."""
+    tag = f"edr.cisco.amp.{kind}"
+    return [entry.record for chunk in fluentd.chunks if chunk.tag == tag for entry in chunk.entries]
+
+
 def respond(
     cloud: LocalCloud, organisation: Organisation, certificates: Certificates, folder: Path
 ) -> Callable[..., str]:
@@ -78,26 +110,10 @@ async def test_from_a_malicious_event_to_a_computer_that_is_isolated_and_back(
     organisation.publish([malicious(loud.guid, loud.hostname)])
 
     def config(delay: str) -> dict[str, Any]:
-        section = {
-            "name": "acme",
-            "cloud": {"api": cloud.url, "ca_file": str(certificates.ca_file)},
-            "api": {"client_id": organisation.client_id, "api_key": organisation.api_key},
-            "hunts": {"delay": delay},
-        }
-        stream = {
-            "event_stream_name": "SIEM",
-            "password": siem.password,
-            "organisation": "acme",
-            "tls": {"ca_file": str(certificates.ca_file)},
-        }
-        state = {"path": str(tmp_path / "state.db")}
-        return configuration(stream, fluentd) | {"organisations": [section], "state": state}
-
-    def of(tag: str) -> list[dict[str, Any]]:
-        return [entry.record for chunk in fluentd.chunks if chunk.tag == tag for entry in chunk.entries]
+        return hunting(cloud, organisation, certificates, fluentd, siem.password, tmp_path, delay)
 
     def has_event(kind: str) -> bool:
-        return any(event["event_type"] == kind for event in of("edr.cisco.amp.events"))
+        return any(event["event_type"] == kind for event in of(fluentd, "events"))
 
     first = run(config("1h"))
     await fluentd.wait_for(lambda: has_event("Threat Detected"))
@@ -106,8 +122,8 @@ async def test_from_a_malicious_event_to_a_computer_that_is_isolated_and_back(
     assert not any("/activity" in path for _, path in cloud.requests)
 
     second = run(config("0s"))
-    await fluentd.wait_for(lambda: len(of("edr.cisco.amp.hunts")) == 1)
-    (hunt,) = of("edr.cisco.amp.hunts")
+    await fluentd.wait_for(lambda: len(of(fluentd, "hunts")) == 1)
+    (hunt,) = of(fluentd, "hunts")
     assert (hunt["priority"], hunt["is_complete"]) == ("high", True)
     assert (hunt["file"]["identity"]["sha256"], hunt["event"]["detection"]) == (SHA256, "W32.Evil")
     assert [one["hostname"] for one in hunt["computers"]] == ["desk-015"]
@@ -121,4 +137,43 @@ async def test_from_a_malicious_event_to_a_computer_that_is_isolated_and_back(
     await fluentd.wait_for(lambda: has_event("Endpoint Isolation Stop Success"))
     assert silent.status == "not_isolated"
     assert await second.stopped() == 0
-    assert len(of("edr.cisco.amp.hunts")) == 1
+    assert len(of(fluentd, "hunts")) == 1
+
+
+NOTHING_IS_READ = """
+import asyncio
+from fluent_plugin_amp.state.rows import KeptRows
+async def load_of(self, source):
+    await asyncio.Event().wait()
+KeptRows.load_of = load_of
+"""
+
+
+async def test_a_hunt_outlives_a_kill_in_the_first_moments_and_a_run_that_reads_queues_only(
+    cloud: LocalCloud,
+    broker: PrivateRabbitMQ,
+    certificates: Certificates,
+    run: StartPlugin,
+    fluentd: FakeFluentd,
+    tmp_path: Path,
+) -> None:
+    """Killed before it is known what was kept, the event comes again; `--once` notes its hunt, and acks it."""
+    organisation = cloud.add_organisation()
+    organisation.answer(Request("POST", "/v1/event_streams", "https://cloud", body=b'{"name": "SIEM"}'))
+    (siem,) = organisation.streams.values()
+    loud = organisation.responses.add_computer("desk-014")
+    organisation.responses.see(SHA256, loud)
+    organisation.publish([malicious(loud.guid, loud.hostname)])
+    config = hunting(cloud, organisation, certificates, fluentd, siem.password, tmp_path, "0s")
+
+    first = run(config, prelude=NOTHING_IS_READ)
+    await fluentd.wait_for(lambda: of(fluentd, "events"))
+    first.kill()
+    assert await run(config, "--once").ended() == 0
+    assert broker.queue_depth(siem.queue_name) == (0, 0, 0)
+    assert (len(of(fluentd, "events")), of(fluentd, "hunts")) == (2, [])
+    last = run(config)
+    await fluentd.wait_for(lambda: of(fluentd, "hunts"))
+    assert await last.stopped() == 0
+    (hunt,) = of(fluentd, "hunts")
+    assert hunt["file"]["identity"]["sha256"] == SHA256

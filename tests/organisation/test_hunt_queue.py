@@ -78,32 +78,9 @@ def test_a_new_process_goes_on() -> None:
     rows = first.note(B, EVENT, NOW) | first.note(A, EVENT, NOW - 9) | first.note(C, EVENT, NOW)
     rows |= first.done(C)
     second = HuntQueue(DAY_S)
-    assert second.restore({name: data for name, data in rows.items() if data}, NOW) == ({}, [])
+    assert second.restore({name: data for name, data in rows.items() if data}) == []
     assert waiting(second) == [A, B]
     assert second.note(C, EVENT, NOW + 1) == {}
-    assert second.is_restored
-
-
-def test_events_may_ask_before_it_is_known_what_was_kept() -> None:
-    """One that was hunted is not hunted again; one that waited keeps its place; others are to be kept."""
-    first = HuntQueue(DAY_S)
-    first.note(A, EVENT, NOW)
-    (hunted,) = first.done(A).values()
-    (waits,) = first.note(B, EVENT, NOW).values()
-    assert hunted is not None
-    assert waits is not None
-    second = HuntQueue(DAY_S)
-    for sha256 in (A, B, C):
-        second.note(sha256, {}, NOW + 9)
-    assert second.restore({A: hunted, B: waits}, NOW + 9) == (
-        {C: b"[%d,{}]" % (NOW + 9)},
-        [],
-    )
-    assert second.due(NOW + 9) == [Noted(B, NOW, EVENT), Noted(C, NOW + 9, {})]
-    third = HuntQueue(DAY_S)
-    third.note(A, {}, NOW + DAY_S)
-    assert third.restore({A: hunted}, NOW + DAY_S) == ({A: b"[%d,{}]" % (NOW + DAY_S)}, [])
-    assert waiting(third) == [A]
 
 
 @pytest.mark.parametrize(
@@ -115,5 +92,5 @@ def test_garbled_rows_are_told(name: str, data: bytes) -> None:
     (row,) = queue.note(B, EVENT, NOW).values()
     assert row is not None
     restored = HuntQueue(DAY_S)
-    assert restored.restore({name: data, B: row}, NOW) == ({}, [name])
+    assert restored.restore({name: data, B: row}) == [name]
     assert waiting(restored) == [B]

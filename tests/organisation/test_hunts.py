@@ -23,7 +23,7 @@ EVENT = {"event": {"id": 1}}
 def queue() -> HuntQueue:
     """Nothing waits."""
     queue = HuntQueue(86_400.0, max_waiting=2)
-    queue.restore({}, NOW)
+    queue.restore({})
     return queue
 
 
