@@ -231,10 +231,16 @@ class DemoIncomplete(UnavailableError):
 
 
 class NoProgress(UnavailableError):
-    """`--once` could not deliver anything for `pause_after`."""
+    """For `pause_after` no event was acknowledged: in `--once`, in `replay`, or in what reads Cisco's cloud.
+
+    What did not arrive stays in the broker's queue, or in the file.
+    """
 
     id = "run.no-progress"
-    default_remedy = "See the errors logged above; `fluent-plugin-amp check` tries each peer."
+    default_remedy = (
+        "`fluent-plugin-amp check --end-to-end` tries the broker, the state file and the servers. Look into the log "
+        "of a server that acknowledges nothing."
+    )
 
 
 class HuntsLeftOut(UnavailableError):

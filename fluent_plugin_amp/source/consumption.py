@@ -19,10 +19,12 @@ from fluent_plugin_amp.source import amqp
 from fluent_plugin_amp.source.alarm import Alarm
 from fluent_plugin_amp.source.consumer import Consumer
 from fluent_plugin_amp.source.flow import Flow
+from fluent_plugin_amp.source.ledger import Ledger
 from fluent_plugin_amp.source.looks import Looks
 from fluent_plugin_amp.source.round import Round
 from fluent_plugin_amp.source.settings import Intake, StreamSettings
 from fluent_plugin_amp.source.transitions import Action, Reason, State
+from fluent_plugin_amp.text import how_many
 
 BUSY_TICK_S = 1.0
 """How often a stream with unacked deliveries looks at their age, and at holes."""
@@ -217,7 +219,7 @@ class Consumption:
                     consumer.send_acks(hole_patience_s=0.0)
                     await channel.close(CLOSE_TIMEOUT_S)
                     if settings.once:
-                        raise NoProgress(f"nothing was acked for {settings.pause_after_s:g} s")
+                        raise self._no_progress(consumer.ledger)
                     self.found_empty = False
                     return self._alarm.stop_at is not None
                 case Action.WAIT:
@@ -296,5 +298,17 @@ class Consumption:
         elif is_done:
             self.round.is_over = True
         if settings.once and now - self.progress_at >= settings.pause_after_s:
-            reason = self._flow.reason.value
-            raise NoProgress(f"nothing was acked for {settings.pause_after_s:g} s ({reason})")
+            raise self._no_progress(ledger)
+
+    def _no_progress(self, ledger: Ledger) -> NoProgress:
+        """What is not done, and waits for what."""
+        settings, waiting = self._settings, how_many(ledger.unresolved, "event")
+        if ledger.unresolved and self._intake.held_bytes(settings.name):
+            what = f"of {waiting} no server has acknowledged all"
+        elif ledger.unresolved:  # what a server has takes no bytes any more
+            what = f"a server has {waiting}; the state file is to note them before they are acked"
+        elif self._flow.state.is_held:
+            what = self._flow.reason.value
+        else:
+            what = "the broker sends none"
+        return NoProgress(f"no event was acked to the broker for {settings.pause_after_s:g} s: {what}")

@@ -563,11 +563,19 @@ async def test_once_raises_when_no_server_takes_anything(broker: PrivateRabbitMQ
     await rig.depth(lambda depth: depth == (3, 0, 0))
 
 
-async def test_once_raises_when_a_server_never_acks(broker: PrivateRabbitMQ, make_stream: MakeStream) -> None:
-    """The event goes back, and the end is no success."""
+@pytest.mark.parametrize(
+    ("is_held", "said"),
+    [(True, "of 1 event no server has acknowledged all"), (False, "a server has 1 event; the state file is to note")],
+)
+async def test_once_raises_when_an_event_is_never_safe(
+    broker: PrivateRabbitMQ, make_stream: MakeStream, is_held: bool, said: str
+) -> None:
+    """It says what the event waits for.  The event goes back, and the end is no success."""
     rig = Rig(broker, make_stream(), once=True, pause_after_s=0.3)
+    if not is_held:  # a server has it
+        rig.intake.held_bytes = lambda stream: 0  # type: ignore[method-assign]
     await rig.publish(3)
-    with pytest.raises(NoProgress):
+    with pytest.raises(NoProgress, match=said):
         await asyncio.wait_for(rig.stream.run(), DEADLINE_S)
     await rig.depth(lambda depth: depth == (3, 0, 0))
 
