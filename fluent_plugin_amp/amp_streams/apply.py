@@ -23,7 +23,15 @@ from typing import Any, Protocol
 
 from fluent_plugin_amp.admin.tenants import Tenant, WantedStream, label_of
 from fluent_plugin_amp.amp_streams.plugin_files import PluginFiles
-from fluent_plugin_amp.amp_streams.rotation import Rotation, check_saved, create_twin, finish, twin_name
+from fluent_plugin_amp.amp_streams.rotation import (
+    Rotation,
+    check_saved,
+    count_waiting,
+    create_twin,
+    finish,
+    is_drained,
+    twin_name,
+)
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import reserve
@@ -316,9 +324,10 @@ class _Work:
         else:
             self._files.adopt(wanted.label, twin, rotating=True)
         check_saved(rotation, path)
-        if old is not None and old.amqp is not None and not self._options.discard:
-            waiting = await self._broker.count_waiting(old.amqp.queue_name, path, **self._way(wanted))
-            if waiting:
+        if old is not None and not self._options.discard:
+            way = self._way(wanted)
+            waiting = await count_waiting(old, lambda queue: self._broker.count_waiting(queue, path, **way))
+            if not is_drained(waiting):
                 return "wait", f"events in the queue of id {old.id}: {waiting}; deliver them first, or give --discard"
         of = f"id {old.id}" if old is not None else "the one before"
         if dry_run:

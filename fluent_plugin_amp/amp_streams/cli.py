@@ -292,7 +292,11 @@ def delete(session: Session, stream: str, yes: bool) -> int:
 )
 @format_option
 @click.option("--finish", is_flag=True, help="Second step: delete the old stream, once its queue is empty.")
-@click.option("--discard", is_flag=True, help="With --finish: delete it even if events wait in its queue.")
+@click.option(
+    "--discard",
+    is_flag=True,
+    help="With --finish: delete it even if events wait in its queue, or nobody knows how many.",
+)
 @yes_option
 @dry_run_option
 @click.argument("stream")
@@ -343,7 +347,11 @@ def rotate(
 @click.option(
     "--finish", is_flag=True, help="With --rotate, second step: delete each old stream whose queue is empty."
 )
-@click.option("--discard", is_flag=True, help="With --finish: delete them even if events wait in their queues.")
+@click.option(
+    "--discard",
+    is_flag=True,
+    help="With --finish: delete them even if events wait in their queues, or nobody knows how many.",
+)
 @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Tenants at a time.")
 @yes_option
 @dry_run_option

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import Reservation
-from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable, EventStreamNotFound
+from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CredentialsFileUnusable, EventStreamNotFound
 from fluent_plugin_amp.cisco.streams import create_saved, pick, update
+from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.files import MAX_SECRET_BYTES, read_text
 
 _SUFFIX = " (rotating)"
@@ -115,6 +116,27 @@ def check_saved(rotation: Rotation, path: Path) -> None:
             remedy="Name the file that they were saved to. If it is lost, delete the twin and begin again: "
             f"amp-streams delete {id_}",
         )
+
+
+async def count_waiting(old: EventStream, ask: Callable[[str], Awaitable[int]]) -> int | PluginError:
+    """The events that wait in the old queue, or why their number is unknown.  ``ask``: a broker, about a queue."""
+    if old.amqp is None:
+        return CloudAnswerNotUnderstood(f"the cloud does not name the queue of {old.name!r} (id {old.id})")
+    try:
+        return await ask(old.amqp.queue_name)
+    except PluginError as error:
+        return error
+
+
+def is_drained(waiting: int | PluginError) -> bool:
+    """Nothing waits in the old queue: the old stream may be deleted without ``--discard``.
+
+    Raises the error of an unknown number: who agrees to the end of a rotation agrees to delete an empty queue.
+    """
+    if isinstance(waiting, PluginError):
+        waiting.remedy += " Or give --discard, where the new stream has them too."
+        raise waiting
+    return waiting == 0
 
 
 async def finish(api: CiscoApi, rotation: Rotation) -> EventStream:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fluent_plugin_amp.admin.screen import Screen, Unprintable
 from fluent_plugin_amp.admin.session import Session
@@ -23,10 +23,7 @@ from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import StreamCredentials, render, reserve
 from fluent_plugin_amp.cisco.errors import CredentialsNotSaved
 from fluent_plugin_amp.cisco.names import Abbreviated, Names, is_all
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, UsageError
-
-if TYPE_CHECKING:
-    from fluent_plugin_amp.config.proxy import ProxyWay
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError, UsageError
 
 HOLD_ON = "please wait: the cloud's answer holds the one-time password (again: give it up)"
 
@@ -268,10 +265,10 @@ def _finish_rotation(
 ) -> int:
     old = found.old
     if old is not None:
-        waiting = session.with_api(lambda api: _count_waiting(api, old, save, session.broker_proxy))
-        told = "unknown" if waiting is None else str(waiting)
+        waiting = session.run(lambda: _count_waiting(session, old, save))
+        told = f"unknown [{waiting.id}]" if isinstance(waiting, PluginError) else str(waiting)
         session.screen.note(f"events waiting in the queue of {old.name!r} (id {old.id}): {told}")
-        if waiting and not discard:
+        if not discard and not rotations.is_drained(waiting):
             session.screen.note("not deleted: drain it first; or give --discard, where the new stream has them too")
             return EXIT_NO
     if dry_run:
@@ -285,9 +282,8 @@ def _finish_rotation(
     return EXIT_OK
 
 
-async def _count_waiting(api: CiscoApi, old: EventStream, save: Path, proxy: ProxyWay | str) -> int | None:
-    from fluent_plugin_amp.commands.queue_depth import count_waiting
+async def _count_waiting(session: Session, old: EventStream, save: Path) -> int | PluginError:
+    from fluent_plugin_amp.commands.queue_depth import Brokers
 
-    if old.amqp is None:
-        return None
-    return await count_waiting(old.amqp.queue_name, save, ca_file=api.cloud.ca_file, proxy=proxy)
+    broker, ca_file = Brokers(session.broker_proxy), session.access().broker_ca_file
+    return await rotations.count_waiting(old, lambda queue: broker.count_waiting(queue, save, ca_file=ca_file))

@@ -36,20 +36,6 @@ async def _declare(broker: amqp.BrokerAddress, queue: str) -> int:
         await connection.close(CLOSE_TIMEOUT_S)
 
 
-async def count_waiting(
-    queue: str, twin_file: Path, *, ca_file: str | None, proxy: ProxyWay | str = None
-) -> int | None:
-    """`messages_ready` of a stream that is being rotated, asked for with the credentials in ``twin_file``.
-
-    A passive declare needs no permission on the queue.  So the twin's user can ask about the queue of the old
-    stream, whose password may be lost.  None where the broker refuses, or the file is in another program's form.
-    """
-    try:
-        return await Brokers(proxy).count_waiting(queue, twin_file, ca_file=ca_file)
-    except PluginError:
-        return None
-
-
 class Brokers:
     """An `amp_streams.apply.Broker`: each question opens a connection with the credentials in a file.
 
@@ -65,7 +51,11 @@ class Brokers:
         await self.count_waiting(read(path).queue, path, ca_file=ca_file, proxy=proxy)
 
     async def count_waiting(self, queue: str, path: Path, *, ca_file: str | None, proxy: object = None) -> int:
-        """Messages ready in a queue, the file's own or another's."""
+        """Messages ready in a queue, the file's own or another's.
+
+        A passive declare needs no permission on the queue.  So the user of a twin can ask about the queue of the old
+        stream, whose password may be lost.
+        """
         saved = read(path)
         try:
             url = urlsplit(saved.url)

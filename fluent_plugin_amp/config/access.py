@@ -49,6 +49,8 @@ class Access:
     proxy: ProxyWay = None
     variables: tuple[str, ...] = ()
     """Of the environment, that went before a configuration that was named, or say what it does not say."""
+    broker_ca_file: str | None = None
+    """The CA of the broker: of the option, of the stream's ``tls:``, or that of the cloud."""
 
 
 def find_access(given: Given, environ: Mapping[str, str]) -> Access:
@@ -84,7 +86,8 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
         if cloud is not None and given.ca_file is not None:
             cloud = replace(cloud, ca_file=given.ca_file)
         variables = _in_place_of(api, given, environ) if api is not None else ()
-        return Access(cloud, ApiKey(client_id, key.strip()), proxy, variables)
+        of_broker = given.ca_file or (api.broker_ca_file if api else None) or (cloud.ca_file if cloud else None)
+        return Access(cloud, ApiKey(client_id, key.strip()), proxy, variables, of_broker)
     except ValueError as exc:
         remedy = "Check region or host, client id and key, as options, variables (AMP_…) or in the configuration."
         raise UsageError(str(exc), remedy=remedy) from exc

@@ -1,4 +1,4 @@
-"""What one stream says of Cisco's cloud (``api:``, ``cloud:``, ``proxy:``), for what needs nothing else of it.
+"""What one stream says of the way to Cisco (``api:``, ``cloud:``, ``proxy:``, ``tls.ca_file``), and nothing else.
 
 The files are read as `load` reads them.  The rest of them may still be unfinished: a stream that is about to be
 created has no password yet, and variables of other streams need not be set.
@@ -32,6 +32,7 @@ class Api:
     api_key: str | None
     cloud: Cloud | None
     proxy: ProxyWay = None
+    broker_ca_file: str | None = None
 
 
 def read_api(path: Path, wanted: str | None, environ: Mapping[str, str], *, needs_key: bool) -> Api:
@@ -98,6 +99,9 @@ def _read(reading: Reading, root: MarkedDict, index: int, *, needs_key: bool) ->
         reading.take_secret(api, "api_key")
     if isinstance(cloud, MarkedDict):
         reading.file(cloud, "ca_file")
+    tls, of_broker = stream.get("tls"), None
+    if isinstance(tls, MarkedDict) and isinstance(tls.get("ca_file"), str):
+        of_broker = reading.file(tls, "ca_file")
     found = None
     try:
         found = CloudConfig.model_validate(cloud).cloud if cloud is not None else None
@@ -113,4 +117,4 @@ def _read(reading: Reading, root: MarkedDict, index: int, *, needs_key: bool) ->
     client_id, key = (
         value if isinstance(value, str) else None for value in (api.get("client_id"), api.get("api_key"))
     )
-    return Api(client_id, key, found, proxy)
+    return Api(client_id, key, found, proxy, str(of_broker) if of_broker else None)

@@ -391,6 +391,22 @@ async def test_a_lost_password_is_replaced(
     assert summary(await run([tenant], verify=True)) == [("acme", "SIEM", "keep")]
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_an_old_queue_that_nobody_counts_is_not_deleted(
+    run: Apply, cloud: LocalCloud, organisation: Organisation, broker: FakeBroker, dry_run: bool
+) -> None:
+    """Unknown is not empty, in a dry run as well; what is to be discarded is not counted."""
+    tenant = tenant_of(cloud, organisation, "acme", SIEM)
+    await run([tenant])
+    await run([tenant], rotate=True)
+    broker.refused.add(organisation.streams[2].user_name)
+    *_, row = await run([tenant], finish=True, dry_run=dry_run)
+    assert isinstance(row.error, BrokerCredentialsRefused)
+    assert row.error.remedy.endswith(" Or give --discard, where the new stream has them too.")
+    assert len(organisation.streams) == 2
+    assert summary(await run([tenant], finish=True, discard=True))[-1][-1] == "rotate"
+
+
 async def test_a_twin_whose_credentials_are_elsewhere_is_left_to_who_has_them(
     run: Apply, cloud: LocalCloud, organisation: Organisation, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from fluent_plugin_amp.amp_streams.cli import cli
 from fluent_plugin_amp.cisco import api as api_module
 from fluent_plugin_amp.cisco.credentials import Reservation
+from fluent_plugin_amp.commands.queue_depth import Brokers
 from fluent_plugin_amp.config import load
 from fluent_plugin_amp.testing.certificates import make_certificates, server_context
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud, error_body, lost_answer, too_many_requests, web_page
@@ -428,12 +429,13 @@ def test_a_deletion_is_asked_for(run: Run, organisation: Organisation) -> None:
 
 @pytest.mark.parametrize("command", [("delete", "SIEM"), ("rotate", "SIEM", "--save", "new.yml", "--finish")])
 def test_a_question_names_the_organisation(
-    run: Run, organisation: Organisation, cloud: LocalCloud, command: tuple[str, ...]
+    run: Run, organisation: Organisation, cloud: LocalCloud, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others may have a stream of that name and id, and nothing in the cloud's answers has the organisation's."""
     run("create", "SIEM", "--save", "a.yml")
     if "--finish" in command:
         run(*command[:-1])
+        waiting_events(monkeypatch, 0)
     said = run(*command, stdin="n\n", code=2).stderr
     whose = f"the client id {CLIENT_ID[:8]}…, cloud {cloud.url.split('/')[-1]}"
     assert f"in the organisation of {whose}:\nDelete 'SIEM' (id 1)" in said
@@ -450,8 +452,24 @@ def test_a_stream_deleted_in_between_is_said(run: Run, cloud: LocalCloud) -> Non
 # --- rotating ------------------------------------------------------------------------------------
 
 
-def test_a_rotation_in_two_steps(run: Run, organisation: Organisation) -> None:
+def waiting_events(monkeypatch: pytest.MonkeyPatch, count: int) -> list[str | None]:
+    """So many wait in each queue; returns the CA file of each question."""
+    asked = []
+
+    async def count_waiting(
+        self: Brokers, queue: str, path: Path, *, ca_file: str | None, proxy: object = None
+    ) -> int:
+        assert (queue, path.name) == ("event_stream_1", "new.yml")
+        asked.append(ca_file)
+        return count
+
+    monkeypatch.setattr(Brokers, "count_waiting", count_waiting)
+    return asked
+
+
+def test_a_rotation_in_two_steps(run: Run, organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A twin, instructions, and after --finish one stream of the old name with a new password."""
+    waiting_events(monkeypatch, 0)
     run("create", "SIEM", "--save", "old.yml", "--event-type", "Threat Detected")
     assert "would create 'SIEM (rotating)'" in run("rotate", "SIEM", "--save", "new.yml", "--dry-run").stderr
     assert names(organisation) == ["SIEM"]
@@ -468,7 +486,7 @@ def test_a_rotation_in_two_steps(run: Run, organisation: Organisation) -> None:
     run("rotate", "SIEM", "--save", "new.yml", "--finish", code=2)
     assert len(names(organisation)) == 2
     said = run("rotate", "SIEM", "--save", "new.yml", "--finish", "--yes").stderr
-    assert "events waiting in the queue of 'SIEM' (id 1): unknown" in said
+    assert "events waiting in the queue of 'SIEM' (id 1): 0\n" in said
     assert "done: 'SIEM' is id 2 now" in said
     assert [(stream.id, stream.name) for stream in organisation.streams.values()] == [(2, "SIEM")]
     assert yaml.safe_load(Path("new.yml").read_text())["password"] == organisation.streams[2].password
@@ -479,12 +497,7 @@ def test_a_rotation_does_not_delete_what_is_not_drained(
     run: Run, organisation: Organisation, monkeypatch: pytest.MonkeyPatch, waiting: int, code: int
 ) -> None:
     """Events that wait in the old queue keep it, unless they are to be discarded."""
-
-    async def count(queue: str, path: Path, *, ca_file: str | None, proxy: object) -> int:
-        assert (queue, str(path)) == ("event_stream_1", "new.yml")
-        return waiting
-
-    monkeypatch.setattr("fluent_plugin_amp.commands.queue_depth.count_waiting", count)
+    waiting_events(monkeypatch, waiting)
     run("create", "SIEM", "--save", "old.yml")
     run("rotate", "SIEM", "--save", "new.yml")
     said = run("rotate", "SIEM", "--save", "new.yml", "--finish", "--yes", code=code).stderr
@@ -493,6 +506,39 @@ def test_a_rotation_does_not_delete_what_is_not_drained(
     if code:
         run("rotate", "SIEM", "--save", "new.yml", "--finish", "--yes", "--discard")
         assert names(organisation) == ["SIEM"]
+
+
+@pytest.mark.parametrize("format_", ["yaml", "env"])
+def test_a_rotation_does_not_delete_what_nobody_counts(run: Run, organisation: Organisation, format_: str) -> None:
+    """Unknown is not empty, though --yes agrees: the error says why, also in a dry run; only --discard goes on."""
+    id_, code = ("amqp.unreachable", 69) if format_ == "yaml" else ("credentials.file-unusable", 2)
+    run("create", "SIEM", "--save", "old.yml")
+    run("rotate", "SIEM", "--save", "new.yml", "--format", format_)
+    Path("new.yml").write_text(Path("new.yml").read_text().replace(":443", ":9"))
+    unknown = f"events waiting in the queue of 'SIEM' (id 1): unknown [{id_}]\n"
+    for option in ("--yes", "--dry-run"):
+        said = run("rotate", "SIEM", "--save", "new.yml", "--finish", option, code=code).stderr
+        assert unknown in said
+        assert f"error [{id_}]: " in said
+        assert " Or give --discard, where the new stream has them too.\n" in said
+        assert names(organisation) == ["SIEM", "SIEM (rotating)"]
+    said = run("rotate", "SIEM", "--save", "new.yml", "--finish", "--yes", "--discard").stderr
+    assert unknown in said
+    assert names(organisation) == ["SIEM"]
+
+
+def test_a_rotation_counts_with_the_ca_of_the_streams_broker(
+    run: Run, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-c` names a stream: its `tls.ca_file`, as the plugin takes it; an option goes before it."""
+    asked = waiting_events(monkeypatch, 0)
+    run("create", "SIEM", "--save", "old.yml")
+    run("rotate", "SIEM", "--save", "new.yml")
+    Path("amp.yml").write_text("streams: [{name: emea, tls: {ca_file: ca.pem}}]")
+    finish = ("rotate", "SIEM", "--save", "new.yml", "--finish", "--dry-run")
+    run(*finish)
+    run(*finish, "-c", "amp.yml", "--of-stream", "emea")
+    assert asked == [None, str(Path("ca.pem").absolute())]
 
 
 def test_a_rotation_interrupted_between_deletion_and_renaming_goes_on(run: Run, organisation: Organisation) -> None:

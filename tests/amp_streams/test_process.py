@@ -260,7 +260,7 @@ def test_on_a_terminal_a_user_is_asked(
 PROMPTS = {
     "delete": ("delete", "SIEM"),
     "abbreviated": ("update", "SIEM", "--event-type", "threat q"),
-    "rotate": ("rotate", "SIEM", "--save", "new.yml", "--finish"),
+    "rotate": ("rotate", "SIEM", "--save", "new.yml", "--finish", "--discard"),
     "prune": ("apply", "fleet.yml", "--prune"),
     "fleet": ("apply", "fleet.yml", "--rotate", "acme", "--finish"),
 }

@@ -9,12 +9,20 @@ import pytest
 import yaml
 
 from fluent_plugin_amp.amp_streams import rotation as rotations
-from fluent_plugin_amp.amp_streams.rotation import Rotation, Stage, check_saved, find_rotation
+from fluent_plugin_amp.amp_streams.rotation import (
+    Rotation,
+    Stage,
+    check_saved,
+    count_waiting,
+    find_rotation,
+    is_drained,
+)
 from fluent_plugin_amp.cisco import streams
 from fluent_plugin_amp.cisco.answers import EventStream
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.credentials import FORMATS, reserve
 from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable, EventStreamLimit, EventStreamNotFound
+from fluent_plugin_amp.errors import BrokerUnreachable, PluginError
 from fluent_plugin_amp.testing.organisation import Organisation
 
 DETECTED = 1090519054
@@ -99,6 +107,36 @@ async def test_a_pipe_in_place_of_the_twins_credentials_is_not_waited_for(api: C
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CredentialsFileUnusable, match="does not hold the credentials"):
         check_saved(rotation, tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(("answer", "drained"), [(0, True), (3, False)])
+async def test_an_old_queue_is_drained_when_nothing_waits(api: CiscoApi, answer: int, drained: bool) -> None:
+    """The broker is asked about the queue of the old stream."""
+    old = await streams.create(api, "SIEM")
+    asked = []
+
+    async def ask(queue: str) -> int:
+        asked.append(queue)
+        return answer
+
+    assert is_drained(await count_waiting(old, ask)) == drained
+    assert asked == [f"event_stream_{old.id}"]
+
+
+async def test_an_unknown_number_is_never_taken_for_none(api: CiscoApi) -> None:
+    """The error says why it is unknown, and what to do: of a broker that does not tell, of a queue without a name."""
+
+    async def ask(queue: str) -> int:
+        raise BrokerUnreachable("broker:443 is away", remedy="Look.")
+
+    for old, said in (
+        (await streams.create(api, "SIEM"), "is away"),
+        (OLD, r"does not name the queue of 'SIEM' \(id 6"),
+    ):
+        waiting = await count_waiting(old, ask)
+        with pytest.raises(PluginError, match=said) as caught:
+            is_drained(waiting)
+        assert caught.value.remedy.endswith(" Or give --discard, where the new stream has them too.")
 
 
 async def test_a_rotation_interrupted_after_the_deletion_is_resumed(api: CiscoApi, tmp_path: Path) -> None:

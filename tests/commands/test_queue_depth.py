@@ -13,8 +13,8 @@ import pytest
 from fluent_plugin_amp.cisco.credentials import StreamCredentials as Saved
 from fluent_plugin_amp.cisco.credentials import render
 from fluent_plugin_amp.cisco.errors import CredentialsFileUnusable
-from fluent_plugin_amp.commands.queue_depth import Brokers, count_waiting
-from fluent_plugin_amp.errors import BrokerProxyFailed
+from fluent_plugin_amp.commands.queue_depth import Brokers
+from fluent_plugin_amp.errors import BrokerProxyFailed, PluginError
 from fluent_plugin_amp.testing.certificates import Certificates
 from fluent_plugin_amp.testing.company_proxy import CompanyProxy
 from fluent_plugin_amp.testing.rabbitmq import PrivateRabbitMQ, StreamCredentials
@@ -36,32 +36,31 @@ async def test_the_old_queue_is_counted_with_the_twins_user(
     old = make_stream()
     path = tmp_path / "twin.yml"
     path.write_text(render(saved, "yaml"))
-    assert await count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 0
+    assert await Brokers().count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 0
     broker.publish(old.queue, [b"{}"] * 3)
-    assert await count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 3
+    assert await Brokers().count_waiting(old.queue, path, ca_file=str(certificates.ca_file)) == 3
 
 
 async def test_the_way_may_lead_through_a_proxy(
     make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a text, from the environment, or not at all; and what is no proxy gives no answer."""
+    """As a text, from the environment, or not at all; what is no proxy is an error."""
     old, ca_file = make_stream(), str(certificates.ca_file)
     path = tmp_path / "twin.yml"
     path.write_text(render(saved, "yaml"))
     async with CompanyProxy() as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
-        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy=url) == 0
+        assert await Brokers(url).count_waiting(old.queue, path, ca_file=ca_file) == 0
         monkeypatch.setenv("HTTPS_PROXY", url)
-        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy="environment") == 0
+        assert await Brokers("environment").count_waiting(old.queue, path, ca_file=ca_file) == 0
         assert len(proxy.asked) == 2
-        assert await count_waiting(old.queue, path, ca_file=ca_file) == 0
-        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy="direct") == 0
+        assert await Brokers().count_waiting(old.queue, path, ca_file=ca_file) == 0
+        assert await Brokers("direct").count_waiting(old.queue, path, ca_file=ca_file) == 0
         assert len(proxy.asked) == 2
         monkeypatch.setenv("HTTPS_PROXY", "ftp://user:hunter2@proxy")
         with pytest.raises(BrokerProxyFailed, match=r"the proxy HTTPS_PROXY must be") as caught:
             await Brokers("environment").verify(path, ca_file=ca_file)
         assert "hunter2" not in str(caught.value)
-        assert await count_waiting(old.queue, path, ca_file=ca_file, proxy="environment") is None
 
 
 async def test_a_streams_own_proxy_is_taken_unless_the_command_names_one(
@@ -84,12 +83,21 @@ async def test_a_streams_own_proxy_is_taken_unless_the_command_names_one(
 
 
 @pytest.mark.parametrize(
-    "trouble", ["no file", "another form", "wrong password", "untrusted", "no queue", "no port", "a pipe"]
+    ("trouble", "id_"),
+    [
+        ("no file", "credentials.file-unusable"),
+        ("another form", "credentials.file-unusable"),
+        ("wrong password", "amqp.credentials-refused"),
+        ("untrusted", "amqp.certificate-refused"),
+        ("no queue", "amqp.queue-not-found"),
+        ("no port", "credentials.file-unusable"),
+        ("a pipe", "credentials.file-unusable"),
+    ],
 )
-async def test_what_cannot_be_told_is_not_known(
-    make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path, trouble: str
+async def test_what_cannot_be_told_is_an_error(
+    make_stream: Make, saved: Saved, certificates: Certificates, tmp_path: Path, trouble: str, id_: str
 ) -> None:
-    """A file in another form, a broker that refuses, a queue that is gone: no answer, and no error."""
+    """A file in another form, a broker that refuses, a queue that is gone: the error says which."""
     old = make_stream()
     path = tmp_path / "twin.yml"
     given = {
@@ -103,7 +111,9 @@ async def test_what_cannot_be_told_is_not_known(
         ca_file = tmp_path / "pipe"
         os.mkfifo(ca_file)
     queue = "event_stream_0" if trouble == "no queue" else old.queue
-    assert await count_waiting(queue, path, ca_file=str(ca_file)) is None
+    with pytest.raises(PluginError) as caught:
+        await Brokers().count_waiting(queue, path, ca_file=str(ca_file))
+    assert caught.value.id == id_
 
 
 @pytest.mark.parametrize(

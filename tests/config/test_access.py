@@ -172,6 +172,20 @@ def test_what_goes_before_a_configuration_is_told(
     assert find_access(replace(given, config_file=None), {**ENVIRON, **environ}).variables == ()
 
 
+def test_the_ca_of_the_broker_is_the_streams_own(config: Path) -> None:
+    """`tls.ca_file` beside the configuration; without it that of the cloud; an option goes before both."""
+    given, environ, folder = Given(config_file=config, stream="private"), {"HUNTER": KEY}, config.parent
+    assert find_access(given, environ).broker_ca_file == str(folder / "ca.pem")
+    config.write_text(config.read_text().replace("name: private", "name: private\n    tls: {ca_file: broker.pem}"))
+    access = find_access(given, environ)
+    assert access.broker_ca_file == str(folder / "broker.pem")
+    assert access.cloud is not None
+    assert access.cloud.ca_file == str(folder / "ca.pem")
+    assert find_access(replace(given, ca_file="/other.pem"), environ).broker_ca_file == "/other.pem"
+    config.write_text(config.read_text().replace("{ca_file: broker.pem}", "{ca_file: 5}"))
+    assert find_access(given, environ).broker_ca_file == str(folder / "ca.pem")
+
+
 def test_what_a_configuration_does_not_say_is_told_as_well(config: Path) -> None:
     """It is named, but has neither cloud nor key."""
     access = find_access(Given(config_file=config, stream="plain"), ENVIRON)
