@@ -332,7 +332,10 @@ class BrokerCertificateRefused(RefusedError):
     """The broker's certificate is not trusted, is expired, or names another host."""
 
     id = "amqp.certificate-refused"
-    default_remedy = "Give the right CA as tls.ca_file, and the host name as in the certificate (tls.server_name)."
+    default_remedy = (
+        "Give the right CA as tls.ca_file, in a fleet file below `config`, and the host name as in the certificate "
+        "(tls.server_name)."
+    )
 
 
 class BrokerNotTls(RefusedError):

@@ -69,7 +69,7 @@ class Brokers:
         try:
             tls = tls_context(ca_file)
         except ValueError as exc:
-            raise CredentialsFileUnusable(str(exc)) from exc
+            raise CredentialsFileUnusable(str(exc), remedy="Name the file with the broker's CA.") from exc
         broker = amqp.BrokerAddress(
             host=host,
             port=port,

@@ -4,8 +4,8 @@
 
 `cloud.LocalCloud` joined to a private RabbitMQ, with one organisation: the case of docs/respond.md (two computers
 that have seen a file, and lists to block it on), groups, a vulnerable program, and an audit log.  Every ten seconds
-something happens.  It prints what to export.  The API key, the authority of the broker and a configuration are in a
-folder, which is gone afterwards.
+something happens.  It prints what to export.  The API key, the authority of the broker, a configuration and the
+journal of `amp-respond` are in a folder, which is gone afterwards.
 """
 
 from __future__ import annotations
@@ -146,7 +146,12 @@ def main() -> int:
         write_files(folder, cloud, organisation, certificates.ca_file)
         print(f"export AMP_API_HOST={cloud.url}")
         print(f"export AMP_CLIENT_ID={organisation.client_id}")
-        print(f"export AMP_API_KEY_FILE={shlex.quote(str(folder / 'api_key'))}")
+        for variable, file in (
+            ("AMP_API_KEY_FILE", folder / "api_key"),
+            ("AMP_RESPOND_JOURNAL", folder / "journal.ndjson"),
+            ("SSL_CERT_FILE", certificates.ca_file),
+        ):
+            print(f"export {variable}={shlex.quote(str(file))}")
         print(f"cd {shlex.quote(str(folder))}    # amp.yml is a configuration for it")
         print("# until Ctrl-C", flush=True)
         passing = Passing(organisation)

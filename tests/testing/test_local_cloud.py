@@ -81,14 +81,18 @@ def test_a_new_stream_gets_the_event_of_the_case(organisation: Organisation) -> 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_runs_until_it_is_ended(end: signal.Signals) -> None:
-    """Its folder goes with it."""
+    """Its folder goes with it: the key, the authority, and the journal that a trial writes."""
     command = [sys.executable, "-m", "fluent_plugin_amp.testing.local_cloud", "--rest-only"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(5)]
-            folder = Path(re.findall(r"^cd (\S+)", lines[3])[0])
+            printed = "".join(process.stdout.readline() for _ in range(7))
+            folder = Path(re.findall(r"^cd (\S+)", printed, re.MULTILINE)[0])
             assert (folder / "api_key").stat().st_mode & 0o777 == 0o600
+            exported = dict(re.findall(r"^export (\w+)=(.*)$", printed, re.MULTILINE))
+            assert exported["AMP_RESPOND_JOURNAL"] == str(folder / "journal.ndjson")
+            assert "BEGIN CERTIFICATE" in Path(exported["SSL_CERT_FILE"]).read_text()
+            assert folder in Path(exported["SSL_CERT_FILE"]).parents
             process.send_signal(end)
             assert process.wait(DEADLINE_S) == 0
         finally:
