@@ -197,7 +197,7 @@ class NameUnknown(UsageError):
     """The organisation has nothing of this name or id."""
 
     id = "name.unknown"
-    default_remedy = "See `amp-streams event-types --search` and `amp-streams groups --search`."
+    default_remedy = "See `amp-streams event-types --search TEXT` or `amp-streams groups --search TEXT`."
 
 
 class NameAmbiguous(UsageError):

@@ -75,7 +75,7 @@ class Names(Generic[Id]):
         """
         wanted = fold(text)
         if is_all(text):
-            raise NameUnknown(f"`all` is no {self.kind}: it means every one and must stand alone")
+            raise self._unknown(f"`all` is no {self.kind}: it means every one and must stand alone")
         rules: tuple[Callable[[Named[Id]], bool], ...] = (
             lambda entry: fold(str(entry.id)) == wanted,
             lambda entry: fold(entry.name) == wanted,
@@ -94,7 +94,7 @@ class Names(Generic[Id]):
             raise Abbreviated(self.kind, text, found[0])
         if found:
             raise self._ambiguous(text, found)
-        raise NameUnknown(f"no {self.kind} is called {text!r}{self._hint(wanted)}")
+        raise self._unknown(f"no {self.kind} is called {text!r}{self._hint(wanted)}")
 
     def find_exactly(self, text: str) -> Named[Id]:
         """The one entry that ``text`` means, as `exactly` says.  Raises NameUnknown, NameAmbiguous."""
@@ -103,7 +103,7 @@ class Names(Generic[Id]):
             return found[0]
         if found:
             raise self._ambiguous(text, found)
-        raise NameUnknown(f"no {self.kind} is called {text!r}{self._hint(fold(text))}")
+        raise self._unknown(f"no {self.kind} is called {text!r}{self._hint(fold(text))}")
 
     def find_all(self, texts: Sequence[str]) -> tuple[Id, ...] | None:
         """The ids that ``texts`` mean, each once, in the order given; None for ``all``, which stands alone.
@@ -121,6 +121,10 @@ class Names(Generic[Id]):
         wanted = fold(text)
         found = [entry for entry in self if any(wanted in fold(part) for part in _searched(entry))]
         return sorted(found, key=lambda entry: (fold(entry.name), str(entry.id)))
+
+    def _unknown(self, what: str) -> NameUnknown:
+        command = f"amp-streams {self.kind.replace(' ', '-')}s --search TEXT"
+        return NameUnknown(what, remedy=f"See `{command}`; TEXT is a part of the name.")
 
     def _ambiguous(self, text: str, found: list[Named[Id]]) -> NameAmbiguous:
         found = sorted(found, key=lambda entry: fold(entry.name))

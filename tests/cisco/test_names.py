@@ -85,6 +85,19 @@ def test_a_name_that_fits_nothing_says_what_is_near(text: str, hint: str) -> Non
         TYPES.find(text)
 
 
+def test_a_name_that_fits_nothing_says_where_its_kind_is_looked_up() -> None:
+    """The command of this kind only, with its argument; for the strict look-up and for `all`, too."""
+    for find, command in (
+        (GROUPS.find, "groups"),
+        (GROUPS.find_exactly, "groups"),
+        (TYPES.find, "event-types"),
+    ):
+        for text in ("zzz", "all"):
+            with pytest.raises(NameUnknown) as caught:
+                find(text)
+            assert caught.value.remedy == f"See `amp-streams {command} --search TEXT`; TEXT is a part of the name."
+
+
 @pytest.mark.parametrize(
     ("text", "meant"),
     [("Retro", 553648147), ("threat q", 553648143), ("All F", 553648800), ("quarantine", 2164260880)],
