@@ -8,6 +8,8 @@ JSON objects              one behind the other, pretty-printed
 text of a consumer        what a script printed: lines of headers, then the event (``Received {…}``, ``b'{…}'``)
 ========================  ======================================================================================
 
+``time`` and ``tag``, which `run --stdout json` puts in front of each record, are no fields of it: they are left out.
+
 The first line that is not blank decides.  Anything else is an error at that line, so that no other kind of file is
 sent line by line.  A file may be larger than memory: only one event is held, of at most `MAX_EVENT_BYTES`.
 """
@@ -34,6 +36,8 @@ _EVENT_KEYS = ("id", "event_type", "event_type_id", "timestamp", "change")
 _QUOTED_KEYS = {f'"{key}"'.encode() for key in _EVENT_KEYS}
 _TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*("?)|[\[\]{}]', re.DOTALL)
 _HEADER = re.compile(rb"\s*(\[[*x ]\]|<\w|[-=]{3}|[A-Za-z][\w .-]{0,60}[:=]|(Received|Connected|Waiting)\b)")
+_STDOUT = re.compile(rb'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z","tag":"[^"]+"(,|(?=\}))')
+"""How a line of `sink/stdout.py` begins."""
 _OBJECT_BEGINS = re.compile(rb'\{\s*("|\}|$)')
 
 _decode = msgspec.json.Decoder().decode
@@ -45,7 +49,7 @@ def one_event(file: BinaryIO, name: str) -> bytes:
     Raises:
         CapturedFileUnusable: it is too large for an event.
     """
-    return _bounded(_read(file.read, MAX_EVENT_BYTES + 1, name), name).strip()
+    return _record(_bounded(_read(file.read, MAX_EVENT_BYTES + 1, name), name).strip())
 
 
 def events(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -59,10 +63,10 @@ def events(file: BinaryIO, name: str) -> Iterator[bytes]:
         return
     kind = _kind(line)
     if kind == "lines":
-        yield line
+        yield _record(line)
         while line := _line(file, name, number := number + 1):
             if line := line.strip():
-                yield line
+                yield _record(line)
     elif kind == "values":
         yield from _Values(file, name, line).events()
     elif kind == "text":
@@ -90,6 +94,12 @@ def _first_line(file: BinaryIO, name: str) -> tuple[int, bytes]:
 def _line(file: BinaryIO, name: str, number: int) -> bytes:
     place = f"{name}, line {number}"
     return _bounded(_read(file.readline, MAX_EVENT_BYTES + 1, place), place)
+
+
+def _record(line: bytes) -> bytes:
+    """Without what `run --stdout json` put in front of it."""
+    begin = _STDOUT.match(line)
+    return b"{" + line[begin.end() :] if begin else line
 
 
 def _read(read: Callable[[int], bytes], size: int, place: str) -> bytes:

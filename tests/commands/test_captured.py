@@ -113,6 +113,18 @@ def test_any_events_are_found_again(made: list[dict[str, Any]], indent: int | No
     assert found_in("\n".join(json.dumps(event, indent=indent) for event in events), step) == events
 
 
+STDOUT = '{"time":"2024-01-31T23:59:59.000000007Z","tag":"edr.cisco.amp.events"'
+"""What `run --stdout json` puts in front of a record, as golden bytes of tests/sink/test_stdout.py have it."""
+
+
+def test_what_standard_output_put_in_front_is_left_out() -> None:
+    """The rest of the line stays to the byte; an event's own fields of these names, or of another form, stay."""
+    lines = [f'{STDOUT},"id":6159258594551267593,"x":1e2}}', f"{STDOUT}}}", '{"time":1,"tag":"own","id":2}']
+    expected = [b'{"id":6159258594551267593,"x":1e2}', b"{}", lines[2].encode()]
+    assert list(captured.events(io.BytesIO("\n".join(lines).encode()), "file")) == expected
+    assert captured.one_event(io.BytesIO(lines[0].encode()), "file") == expected[0]
+
+
 def test_a_line_that_is_no_event_is_handed_on() -> None:
     """It becomes a dead letter, as it would from a broker: the lines before it were events."""
     lines = [b'{"id": 1}', b"no JSON", b"[1]", b'{"id": 2']
