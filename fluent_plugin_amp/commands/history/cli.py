@@ -222,6 +222,7 @@ def _asked(
         if span.since >= end:
             raise UsageError(f"{past.name}: `run` itself reads what was added since {units.day_and_time(end)}")
         span = Span(span.since, end)
+        click.echo(f"note: ends at {units.day_and_time(end)}: what is later is left to `run`", err=True)
     return config, past, span
 
 

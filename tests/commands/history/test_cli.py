@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,13 +68,29 @@ def test_of_several_streams_one_must_be_named(made: World) -> None:
 @pytest.mark.parametrize("command", ["backfill", "reconcile"])
 def test_of_an_audit_log_what_run_reads_is_no_past(made: World, command: str) -> None:
     """Nor is the last minute: entries of it may still appear."""
+    audit_log_of(made)
+    result = run(made, command, "--source", "audit_logs", "--since", "50s", "--until", "now")
+    assert result.exit_code == EXIT_USAGE
+    assert "acme/audit_logs: `run` itself reads what was added since 20" in result.output
+
+
+@pytest.mark.parametrize("command", ["backfill", "reconcile"])
+def test_an_end_that_is_not_the_one_asked_for_is_told(made: World, command: str) -> None:
+    """On standard error; of an end that is kept nothing is said."""
+    audit_log_of(made)
+    made.remember([], delivered_at=time.time())
+    result = run(made, command, "--source", "audit_logs", "--since", "1h", "--until", "now")
+    assert result.exit_code == EXIT_OK, result.output
+    assert re.search(r"^note: ends at 20.*Z: what is later is left to `run`$", result.stderr, re.MULTILINE)
+    assert "ends at" not in run(made, command, "--source", "audit_logs", "--since", "1h", "--until", "30m").output
+
+
+def audit_log_of(made: World) -> None:
+    """An organisation with one, in the configuration."""
     document = yaml.safe_load(made.config.read_text())
     api = {"client_id": made.organisation.client_id, "api_key": made.organisation.api_key}
     document["organisations"] = [{"name": "acme", "cloud": {"api": made.cloud.url}, "api": api, "audit_logs": {}}]
     made.config.write_text(yaml.safe_dump(document))
-    result = run(made, command, "--source", "audit_logs", "--since", "50s", "--until", "now")
-    assert result.exit_code == EXIT_USAGE
-    assert "acme/audit_logs: `run` itself reads what was added since 20" in result.output
 
 
 def test_an_hour_is_a_row(made: World) -> None:
