@@ -82,9 +82,8 @@ class HuntNotes:
     async def restore(self, line: str) -> HuntQueue:
         """The queue of a line, once it has what was kept; for the last moments of a removed one, another."""
         if line in self._unknown:
-            with contained(
-                "hunts", self._tell
-            ):  # otherwise what is kept stays where it is, and events wait for nothing
+            # What cannot be read stays where it is, and events wait for nothing.
+            with contained("hunts", self._tell):
                 kept = await self._keeper.load_of(line)
                 if line in self._unknown:  # nobody else was faster, and it was not removed
                     garbled = self.queues[line].restore(kept)
