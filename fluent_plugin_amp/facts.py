@@ -123,7 +123,7 @@ class StreamBehind(Fact, frozen=True):
     is_expiring: bool
     """Cisco will soon delete the oldest."""
     flows: bool = True
-    """A server acknowledges."""
+    """A server acknowledges, and no event waits for the state file."""
 
 
 class StreamCaughtUp(Fact, frozen=True):

@@ -78,8 +78,9 @@ PERHAPS_CATCHING_UP = replace(
     FALLING_BEHIND,
     remedy="See in a minute whether the queue shrinks: then there is nothing to do, as after an outage.",
 )
-BEHIND_A_SERVER = replace(
-    FALLING_BEHIND, remedy="See the servers: the queue is not emptied before one of them acknowledges."
+BEHIND_OTHERS = replace(
+    FALLING_BEHIND,
+    remedy="See the servers and the state file: the queue is not emptied before what is in trouble there is well.",
 )
 EXPIRING = Condition(
     "stream.expiring",
@@ -154,12 +155,13 @@ def behind(growth_per_s: float | None, *, is_expiring: bool, flows: bool) -> Con
     Args:
         growth_per_s: events a second by which the queue grows; None while that is not known.
         is_expiring: Cisco will soon delete the oldest event.
-        flows: a server acknowledges.  If not, the queue's last growth says nothing about the next minutes.
+        flows: a server acknowledges, and no event waits for the state file.  If not, the queue's last growth says
+            nothing about the next minutes.
     """
     if is_expiring:
         return EXPIRING
     if not flows:
-        return BEHIND_A_SERVER
+        return BEHIND_OTHERS
     if growth_per_s is None:
         return PERHAPS_CATCHING_UP
     return CATCHING_UP if growth_per_s < 0 else FALLING_BEHIND

@@ -207,3 +207,8 @@ class Snapshot:
     hunts: tuple[HuntsSnapshot, ...] = ()
     sources: tuple[SourceSnapshot, ...] = ()
     """Polled sources of organisations."""
+
+    @property
+    def combines(self) -> bool:
+        """Events may have a part in detections or incidents."""
+        return self.detections_open is not None or self.incidents_open is not None

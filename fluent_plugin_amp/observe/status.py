@@ -297,7 +297,7 @@ def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
     found = [_of_trouble(each, Level.WARNING, blocks=False) for each in troubles.set_aside.values()]
     trouble = troubles.state.trouble
     if trouble is not None and not troubles.state.is_well:
-        combines = snapshot.detections_open is not None or snapshot.incidents_open is not None
+        combines = snapshot.combines
         if combines:
             what = f"{trouble.what}; events that take part in detections or incidents wait for it, unacknowledged"
             trouble = replace(trouble, what=what)

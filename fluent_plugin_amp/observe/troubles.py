@@ -272,7 +272,9 @@ class Troubles:
         return news
 
     def are_acknowledged(self, snapshot: Snapshot) -> bool:
-        """A server acknowledges what it is sent; True if there is no server, as with standard output."""
+        """A server, or standard output, takes what it is sent; and no event waits for the state file."""
+        if not self.state.is_well and (snapshot.combines or snapshot.hunts):
+            return False
         return snapshot.is_available and (
             not snapshot.servers
             or any(

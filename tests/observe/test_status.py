@@ -157,7 +157,22 @@ def test_a_queue_behind_a_server_that_takes_nothing() -> None:
     scene.add(messages_ready=1200, oldest_waiting_s=300, growth_per_s=-3.0)
     scene.add_server(owes_ack_s=conditions.SLOW_ACK_FROM_S + 25)
     findings = [finding for finding in scene.status().findings if finding.error_id == "stream.falling-behind"]
-    assert [finding.remedy for finding in findings] == [conditions.BEHIND_A_SERVER.remedy]
+    assert [finding.remedy for finding in findings] == [conditions.BEHIND_OTHERS.remedy]
+
+
+@pytest.mark.parametrize(
+    ("hunts", "condition"),
+    [((HuntsSnapshot("acme/hunts", 1, 0, 0),), conditions.BEHIND_OTHERS), ((), conditions.FALLING_BEHIND)],
+)
+def test_a_queue_behind_a_state_file_in_trouble(
+    hunts: tuple[HuntsSnapshot, ...], condition: conditions.Condition
+) -> None:
+    """Events that ask for a hunt wait for it: "raise forward.max_in_flight" would be wrong."""
+    scene = Scene().tell(facts.StreamBehind("emea", 5, 5, 5, False)).add_server()
+    scene.add(messages_ready=1200, oldest_waiting_s=300, growth_per_s=12.5)
+    scene.tell(facts.StateTrouble("/var/lib/state", StateDiskFull("no space left"), 5.0))
+    found = scene.status(hunts=hunts).findings
+    assert [each.remedy for each in found if each.error_id == "stream.falling-behind"] == [condition.remedy]
 
 
 def test_events_about_to_be_deleted() -> None:
