@@ -219,7 +219,8 @@ class Pending:
 class Delivered(Protocol):
     """Remembers what was delivered, of all streams, so that what the broker delivers again is not sent again.
 
-    Invariant: what was given to ``record`` is known from that moment on.
+    Invariant: what was given to ``record`` is known from that moment on, or at the latest when it is safe.  Until
+    then it is on its way, and its copies are known by that.
     """
 
     wants_facts: bool
