@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from fluent_plugin_amp.amp_respond.entries import Json
 from fluent_plugin_amp.cisco import hunting
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
+from fluent_plugin_amp.cisco.file_lists import is_sha256, refuse_other_hash
 from fluent_plugin_amp.errors import PluginError, UsageError
 from fluent_plugin_amp.text import how_many
 
@@ -72,16 +72,12 @@ class Hunt:
         return {"tenant": self.tenant, **told, "computers": computers, "error": error_json(self.error)}
 
 
-def is_sha256(what: str) -> bool:
-    """It has the form of one."""
-    return re.fullmatch(r"[0-9a-fA-F]{64}", what) is not None
-
-
 def checked(what: str, *, executed: bool) -> str:
-    """What is looked for.  Raises UsageError."""
+    """What is looked for.  Raises UsageError; NotSha256 for a hash of another kind, or a mistyped one."""
     what = what.strip()
     if not what or len(what) > MAX_WHAT or not what.isprintable():
         raise UsageError("give a SHA-256, an IPv4 address, or the name of a file")
+    refuse_other_hash(what)
     if executed and not is_sha256(what):
         raise UsageError("--executed: only of a SHA-256 can be told who ran it")
     return what.lower() if is_sha256(what) else what

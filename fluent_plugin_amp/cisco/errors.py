@@ -214,6 +214,13 @@ class NameAbbreviated(NameAmbiguous):
     default_remedy = "Write the full name, or the id."
 
 
+class NotSha256(UsageError):
+    """The hash of a file is another one than its SHA-256, or has a digit too few, too many or wrong."""
+
+    id = "hash.not-sha256"
+    default_remedy = "Give the file's SHA-256 with all its 64 hexadecimal digits; an event of the file has it."
+
+
 class CredentialsFileUnusable(UsageError):
     """The file for a stream's credentials cannot be written, exists already, or is not what it should be."""
 

@@ -19,15 +19,24 @@ from fluent_plugin_amp.cisco.errors import (
     FileListAmbiguous,
     FileListNotFound,
     FileListWrongType,
+    NotSha256,
 )
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.cisco.names import exactly, is_guid
 from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.text import how_many
 
 BLOCKING = ("simple_custom_detections", "application_blocking")
 """The types of lists that keep a file from running."""
 NO_FILE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The SHA-256 of an empty file: nobody means it."""
+_OTHER_HASHES = {32: ", as an MD5", 40: ", as a SHA-1"}
+_MEANT_AS_HASH = re.compile(
+    r"[0-9a-f]{32} | [0-9a-f]{40} | [0-9a-f]{48,}"
+    r"| [0-9a-z]{64}"  # a letter for a digit, as O for 0
+    r"| [0-9a-f]{6,} (…|\.{3}) [0-9a-f]*",  # as a page shows it that has no room
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +68,32 @@ class Content:
     policies: tuple[str, ...]
 
 
+def is_sha256(text: str) -> bool:
+    """``text`` has the form of one, in either case."""
+    return re.fullmatch(r"[0-9a-fA-F]{64}", text) is not None
+
+
+def refuse_other_hash(text: str) -> None:
+    """Raises NotSha256 where ``text`` is no SHA-256, but seems to be meant as a hash.
+
+    Cisco's cloud would take it for a name and find nobody who has seen it: an all-clear that is none.
+    """
+    if not is_sha256(text) and _MEANT_AS_HASH.fullmatch(text):
+        raise _not_sha256(text)
+
+
+def _not_sha256(text: str) -> NotSha256:
+    what = "is not made of hexadecimal digits"
+    if re.fullmatch(r"[0-9a-fA-F]+", text):
+        what = f"has {how_many(len(text), 'hexadecimal digit')}{_OTHER_HASHES.get(len(text), '')}"
+    return NotSha256(f"{text[:80]!r} {what}; a SHA-256 has 64, and Cisco's cloud takes no other hash")
+
+
 def sha256_of(text: str) -> str:
-    """``text`` as a SHA-256, in lower case.  Raises UsageError."""
+    """``text`` as a SHA-256, in lower case.  Raises NotSha256, UsageError for the one of an empty file."""
     sha256 = text.strip().lower()
-    if re.fullmatch(r"[0-9a-f]{64}", sha256) is None:
-        raise UsageError(f"{text[:80]!r} is no SHA-256: 64 hexadecimal digits")
+    if not is_sha256(sha256):
+        raise _not_sha256(sha256)
     if sha256 == NO_FILE:
         raise UsageError("this is the SHA-256 of an empty file: it means no file")
     return sha256

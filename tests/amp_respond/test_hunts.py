@@ -39,6 +39,21 @@ def test_a_hunt_finds_who_said_nothing(run: Run, computer: LocalComputer, organi
     run("hunt", "203.0.113.7", "--executed", code=2)
 
 
+@pytest.mark.parametrize("mistyped", [SHA256[:-1], "d" * 32, "0" * 40])
+def test_a_hash_that_is_no_sha_256_gives_no_all_clear(run: Run, cloud: LocalCloud, mistyped: str) -> None:
+    """2, before the cloud is asked; and so for whatever else takes a hash."""
+    for command in (
+        ("hunt", mistyped),
+        ("hunt", mistyped, "--executed", "--json"),
+        ("isolate", "--hash", mistyped, *YES),
+        ("vulnerable", "--sha256", mistyped),
+    ):
+        said = run(*command, code=2).stderr
+        assert f"error [hash.not-sha256]: '{mistyped}' has {len(mistyped)} hexadecimal digits" in said
+        assert "  what to do: Give the file's SHA-256 with all its 64 hexadecimal digits" in said
+    assert cloud.requests == []
+
+
 def test_who_said_nothing_is_asked_first_whether_the_file_ran(
     run: Run, computer: LocalComputer, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from fluent_plugin_amp.cisco.errors import (
     FileListAmbiguous,
     FileListNotFound,
     FileListWrongType,
+    NotSha256,
 )
 from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
@@ -116,6 +117,35 @@ async def test_a_name_is_the_whole_of_it(api: CiscoApi, organisation: Organisati
 def test_a_hash_is_64_hexadecimal_digits() -> None:
     """In either case; and not the one of nothing."""
     assert file_lists.sha256_of(f" {SHA256.upper()} ") == SHA256
-    for text in ("", SHA256[:-1], SHA256 + "0", "g" * 64, file_lists.NO_FILE):
-        with pytest.raises(UsageError):
+    for text in ("", SHA256[:-1], SHA256 + "0", "a" * 32, "a" * 47, "g" * 64):
+        with pytest.raises(NotSha256):
             file_lists.sha256_of(text)
+    with pytest.raises(UsageError, match="empty file"):
+        file_lists.sha256_of(file_lists.NO_FILE)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SHA256[:-1], "has 63 hexadecimal digits; a SHA-256 has 64, and Cisco's cloud takes no other hash"),
+        ("D" * 32, "has 32 hexadecimal digits, as an MD5; a SHA-256 has 64"),
+        ("0" * 40, "has 40 hexadecimal digits, as a SHA-1; a SHA-256 has 64"),
+        ("f" * 48, "has 48 hexadecimal digits; "),
+        ("0" * 128, "has 128 hexadecimal digits; "),
+        ("O" + SHA256[1:], "is not made of hexadecimal digits; a SHA-256 has 64"),
+        ("95bbbad4…8692a0ba", "is not made of hexadecimal digits; "),
+        ("95BBBAD4...", "is not made of hexadecimal digits; "),
+    ],
+)
+def test_what_is_meant_as_a_hash_is_no_name(text: str, said: str) -> None:
+    """Mistyped, shortened, or of another kind: nobody would be found who has seen it."""
+    with pytest.raises(NotSha256, match=said):
+        file_lists.refuse_other_hash(text)
+
+
+@pytest.mark.parametrize(
+    "text", [SHA256, SHA256.upper(), "a" * 47, "d" * 31, "cafe", "g" * 63, "a" * 60 + ".exe", "cafe...", ""]
+)
+def test_a_name_may_have_hexadecimal_digits(text: str) -> None:
+    """Fewer of them, or other letters beside them; and a SHA-256 is one."""
+    file_lists.refuse_other_hash(text)
