@@ -69,6 +69,7 @@ class Attempt:
         try:
             if self._ready.is_old:  # the disk was slow
                 stand = await self._again()
+            self._ready.interrupt()
             asked = self._asked
             outcome = await perform(
                 self._api, result.action, signature(asked), asked["reason"], stand.state, self._again

@@ -26,7 +26,7 @@ from fluent_plugin_amp.commands.console import nobody_agreed
 from fluent_plugin_amp.errors import Interrupted, PluginError
 from fluent_plugin_amp.text import one_line
 
-FINISHING = "finishing the request that is under way, then stopping"
+FINISHING = "stopping; a request that is under way is finished before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +107,19 @@ def do(
             session.screen.note(INCOMPLETE)
         return code
     session.screen.refuse_unread()
-    with session.interrupts.held_back(FINISHING):
-        session.with_api(lambda api: _do_all(session, api, doing, results, checks, undoes))
-        code = show(
-            session.screen,
-            results,
-            as_json=doing.as_json,
-            is_complete=is_complete,
-            is_waited=doing.wait_s > 0,
-        )
-        session.interrupts.check()
+    try:
+        with session.interrupts.held_back(FINISHING):
+            session.with_api(lambda api: _do_all(session, api, doing, results, checks, undoes))
+            code = show(
+                session.screen,
+                results,
+                as_json=doing.as_json,
+                is_complete=is_complete,
+                is_waited=doing.wait_s > 0,
+            )
+            session.interrupts.check()
+    except KeyboardInterrupt:  # the second Ctrl-C
+        raise Interrupted("interrupted", remedy="See `amp-respond journal` for what was done.") from None
     return code
 
 
@@ -130,7 +133,7 @@ async def _do_all(
         for result in results:
             if session.interrupts.noted is not None:  # what was done is told first
                 return
-            ready = Ready(api, result.action, checks, [one.action for one in left])
+            ready = Ready(api, result.action, checks, [one.action for one in left], session.interrupts.check)
             asked = _asked(session, api, doing, result.action, undoes)
             await Attempt(api, doing.journal, result, ready, asked).make()
             if result.error is not None and not is_its_own(result.error):

@@ -37,13 +37,22 @@ class Ready:
 
     Args:
         left: the actions that are still to be done, this one too.
+        interrupt: raises where the user asked to stop; called after each look.
     """
 
-    def __init__(self, api: CiscoApi, action: Action, checks: Checks, left: Sequence[Action]) -> None:
+    def __init__(
+        self,
+        api: CiscoApi,
+        action: Action,
+        checks: Checks,
+        left: Sequence[Action],
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> None:
         self.told: Json = {}
         """What the journal is told: ``before``; of a move ``group_was_empty``, of an unblock ``description``."""
         self._api, self._action, self._checks, self._left = api, action, checks, left
         self._since_s = 0.0
+        self.interrupt = interrupt
 
     async def __call__(self) -> Stand:
         """How it stands now, and it may be done.  All is asked again where the cloud was slow, or let it wait.
@@ -52,7 +61,7 @@ class Ready:
 
         Raises:
             StateIsOld: that is old, too.
-            PluginError: it must not be done, or nobody can see whether it may.
+            Interrupted, PluginError: it must not be done, or nobody can see whether it may.
         """
         for tries in range(1, LOOKS + 1):
             self._since_s = seconds()
@@ -69,6 +78,7 @@ class Ready:
             if is_so(self._action, now.state):
                 return now
             await self._checks.last(self._api, self._action, now)
+            self.interrupt()
             if not self.is_old:
                 return now
         raise StateIsOld(f"{self._action}: how it stands cannot be seen within {OLD_S:.0f} s")
@@ -80,6 +90,7 @@ class Ready:
 
     async def _look(self) -> Stand:
         now = await look(self._api, self._action)
+        self.interrupt()
         self.told["before"] = now.state
         if self._action.kind == "unblock":  # undo puts it back
             self.told["description"] = now.comment

@@ -11,7 +11,7 @@ from fluent_plugin_amp.amp_respond.entries import Action, Json
 from fluent_plugin_amp.cisco import isolation
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.commands.console import shared_code
-from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, PluginError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, Interrupted, PluginError
 from fluent_plugin_amp.text import one_line
 
 
@@ -63,9 +63,10 @@ def show(screen: Screen, results: Sequence[Result], *, as_json: bool, is_complet
 
 
 def show_errors(screen: Screen, results: Sequence[Result]) -> int:
-    """One of each kind, with what to do; the exit code of them all."""
+    """One of each kind, with what to do; the exit code of them all.  Who ends the command tells an interruption."""
     for error in {result.error.id: result.error for result in results if result.error}.values():
-        screen.error(error, debug=False)
+        if not isinstance(error, Interrupted):
+            screen.error(error, debug=False)
     return shared_code(result.error.exit_code for result in results if result.error)
 
 
