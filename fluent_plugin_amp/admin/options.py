@@ -13,11 +13,16 @@ import click
 def _only(context: click.Context, option: click.Parameter, values: Sequence[Any]) -> Any:
     if len(values) > 1:
         raise click.UsageError(f"{option.opts[0]}: give it once")
+    if values and not str(values[0]).strip():
+        raise click.UsageError(f"{option.opts[0]} is empty")
     return values[0] if values else None
 
 
 once = functools.partial(click.option, multiple=True, callback=_only)
-"""An option that may not be repeated: the last one would be taken, and the others forgotten without a word."""
+"""An option that may not be repeated: the last one would be taken, and the others forgotten without a word.
+
+Nor may it be empty, as an unset variable of the shell is: the organisation of the environment would be meant.
+"""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 save_option = click.option(
@@ -73,6 +78,8 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | float | No
 
 
 def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty")
     if value is not None and "@" in value:
         raise click.BadParameter("a proxy's password belongs in HTTPS_PROXY: options are seen by everybody")
     return value

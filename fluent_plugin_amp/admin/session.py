@@ -75,6 +75,8 @@ def _with_session(command: Command, options: Sequence[Callable[[Any], Any]]) -> 
         def given() -> Given:
             from fluent_plugin_amp.config.access import Given
 
+            if of_stream is not None and config_file is None:  # an organisation is meant, but which?
+                raise UsageError("--of-stream belongs to -c")
             return Given(region, api_host, client_id, api_key_file, ca_file, config_file, of_stream)
 
         session = Session(given, proxy=proxy, timeout_s=timeout_s, max_wait_s=max_wait_s)

@@ -37,12 +37,16 @@ class ActingCommand(click.Command):
         if not context.resilient_parsing:
             self._refuse_scattered_names(context, args, options)
         left = super().parse_args(context, args)
-        spellings = {spelling for one in options for spelling in (*one.opts, *one.secondary_opts)}
         for one in options:
-            value = context.params.get(one.name or "")
-            if not one.is_flag and str(value) in spellings:
+            value = str(context.params.get(one.name or ""))
+            if not one.is_flag and self._is_option(context, value):
                 raise click.UsageError(f"{one.opts[0]} lacks its value: {value} is an option")
         return left
+
+    def _is_option(self, context: click.Context, word: str) -> bool:
+        """Also ``--option=value`` and ``-ovalue``."""
+        spellings = {spelling for one in self.get_params(context) for spelling in (*one.opts, *one.secondary_opts)}
+        return word.partition("=")[0] in spellings or word[:2] in spellings
 
     def _refuse_scattered_names(self, context: click.Context, args: list[str], options: list[click.Option]) -> None:
         parser = click.Command(self.name, params=list(options)).make_parser(context)

@@ -74,6 +74,11 @@ def test_a_word_of_a_reason_is_no_name(
         ("isolate desk-014 --reason x --yes --journal --dry-run", "--journal", "--dry-run"),
         (f"isolate --hash {SHA256} --yes --reason --no-event", "--reason", "--no-event"),
         ("undo 0123456789ab --yes --reason --dry-run", "--reason", "--dry-run"),
+        ("isolate desk-014 --yes --reason --wait=0s", "--reason", "--wait=0s"),
+        ("isolate desk-014 --yes --reason -cacme.yml", "--reason", "-cacme.yml"),
+        ("isolate desk-014 --yes --reason --help", "--reason", "--help"),
+        ("isolate desk-014 --yes --reason -h", "--reason", "-h"),
+        ("isolate desk-014 --yes --reason x --client-id --region=us", "--client-id", "--region=us"),
     ],
 )
 def test_no_option_is_the_value_of_another(
@@ -113,6 +118,18 @@ def test_a_reason_is_given(run: Run, computer: LocalComputer, reason: str) -> No
 
 
 # --- which organisation ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "option", ["--client-id", "--api-key-file", "--api-host", "--of-stream", "--list", "--tenant"]
+)
+def test_an_empty_option_is_none_that_was_forgotten(
+    run: Run, computer: LocalComputer, cloud: LocalCloud, option: str
+) -> None:
+    """As where a variable of the shell is not set: the organisation of the environment would be changed."""
+    command = ["block", SHA256] if option == "--list" else ["isolate", "desk-014"]
+    assert f"{option} is empty" in run(*command, *YES, f"{option}=", code=2).stderr
+    assert cloud.requests == []
 
 
 def test_a_configuration_and_an_environment_of_two_organisations_change_nothing(

@@ -809,3 +809,22 @@ def test_help_shows_an_example(command: str) -> None:
     assert result.exit_code == 0
     assert "Example" in result.stdout
     assert f"  amp-streams {command} " in result.stdout + " " or f"  amp-streams {command}\n" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--region", "--api-host", "--client-id", "--api-key-file", "--ca-file"])
+def test_an_empty_option_does_not_mean_the_environment(run: Run, cloud: LocalCloud, option: str) -> None:
+    """As where a variable of the shell is not set: the environment may be of another organisation."""
+    assert f"{option} is empty" in run("list", option, "", code=2).stderr
+    assert cloud.requests == []
+
+
+def test_an_empty_proxy_is_none(run: Run, cloud: LocalCloud) -> None:
+    """It would be forgotten without a word, and that of the environment taken."""
+    assert "--proxy" in run("list", "--proxy=", code=2).stderr
+    assert cloud.requests == []
+
+
+def test_a_stream_of_no_configuration_is_not_forgotten(run: Run, cloud: LocalCloud) -> None:
+    """It names an organisation, too: that of the environment may be another one."""
+    assert "--of-stream belongs to -c" in run("list", "--of-stream", "acme", code=2).stderr
+    assert cloud.requests == []
