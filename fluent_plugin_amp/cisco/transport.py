@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -141,13 +143,14 @@ async def exchange(
 
     Args:
         connect_s: so long a connection and its TLS may take at most, each; by default as long as an answer may.
+            Twice that is the most for all of the way, with what proxies do: later nothing is sent.
     """
     content = None if body is None else msgspec.json.encode(body)
-    way = _Way(url)
     times = client.timeout
     if connect_s is not None:
         connect_s = min(connect_s, times.connect or connect_s)
         times = httpx.Timeout(connect=connect_s, read=times.read, write=times.write, pool=times.pool)
+    way = _Way(url, math.inf if connect_s is None else monotonic() + 2 * connect_s)
     deadline_s = DEADLINE_TIMEOUTS * client.timeout.read if client.timeout.read else None
 
     turns = Turns()
@@ -209,7 +212,8 @@ class _Way:
     Of a connection that is used again nothing is told: then the way was open before.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, until_s: float = math.inf) -> None:
+        self._until_s = until_s
         parsed = httpx.URL(url)
         self.host = parsed.netloc.decode("ascii")
         self.proxy = ""
@@ -218,7 +222,10 @@ class _Way:
         self._is_tunnelled = parsed.scheme == "https"
 
     async def note(self, event: str, info: Mapping[str, Any]) -> None:
-        """Something that httpx does."""
+        """Something that httpx does.  Raises ConnectTimeout where the way is open too late: nothing is sent then."""
+        is_sent = event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT"
+        if is_sent and monotonic() > self._until_s:
+            raise httpx.ConnectTimeout("the way took too long")
         if event.endswith("connect_tcp.started"):
             host, port = info["host"], info["port"]
             self.proxy = "" if (host, port) == self._target else f"{host}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import time
 import traceback
 from collections.abc import Iterator
 
@@ -559,6 +560,26 @@ async def test_a_proxy_is_used(
     ) as api:
         assert await api.version() == "v1.2.0"
     assert proxy.asked == [f"CONNECT {tls_cloud.url.removeprefix('https://')} HTTP/1.1"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+async def test_an_action_is_not_sent_over_a_way_that_a_proxy_opened_late(
+    connect: Connect, tls_cloud: LocalCloud, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """Each step was in time, all together were not: nothing was sent, and whoever asked may look again.
+
+    A look may take its time.
+    """
+    async with CompanyProxy() as proxy:
+        monkeypatch.setattr(transport, "monotonic", lambda: time.monotonic() + 9.0 * len(proxy.asked))
+        organisation, url = tls_cloud.add_organisation(), f"{scheme}://127.0.0.1:{proxy.port}"
+        ca_file = str(certificates.ca_file)
+        async with connect(organisation, url=tls_cloud.url, ca_file=ca_file, proxy=url) as api:
+            with pytest.raises(NotTaken) as caught:
+                await api.act("PUT", "/v1/computers/x/isolation")
+            assert tls_cloud.requests == []
+            assert await api.version() == "v1.2.0"
+    assert isinstance(caught.value.error, CloudUnreachable)
 
 
 async def test_a_proxy_of_the_environment_is_used_and_avoided(
