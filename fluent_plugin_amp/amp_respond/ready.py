@@ -65,11 +65,13 @@ class Ready:
         """
         for tries in range(1, LOOKS + 1):
             self._since_s = seconds()
+            was_so = self._checks.lists is not None
             if self._checks.lists is not None and not is_so(self._action, (await self._look()).state):
                 if self._action.to_group is not None:  # whether undo may leave it so
                     group = self._action.to_group.guid
                     self.told["group_was_empty"] = await computers.is_anybody_in(self._api, group) is False
                 await self._checks.lists(self._api, self._action, self._left)
+                was_so = False
             if tries == LOOKS:
                 self._since_s = seconds()
             now = await self._look()
@@ -77,11 +79,13 @@ class Ready:
                 self._since_s = seconds()  # a list of thousands takes long; a file that comes meanwhile does no harm
             if is_so(self._action, now.state):
                 return now
+            if was_so:  # a moment ago: nobody asked the lists
+                continue
             await self._checks.last(self._api, self._action, now)
             self.interrupt()
             if not self.is_old:
                 return now
-        raise StateIsOld(f"{self._action}: how it stands cannot be seen within {OLD_S:.0f} s")
+        raise StateIsOld(f"{self._action}: how it stands cannot be seen, or changes, within {OLD_S:.0f} s")
 
     @property
     def is_old(self) -> bool:

@@ -126,6 +126,27 @@ def test_a_slow_answer_empties_no_group(
     assert computer.group_guid == left
 
 
+def test_who_was_in_the_group_already_for_a_moment_empties_none(
+    run: Run, computer: LocalComputer, server: LocalComputer, triage: str, responses: Responses, cloud: LocalCloud
+) -> None:
+    """A colleague moves both computers and takes one back, between two looks: the other group is asked about then."""
+    left, looks, answer = computer.group_guid, itertools.count(1), responses.answer
+
+    def moving(request: Request) -> Any:
+        if request.method == "GET" and about(computer)(request):
+            look = next(looks)
+            if look == 2:  # 1: before it is shown
+                computer.group_guid = server.group_guid = triage
+            if look == 3:
+                computer.group_guid = left
+        return answer(request)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(responses, "answer", moving)
+        assert "respond.group-would-be-empty" in run(*MOVE, code=77).stderr
+    assert "PATCH" not in [method for method, _ in cloud.requests]
+
+
 def test_a_list_that_is_slow_each_time_forbids_nothing(
     run: Run, computer: LocalComputer, triage: str, slow: Slow
 ) -> None:
