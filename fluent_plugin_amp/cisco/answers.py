@@ -314,7 +314,7 @@ def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location
         if not asked.startswith("GET ") and (key_is_good or status == 403):
             return CloudReadOnlyKey(what)
         return CloudCredentialsRefused(what)
-    if status == 407:
+    if status == 407 or (status == 405 and body.strip()[:1] not in (b"", b"{", b"[")):  # a page is no cloud's
         return CloudProxyRefused(f"a proxy on the way answered {status} to {asked}")
     if status == 429:
         return CloudRateLimited(what)

@@ -259,6 +259,7 @@ NOT_FOUND = json.dumps({"errors": [{"error_code": 400, "details": ["Event stream
         (400, "POST /v1/event_streams", True, CloudRefused),
         (404, "GET /v1/version", False, CloudRefused),
         (407, "GET /v1/version", False, CloudProxyRefused),
+        (405, "OPTIONS /v1/computers/x/isolation", True, CloudRefused),
         (429, "GET /v1/version", True, CloudRateLimited),
         (301, "GET /v1/version", False, CloudAnswerNotUnderstood),
         (500, "GET /v1/version", True, CloudServerError),

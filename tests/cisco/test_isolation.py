@@ -6,7 +6,7 @@ import pytest
 
 from fluent_plugin_amp.cisco import isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
-from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudRefused, ComputerNotFound
+from fluent_plugin_amp.cisco.errors import ActionInDoubt, CloudProxyRefused, CloudRefused, ComputerNotFound
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer
@@ -62,6 +62,18 @@ async def test_a_policy_may_forbid_it(api: CiscoApi, organisation: Organisation,
     """OPTIONS is answered 204, or 405."""
     computer = organisation.responses.add_computer("desk-014", available=available)
     assert await isolation.may_start(api, computer.guid) is available
+
+
+@pytest.mark.parametrize("body", [b"<html>Method not allowed</html>", b"OPTIONS is not allowed here\n"])
+async def test_a_proxy_that_forbids_the_question_is_no_policy(
+    api: CiscoApi, cloud: LocalCloud, computer: LocalComputer, body: bytes
+) -> None:
+    """405 of the cloud has no body, or JSON: a page is somebody else's."""
+    cloud.fail(Failure("OPTIONS", status=405, body=body))
+    with pytest.raises(CloudProxyRefused, match="405 to OPTIONS"):
+        await isolation.may_start(api, computer.guid)
+    cloud.fail(Failure("OPTIONS", status=405, body=b' {"errors": []}'))
+    assert not await isolation.may_start(api, computer.guid)
 
 
 async def test_a_lost_answer_about_the_policy_is_asked_for_again(
