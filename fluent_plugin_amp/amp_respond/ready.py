@@ -93,7 +93,7 @@ class Ready:
         return seconds() - self._since_s >= OLD_S
 
     async def _look(self) -> Stand:
-        now = await look(self._api, self._action)
+        now = await look(self._api, self._action, at_computer=True)
         self.interrupt()
         self.told["before"] = now.state
         if self._action.kind == "unblock":  # undo puts it back

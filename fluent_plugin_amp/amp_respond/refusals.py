@@ -34,7 +34,11 @@ async def refuse_another_list(api: CiscoApi, action: Action, now: Stand) -> None
     Raises FileListNotFound, FileListWrongType, ChangedMeanwhile.
     """
     if action.list is not None:
-        found = await file_lists.find(api, action.list.guid)
+        guid, type_ = action.list.guid, action.list.type
+        there = [
+            one for one in await file_lists.of_type(api, type_) if one.guid == guid
+        ]  # one request: a cloud is slow
+        found = there[0] if there else await file_lists.find(api, guid)
         if found.type != action.list.type:
             raise FileListWrongType(f"the list {found} was one of the type {action.list.type}")
         if not is_called(found.name, action.list.name):

@@ -116,11 +116,15 @@ def file_list(item: Mapping[str, Any], type_: str) -> FileList:
 
 async def file_lists(api: CiscoApi) -> list[FileList]:
     """All lists of the blocking types."""
-    found = []
-    for type_ in BLOCKING:
-        listing = Listing(api, f"/v1/file_lists/{type_}", guid_of("guid"))
-        found += [file_list(item, type_) for item in await listing.whole()]
-    return found
+    return [one for type_ in BLOCKING for one in await of_type(api, type_)]
+
+
+async def of_type(api: CiscoApi, type_: str) -> list[FileList]:
+    """All lists of one of these types."""
+    if type_ not in BLOCKING:
+        raise FileListWrongType(f"lists of the type {type_!r} are not for blocking")
+    listing = Listing(api, f"/v1/file_lists/{type_}", guid_of("guid"))
+    return [file_list(item, type_) for item in await listing.whole()]
 
 
 async def find(api: CiscoApi, text: str) -> FileList:

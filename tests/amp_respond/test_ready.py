@@ -15,11 +15,12 @@ from fluent_plugin_amp.admin.screen import Screen
 from fluent_plugin_amp.amp_respond import ready
 from fluent_plugin_amp.amp_respond.entries import entries
 from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.testing.cloud import LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
 from fluent_plugin_amp.testing.rest import Request
-from tests.amp_respond.conftest import Run, told
+from tests.amp_respond.conftest import COMMANDS, Run, changes, told
 
 YES = ("--reason", "case 77", "--yes", "--wait", "0s")
 MOVE = ("move", "desk-014", "--group", "Triage", "--reason", "case 77", "--yes")
@@ -256,6 +257,24 @@ def test_a_list_of_thousands_on_a_slow_cloud_takes_a_file(
     new = "f" * 64
     run("block", new, "--list", "SOC list", "--reason", "case 77", "--yes")
     assert new in soc.files
+
+
+def test_a_cloud_that_takes_seconds_for_each_answer_is_asked_all_the_same(
+    run: Run, kind: str, cloud: LocalCloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six seconds each: two answers one after the other would be old, so what is asked last is asked at once."""
+    exchange = CiscoApi._exchange
+
+    async def slowly(self: CiscoApi, *arguments: Any, **options: Any) -> Any:
+        until_s = clock.now_s + 6.0
+        answer = await exchange(self, *arguments, **options)
+        clock.now_s = max(clock.now_s, until_s)
+        return answer
+
+    monkeypatch.setattr(CiscoApi, "_exchange", slowly)
+    arguments, method, _ = COMMANDS[kind]
+    run(kind, *arguments, "--reason", "case 77", "--yes")
+    assert changes(cloud) == [method]
 
 
 def test_what_differs_after_the_rate_limit_is_written_down(
