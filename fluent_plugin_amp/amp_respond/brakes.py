@@ -39,17 +39,18 @@ class Brakes:
             raise UsageError("nothing is named, or found", remedy="Name a computer or a SHA-256; see --help.")
         if self.dry_run:
             return "show"
-        self.refuse_more(targets)
+        if targets > self.max:
+            raise TooMany(f"{targets} are meant, --max allows {self.max}")
         if self.count is not None and self.count != targets:
             raise TooMany(f"{targets} are meant, --count says {self.count}")
         if not self.yes:
             return "ask" if targets == 1 and named else "show"
         return "type" if self.needs_number(targets) else "do"
 
-    def refuse_more(self, targets: int) -> None:
-        """Raises TooMany where so many are not done."""
-        if targets > self.max and not self.dry_run:
-            raise TooMany(f"{targets} are meant, --max allows {self.max}")
+    def refuse_more(self, names: int) -> None:
+        """Raises TooMany where so many names are not looked for: each is a request, and two may mean the same."""
+        if names > self.max and not self.dry_run:
+            raise TooMany(f"{names} names are given, --max allows {self.max}")
 
     def needs_number(self, targets: int) -> bool:
         """So many are done only when their number is typed, or given as --count."""

@@ -134,6 +134,8 @@ def of_tenant(command: Command) -> Command:
         asks_all = bool(arguments.get("all_tenants"))
         if (fleet is None) is (tenant is not None or asks_all):
             raise UsageError("--fleet belongs to --tenant or, for a hunt, --all-tenants")
+        if asks_all and tenant is not None:
+            raise UsageError("give --tenant or --all-tenants, not both")
         if fleet is None:
             _refuse_no_organisation(session, click.get_current_context())
         else:
@@ -142,7 +144,7 @@ def of_tenant(command: Command) -> Command:
 
             _refuse_another_key(click.get_current_context())
             tenants = read_fleet(fleet, os.environ)
-            if tenant is None or asks_all:
+            if tenant is None:
                 arguments["all_tenants"] = tenants
             else:
                 chosen = chosen_tenants(tenants, [tenant])

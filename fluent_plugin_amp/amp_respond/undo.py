@@ -81,13 +81,15 @@ def _changed_again(later: Entry, entry: Entry) -> bool:
 
 
 def _refuse_another_organisation(session: Session, doing: Doing, entry: Entry) -> None:
+    """The same client id is of the same organisation, whether it was named as a tenant or not."""
     cloud, asked = session.access().cloud, entry.asked
-    if (asked.get("tenant"), asked.get("cloud")) != (doing.tenant, cloud and cloud.name):
+    is_same_key, is_same_cloud = asked.get("client") == client(session), asked.get("cloud") == (cloud and cloud.name)
+    if not is_same_cloud or not (is_same_key or asked.get("tenant") == doing.tenant):
         raise NothingToUndo(
             f"entry {entry.id} is of another organisation: cloud {asked.get('cloud')}, "
             f"tenant {asked.get('tenant') or '-'}"
         )
-    if doing.tenant is None and asked.get("client") != client(session):
+    if doing.tenant is None and not is_same_key:
         raise NothingToUndo(
             f"entry {entry.id} was made with another API key, which may be of another organisation",
             remedy="Take the key of that organisation; or give the command that is meant, as `amp-respond release`.",

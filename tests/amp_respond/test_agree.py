@@ -172,5 +172,8 @@ def test_more_than_max_are_refused(run: Run, responses: Responses, cloud: LocalC
 def test_more_than_max_are_not_looked_for(run: Run, kind: str, computer: LocalComputer, cloud: LocalCloud) -> None:
     """A thousand names would take most of the hour's requests, and then be refused."""
     to = ["--group", "Triage"] if kind == "move" else []
-    assert "2 are meant, --max allows 1" in run(kind, "desk-014", "desk-015", *to, *YES, "--max", "1", code=2).stderr
+    assert (
+        "2 names are given, --max allows 1"
+        in run(kind, "desk-014", "desk-015", *to, *YES, "--max", "1", code=2).stderr
+    )
     assert cloud.requests == []

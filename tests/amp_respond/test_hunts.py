@@ -108,6 +108,8 @@ def test_every_tenant_is_hunted_in(
     assert unasked["error"]["id"] == "cloud.credentials-refused"
     assert "desk-014" in run("hunt", SHA256, "--fleet", str(fleet), "--tenant", "acme").stdout
     run("hunt", SHA256, "--all-tenants", code=2)
+    both = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", "--tenant", "acme", code=2).stderr
+    assert "--tenant or --all-tenants" in both
     run("isolate", "desk-014", *WHY, "--tenant", "acme", code=2)
     shown = run("isolate", "desk-014", *WHY, "--dry-run", "--fleet", str(fleet), "--tenant", "acme").stderr
     whose = f"client id {organisation.client_id[:8]}…, cloud {cloud.url.split('/')[-1]}"

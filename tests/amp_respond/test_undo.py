@@ -334,6 +334,22 @@ def test_another_key_undoes_nothing(
     assert not undo.is_as_before
 
 
+def test_the_same_client_id_is_the_same_organisation(
+    run: Run, computer: LocalComputer, organisation: Organisation, cloud: LocalCloud, journal: Path, tmp_path: Path
+) -> None:
+    """One was named as a tenant, and the other by the environment; the cloud must be the same one."""
+    (tmp_path / "key").write_text(organisation.api_key)
+    fleet = tmp_path / "fleet.yml"
+    key = f"client_id: {organisation.client_id}, api_key_file: key"
+    fleet.write_text(f"tenants: [{{name: Acme, {key}, api_host: '{cloud.url}', streams: [{{name: SIEM}}]}}]")
+    of_tenant = ("--fleet", str(fleet), "--tenant", "acme")
+    for first, then in (((), of_tenant), (of_tenant, ())):
+        run("isolate", "desk-014", *YES, *first)
+        entry = [line["entry"] for line in told(journal) if line.get("action") == "isolate"][-1]
+        run("undo", entry, "--yes", *then)
+        assert computer.status == "not_isolated"
+
+
 def test_a_computer_that_has_another_name_by_now_is_left_alone(undo: Undo, computer: LocalComputer) -> None:
     """The connector was cloned, or the computer is somebody else's; a list of files has nothing to do with it."""
     computer.hostname = "finance-01"
