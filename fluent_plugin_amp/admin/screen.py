@@ -8,6 +8,7 @@ read as mark-up.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -50,6 +51,11 @@ class Screen:
         self._check = check
         self._gone: dict[str, OSError] = {}
         """Of ``stdout`` and ``stderr``, the one that takes nothing any more: nothing is written to it."""
+        self._is_closed = sys.stdout is None
+        """As with ``>&-``: there is no reader of data."""
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the program ends
         for stream in (sys.stdout, sys.stderr):
             # A terminal that cannot show a letter must not cost a password.
             with contextlib.suppress(AttributeError, OSError, ValueError):
@@ -58,7 +64,7 @@ class Screen:
     @property
     def watched(self) -> bool:
         """Somebody sees standard error as it is written."""
-        return sys.stderr is not None and "stderr" not in self._gone and sys.stderr.isatty()
+        return "stderr" not in self._gone and sys.stderr.isatty()
 
     def refuse_unread(self) -> None:
         """Raises Unprintable when something was written that nobody took."""
@@ -95,6 +101,8 @@ class Screen:
         """Text as it is.  Raises Unprintable when nobody takes it, now and ever after."""
 
         def write() -> None:
+            if self._is_closed:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             click.echo(text, nl=False)
             sys.stdout.flush()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from fluent_plugin_amp.admin.screen import Screen, Unprintable
+from fluent_plugin_amp.errors import UsageError
 
 
 class Gone(io.StringIO):
@@ -39,10 +42,41 @@ async def test_a_terminal_that_goes_away_ends_no_wait(monkeypatch: pytest.Monkey
         screen.refuse_unread()
 
 
-def test_what_is_written_to_closed_streams_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with `2>&-`: that is asked for, and no error."""
-    monkeypatch.setattr(sys, "stderr", None)
-    screen = Screen()
-    assert not screen.watched
-    screen.note("done")
-    screen.refuse_unread()
+@contextlib.contextmanager
+def closed() -> Iterator[None]:
+    """As with `>&- 2>&-`."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "stdout", None)
+        patched.setattr(sys, "stderr", None)
+        try:
+            yield
+        finally:
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.close()
+
+
+def test_a_closed_standard_error_is_asked_for() -> None:
+    """What is said there is nobody's, and no error."""
+    with closed():
+        screen = Screen()
+        assert not screen.watched
+        screen.note("done")
+        screen.error(UsageError("what"), debug=False)
+        screen.refuse_unread()
+
+
+def test_a_closed_standard_output_is_one_whose_reader_has_left() -> None:
+    """Data of each form goes nowhere, which is told."""
+    shows: list[Callable[[Screen], None]] = [
+        lambda screen: screen.data("x"),
+        lambda screen: screen.json([]),
+        lambda screen: screen.table(("A",), [("x",)]),
+    ]
+    for show in shows:
+        with closed():
+            screen = Screen()
+            with pytest.raises(Unprintable) as caught:
+                show(screen)
+            assert caught.value.reader_left
+            with pytest.raises(Unprintable, match="standard output cannot be written"):
+                screen.refuse_unread()
