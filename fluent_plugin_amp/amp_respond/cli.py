@@ -176,7 +176,13 @@ def block(session: Session, doing: Doing, hashes: tuple[str, ...], file: Path | 
 @click.argument("hashes", nargs=-1, metavar="[SHA256]...")
 @acting
 def unblock(session: Session, doing: Doing, hashes: tuple[str, ...], file: Path | None, list_name: str) -> int:
-    """Take files off such a list."""
+    """Take files off such a list.
+
+    \b
+    Example:
+      amp-respond unblock 95bbbad491f16a026a56a4ee18c99d53384b0bee5ab0fb9d2ed39ccd8692a0ba --list "SOC list" \\
+        --reason "case 77: clean"
+    """
     from fluent_plugin_amp.amp_respond import tasks
 
     return tasks.block(session, doing, "unblock", hashes, file, list_name)
@@ -187,7 +193,12 @@ def unblock(session: Session, doing: Doing, hashes: tuple[str, ...], file: Path 
 @json_option
 @of_tenant
 def lists(session: Session, tenant: str | None, with_files: bool, as_json: bool) -> int:
-    """Show the lists for blocking, their types, and the policies that use them."""
+    """Show the lists for blocking, their types, and the policies that use them.
+
+    \b
+    Example:
+      amp-respond lists --files
+    """
     from fluent_plugin_amp.amp_respond.tasks import show_lists
 
     return show_lists(session, with_files=with_files, as_json=as_json)
@@ -250,6 +261,11 @@ def journal(
     """Show what was done, by whom, why, and what became of it.
 
     An entry without an answer is `unknown`: the program was killed before it could write it.
+
+    \b
+    Examples:
+      amp-respond journal --since 7d
+      amp-respond journal --ship /etc/fluent-plugin-amp/config.yml
     """
     from fluent_plugin_amp.amp_respond.tasks import show_journal
 
