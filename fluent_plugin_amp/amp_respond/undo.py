@@ -1,6 +1,7 @@
 """The command `amp-respond undo`: the inverse of an entry, where it still takes back what the entry did.
 
-All is asked twice: before it is shown, and right before the request, when nobody else writes the journal.
+All is asked twice: before it is shown, and right before the request, when nobody else writes the journal.  The policy
+is asked once, as for an isolation.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def undo(session: Session, doing: Doing, id_: str) -> int:
 
     async def check_first(api: CiscoApi) -> None:
         await check(api, inverse, await look(api, inverse))
+        if inverse.kind == "isolate" and inverse.computer is not None:  # asked last, a slow cloud makes the rest old
+            await isolation.refuse_forbidden(api, await computers.by_guid(api, inverse.computer.guid))
         if checks.lists is not None:
             await checks.lists(api, inverse, [inverse])
 
@@ -110,8 +113,6 @@ async def _refuse_what_changed(api: CiscoApi, entry: Entry, inverse: Action, now
     computer = now.computer or await computers.by_guid(api, inverse.computer.guid)
     if not is_called(computer.hostname, inverse.computer.name):
         raise NothingToUndo(f"{inverse.computer.name} ({computer.guid}) is called {computer.hostname!r} now")
-    if inverse.kind == "isolate":
-        await isolation.refuse_forbidden(api, computer)
     if inverse.kind == "move":
         if inverse.from_group is None or inverse.to_group is None:
             raise NothingToUndo(f"entry {entry.id} does not say from where to where")

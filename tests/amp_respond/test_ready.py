@@ -260,7 +260,7 @@ def test_a_list_of_thousands_on_a_slow_cloud_takes_a_file(
 
 
 def test_a_cloud_that_takes_seconds_for_each_answer_is_asked_all_the_same(
-    run: Run, kind: str, cloud: LocalCloud, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    run: Run, kind: str, cloud: LocalCloud, clock: Clock, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six seconds each: two answers one after the other would be old, so what is asked last is asked at once."""
     exchange = CiscoApi._exchange
@@ -275,6 +275,8 @@ def test_a_cloud_that_takes_seconds_for_each_answer_is_asked_all_the_same(
     arguments, method, _ = COMMANDS[kind]
     run(kind, *arguments, "--reason", "case 77", "--yes")
     assert changes(cloud) == [method]
+    run("undo", told(journal)[0]["entry"], "--yes")
+    assert len(changes(cloud)) == 2
 
 
 def test_what_differs_after_the_rate_limit_is_written_down(
