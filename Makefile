@@ -2,7 +2,7 @@
 # make test         lint, types, coverage and all tests
 # make coverage     every branch of the pure modules in setup.cfg, reached by their own tests; part of make test
 # make steady       five whole runs of the tests: random orders, a busy machine, SIGINT ignored; an hour
-# make bench        throughput, memory and latency, as ratios; half an hour; BENCH_ARGS=--report writes README's table
+# make bench        throughput, memory and latency, as ratios; three quarters of an hour; BENCH_ARGS=--report writes README's table
 # make peers        speed and loss beside bridges in Go, Node and Python, Fluentd and Fluent Bit: two tables; 15 minutes
 # make chaos        hundreds of faults over hundreds of thousands of events: nothing lost, nothing doubled without a reason
 # make organisation  100,000 audit entries and 50,000 computers among 20 kills and 20 outages: each once

@@ -270,7 +270,7 @@ EXPECTED_S = {
     "open_detections": 20.0,
     "remembered": 40.0,
     "names": 60.0,
-    "sweep": 240.0,
+    "sweep": 1000.0,
 }
 """About what each takes on two quiet cores, for the time that is left."""
 
