@@ -269,7 +269,7 @@ EXPECTED_S = {
     "servers": 25.0,
     "open_detections": 20.0,
     "remembered": 40.0,
-    "names": 60.0,
+    "names": 330.0,
     "sweep": 1000.0,
 }
 """About what each takes on two quiet cores, for the time that is left."""
