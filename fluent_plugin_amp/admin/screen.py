@@ -75,11 +75,15 @@ class Screen:
     def asking(self) -> Iterator[None]:
         """For a question, which is written to both streams.  Raises Unprintable when nobody can read it."""
         try:
+            if gone := self._gone.get("stderr"):
+                raise gone
             yield
+            sys.stderr.flush()  # `input` passes over an error of its prompt
         except OSError as exc:
-            gone = Unprintable(exc)
-            gone.reader_left = False  # an answer is wanted of it
-            raise gone from exc
+            self._write("stderr", sys.stderr.flush)  # what it did not take is still in its buffer
+            unread = Unprintable(exc, "stderr" if "stderr" in self._gone else "stdout")
+            unread.reader_left = False  # an answer is wanted of it
+            raise unread from exc
 
     def _write(self, name: str, write: Callable[[], object]) -> None:
         """Unless that stream took nothing before."""
@@ -88,11 +92,17 @@ class Screen:
         try:
             write()
         except OSError as exc:
-            self._gone[name] = exc
-            # What is still buffered goes nowhere, or the interpreter would complain about it at exit.
-            with contextlib.suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
+            self._lose(name, exc)
+
+    def _lose(self, name: str, exc: OSError) -> None:
+        """That stream takes nothing any more."""
+        self._gone[name] = exc
+        # What is still buffered goes nowhere, or the interpreter would complain about it at exit.
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            try:
                 os.dup2(nowhere, getattr(sys, name).fileno())
+            finally:
                 os.close(nowhere)
 
     # --- data ------------------------------------------------------------------------------------
@@ -156,7 +166,7 @@ class Screen:
             with console.rich_console(sys.stderr).status("") as status:
                 await self._sleep(seconds, lambda left: status.update(Text(f"{one_line(why)}: waiting {left}")))
         except OSError as exc:  # the terminal is gone
-            self._gone["stderr"] = exc
+            self._lose("stderr", exc)
             await self._sleep(end_s - time.monotonic())
 
     def wait_beside(self, who: str) -> Wait:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fluent_plugin_amp.admin.screen import Screen, Unprintable
+from fluent_plugin_amp.admin.session import Session
+from fluent_plugin_amp.config.access import Given
 from fluent_plugin_amp.errors import UsageError
 
 
@@ -40,6 +43,61 @@ async def test_a_terminal_that_goes_away_ends_no_wait(monkeypatch: pytest.Monkey
     screen.note("done")
     with pytest.raises(Unprintable, match="standard error cannot be written: Input/output error"):
         screen.refuse_unread()
+
+
+class Terminal(io.TextIOWrapper):
+    """What was opened at a terminal."""
+
+    def isatty(self) -> bool:
+        """It was one when the command looked."""
+        return True
+
+
+@contextlib.contextmanager
+def unread() -> Iterator[io.TextIOWrapper]:
+    """A standard error at a terminal that was closed."""
+    window, write = os.openpty()
+    os.close(window)
+    stream = Terminal(os.fdopen(write, "wb"), line_buffering=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "stderr", stream)
+        yield stream
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+def goes_nowhere(stream: io.TextIOWrapper) -> bool:
+    """What is written there is lost without an error."""
+    return os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
+
+
+@pytest.mark.parametrize("note", ["", "events waiting: 0"])
+def test_a_question_that_nobody_can_read_agrees_to_nothing(monkeypatch: pytest.MonkeyPatch, note: str) -> None:
+    """Also where a note failed before, and where an answer waits on standard input."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    with unread() as stream:
+        session = Session(Given, proxy=None, timeout_s=1.0, max_wait_s=1.0)
+        if note:
+            session.screen.note(note)
+        with pytest.raises(Unprintable, match="standard error cannot be written: Input/output error") as caught:
+            session.confirm("Delete 'SIEM'?", yes=False)
+        assert not caught.value.reader_left
+        assert goes_nowhere(stream)
+
+
+async def test_a_terminal_that_goes_away_in_a_wait_fails_no_exit() -> None:
+    """What is still buffered is not written when the interpreter ends, which would give it another exit code."""
+    with unread() as stream:
+        await Screen().wait(0.05, "rate limit")
+        assert goes_nowhere(stream)
+
+
+def test_a_stream_without_a_descriptor_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left open for a stream that is no file."""
+    monkeypatch.setattr(sys, "stderr", Gone())
+    before = os.listdir("/proc/self/fd")
+    Screen().note("done")
+    assert os.listdir("/proc/self/fd") == before
 
 
 @contextlib.contextmanager
