@@ -53,6 +53,8 @@ class Screen:
         """Of ``stdout`` and ``stderr``, the one that takes nothing any more: nothing is written to it."""
         self._is_closed = sys.stdout is None
         """As with ``>&-``: there is no reader of data."""
+        self._is_counting = False
+        """A countdown is drawn: a terminal has room for one."""
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the program ends
@@ -154,13 +156,18 @@ class Screen:
     # --- waiting ---------------------------------------------------------------------------------
 
     async def wait(self, seconds: float, why: str) -> None:
-        """The `Wait` of the API client: a countdown where somebody looks, one line where nobody does."""
+        """The `Wait` of the API client: a countdown where somebody looks, one line where nobody does.
+
+        A second wait at the same time is not shown at a terminal.
+        """
         if not self.watched:
             self._write("stderr", lambda: console.note_wait(seconds, why))
+        if not self.watched or self._is_counting:
             await self._sleep(seconds)
             return
         from rich.text import Text
 
+        self._is_counting = True
         end_s = time.monotonic() + seconds
         try:
             with console.rich_console(sys.stderr).status("") as status:
@@ -168,6 +175,8 @@ class Screen:
         except OSError as exc:  # the terminal is gone
             self._lose("stderr", exc)
             await self._sleep(end_s - time.monotonic())
+        finally:
+            self._is_counting = False
 
     def wait_beside(self, who: str) -> Wait:
         """A `Wait` for one of many who work at the same time: a line each, for pauses worth one."""

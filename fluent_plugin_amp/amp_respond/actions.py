@@ -87,7 +87,7 @@ async def look(api: CiscoApi, action: Action, *, at_computer: bool = False) -> S
         return Stand(isolated.status, isolated.comment)
     status = asyncio.ensure_future(isolation.status(api, guid))
     itself = asyncio.ensure_future(computers.by_guid(api, guid))
-    await asyncio.gather(status, itself, return_exceptions=True)  # neither goes on when the other has failed
+    await asyncio.gather(status, itself, return_exceptions=True)  # both are over before one of them is told as failed
     return Stand(status.result().status, status.result().comment, itself.result())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import io
@@ -18,12 +19,16 @@ from fluent_plugin_amp.config.access import Given
 from fluent_plugin_amp.errors import UsageError
 
 
-class Gone(io.StringIO):
-    """A terminal that was closed."""
+class Window(io.StringIO):
+    """A terminal."""
 
     def isatty(self) -> bool:
-        """It was one."""
+        """It is one."""
         return True
+
+
+class Gone(Window):
+    """A terminal that was closed."""
 
     def write(self, text: str) -> int:
         """Fail."""
@@ -90,6 +95,21 @@ async def test_a_terminal_that_goes_away_in_a_wait_fails_no_exit() -> None:
     with unread() as stream:
         await Screen().wait(0.05, "rate limit")
         assert goes_nowhere(stream)
+
+
+async def test_two_who_wait_at_once_draw_one_countdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one terminal each would write over the other; both take their time, and the next wait is shown again."""
+    terminal = Window()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen()
+    start_s = time.monotonic()
+    await asyncio.gather(screen.wait(0.05, "isolation"), screen.wait(0.1, "computer"))
+    assert time.monotonic() - start_s >= 0.1
+    assert "isolation: waiting" in terminal.getvalue()
+    assert "computer: waiting" not in terminal.getvalue()
+    await screen.wait(0.05, "computer")
+    assert "computer: waiting" in terminal.getvalue()
 
 
 def test_a_stream_without_a_descriptor_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:
