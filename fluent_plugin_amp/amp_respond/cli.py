@@ -81,7 +81,7 @@ def hunt(
         session.screen.json(told if all_tenants else told[0])
     else:
         hunts.show(session.screen, found)
-    hunts.show_unasked(session.screen, found)
+    hunts.show_failed(session.screen, found)
     return shared_code(one.error.exit_code for one in found if one.error is not None)
 
 

@@ -51,7 +51,7 @@ class Hunt:
     tenant: str | None = None
     link: str = ""
     """To the trajectory of the file, in the console."""
-    unasked: int = 0
+    not_asked_ran: int = 0
     """Computers that were not asked whether they ran it, beyond `MAX_TRAJECTORIES`."""
     error: PluginError | None = None
     """The organisation could not be asked: nothing is known of it."""
@@ -119,12 +119,17 @@ async def hunt(api: CiscoApi, what: str, *, executed: bool = False, tenant: str 
     found[: len(asked)] = [replace(one, ran=await hunting.ran(api, one.computer.guid, what)) for one in asked]
     is_complete = seen.is_complete and (told is None or told.is_complete)
     link = hunting.file_link(console, what) if is_hash else ""
-    return Hunt(what, found, is_complete, tenant, link, unasked=len(found) - len(asked) if executed else 0)
+    return Hunt(what, found, is_complete, tenant, link, not_asked_ran=len(found) - len(asked) if executed else 0)
 
 
 def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
-    """A row for each computer; those that raised no event come first."""
+    """A row for each computer; those that raised no event come first.
+
+    Shows nothing where no organisation could be asked.
+    """
     asked = [hunt for hunt in hunts if hunt.error is None]
+    if not asked:
+        return
     words = {True: "yes", False: "no", None: "-"}
     rows = [
         (
@@ -146,17 +151,17 @@ def show(screen: Screen, hunts: Sequence[Hunt]) -> None:
     if not all(is_sha256(hunt.what) for hunt in asked):
         of_events = "; whether they raised events is asked for a SHA-256 only"
     screen.note(f"{len(rows)} {'has' if len(rows) == 1 else 'have'} seen it{of_events}")
-    if unasked := sum(hunt.unasked for hunt in asked):
+    if left := sum(hunt.not_asked_ran for hunt in asked):
         screen.note(
-            f"{how_many(unasked, 'computer')} not asked whether the file ran there: {MAX_TRAJECTORIES} are the most"
+            f"{how_many(left, 'computer')} not asked whether the file ran there: {MAX_TRAJECTORIES} are the most"
         )
     if not all(hunt.is_complete for hunt in asked):
         screen.note(hunting.INCOMPLETE)
 
 
-def show_unasked(screen: Screen, hunts: Sequence[Hunt]) -> None:
+def show_failed(screen: Screen, hunts: Sequence[Hunt]) -> None:
     """The organisations that could not be asked, in one line."""
-    unasked = [hunt.tenant or "-" for hunt in hunts if hunt.error is not None]
-    if unasked:
+    failed = [hunt.tenant or "-" for hunt in hunts if hunt.error is not None]
+    if failed:
         of_all = how_many(len(hunts), "organisation")
-        screen.note(f"{len(unasked)} of {of_all} could not be asked: {', '.join(unasked)}")
+        screen.note(f"{len(failed)} of {of_all} could not be asked: {', '.join(failed)}")

@@ -102,10 +102,10 @@ def test_every_tenant_is_hunted_in(
     assert result.stderr.endswith("\n1 of 2 organisations could not be asked: Bad\n")
     shown = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", code=77).stderr
     assert shown.endswith("1 has seen it, 1 of them raised no event\n1 of 2 organisations could not be asked: Bad\n")
-    unasked, asked = json.loads(result.stdout)
+    failed, asked = json.loads(result.stdout)
     assert (asked["tenant"], len(asked["computers"]), asked["error"]) == ("Acme", 1, None)
-    assert (unasked["tenant"], unasked["complete"], unasked["computers"]) == ("Bad", False, [])
-    assert unasked["error"]["id"] == "cloud.credentials-refused"
+    assert (failed["tenant"], failed["complete"], failed["computers"]) == ("Bad", False, [])
+    assert failed["error"]["id"] == "cloud.credentials-refused"
     assert "desk-014" in run("hunt", SHA256, "--fleet", str(fleet), "--tenant", "acme").stdout
     run("hunt", SHA256, "--all-tenants", code=2)
     both = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", "--tenant", "acme", code=2).stderr
@@ -117,3 +117,17 @@ def test_every_tenant_is_hunted_in(
     shown = run("isolate", "desk-014", *WHY, "--dry-run").stderr
     assert shown.startswith(f"in the organisation of the {whose}:\nwould isolate desk-014 ")
     assert organisation.client_id not in shown
+
+
+def test_a_hunt_that_could_ask_nobody_gives_no_all_clear(run: Run, cloud: LocalCloud, tmp_path: Path) -> None:
+    """No "0 have seen it", and no empty table."""
+    (tmp_path / "bad").write_text("0" * 32)
+    fleet = tmp_path / "fleet.yml"
+    fleet.write_text(
+        f"defaults: {{api_host: '{cloud.url}', streams: [{{name: SIEM}}]}}\n"
+        "tenants: [{name: Bad, client_id: nobody, api_key_file: bad}]\n"
+    )
+    result = run("hunt", SHA256, "--fleet", str(fleet), "--all-tenants", code=77)
+    assert result.stdout == ""
+    assert "seen it" not in result.stderr
+    assert result.stderr.endswith("\n1 of 1 organisation could not be asked: Bad\n")
