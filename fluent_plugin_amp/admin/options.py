@@ -18,6 +18,19 @@ def _only(context: click.Context, option: click.Parameter, values: Sequence[Any]
     return values[0] if values else None
 
 
+class NamedPath(click.Path):
+    """The path of a file or folder.  An empty one would be the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises UsageError where it is empty."""
+        if not str(value).strip():
+            raise click.UsageError(f"{param.opts[0] if param else 'a path'} is empty")
+        return super().convert(value, param, ctx)
+
+
 once = functools.partial(click.option, multiple=True, callback=_only)
 """An option that may not be repeated: the last one would be taken, and the others forgotten without a word.
 
@@ -27,7 +40,7 @@ Nor may it be empty, as an unset variable of the shell is: the organisation of t
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 save_option = click.option(
     "--save",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Save the credentials there (mode 0600); it is opened before anything is created.",
 )
@@ -98,7 +111,7 @@ ACCESS_OPTIONS = (
         "-c",
         "--config",
         "config_file",
-        type=click.Path(path_type=Path),
+        type=NamedPath(),
         help="Take `api:` and `cloud:` of a stream in this configuration.",
     ),
     once("--of-stream", metavar="NAME", help="With -c: which stream; by default the one that has `api:`."),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fluent_plugin_amp.admin.options import dry_run_option, duration, json_option, once, yes_option
+from fluent_plugin_amp.admin.options import NamedPath, dry_run_option, duration, json_option, once, yes_option
 from fluent_plugin_amp.admin.screen import Unprintable
 from fluent_plugin_amp.admin.session import Session, connected
 from fluent_plugin_amp.amp_respond.brakes import MAX, Brakes
@@ -68,7 +68,7 @@ class ActingCommand(click.Command):
 journal_option = click.option(
     "--journal",
     "journal_file",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     envvar="AMP_RESPOND_JOURNAL",
     metavar="FILE",
     help="The journal.  [env: AMP_RESPOND_JOURNAL; default: ~/.local/state/amp-respond/journal.ndjson]",
@@ -76,14 +76,14 @@ journal_option = click.option(
 ship_option = click.option(
     "--ship",
     "ship_config",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="CONFIG",
     help="Send what the journal has, and was not sent, to the servers of this configuration.",
 )
 from_option = once(
     "--from",
     "file",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     help="Names from a file, one a line; - is stdin.",
 )
@@ -99,7 +99,7 @@ wait_option = click.option(
 )
 
 _TENANT_OPTIONS = (
-    once("--fleet", type=click.Path(path_type=Path), metavar="FLEET.yml", help="A fleet file, with --tenant."),
+    once("--fleet", type=NamedPath(), metavar="FLEET.yml", help="A fleet file, with --tenant."),
     once("--tenant", metavar="NAME", help="The organisation of the fleet file that is meant."),
 )
 _ACTING_OPTIONS = (

@@ -13,6 +13,7 @@ import click
 
 from fluent_plugin_amp import __version__
 from fluent_plugin_amp.admin.options import (
+    NamedPath,
     dry_run_option,
     event_type_option,
     format_option,
@@ -285,7 +286,7 @@ def delete(session: Session, stream: str, yes: bool) -> int:
 @cli.command()
 @click.option(
     "--save",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FILE",
     required=True,
     help="The file for the new credentials; the same one with --finish.",
@@ -332,7 +333,7 @@ def rotate(
 @click.option("--prune", is_flag=True, help="Delete the event streams that are not in the file.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     metavar="FOLDER",
     help="Where credentials/ and streams.d/ go; by default the folder of the file.",
 )
@@ -356,7 +357,7 @@ def rotate(
 @yes_option
 @dry_run_option
 @json_option
-@click.argument("fleet", metavar="FLEET.yml", type=click.Path(path_type=Path))
+@click.argument("fleet", metavar="FLEET.yml", type=NamedPath())
 @networked
 def apply(
     session: Session,

@@ -121,14 +121,25 @@ def test_a_reason_is_given(run: Run, computer: LocalComputer, reason: str) -> No
 
 
 @pytest.mark.parametrize(
-    "option", ["--client-id", "--api-key-file", "--api-host", "--of-stream", "--list", "--tenant"]
+    "option",
+    [
+        "--client-id",
+        "--api-key-file",
+        "--api-host",
+        "--of-stream",
+        "--list",
+        "--tenant",
+        "--config",
+        "--from",
+        "--fleet",
+    ],
 )
 def test_an_empty_option_is_none_that_was_forgotten(
     run: Run, computer: LocalComputer, cloud: LocalCloud, option: str
 ) -> None:
     """As where a variable of the shell is not set: the organisation of the environment would be changed."""
     command = ["block", SHA256] if option == "--list" else ["isolate", "desk-014"]
-    assert f"{option} is empty" in run(*command, *YES, f"{option}=", code=2).stderr
+    assert f"{option.replace('--config', '-c')} is empty" in run(*command, *YES, f"{option}=", code=2).stderr
     assert cloud.requests == []
 
 

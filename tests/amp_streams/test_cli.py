@@ -811,10 +811,17 @@ def test_help_shows_an_example(command: str) -> None:
     assert f"  amp-streams {command} " in result.stdout + " " or f"  amp-streams {command}\n" in result.stdout
 
 
-@pytest.mark.parametrize("option", ["--region", "--api-host", "--client-id", "--api-key-file", "--ca-file"])
+@pytest.mark.parametrize("option", ["--region", "--api-host", "--client-id", "--api-key-file", "--ca-file", "-c"])
 def test_an_empty_option_does_not_mean_the_environment(run: Run, cloud: LocalCloud, option: str) -> None:
     """As where a variable of the shell is not set: the environment may be of another organisation."""
     assert f"{option} is empty" in run("list", option, "", code=2).stderr
+    assert cloud.requests == []
+
+
+def test_an_empty_folder_is_not_the_working_directory(run: Run, cloud: LocalCloud) -> None:
+    """Credentials would be written there."""
+    assert "--output is empty" in run("apply", "fleet.yml", "--output", "", code=2).stderr
+    assert "--save is empty" in run("create", "SIEM", "--save", "", code=2).stderr
     assert cloud.requests == []
 
 
