@@ -29,7 +29,7 @@ from fluent_plugin_amp.amp_streams.rotation import (
     count_waiting,
     create_twin,
     finish,
-    is_drained,
+    refuse_unknown,
     twin_name,
 )
 from fluent_plugin_amp.cisco.answers import MAX_EVENT_STREAMS, EventStream
@@ -327,7 +327,7 @@ class _Work:
         if old is not None and not self._options.discard:
             way = self._way(wanted)
             waiting = await count_waiting(old, lambda queue: self._broker.count_waiting(queue, path, **way))
-            if not is_drained(waiting):
+            if refuse_unknown(waiting) > 0:
                 return "wait", f"events in the queue of id {old.id}: {waiting}; deliver them first, or give --discard"
         of = f"id {old.id}" if old is not None else "the one before"
         if dry_run:

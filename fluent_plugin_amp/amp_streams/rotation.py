@@ -128,15 +128,15 @@ async def count_waiting(old: EventStream, ask: Callable[[str], Awaitable[int]]) 
         return error
 
 
-def is_drained(waiting: int | PluginError) -> bool:
-    """Nothing waits in the old queue: the old stream may be deleted without ``--discard``.
+def refuse_unknown(waiting: int | PluginError) -> int:
+    """The events that wait in the old queue: with none the old stream may be deleted without ``--discard``.
 
     Raises the error of an unknown number: who agrees to the end of a rotation agrees to delete an empty queue.
     """
-    if isinstance(waiting, PluginError):
-        waiting.remedy += " Or give --discard, where the new stream has them too."
-        raise waiting
-    return waiting == 0
+    if isinstance(waiting, int):
+        return waiting
+    remedy = f"{waiting.remedy} Or give --discard, where the new stream has them too."
+    raise type(waiting)(str(waiting), remedy=remedy) from waiting
 
 
 async def finish(api: CiscoApi, rotation: Rotation) -> EventStream:

@@ -268,7 +268,7 @@ def _finish_rotation(
         waiting = session.run(lambda: _count_waiting(session, old, save))
         told = f"unknown [{waiting.id}]" if isinstance(waiting, PluginError) else str(waiting)
         session.screen.note(f"events waiting in the queue of {old.name!r} (id {old.id}): {told}")
-        if not discard and not rotations.is_drained(waiting):
+        if not discard and rotations.refuse_unknown(waiting) > 0:
             session.screen.note("not deleted: drain it first; or give --discard, where the new stream has them too")
             return EXIT_NO
     if dry_run:

@@ -15,7 +15,7 @@ from fluent_plugin_amp.amp_streams.rotation import (
     check_saved,
     count_waiting,
     find_rotation,
-    is_drained,
+    refuse_unknown,
 )
 from fluent_plugin_amp.cisco import streams
 from fluent_plugin_amp.cisco.answers import EventStream
@@ -109,8 +109,8 @@ async def test_a_pipe_in_place_of_the_twins_credentials_is_not_waited_for(api: C
         check_saved(rotation, tmp_path / "pipe")
 
 
-@pytest.mark.parametrize(("answer", "drained"), [(0, True), (3, False)])
-async def test_an_old_queue_is_drained_when_nothing_waits(api: CiscoApi, answer: int, drained: bool) -> None:
+@pytest.mark.parametrize("answer", [0, 3])
+async def test_what_waits_in_the_old_queue_is_counted(api: CiscoApi, answer: int) -> None:
     """The broker is asked about the queue of the old stream."""
     old = await streams.create(api, "SIEM")
     asked = []
@@ -119,7 +119,7 @@ async def test_an_old_queue_is_drained_when_nothing_waits(api: CiscoApi, answer:
         asked.append(queue)
         return answer
 
-    assert is_drained(await count_waiting(old, ask)) == drained
+    assert refuse_unknown(await count_waiting(old, ask)) == answer
     assert asked == [f"event_stream_{old.id}"]
 
 
@@ -135,7 +135,9 @@ async def test_an_unknown_number_is_never_taken_for_none(api: CiscoApi) -> None:
     ):
         waiting = await count_waiting(old, ask)
         with pytest.raises(PluginError, match=said) as caught:
-            is_drained(waiting)
+            refuse_unknown(waiting)
+        assert isinstance(waiting, PluginError)
+        assert "--discard" not in waiting.remedy
         assert caught.value.remedy.endswith(" Or give --discard, where the new stream has them too.")
 
 
