@@ -333,8 +333,8 @@ class BrokerCertificateRefused(RefusedError):
 
     id = "amqp.certificate-refused"
     default_remedy = (
-        "Give the right CA as tls.ca_file, in a fleet file below `config`, and the host name as in the certificate "
-        "(tls.server_name)."
+        "Give the right CA as tls.ca_file (in a fleet file: config.tls.ca_file), and the host name as in the "
+        "certificate (tls.server_name)."
     )
 
 
