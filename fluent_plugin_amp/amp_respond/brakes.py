@@ -48,7 +48,7 @@ class Brakes:
         return "type" if self.needs_number(targets) else "do"
 
     def refuse_more(self, names: int) -> None:
-        """Raises TooMany where so many names are not looked for: each is a request, and two may mean the same."""
+        """Raises TooMany before so many names are looked up: each is a request."""
         if names > self.max and not self.dry_run:
             raise TooMany(f"{names} names are given, --max allows {self.max}")
 

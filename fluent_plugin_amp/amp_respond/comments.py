@@ -35,11 +35,11 @@ def signature(asked: Mapping[str, Any]) -> str:
     return f"[{asked.get('by')}, {asked.get('entry')}]"
 
 
-def comment(action: Action, signature: str, reason: str) -> str:
+def comment(action: Action, signed: str, reason: str) -> str:
     """What the cloud is given: signature and reason, but a file goes back on its list with its description."""
-    return action.description or f"{signature} {reason}"[:MAX_COMMENT]
+    return action.description or f"{signed} {reason}"[:MAX_COMMENT]
 
 
-def is_ours(action: Action, comment: str, signature: str) -> bool:
-    """The comment is the one that the action gave, and nobody else's."""
-    return comment == action.description if action.description else comment.startswith(signature)
+def is_ours(action: Action, found: str, signed: str) -> bool:
+    """The comment that was found is the one that the action gave, and nobody else's."""
+    return found == action.description if action.description else found.startswith(signed)

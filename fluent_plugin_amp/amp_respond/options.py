@@ -44,7 +44,7 @@ class ActingCommand(click.Command):
         return left
 
     def _is_option(self, context: click.Context, word: str) -> bool:
-        """Also ``--option=value`` and ``-ovalue``."""
+        """Whether the word is an option of this command, also as ``--option=value`` or ``-ovalue``."""
         spellings = {spelling for one in self.get_params(context) for spelling in (*one.opts, *one.secondary_opts)}
         return word.partition("=")[0] in spellings or word[:2] in spellings
 
@@ -137,7 +137,7 @@ def of_tenant(command: Command) -> Command:
         if asks_all and tenant is not None:
             raise UsageError("give --tenant or --all-tenants, not both")
         if fleet is None:
-            _refuse_no_organisation(session, click.get_current_context())
+            _refuse_unknown_organisation(session, click.get_current_context())
         else:
             from fluent_plugin_amp.admin.fleet_file import read_fleet
             from fluent_plugin_amp.admin.tenants import chosen_tenants
@@ -166,7 +166,7 @@ def _refuse_another_key(context: click.Context) -> None:
         raise UsageError(f"which organisation? --fleet has cloud and key, and so has {given[0]}: give one of them")
 
 
-def _refuse_no_organisation(session: Session, context: click.Context) -> None:
+def _refuse_unknown_organisation(session: Session, context: click.Context) -> None:
     stream = context.params.get("of_stream")
     if stream is not None and "AMP_CLIENT_ID" in session.access().variables:
         raise UsageError(

@@ -35,12 +35,11 @@ async def refuse_another_list(api: CiscoApi, action: Action, now: Stand) -> None
     """
     if action.list is not None:
         guid, type_ = action.list.guid, action.list.type
-        there = [
-            one for one in await file_lists.of_type(api, type_) if one.guid == guid
-        ]  # one request: a cloud is slow
+        # One request: a cloud is slow.
+        there = [one for one in await file_lists.of_type(api, type_) if one.guid == guid]
         found = there[0] if there else await file_lists.find(api, guid)
-        if found.type != action.list.type:
-            raise FileListWrongType(f"the list {found} was one of the type {action.list.type}")
+        if found.type != type_:
+            raise FileListWrongType(f"the list {found} was one of the type {type_}")
         if not is_called(found.name, action.list.name):
             raise ChangedMeanwhile(f"{action}: the list is called {found.name!r} now")
 

@@ -63,7 +63,10 @@ def show(screen: Screen, results: Sequence[Result], *, as_json: bool, is_complet
 
 
 def show_errors(screen: Screen, results: Sequence[Result]) -> int:
-    """One of each kind, with what to do; the exit code of them all.  Who ends the command tells an interruption."""
+    """One of each kind, with what to do; the exit code of them all.
+
+    An interruption is told by whoever ends the command.
+    """
     for error in {result.error.id: result.error for result in results if result.error}.values():
         if not isinstance(error, Interrupted):
             screen.error(error, debug=False)

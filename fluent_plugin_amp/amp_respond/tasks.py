@@ -58,7 +58,7 @@ def isolate(
             is_complete = seen.is_complete
             if not is_complete:
                 session.screen.note(INCOMPLETE)
-        doing.brakes.way(len(found) + len(others), named=False)  # the same
+        doing.brakes.way(len(found) + len(others), named=False)  # before a request for each of them
         asks_each = len(found) + len(others) <= doing.brakes.max  # more are only shown
         for one in (*found, *others):
             error: PluginError | None = None

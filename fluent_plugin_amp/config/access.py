@@ -48,7 +48,7 @@ class Access:
     key: ApiKey
     proxy: ProxyWay = None
     variables: tuple[str, ...] = ()
-    """Of the environment, that went before a configuration that was named, or say what it does not say."""
+    """Variables that are taken though a configuration was named."""
     broker_ca_file: str | None = None
     """The CA of the broker: of the option, of the stream's ``tls:``, or that of the cloud."""
 
@@ -94,7 +94,11 @@ def find_access(given: Given, environ: Mapping[str, str]) -> Access:
 
 
 def _in_place_of(api: Api, given: Given, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The variables that are taken although a configuration was named, but for those that say the same."""
+    """The variables that are taken though a configuration was named.
+
+    The key's is told whenever it is taken; those of client id and cloud only where the configuration says nothing or
+    something else.
+    """
     of_key = "AMP_API_KEY" if environ.get("AMP_API_KEY") else "AMP_API_KEY_FILE"
     of_cloud = "AMP_API_HOST" if environ.get("AMP_API_HOST") else "AMP_REGION"
     named, of_file = _find_cloud(given, environ), api.cloud and api.cloud.api_url
