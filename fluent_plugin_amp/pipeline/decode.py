@@ -99,22 +99,24 @@ def _has_too_many_values(body: bytes) -> bool:
     """Counts what begins or parts values; within texts too at first, and where that is too much, outside of them."""
     if _separators(body) <= MAX_VALUES:
         return False
-    unescaped = _unescaped(body)
-    if unescaped.count(b'"') > 4 * MAX_VALUES:  # a name and a text for each value
-        return True
-    return sum(map(_separators, unescaped.split(b'"')[::2])) > MAX_VALUES
+    outside = _outside_texts(body)
+    return outside is None or sum(map(_separators, outside)) > MAX_VALUES
 
 
 def _has_too_many_digits(body: bytes) -> bool:
     """Counts within texts too at first, and where that is too much, outside of them."""
     if _digits(body) <= MAX_DIGITS:
         return False
-    return _digits(b"".join(_unescaped(body).split(b'"')[::2])) > MAX_DIGITS
+    outside = _outside_texts(body)
+    return outside is None or _digits(b"".join(outside)) > MAX_DIGITS
 
 
-def _unescaped(body: bytes) -> bytes:
-    """Without what is escaped within texts: each quote that is left begins or ends one."""
-    return body.replace(b"\\\\", b"").replace(b'\\"', b"")
+def _outside_texts(body: bytes) -> list[bytes] | None:
+    """What stands before, between and behind the texts; None: there are more texts than values are allowed."""
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # each quote that is left begins or ends a text
+    if unescaped.count(b'"') > 4 * MAX_VALUES:  # a name and a text for each value
+        return None
+    return unescaped.split(b'"')[::2]
 
 
 def _digits(text: bytes) -> int:

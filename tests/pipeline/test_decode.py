@@ -243,6 +243,13 @@ def test_numbers_of_too_many_digits_are_not_made() -> None:
     assert decode(b'{"a":"' + numbers + b'","b":7}') == {"a": numbers.decode(), "b": 7}
 
 
+def test_of_too_many_texts_digits_are_not_counted() -> None:
+    """No list is made of what stands between millions of quotes: no event has so many."""
+    quotes = b'"' * (4 * MAX_VALUES + 2)
+    with pytest.raises(EventTooManyValues):
+        decode(b'{"a":"' + b"7" * (MAX_DIGITS + 1) + quotes)
+
+
 def test_as_many_numbers_as_an_event_may_have_are_not_too_many_digits() -> None:
     """Each of them as long as one of 64 bits can be."""
     numbers = b",".join([b"1" * 20] * (MAX_VALUES - 10))
