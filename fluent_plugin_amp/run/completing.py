@@ -243,17 +243,19 @@ class Completing:
         known, now = self._journals[name], self._clock()
         if known.is_off(now):
             self._journals[name] = known.anew(now, secrets.token_hex(8))
+            self._cut.pop(name, None)
             await self._save(name)
             self._prove(name)
 
     async def _look_at_all(self, stream: StreamConfig) -> None:
         known, before = self._journals[stream.name], self._cut.get(stream.name, {})
-        cut = self._cut[stream.name] = {}
-        for each in list(due(known.hours, known.begins, self._clock())):
-            now, again_at = self._clock(), before.get(each.hour, 0.0)
+        looks = list(due(known.hours, known.begins, self._clock()))
+        cut = self._cut[stream.name] = {each.hour: before[each.hour] for each in looks if each.hour in before}
+        for each in looks:
+            now, again_at = self._clock(), cut.get(each.hour, 0.0)
             if not each.is_lost and 0 < again_at - now <= CUT_AGAIN * LOST_S:  # else the clock went back
-                cut[each.hour] = again_at
                 continue
+            cut.pop(each.hour, None)
             try:
                 figures = LOST if each.is_lost else await self._look(stream, each)
             except ListCut:
@@ -313,7 +315,7 @@ class Completing:
         return Origin(stream.name, organisation, __version__, instance)
 
 
-LOST = Figures(not_known_why="the cloud could not be asked within ten days")
+LOST = Figures(not_known_why="the cloud could not be asked, or listed only a part, within ten days")
 
 
 def source_of(stream: str) -> str:

@@ -21,6 +21,7 @@ from fluent_plugin_amp.cisco import answers
 from fluent_plugin_amp.cisco.answers import EventPage
 from fluent_plugin_amp.cisco.api import CiscoApi, Query
 from fluent_plugin_amp.cisco.budget import Budget
+from fluent_plugin_amp.cisco.errors import CloudUnreachable
 from fluent_plugin_amp.completeness import journal
 from fluent_plugin_amp.completeness.pace import SharedPace
 from fluent_plugin_amp.completeness.record import Figures, Record, is_hmac_right
@@ -34,8 +35,8 @@ from fluent_plugin_amp.history.batches import cloud_of
 from fluent_plugin_amp.model import Counters
 from fluent_plugin_amp.run import completing as completing_module
 from fluent_plugin_amp.run import daemon, looking
-from fluent_plugin_amp.run.completing import LINE, RETRY_S, Completing, trouble_of
-from fluent_plugin_amp.run.looking import WORTH_A_TOTAL
+from fluent_plugin_amp.run.completing import CUT_AGAIN, LINE, RETRY_S, Completing, trouble_of
+from fluent_plugin_amp.run.looking import WORTH_A_TOTAL, ListCut
 from fluent_plugin_amp.source.transitions import Reason, State
 from fluent_plugin_amp.testing.cloud import LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
@@ -243,6 +244,38 @@ async def test_an_hour_whose_list_stays_cut_holds_up_no_other(world: World) -> N
         assert isinstance(
             [fact for fact in world.facts if isinstance(fact, SourceTrouble | SourcePolled)][-1], SourcePolled
         )
+
+
+async def test_a_look_that_fails_forgets_no_hour_that_was_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those behind the failed one are not asked for sooner than they would be."""
+    looked: list[int] = []
+    fails: set[int] = set()
+
+    async def look(_: object, at: Due, *__: object) -> None:
+        looked.append(at.hour)
+        raise CloudUnreachable("away") if at.hour in fails else ListCut
+
+    async with world.running() as completing:
+        await write_due(completing)
+        monkeypatch.setattr(completing._looks, "look", look)
+        world.now = BEGIN + 31 * HOUR_S
+        await write_due(completing)
+        first, second = looked[:2]
+        again_s = CUT_AGAIN * (world.now - first - HOUR_S)
+        assert again_s > 3 * RETRY_S
+        world.now += again_s - 60  # all are looked at again, but the first
+        await write_due(completing)
+        assert (looked.count(first), looked.count(second)) == (1, 2)
+        looked.clear()
+        world.now += RETRY_S
+        fails.add(first)
+        await write_due(completing)
+        assert looked == [first]
+        fails.clear()
+        world.now += RETRY_S
+        await write_due(completing)
+    assert looked[:2] == [first, first]
+    assert second not in looked
 
 
 async def test_what_is_counted_too_much_outside_of_the_hour_is_no_obstacle(
