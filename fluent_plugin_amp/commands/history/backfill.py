@@ -20,7 +20,7 @@ from fluent_plugin_amp.commands.history.alone import alone
 from fluent_plugin_amp.commands.history.around import Around
 from fluent_plugin_amp.commands.history.past import Past
 from fluent_plugin_amp.config import Config
-from fluent_plugin_amp.errors import NoProgress
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, NoProgress
 from fluent_plugin_amp.history.batches import Batch
 from fluent_plugin_amp.history.span import Bookmark, Span, legs
 from fluent_plugin_amp.model import Counters
@@ -54,6 +54,8 @@ class Backfill:
     known: int = 0
     """How many of these were delivered before."""
     dropped: int = 0
+    is_cut: bool = False
+    """See `Batch.is_cut`: something may be left, though the work is done."""
     counters: Counters = field(default_factory=Counters)
     """Of what was sent."""
     is_done: bool = False
@@ -112,10 +114,16 @@ class Backfill:
         if file is not None:
             bookmark.remove(file)
 
+    @property
+    def exit_code(self) -> int:
+        """1: the cloud's list was cut."""
+        return EXIT_NO if self.is_cut else EXIT_OK
+
     def _count(self, batch: Batch) -> None:
         self.in_cloud += len(batch.bodies)
         self.known += len(batch.bodies) - len(batch.unknown.candidates)
         self.dropped += batch.dropped
+        self.is_cut = self.is_cut or batch.is_cut
 
     def _save(self, file: Path | None, safe: int) -> None:
         """Note the farthest point up to which everything is safe."""

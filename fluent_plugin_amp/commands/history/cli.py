@@ -28,7 +28,7 @@ from fluent_plugin_amp.commands.console import (
     report_errors,
     table_text,
 )
-from fluent_plugin_amp.errors import EXIT_OK, Interrupted, UsageError
+from fluent_plugin_amp.errors import Interrupted, UsageError
 from fluent_plugin_amp.observe import units
 from fluent_plugin_amp.text import how_many, one_line
 
@@ -105,6 +105,7 @@ def backfill(
     """
     config, past, span = _asked(config_path, stream_name, source, since, until)
     from fluent_plugin_amp.commands.history.backfill import Backfill
+    from fluent_plugin_amp.commands.history.past import LIST_IS_CUT
 
     if config.state.path is None:
         click.echo(
@@ -131,7 +132,9 @@ def backfill(
         f"{how_many(letters, 'dead letter')}, {job.known} delivered before{dropped}",
         err=True,
     )
-    return EXIT_OK
+    if job.is_cut:
+        click.echo(f"note: {LIST_IS_CUT}", err=True)
+    return job.exit_code
 
 
 @click.command()

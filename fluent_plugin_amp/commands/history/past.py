@@ -32,6 +32,9 @@ AUDIT_LOGS = "audit_logs"
 Read = Callable[[Bookmark, "Store | None"], AsyncIterator[Batch]]
 """Given what is to be done, and the state file that tells what was delivered; None: nothing was."""
 
+LIST_IS_CUT = "The cloud's list ends before all events that the cloud counts: the figures may be too low."
+"""What the user hears of `Batch.is_cut`."""
+
 
 class Past(Protocol):
     """What is read."""

@@ -16,7 +16,7 @@ from fluent_plugin_amp.commands.console import new_table
 from fluent_plugin_amp.commands.delivering import Delivering, supervise
 from fluent_plugin_amp.commands.history.alone import alone
 from fluent_plugin_amp.commands.history.around import Around
-from fluent_plugin_amp.commands.history.past import Past
+from fluent_plugin_amp.commands.history.past import LIST_IS_CUT, Past
 from fluent_plugin_amp.commands.state import state_path
 from fluent_plugin_amp.config import Config
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK
@@ -110,7 +110,7 @@ class Reconciliation:
 
     @property
     def exit_code(self) -> int:
-        """1: something is missing and was not repaired, or may be, or the state file cannot tell for any event."""
+        """1: something is missing and was not repaired, the cloud's list was cut, or the state file knows nothing."""
         is_missing = (self.total.missing > 0 and not self.repair) or self.found.is_cut
         return EXIT_NO if is_missing or (self.found.known_since is None and self.total.in_cloud > 0) else EXIT_OK
 
@@ -129,7 +129,7 @@ class Reconciliation:
                 "in either case."
             )
         if self.found.is_cut:
-            notes.append("The cloud's list ends before all events that the cloud counts: the figures may be too low.")
+            notes.append(LIST_IS_CUT)
         if total.missing or self.waiting:
             notes.append(past.note_on_missing(self.waiting))
         if self.found.dropped:

@@ -21,7 +21,7 @@ from fluent_plugin_amp.pipeline.decode import decode, event_time
 from fluent_plugin_amp.pipeline.delivered import digest_of, identity_of
 from fluent_plugin_amp.state.store import Store
 from fluent_plugin_amp.state.values import split
-from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from fluent_plugin_amp.testing.fluentd import FakeFluentd
 from fluent_plugin_amp.testing.rest import Request
 
@@ -110,6 +110,13 @@ class Rig:
         with store.transaction():
             store.add_delivered(split("emea", delivered_at, digests, facts))
         store.close()
+
+    def cut_list(self, bodies: list[bytes]) -> Failure:
+        """The cloud lists these, and counts one more, until ``times`` of what is returned is 0."""
+        page = b'{"data": [%s], "metadata": {"results": {"total": %d}}}'
+        first, rest = (page % (b",".join(listed), len(bodies) + 1) for listed in (bodies[::-1], []))
+        self.cloud.fail(Failure(path="/v1/events", status=200, body=first))
+        return self.cloud.fail(Failure(path="/v1/events", status=200, body=rest, times=9))
 
     def backfill(self, since: int, until: int = NOW, *, config: Config | None = None, **options: Any) -> Backfill:
         """One that is about to begin."""

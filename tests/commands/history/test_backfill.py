@@ -10,7 +10,7 @@ import pytest
 from fluent_plugin_amp.cisco.errors import EventStreamNotFound
 from fluent_plugin_amp.cisco.walk import PAGE
 from fluent_plugin_amp.commands.history import bookmark
-from fluent_plugin_amp.errors import RefusedError, UsageError
+from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, RefusedError, UsageError
 from fluent_plugin_amp.history.batches import Progress
 from fluent_plugin_amp.state.errors import StateUnusable
 from fluent_plugin_amp.state.store import Store
@@ -76,6 +76,21 @@ async def test_it_ends_though_every_page_has_a_next(rig: Rig) -> None:
     await rig.run(job)
     assert (rig.arrived(), job.is_done) == (ids_of(bodies), True)
     assert [path for _, path in rig.cloud.requests].count("/v1/events") < 20
+
+
+async def test_a_list_that_is_cut_is_told(rig: Rig) -> None:
+    """What is listed is delivered, and nobody can say that it was all: exit code 1.  No bookmark says so either."""
+    bodies = events(3)
+    cut = rig.cut_list(bodies[:2])
+    job = rig.backfill(NOW - 100)
+    await rig.run(job)
+    assert (rig.arrived(), job.is_done, job.exit_code) == (ids_of(bodies[:2]), True, EXIT_NO)
+    assert files_of(rig) == []
+    cut.times = 0
+    rig.organisation.publish(bodies)
+    whole = rig.backfill(NOW - 100)
+    await rig.run(whole)
+    assert (whole.counters.delivered, whole.exit_code) == (1, EXIT_OK)
 
 
 ODD: list[object] = [None, [], {}, "", "x", 0, -1, 2**60 + 1, 2**70, 1.5, True, "9" * 5000, [[{}]]]

@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 from fluent_plugin_amp.commands.cli import cli
 from fluent_plugin_amp.commands.history import cli as history_cli
 from fluent_plugin_amp.commands.history.cli import Watch
+from fluent_plugin_amp.commands.history.past import LIST_IS_CUT
 from fluent_plugin_amp.errors import EXIT_NO, EXIT_OK, EXIT_USAGE
 from fluent_plugin_amp.history.batches import Progress
-from fluent_plugin_amp.testing.cloud import LocalCloud
+from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
 from tests.cisco.helpers import clean_environment
 from tests.history.world import STREAM, World, history, second_of
 
@@ -116,6 +117,14 @@ def test_without_a_state_file_backfill_says_what_that_means(made: World) -> None
     made.config.write_text(yaml.safe_dump(document))
     result = run(made, "backfill", "--since", "3h")
     assert (result.exit_code, "note: no `state.path`" in result.output) == (EXIT_OK, True), result.output
+
+
+def test_a_list_that_is_cut_is_told(made: World) -> None:
+    """In a note below what was delivered."""
+    body = b'{"data": [], "metadata": {"results": {"total": 3}}}'
+    made.cloud.fail(Failure(path="/v1/events", status=200, body=body, times=99))
+    result = run(made, "backfill", "--since", "3h")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (EXIT_NO, f"note: {LIST_IS_CUT}")
 
 
 def test_where_nobody_watches_a_line_tells_now_and_then(
