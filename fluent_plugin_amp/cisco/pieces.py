@@ -51,8 +51,9 @@ def envelope(body: bytes, asked: str) -> Envelope:
     try:
         parts = decode_mended(_decode_parts, body)
         return Envelope(parts.data, {"metadata": decode_mended(_decode, bytes(parts.metadata))})
-    except NOT_AS_DOCUMENTED:
-        answers.envelope(body[:MAX_SAID], asked)  # says what it is instead
+    except NOT_AS_DOCUMENTED as exc:
+        if not isinstance(exc, msgspec.ValidationError):  # else it is JSON, which its beginning need not be
+            answers.envelope(body[:MAX_SAID], asked)  # says what it is instead
         raise CloudAnswerNotUnderstood(f"{asked}: the answer is JSON, but holds no data") from None
 
 

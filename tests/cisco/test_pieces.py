@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
-from fluent_plugin_amp.cisco.pieces import envelope, items, items_or_one, one_object
+from fluent_plugin_amp.cisco.pieces import MAX_SAID, envelope, items, items_or_one, one_object
 
 ASKED = "GET /v1/events"
 
@@ -20,7 +20,15 @@ def test_the_data_is_left_as_it_came() -> None:
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"", "empty"), (b"<html>", "a web page"), (b"{]", "something else"), (b"[]", "no data"), (b"{}", "no data")],
+    [
+        *((b"", "empty"), (b"<html>", "a web page"), (b"{]", "something else")),
+        *((b"[]", "no data"), (b"{}", "no data")),
+        (b'{"dat": "' + b"x" * MAX_SAID + b'"}', "no data"),
+        (b'\xef\xbb\xbf["' + b"x" * MAX_SAID + b'"]', "no data"),
+        (b'{"data": "' + b"x" * MAX_SAID, "something else"),
+        (b"<html>" + b"x" * MAX_SAID, "a web page"),
+    ],
+    ids=lambda each: each[:12] if isinstance(each, bytes) else each,
 )
 def test_what_is_no_envelope_is_said_so(body: bytes, said: str) -> None:
     """The error says what it is instead, and which request it answers."""
