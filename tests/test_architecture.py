@@ -16,7 +16,7 @@ PACKAGE = "fluent_plugin_amp"
 ROOT = Path(fluent_plugin_amp.__file__).parent
 RELIABILITY = Path(__file__).parent.parent / "docs/reliability.md"
 
-BASE = frozenset({"errors", "model", "facts", "backoff", "histogram", "numbers", "proxy", "text"})
+BASE = frozenset({"errors", "model", "facts", "backoff", "hashes", "histogram", "numbers", "proxy", "text"})
 """What every part may know, and what knows nothing but itself."""
 
 GROUND = BASE | {"containment", "descriptors", "files", "hosts", "tls", "turns", "__main__"}
@@ -43,6 +43,7 @@ PURE_BY_DESIGN = frozenset(
         "model",
         "facts",
         "backoff",
+        "hashes",
         "source.content",
         "numbers",
         "text",

@@ -12,8 +12,9 @@ from fluent_plugin_amp.amp_respond.entries import Json
 from fluent_plugin_amp.cisco import hunting
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
-from fluent_plugin_amp.cisco.file_lists import is_sha256, refuse_other_hash
+from fluent_plugin_amp.cisco.file_lists import refuse_other_hash
 from fluent_plugin_amp.errors import PluginError, UsageError
+from fluent_plugin_amp.hashes import is_sha256
 from fluent_plugin_amp.text import how_many
 
 MAX_WHAT = 200

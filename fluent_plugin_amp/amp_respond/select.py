@@ -10,7 +10,7 @@ from pathlib import Path
 from fluent_plugin_amp.cisco import computers, hunting
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
-from fluent_plugin_amp.cisco.file_lists import sha256_of
+from fluent_plugin_amp.cisco.file_lists import checked_sha256
 from fluent_plugin_amp.errors import UsageError
 from fluent_plugin_amp.files import read_text
 
@@ -64,7 +64,7 @@ async def who_saw(api: CiscoApi, sha256: str, *, without_event: bool) -> hunting
     Raises:
         UsageError: it is no SHA-256, or has more events than are read.
     """
-    sha256 = sha256_of(sha256)
+    sha256 = checked_sha256(sha256)
     seen = await hunting.seen(api, sha256)
     if not without_event:
         return seen

@@ -23,7 +23,7 @@ from fluent_plugin_amp.amp_respond.select import find_computers, names, who_saw
 from fluent_plugin_amp.cisco import computers, file_lists, isolation
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer
-from fluent_plugin_amp.cisco.file_lists import sha256_of
+from fluent_plugin_amp.cisco.file_lists import checked_sha256
 from fluent_plugin_amp.cisco.hunting import INCOMPLETE
 from fluent_plugin_amp.cisco.streams import group_names
 from fluent_plugin_amp.errors import EXIT_OK, PluginError
@@ -93,7 +93,7 @@ def isolate(
 
 def block(session: Session, doing: Doing, kind: str, hashes: Sequence[str], file: Path | None, list_name: str) -> int:
     """``kind``: block or unblock.  The type of the list is looked at first, and again before each request."""
-    sha256s = dict.fromkeys(map(sha256_of, names(hashes, file)))
+    sha256s = dict.fromkeys(map(checked_sha256, names(hashes, file)))
     found = session.with_api(lambda api: file_lists.find(api, list_name))
     within = Ref(found.guid, found.name, found.type)
     actions = [Action(kind, sha256=sha256, list=within) for sha256 in sha256s]

@@ -11,7 +11,7 @@ from fluent_plugin_amp.amp_respond.entries import Json
 from fluent_plugin_amp.cisco import answers, computers
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.computers import Computer, computer
-from fluent_plugin_amp.cisco.file_lists import sha256_of
+from fluent_plugin_amp.cisco.file_lists import checked_sha256
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.text import how_many
 
@@ -49,7 +49,7 @@ class Program:
 
 async def programs(api: CiscoApi, name: str | None, sha256: str | None) -> list[Program]:
     """All of them; or those on a computer, or of a file.  Raises ComputerNotFound, ComputerAmbiguous, UsageError."""
-    wanted = sha256_of(sha256) if sha256 is not None else None
+    wanted = checked_sha256(sha256) if sha256 is not None else None
     there = await computers.find(api, name) if name is not None else None
     found = []
     for item in await Listing(api, "/v1/vulnerabilities", _key_of, limit=PAGE).whole():

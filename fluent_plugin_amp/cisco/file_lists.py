@@ -24,6 +24,7 @@ from fluent_plugin_amp.cisco.errors import (
 from fluent_plugin_amp.cisco.listing import Listing, guid_of
 from fluent_plugin_amp.cisco.names import exactly, is_guid
 from fluent_plugin_amp.errors import UsageError
+from fluent_plugin_amp.hashes import is_sha256
 from fluent_plugin_amp.text import how_many
 
 BLOCKING = ("simple_custom_detections", "application_blocking")
@@ -68,11 +69,6 @@ class Content:
     policies: tuple[str, ...]
 
 
-def is_sha256(text: str) -> bool:
-    """``text`` has the form of one, in either case."""
-    return re.fullmatch(r"[0-9a-fA-F]{64}", text) is not None
-
-
 def refuse_other_hash(text: str) -> None:
     """Raises NotSha256 where ``text`` is no SHA-256, but seems to be meant as a hash.
 
@@ -89,7 +85,7 @@ def _not_sha256(text: str) -> NotSha256:
     return NotSha256(f"{text[:80]!r} {what}; a SHA-256 has 64, and Cisco's cloud takes no other hash")
 
 
-def sha256_of(text: str) -> str:
+def checked_sha256(text: str) -> str:
     """``text`` as a SHA-256, in lower case.  Raises NotSha256, UsageError for the one of an empty file."""
     sha256 = text.strip().lower()
     if not is_sha256(sha256):

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from fluent_plugin_amp.hashes import is_sha256
+
 MAX_WAITING = 10_000
 """Hashes that wait; a further one is left out, and counted.  Its next event asks again."""
 MAX_REMEMBERED = 100_000
@@ -114,7 +116,7 @@ class HuntQueue:
         for sha256, data in rows.items():
             try:
                 asked_at, event = _decode(data)
-                if len(sha256) != 64 or not 0 <= asked_at < MAX_SECONDS:
+                if not is_sha256(sha256) or not 0 <= asked_at < MAX_SECONDS:
                     raise ValueError("no hash, or no time")
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 garbled.append(sha256)

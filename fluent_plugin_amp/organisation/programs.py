@@ -11,7 +11,6 @@ server takes.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -30,7 +29,6 @@ OURS = frozenset({"organisation", "change", "changed", "part", "parts"})
 
 Json = dict[str, Any]
 
-is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 

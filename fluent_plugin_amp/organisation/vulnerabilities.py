@@ -17,13 +17,13 @@ from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood, CloudRefused, CloudServerError, CloudUnreachable
 from fluent_plugin_amp.cisco.listing import MAX_COMPUTER_BYTES, Listing, guid_of
 from fluent_plugin_amp.errors import PluginError
+from fluent_plugin_amp.hashes import is_sha256
 from fluent_plugin_amp.organisation.checkpoint import Checkpoint, Feed, Kept
 from fluent_plugin_amp.organisation.compared import Compared
 from fluent_plugin_amp.organisation.programs import (
     COMPUTERS_EACH,
     Programs,
     is_complete,
-    is_sha256,
     key_of,
     parts_of,
     record_of,

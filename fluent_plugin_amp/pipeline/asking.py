@@ -6,10 +6,10 @@ it, before anything is obfuscated: the hunt needs the hash.  An event that does 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from fluent_plugin_amp.hashes import is_sha256
 from fluent_plugin_amp.model import Record
 
 MAX_TEXT = 256
@@ -27,8 +27,6 @@ _FIELDS = (
     ("computer", "hostname"),
 )
 """What is told: numbers, and texts that are not too long."""
-
-_is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 
 
 class Ask(NamedTuple):
@@ -83,7 +81,7 @@ class Asker:
                 return None
         identity = file.get("identity")
         sha256 = identity.get("sha256") if type(identity) is dict else None
-        if type(sha256) is not str or _is_sha256(sha256) is None:
+        if type(sha256) is not str or not is_sha256(sha256):
             return None
         computer = record.get("computer")
         guid, hostname = record.get("connector_guid"), None

@@ -116,12 +116,12 @@ async def test_a_name_is_the_whole_of_it(api: CiscoApi, organisation: Organisati
 
 def test_a_hash_is_64_hexadecimal_digits() -> None:
     """In either case; and not the one of nothing."""
-    assert file_lists.sha256_of(f" {SHA256.upper()} ") == SHA256
+    assert file_lists.checked_sha256(f" {SHA256.upper()} ") == SHA256
     for text in ("", SHA256[:-1], SHA256 + "0", "a" * 32, "a" * 47, "g" * 64):
         with pytest.raises(NotSha256):
-            file_lists.sha256_of(text)
+            file_lists.checked_sha256(text)
     with pytest.raises(UsageError, match="empty file"):
-        file_lists.sha256_of(file_lists.NO_FILE)
+        file_lists.checked_sha256(file_lists.NO_FILE)
 
 
 @pytest.mark.parametrize(
