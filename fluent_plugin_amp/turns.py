@@ -13,7 +13,7 @@ from collections.abc import Callable
 WORK_S = 0.0001
 """So much of it in one turn."""
 REST = 9
-"""A rest is so many times as long."""
+"""A rest is so many times as long as the work before it."""
 LONGEST_REST_S = 0.02
 
 
@@ -21,7 +21,8 @@ class Turns:
     """The turns of one piece of work; parts of it share them.
 
     Args:
-        clock: seconds that the loop has worked, not those in which it waited.
+        clock: seconds that the loop has worked, not those in which it waited.  `time.thread_time` counts the work of
+            all tasks of the loop, also while this one waits.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.thread_time) -> None:

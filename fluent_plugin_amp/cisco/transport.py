@@ -153,9 +153,8 @@ async def exchange(
     way = _Way(url, math.inf if connect_s is None else monotonic() + 2 * connect_s)
     deadline_s = DEADLINE_TIMEOUTS * client.timeout.read if client.timeout.read else None
 
-    turns = Turns()
-
     async def send() -> HttpAnswer:
+        turns = Turns()
         async with client.stream(
             method,
             url,

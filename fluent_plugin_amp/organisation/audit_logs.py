@@ -7,7 +7,6 @@ acknowledged.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -17,6 +16,7 @@ from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
 from fluent_plugin_amp.organisation.checkpoint import Kept
 from fluent_plugin_amp.organisation.entries import body_of, moment_of, second_of
 from fluent_plugin_amp.organisation.windows import DELAY_S, MOST_ENTRIES, Tally, Window, next_window
+from fluent_plugin_amp.turns import Turns
 
 if TYPE_CHECKING:
     from fluent_plugin_amp.cisco.api import CiscoApi
@@ -129,6 +129,7 @@ async def read(api: CiscoApi, window: Window) -> AsyncIterator[list[Entry]]:
         PluginError: what the API gives.
     """
     parts = [window]
+    turns = Turns()
     reads = 0
     while parts:
         part = parts.pop()
@@ -152,7 +153,7 @@ async def read(api: CiscoApi, window: Window) -> AsyncIterator[list[Entry]]:
                 if part.has(second := second_of(entry)):
                     body = tally.take(*body_of(entry))
                     inside.append(Entry(body, part.until if second is None else second, second is None))
-                await asyncio.sleep(0)  # an entry may have thousands of values
+                await turns.rest()  # an entry may have thousands of values
             yield inside
         else:
             if tally.is_short:

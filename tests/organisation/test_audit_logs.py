@@ -9,6 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from fluent_plugin_amp import turns
 from fluent_plugin_amp.cisco import pieces
 from fluent_plugin_amp.cisco.answers import ListPage
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -145,6 +146,7 @@ async def test_a_page_is_read_entry_by_entry(rig: Rig, monkeypatch: pytest.Monke
         return one_object(raw, asked)
 
     monkeypatch.setattr(pieces, "one_object", decoded)
+    monkeypatch.setattr(turns, "WORK_S", 0.0)
     await rig.poll()
     for _ in range(2):
         rig.api.log.add(NOW + 300, item="same page")
