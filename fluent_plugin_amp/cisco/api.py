@@ -377,6 +377,7 @@ class CiscoApi:
         return max(reset_s or 0.0, backoff_s(turned_away, 0.0, first_s=1.0, cap_s=60.0))
 
     def _masked(self, body: bytes) -> bytes:
+        """The first `WORDS_READ` bytes, without our key and unlock codes."""
         key = self._key
         basic = base64.b64encode(f"{key.client_id}:{key.api_key}".encode())
         body = body.replace(basic, b"***").replace(key.api_key.encode(), b"***")

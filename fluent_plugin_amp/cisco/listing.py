@@ -2,7 +2,7 @@
 
 Computers come and go while tens of thousands of them are listed, and pages are addressed by offset.  So an item may
 come twice, and one may be skipped.  A `Listing` passes over what came before, by its key.  When the total changed
-during a pass, or fewer items came than it says, it reads the list again, so often as it may, and gives what is new.
+during a pass, or fewer items came than it says, it reads the list again, up to `passes` times, and gives what is new.
 
 Memory: one page as it arrived, one item decoded, and 16 bytes for each key, `MAX_PAGES` full pages at most.
 A page of vulnerabilities may have 25 MB.

@@ -210,13 +210,13 @@ def _note_no_state_file(
 
 
 def _has_no_state_file(root: MarkedDict) -> bool:
-    """As far as a tree tells that no model takes."""
+    """Whether the tree names no state file; it may be one that no model takes."""
     state = root.get("state")
     return state.get("path") is None if isinstance(state, MarkedDict) else state is None
 
 
 def _has_exclusive(root: MarkedDict) -> bool:
-    """Likewise."""
+    """Whether a stream of such a tree is `exclusive`."""
     streams = root.get("streams")
     trees = streams if isinstance(streams, MarkedList) else ()
     return any(isinstance(tree, MarkedDict) and tree.get("exclusive") is True for tree in trees)

@@ -293,7 +293,10 @@ def _judge_server(
 
 
 def _judge_state(snapshot: Snapshot, troubles: Troubles) -> list[Finding]:
-    """The findings of the state file.  Without it, events are still delivered, except those that are combined."""
+    """The findings of the state file.
+
+    Without it, events are still delivered, except those that are combined or ask for hunts.
+    """
     found = [_of_trouble(each, Level.WARNING, blocks=False) for each in troubles.set_aside.values()]
     trouble = troubles.state.trouble
     if trouble is not None and not troubles.state.is_well:

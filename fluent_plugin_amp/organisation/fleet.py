@@ -146,7 +146,7 @@ class Fleet:
     def restore(self, rows: Mapping[str, bytes]) -> Iterator[str | None]:
         """Take up what was kept, row by row; gives the name of a row of which nothing can be made, else None.
 
-        Its computers appear again.
+        The computers of such a row appear again.
         """
         if "fields" in rows:
             try:

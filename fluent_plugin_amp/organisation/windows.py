@@ -6,7 +6,7 @@ is in it together.  The request asks for a second more on either side, because n
 included; `Window.has` is what counts.
 
 Entries that are equal to the last byte are told apart by their number within the window: the second one of a kind has
-a blank behind its JSON, the third one two.  From `WRITTEN_IN_TWO` on the number is written in two kinds of blanks,
+a blank behind its JSON, the third one two.  From `MOST_SPACES` on the number is written in two kinds of blanks,
 which is shorter.  So each has a digest of its own, by which the memory of what was delivered knows it again, in this
 window, in the next one, or after a crash.
 """
@@ -30,8 +30,9 @@ LONGEST_S = 86_400
 """After an outage of days, how far is known once a day of them is delivered."""
 MOST_ENTRIES = 100_000
 """A window of more is halved: the digests of one window are kept in memory."""
-WRITTEN_IN_TWO = 16
-"""Of equal entries: a hundred thousand blanks behind each of a hundred thousand would be gigabytes."""
+MOST_SPACES = 16
+"""Up to so many equal entries are told apart by spaces alone: a hundred thousand behind each of a hundred thousand
+would be gigabytes."""
 
 
 class Window(NamedTuple):
@@ -97,4 +98,4 @@ class Tally:
         """The body of an entry as it is to be delivered."""
         number = self._seen[digest]
         self._seen[digest] += 1
-        return body + (b" " * number if number < WRITTEN_IN_TWO else in_blanks(number))
+        return body + (b" " * number if number < MOST_SPACES else in_blanks(number))

@@ -28,7 +28,7 @@ MAX_VALUES = 250_000
 """Of one event.  A list of empty lists takes 30 times the memory of its text, and a second of the loop for 2 MB;
 Cisco's events have some hundred."""
 
-MAX_DIGITS = 20 * MAX_VALUES
+MAX_DIGITS_IN_ALL = 20 * MAX_VALUES
 """Of all numbers of one event.  An integer is read in a time that grows with the square of its digits: 32 MB of the
 longest take most of a second."""
 
@@ -51,8 +51,8 @@ def decode(body: bytes) -> Record:
     """
     if len(body) > MAX_VALUES and _has_too_many_values(body):
         raise EventTooManyValues(f"more than {MAX_VALUES:,} values")
-    if len(body) > MAX_DIGITS and _has_too_many_digits(body):
-        raise EventTooManyValues(f"numbers of more than {MAX_DIGITS:,} digits together")
+    if len(body) > MAX_DIGITS_IN_ALL and _has_too_many_digits(body):
+        raise EventTooManyValues(f"numbers of more than {MAX_DIGITS_IN_ALL:,} digits together")
     try:
         value = _decode_json(body) if len(body) <= COUNTED_BYTES else _decode_large(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -105,10 +105,10 @@ def _has_too_many_values(body: bytes) -> bool:
 
 def _has_too_many_digits(body: bytes) -> bool:
     """Counts within texts too at first, and where that is too much, outside of them."""
-    if _digits(body) <= MAX_DIGITS:
+    if _digits(body) <= MAX_DIGITS_IN_ALL:
         return False
     outside = _outside_texts(body)
-    return outside is None or _digits(b"".join(outside)) > MAX_DIGITS
+    return outside is None or _digits(b"".join(outside)) > MAX_DIGITS_IN_ALL
 
 
 def _outside_texts(body: bytes) -> list[bytes] | None:

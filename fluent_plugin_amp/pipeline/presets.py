@@ -142,7 +142,7 @@ _UNSEEN = re.compile(
 )
 """Characters that nobody sees, as joiners: Unicode's ``Default_Ignorable_Code_Point``."""
 _MOST_LETTERS = 4
-"""In one, as in a ligature; two that are whole sentences have more."""
+"""Letters that one character may stand for, as a ligature does; U+FDFA stands for a sentence."""
 _DOTTED_I = "i\N{COMBINING DOT ABOVE}"
 _LAST_KEPT = 0xFFFF
 """Of the letters beyond few are in use: they are folded each time."""

@@ -304,7 +304,7 @@ class Consumption:
         """What is not done, and waits for what."""
         settings, waiting = self._settings, how_many(ledger.unresolved, "event")
         if ledger.unresolved and self._intake.held_bytes(settings.name):
-            what = f"of {waiting} no server has acknowledged all"
+            what = f"no server has acknowledged all of {waiting}"
         elif ledger.unresolved:  # what a server has takes no bytes any more
             what = f"a server has {waiting}; the state file is to note them before they are acked"
         elif self._flow.state.is_held:

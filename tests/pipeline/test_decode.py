@@ -14,7 +14,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluent_plugin_amp.errors import EventNotJson, EventNotObject, EventTooDeep, EventTooManyValues, InvalidEvent
-from fluent_plugin_amp.pipeline.decode import COUNTED_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_VALUES, decode, event_time
+from fluent_plugin_amp.pipeline.decode import (
+    COUNTED_BYTES,
+    MAX_DEPTH,
+    MAX_DIGITS_IN_ALL,
+    MAX_VALUES,
+    decode,
+    event_time,
+)
 
 json_values = st.recursive(
     st.none()
@@ -237,7 +244,7 @@ def test_texts_are_not_taken_for_values(text: str) -> None:
 
 def test_numbers_of_too_many_digits_are_not_made() -> None:
     """The longest that can be read take the longest for each of their digits; in a text they are none."""
-    numbers = b",".join([b"7" * 4300] * (MAX_DIGITS // 4300 + 1))
+    numbers = b",".join([b"7" * 4300] * (MAX_DIGITS_IN_ALL // 4300 + 1))
     with pytest.raises(EventTooManyValues, match="5,000,000 digits"):
         decode(b'{"a":[' + numbers + b"]}")
     assert decode(b'{"a":"' + numbers + b'","b":7}') == {"a": numbers.decode(), "b": 7}
@@ -247,7 +254,7 @@ def test_of_too_many_texts_digits_are_not_counted() -> None:
     """No list is made of what stands between millions of quotes: no event has so many."""
     quotes = b'"' * (4 * MAX_VALUES + 2)
     with pytest.raises(EventTooManyValues):
-        decode(b'{"a":"' + b"7" * (MAX_DIGITS + 1) + quotes)
+        decode(b'{"a":"' + b"7" * (MAX_DIGITS_IN_ALL + 1) + quotes)
 
 
 def test_as_many_numbers_as_an_event_may_have_are_not_too_many_digits() -> None:

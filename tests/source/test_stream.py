@@ -565,7 +565,7 @@ async def test_once_raises_when_no_server_takes_anything(broker: PrivateRabbitMQ
 
 @pytest.mark.parametrize(
     ("is_held", "said"),
-    [(True, "of 1 event no server has acknowledged all"), (False, "a server has 1 event; the state file is to note")],
+    [(True, "no server has acknowledged all of 1 event"), (False, "a server has 1 event; the state file is to note")],
 )
 async def test_once_raises_when_an_event_is_never_safe(
     broker: PrivateRabbitMQ, make_stream: MakeStream, is_held: bool, said: str
