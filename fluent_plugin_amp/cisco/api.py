@@ -37,6 +37,7 @@ from fluent_plugin_amp.cisco.errors import (
     CloudAnswerLost,
     CloudAnswerNotUnderstood,
     CloudCredentialsRefused,
+    CloudProxyRefused,
     CloudRateLimited,
     CloudReadOnlyKey,
     CredentialsNotSaved,
@@ -361,14 +362,12 @@ class CiscoApi:
                 raise ExchangeFailed(hidden, passing=False, in_doubt=False)
             return answer
         location = next((value for name, value in answer.headers if name.lower() == "location"), "")
-        error = answers.refusal(
-            answer.status,
-            self._masked(answer.body),
-            asked=asked,
-            key_is_good=self._key_is_good,
-            location=self._masked(location.encode()).decode(),
-        )
+        location, said = self._masked(location.encode()).decode(), self._masked(answer.body)
+        error = answers.refusal(answer.status, said, asked=asked, key_is_good=self._key_is_good, location=location)
         trouble, late = answer.status >= 500, answer.status == 504  # of a gateway: the cloud may not have given up
+        is_others = answer.is_page and answer.status < 500 and answer.status not in (407, 429)
+        if connect_s is not None and is_others:  # it may hide that it was done
+            error, trouble = CloudProxyRefused(f"a proxy on the way answered {answer.status} to {asked}"), True
         raise ExchangeFailed(error, passing=trouble, in_doubt=trouble, late=late)
 
     def _pause_s(self, turned_away: int) -> float:

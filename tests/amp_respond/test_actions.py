@@ -109,6 +109,34 @@ def test_a_page_that_stays_leaves_a_doubt(run: Run, kind: str, cloud: LocalCloud
     assert told(journal)[1]["outcome"] == "in doubt"
 
 
+@pytest.mark.parametrize("status", [302, 403, 404, 409])
+@pytest.mark.parametrize("kind", ["isolate", "block"], indirect=True)
+def test_a_page_of_a_proxy_is_no_refusal(run: Run, kind: str, cloud: LocalCloud, journal: Path, status: int) -> None:
+    """The cloud did it, and the proxy hides its answer: a look shows that, and it is asked once."""
+    arguments, method, path = COMMANDS[kind]
+    page = web_page(status, "Blocked")
+    page.method, page.path, page.works = method, path, True
+    cloud.fail(page)
+    run(kind, *arguments, *YES)
+    assert changes(cloud) == [method]
+    assert (told(journal)[1]["outcome"], told(journal)[1]["looked_up"]) == ("done", True)
+
+
+@pytest.mark.parametrize("kind", ["isolate"], indirect=True)
+def test_a_page_that_refuses_each_time_is_told_as_the_proxys(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path
+) -> None:
+    """It is asked once more, as nothing was done; no other key would help."""
+    page = web_page(403, "Blocked", times=9)
+    page.method = "PUT"
+    cloud.fail(page)
+    said = run(kind, "desk-014", *YES, code=69).stderr
+    assert "a proxy on the way answered 403" in said
+    assert "Read & Write" not in said
+    assert changes(cloud) == ["PUT"] * 2
+    assert told(journal)[1]["outcome"] == "in doubt"
+
+
 def test_an_empty_answer_is_looked_up(run: Run, kind: str, cloud: LocalCloud, journal: Path) -> None:
     """204 of a cloud that did it: it is asked once."""
     arguments, method, path = COMMANDS[kind]
