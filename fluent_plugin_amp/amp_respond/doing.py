@@ -126,6 +126,7 @@ def do(
 async def _do_all(
     session: Session, api: CiscoApi, doing: Doing, results: Sequence[Result], checks: Checks, undoes: str
 ) -> None:
+    api.before_act = session.interrupts.check
     left = [result for result in results if result.error is None]
     for result in left:
         result.outcome = "not tried"

@@ -22,7 +22,7 @@ import base64
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
@@ -134,6 +134,7 @@ class CiscoApi:
         self._max_wait_s = max_wait_s
         self._budget = budget
         self._key_is_good = False
+        self.before_act: Callable[[], None] | None = None  # called when a request of `act` is about to be sent
 
     # --- what the cloud knows --------------------------------------------------------------------
 
@@ -349,6 +350,7 @@ class CiscoApi:
             query=query,
             body=body,
             connect_s=connect_s,
+            check=None if connect_s is None else self.before_act,
         )
         told = answers.rate_limit(answer.headers, time.time())
         self.rate_limit = told or self.rate_limit

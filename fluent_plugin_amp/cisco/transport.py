@@ -141,6 +141,7 @@ async def exchange(
     query: Sequence[tuple[str, str]] = (),
     body: Mapping[str, Any] | None = None,
     connect_s: float | None = None,
+    check: Callable[[], None] | None = None,
 ) -> HttpAnswer:
     """Send one request with Basic authentication and receive its answer, whatever the status.
 
@@ -149,13 +150,14 @@ async def exchange(
     Args:
         connect_s: so long a connection and its TLS may take at most, each; by default as long as an answer may.
             Twice that is the most for all of the way, with what proxies do: later nothing is sent.
+        check: called when the way is open; what it raises is raised, and nothing is sent.
     """
     content = None if body is None else msgspec.json.encode(body)
     times = client.timeout
     if connect_s is not None:
         connect_s = min(connect_s, times.connect or connect_s)
         times = httpx.Timeout(connect=connect_s, read=times.read, write=times.write, pool=times.pool)
-    way = _Way(url, math.inf if connect_s is None else monotonic() + 2 * connect_s)
+    way = _Way(url, math.inf if connect_s is None else monotonic() + 2 * connect_s, check)
     deadline_s = DEADLINE_TIMEOUTS * client.timeout.read if client.timeout.read else None
 
     async def send() -> HttpAnswer:
@@ -216,8 +218,8 @@ class _Way:
     Of a connection that is used again nothing is told: then the way was open before.
     """
 
-    def __init__(self, url: str, until_s: float = math.inf) -> None:
-        self._until_s = until_s
+    def __init__(self, url: str, until_s: float = math.inf, check: Callable[[], None] | None = None) -> None:
+        self._until_s, self._check = until_s, check
         parsed = httpx.URL(url)
         self.host = parsed.netloc.decode("ascii")
         self.proxy = ""
@@ -230,6 +232,8 @@ class _Way:
         is_sent = event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT"
         if is_sent and monotonic() > self._until_s:
             raise httpx.ConnectTimeout("the way took too long")
+        if is_sent and self._check is not None:
+            self._check()
         if event.endswith("connect_tcp.started"):
             host, port = info["host"], info["port"]
             self.proxy = "" if (host, port) == self._target else f"{host}:{port}"

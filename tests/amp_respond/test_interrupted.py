@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from fluent_plugin_amp.amp_respond import actions, ready
 from fluent_plugin_amp.amp_respond.actions import Stand
 from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.cisco import transport
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.cisco.transport import HttpAnswer
 from fluent_plugin_amp.testing.cloud import Failure, LocalCloud
@@ -59,8 +61,8 @@ def test_a_signal_while_the_line_is_written_ends_it_before_the_request(
     assert [line.get("outcome") for line in told(journal)] == [None, "not done"]
 
 
-def interrupted(monkeypatch: Patch, times: int) -> None:
-    """Ctrl-C so often while a request is under way."""
+def signalled(monkeypatch: Patch, times: int) -> None:
+    """Ctrl-C so often when a request is about to be made, after its line was written."""
     act = CiscoApi.act
 
     async def act_on(self: CiscoApi, *arguments: Any) -> HttpAnswer:
@@ -72,6 +74,30 @@ def interrupted(monkeypatch: Patch, times: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["isolate", "move"], indirect=True)
+def test_a_signal_while_the_connection_is_made_ends_it_before_the_request(
+    run: Run, kind: str, cloud: LocalCloud, journal: Path, monkeypatch: Patch
+) -> None:
+    """The line is written by then: the entry says that nothing was done."""
+    signalled(monkeypatch, 1)
+    run(kind, *COMMANDS[kind][0], *YES, code=130)
+    assert changes(cloud) == []
+    assert [line.get("outcome") for line in told(journal)] == [None, "not done"]
+
+
+def interrupted(monkeypatch: Patch) -> None:
+    """Ctrl-C while the answer to a request is waited for."""
+    note = transport._Way.note
+
+    async def noted(self: transport._Way, event: str, info: Mapping[str, Any]) -> None:
+        await note(self, event, info)
+        is_waited = event.endswith("receive_response_headers.started")
+        if is_waited and info["request"].method not in (b"GET", b"OPTIONS"):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(transport._Way, "note", noted)
+
+
+@pytest.mark.parametrize("kind", ["isolate", "move"], indirect=True)
 @pytest.mark.parametrize(("status", "outcome"), [(200, "done"), (429, "not done"), (502, "in doubt")])
 def test_a_signal_while_the_request_is_under_way_ends_it_before_a_repeat(
     run: Run, kind: str, cloud: LocalCloud, journal: Path, monkeypatch: Patch, status: int, outcome: str
@@ -80,7 +106,7 @@ def test_a_signal_while_the_request_is_under_way_ends_it_before_a_repeat(
     _, method, path = COMMANDS[kind]
     if status != 200:
         cloud.fail(Failure(method, path, status=status))
-    interrupted(monkeypatch, 1)
+    interrupted(monkeypatch)
     run(kind, *COMMANDS[kind][0], *YES, code=130)
     assert changes(cloud) == [method]
     assert told(journal)[1]["outcome"] == outcome
@@ -89,6 +115,6 @@ def test_a_signal_while_the_request_is_under_way_ends_it_before_a_repeat(
 @pytest.mark.parametrize("kind", ["isolate"], indirect=True)
 def test_a_second_ctrl_c_names_the_journal(run: Run, kind: str, journal: Path, monkeypatch: Patch) -> None:
     """It ends at once: nobody knows what became of the request, and the journal says so."""
-    interrupted(monkeypatch, 2)
+    signalled(monkeypatch, 2)
     assert "what to do: See `amp-respond journal`" in run(kind, *COMMANDS[kind][0], *YES, code=130).stderr
     assert [line["phase"] for line in told(journal)] == ["asked"]
