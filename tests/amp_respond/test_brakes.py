@@ -43,3 +43,11 @@ def test_what_is_refused(brakes: Brakes, targets: int, error: type[Exception]) -
     """More than --max, another number than --count, and nothing."""
     with pytest.raises(error):
         brakes.way(targets)
+
+
+def test_so_many_names_are_not_looked_up() -> None:
+    """Each would be a request; what is only shown may be any number."""
+    with pytest.raises(TooMany, match="26 names are given, --max allows 25"):
+        Brakes().refuse_more(26)
+    Brakes().refuse_more(25)
+    Brakes(dry_run=True).refuse_more(1000)
