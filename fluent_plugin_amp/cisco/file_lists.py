@@ -34,10 +34,12 @@ NO_FILE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _OTHER_HASHES = {32: ", as an MD5", 40: ", as a SHA-1"}
 _MEANT_AS_HASH = re.compile(
     r"[0-9a-f]{32} | [0-9a-f]{40} | [0-9a-f]{48,}"
-    r"| [0-9a-z]{64}"  # a letter for a digit, as O for 0
+    r"| \w{64}"  # a letter for a digit, as O for 0
     r"| [0-9a-f]{6,} (…|\.{3}) [0-9a-f]*",  # as a page shows it that has no room
-    re.VERBOSE | re.IGNORECASE | re.ASCII,
+    re.VERBOSE | re.IGNORECASE,
 )
+_AROUND_A_HASH = re.compile(r"sha-?256|0x|[\W_]", re.IGNORECASE)
+"""As in ``sha256:…``, ``"…"`` or ``…,``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def refuse_other_hash(text: str) -> None:
 
     Cisco's cloud would take it for a name and find nobody who has seen it: an all-clear that is none.
     """
-    if not is_sha256(text) and _MEANT_AS_HASH.fullmatch(text):
+    if not is_sha256(text) and (_MEANT_AS_HASH.fullmatch(text) or is_sha256(_AROUND_A_HASH.sub("", text))):
         raise _not_sha256(text)
 
 
@@ -82,6 +84,8 @@ def _not_sha256(text: str) -> NotSha256:
     what = "is not made of hexadecimal digits"
     if re.fullmatch(r"[0-9a-fA-F]+", text):
         what = f"has {how_many(len(text), 'hexadecimal digit')}{_OTHER_HASHES.get(len(text), '')}"
+    elif is_sha256(_AROUND_A_HASH.sub("", text)):
+        what = "has more in it than its digits: give these alone"
     return NotSha256(f"{text[:80]!r} {what}; a SHA-256 has 64, and Cisco's cloud takes no other hash")
 
 

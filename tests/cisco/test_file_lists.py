@@ -135,6 +135,12 @@ def test_a_hash_is_64_hexadecimal_digits() -> None:
         ("O" + SHA256[1:], "is not made of hexadecimal digits; a SHA-256 has 64"),
         ("95bbbad4…8692a0ba", "is not made of hexadecimal digits; "),
         ("95BBBAD4...", "is not made of hexadecimal digits; "),
+        ("\N{CYRILLIC SMALL LETTER A}" + SHA256[1:], "is not made of hexadecimal digits; "),
+        (f"{SHA256},", "has more in it than its digits: give these alone"),
+        (f"sha256:{SHA256}", "has more in it"),
+        (f"SHA-256 = <{SHA256}>", "has more in it"),
+        (f"0x{SHA256}", "has more in it"),
+        (f"{SHA256[:32]} {SHA256[32:]}", "has more in it"),
     ],
 )
 def test_what_is_meant_as_a_hash_is_no_name(text: str, said: str) -> None:
@@ -144,7 +150,8 @@ def test_what_is_meant_as_a_hash_is_no_name(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [SHA256, SHA256.upper(), "a" * 47, "d" * 31, "cafe", "g" * 63, "a" * 60 + ".exe", "cafe...", ""]
+    "text",
+    [SHA256, SHA256.upper(), "a" * 47, "d" * 31, "cafe", "g" * 63, "a" * 60 + ".exe", "cafe...", "", f"{SHA256}.exe"],
 )
 def test_a_name_may_have_hexadecimal_digits(text: str) -> None:
     """Fewer of them, or other letters beside them; and a SHA-256 is one."""
