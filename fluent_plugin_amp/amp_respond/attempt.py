@@ -5,11 +5,13 @@ What cannot be looked at or written down is not done.  What is refused beforehan
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from fluent_plugin_amp.amp_respond.actions import Stand, is_its_own, is_so, outcome_of, perform
 from fluent_plugin_amp.amp_respond.comments import signature
 from fluent_plugin_amp.amp_respond.entries import Json
 from fluent_plugin_amp.amp_respond.errors import JournalUnusable, StateIsOld
-from fluent_plugin_amp.amp_respond.journal import Journal, line
+from fluent_plugin_amp.amp_respond.journal import Journal, before_now, line
 from fluent_plugin_amp.amp_respond.ready import LOOKS, Ready
 from fluent_plugin_amp.amp_respond.results import Result
 from fluent_plugin_amp.cisco.api import CiscoApi
@@ -35,8 +37,7 @@ class Attempt:
             if result.error is not None:
                 raise result.error
             stand = await self._ready()
-            self._asked |= self._ready.told
-            self._journal.append(self._asked)
+            self._journal.append(self._asked_now())
         except PluginError as error:
             self._refuse(error)
             return
@@ -48,16 +49,20 @@ class Attempt:
             if result.error is None or is_its_own(result.error):  # nothing else is done then
                 result.error = error
 
+    def _asked_now(self) -> Json:
+        """The line `asked`, with what was seen, and the time of writing it: a look may have taken minutes."""
+        self._asked |= {**self._ready.told, "at": before_now(timedelta())}
+        return self._asked
+
     def _refuse(self, error: PluginError) -> None:
         """It is not done.  The journal has it where the refusal is about this action."""
         result = self._result
         result.error, result.outcome = error, outcome_of(error)
         if not is_its_own(error):
             return
-        self._asked |= self._ready.told
         try:
             self._journal.append(
-                self._asked, line(self._entry, "answered", error=_brief(error), outcome=result.outcome)
+                self._asked_now(), line(self._entry, "answered", error=_brief(error), outcome=result.outcome)
             )
             result.entry = self._entry
         except JournalUnusable as unusable:

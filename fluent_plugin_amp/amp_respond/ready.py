@@ -75,7 +75,7 @@ class Ready:
             if tries == LOOKS:
                 self._since_s = seconds()
             now = await self._look()
-            if tries == LOOKS and self._action.list is not None:
+            if self._action.list is not None:
                 self._since_s = seconds()  # a list of thousands takes long; a file that comes meanwhile does no harm
             if is_so(self._action, now.state):
                 return now

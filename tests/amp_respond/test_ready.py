@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fluent_plugin_amp.admin.screen import Screen
-from fluent_plugin_amp.amp_respond import ready
+from fluent_plugin_amp.amp_respond import actions, ready
 from fluent_plugin_amp.amp_respond.entries import entries
-from fluent_plugin_amp.amp_respond.journal import Journal
+from fluent_plugin_amp.amp_respond.journal import Journal, before_now
 from fluent_plugin_amp.cisco.api import CiscoApi
 from fluent_plugin_amp.testing.cloud import LocalCloud, too_many_requests
 from fluent_plugin_amp.testing.organisation import Organisation
 from fluent_plugin_amp.testing.responses import LocalComputer, Responses
 from fluent_plugin_amp.testing.rest import Request
-from tests.amp_respond.conftest import COMMANDS, Run, changes, told
+from tests.amp_respond.conftest import COMMANDS, SHA256, Run, changes, told
 
 YES = ("--reason", "case 77", "--yes", "--wait", "0s")
 MOVE = ("move", "desk-014", "--group", "Triage", "--reason", "case 77", "--yes")
@@ -344,3 +346,32 @@ def test_who_was_moved_out_of_a_group_does_not_stay_there_though_the_cloud_still
     else:
         run("undo", told(journal)[0]["entry"], "--yes")
         assert "respond.group-would-be-empty" in run("undo", entry, "--yes", code=77).stderr
+
+
+def test_the_time_of_an_entry_is_that_of_its_line(
+    run: Run, computer: LocalComputer, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look can take minutes where the rate limit is used up: what is asked is asked behind it."""
+    looked: list[str] = []
+    look = actions.look
+
+    async def late(*arguments: Any, **options: Any) -> Any:
+        stand = await look(*arguments, **options)
+        await asyncio.sleep(0.005)  # the journal counts milliseconds
+        looked.append(before_now(timedelta()))
+        return stand
+
+    monkeypatch.setattr(ready, "look", late)
+    run("isolate", "desk-014", *YES)
+    assert told(journal)[0]["at"] >= looked[-1]
+
+
+def test_a_list_that_is_slow_is_read_once_for_a_file(
+    run: Run, responses: Responses, cloud: LocalCloud, slow: Slow
+) -> None:
+    """What counts is how old its end is, or it would be read in vain."""
+    soc = responses.add_list("SOC list")
+    slow(lambda request: request.path.endswith("/files"), lambda: None)
+    run("block", SHA256, "--list", "SOC list", "--reason", "case 77", "--yes")
+    assert list(soc.files) == [SHA256]
+    assert [path.endswith("/files") for method, path in cloud.requests if method == "GET"].count(True) == 1
