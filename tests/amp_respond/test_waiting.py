@@ -31,9 +31,10 @@ def test_what_was_done_before_an_interrupt_is_told(
     act, status = CiscoApi.act, isolation.status
 
     async def interrupted(self: CiscoApi, *others: Any) -> HttpAnswer:
+        answer = await act(self, *others)
         if when == "between two":
             signal.raise_signal(signal.SIGINT)
-        return await act(self, *others)
+        return answer
 
     async def looked(*others: Any) -> isolation.Isolation:
         found = await status(*others)

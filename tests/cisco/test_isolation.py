@@ -50,9 +50,9 @@ async def test_no_unlock_code_is_read(api: CiscoApi, computer: LocalComputer) ->
 async def test_no_error_quotes_an_unlock_code(
     api: CiscoApi, cloud: LocalCloud, computer: LocalComputer, body: bytes
 ) -> None:
-    """Whatever words the cloud wraps it in."""
+    """Whatever words the cloud wraps it in; what is no JSON may be a proxy's page, and is in doubt."""
     cloud.fail(Failure("PUT", status=409, body=body))
-    with pytest.raises(CloudRefused) as raised:
+    with pytest.raises(CloudRefused if body.startswith(b"{") else ActionInDoubt) as raised:
         await isolation.start(api, computer.guid, "case 77")
     assert "S3cretCode" not in str(raised.value)
 
