@@ -28,6 +28,7 @@ from fluent_plugin_amp.cisco.errors import (
 )
 from fluent_plugin_amp.cisco.mended import decode_mended
 from fluent_plugin_amp.cisco.names import Named
+from fluent_plugin_amp.cisco.unpacking import is_page
 from fluent_plugin_amp.errors import PluginError
 from fluent_plugin_amp.numbers import float_of
 
@@ -314,7 +315,7 @@ def refusal(status: int, body: bytes, *, asked: str, key_is_good: bool, location
         if not asked.startswith("GET ") and (key_is_good or status == 403):
             return CloudReadOnlyKey(what)
         return CloudCredentialsRefused(what)
-    if status == 407 or (status == 405 and body.strip()[:1] not in (b"", b"{", b"[")):  # a page is no cloud's
+    if status == 407 or (status == 405 and is_page(body)):
         return CloudProxyRefused(f"a proxy on the way answered {status} to {asked}")
     if status == 429:
         return CloudRateLimited(what)

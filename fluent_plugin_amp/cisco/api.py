@@ -46,6 +46,7 @@ from fluent_plugin_amp.cisco.errors import (
 from fluent_plugin_amp.cisco.names import Named
 from fluent_plugin_amp.cisco.regions import Cloud
 from fluent_plugin_amp.cisco.transport import ExchangeFailed, HttpAnswer, exchange
+from fluent_plugin_amp.cisco.unpacking import is_page
 from fluent_plugin_amp.errors import PluginError
 
 if TYPE_CHECKING:
@@ -367,7 +368,7 @@ class CiscoApi:
         location, said = self._masked(location.encode()).decode(), self._masked(answer.body)
         error = answers.refusal(answer.status, said, asked=asked, key_is_good=self._key_is_good, location=location)
         trouble, late = answer.status >= 500, answer.status == 504  # of a gateway: the cloud may not have given up
-        is_others = answer.is_page and answer.status < 500 and answer.status not in (407, 429)
+        is_others = not trouble and answer.status not in (407, 429) and is_page(answer.body)
         if connect_s is not None and is_others:  # it may hide that it was done
             error, trouble = CloudProxyRefused(f"a proxy on the way answered {answer.status} to {asked}"), True
         raise ExchangeFailed(error, passing=trouble, in_doubt=trouble, late=late)

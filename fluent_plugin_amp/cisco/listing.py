@@ -19,8 +19,6 @@ import msgspec
 from fluent_plugin_amp.cisco import answers, pieces
 from fluent_plugin_amp.cisco.api import CiscoApi, Query
 from fluent_plugin_amp.cisco.errors import CloudAnswerNotUnderstood
-from fluent_plugin_amp.cisco.mended import decode_mended
-from fluent_plugin_amp.numbers import float_of
 from fluent_plugin_amp.turns import Turns
 
 MAX_PAGES = 2000
@@ -34,8 +32,6 @@ MAX_KEY = 64
 """Characters of a SHA-256; a GUID has 36.  Whoever compares lists keeps the key of each item."""
 
 Json = dict[str, Any]
-
-_decode_item = msgspec.json.Decoder(dict[str, Any], float_hook=float_of).decode
 
 
 class Listing:
@@ -150,9 +146,9 @@ class Listing:
     def _take(self, raw: msgspec.Raw) -> Json | None:
         """The item, unless it came before or is none."""
         try:
-            item = decode_mended(_decode_item, bytes(raw))
+            item = pieces.one_object(raw, self._path)
             key = self._key_of(item)
-        except pieces.NOT_AS_DOCUMENTED:
+        except CloudAnswerNotUnderstood:
             key = None
         if key is None:
             self.odd += 1

@@ -58,11 +58,6 @@ class HttpAnswer:
     headers: Sequence[tuple[str, str]]
     body: bytes
 
-    @property
-    def is_page(self) -> bool:
-        """The body is neither empty nor the beginning of JSON: no cloud's, but a proxy's or a portal's."""
-        return self.body.strip()[:1] not in (b"", b"{", b"[")
-
 
 class ExchangeFailed(Exception):
     """A request without an answer, or without the answer hoped for."""

@@ -71,3 +71,8 @@ class Unpacking:
         if self._gzip is not None and self._received and not self._gzip.eof:
             raise NotUnpacked("cannot be unpacked: its end is missing")
         return bytes(self._body)
+
+
+def is_page(body: bytes) -> bool:
+    """It is neither empty nor the beginning of JSON: no cloud's, but a proxy's or a portal's."""
+    return body.strip()[:1] not in (b"", b"{", b"[")
